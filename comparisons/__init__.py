@@ -1,0 +1,5 @@
+"""Compare ways to change a language model's behavior by one interface and one evaluator."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,65 @@
+"""Activations of contrast pairs: both answers of a question as two branches of one prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from comparisons.behaviors import Item
+from comparisons.engine.adapters import adapted
+from comparisons.engine.choices import choice_prompts
+from comparisons.engine.plan import Sequences, batches
+from comparisons.engine.run import can_pack, last_activations, shares_prompt
+from comparisons.errors import CompareError
+from comparisons.intervention import Intervention
+from comparisons.lm import LM
+
+MAX_LEFT_OUT = 0.02
+"""Share of prompts that may exceed the model's context before it is an error."""
+
+
+def contrast_activations(
+    lm: LM,
+    items: Sequence[Item],
+    layers: Sequence[int] | None = None,
+    below: Intervention | None = None,
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Block outputs at the letter's token of both answers, batch by batch, in about one pass over the prompts.
+
+    Source: the paper (Rimsky et al. 2024, section 3): the residual stream at the position of the answer letter.
+
+    Args:
+        lm: the model.
+        items: contrast pairs; each is read as given.
+        layers: 0-based blocks; all by default.
+        below: an intervention that is in place while the pairs are read.
+
+    Yields:
+        Indices into `items`, and their activations [items, 2, layers, width], float32, the matching answer
+        first. Items longer than the model's context are left out.
+
+    Raises:
+        CompareError: more than 2% of the items exceed the context.
+    """
+    below = (below or Intervention()).simplified()
+    layers = range(len(lm.blocks)) if layers is None else layers
+    prompts = choice_prompts(lm, [item.present("given") for item in items], below)
+    fitting = [i for i, p in enumerate(prompts) if lm.context is None or len(p.ids) < lm.context]
+    if len(items) - len(fitting) > MAX_LEFT_OUT * len(items):
+        raise CompareError(
+            f"{len(items) - len(fitting)} of {len(items)} contrast pairs exceed the {lm.context} tokens of {lm.name}."
+        )
+    edits = [below.edits, below.edits]
+    packed = shares_prompt(edits) and can_pack(lm)
+    with adapted(lm, below.adapter, below.adapter_scale):
+        for batch in batches(
+            [len(prompts[i].shared) for i in fitting],
+            [len(prompts[i].tail) for i in fitting],
+            lambda length: length + 8,
+            lm.token_budget,
+        ):
+            chosen = [fitting[i] for i in batch]
+            tails = [[(*prompts[i].tail, token) for token in prompts[i].targets] for i in chosen]
+            sequences = Sequences([prompts[i].shared for i in chosen], tails, edits)
+            yield chosen, last_activations(lm, sequences, layers, packed).permute(1, 0, 2, 3)

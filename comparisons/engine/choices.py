@@ -1,0 +1,86 @@
+"""Log-probabilities of two letters under many interventions at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from comparisons.behaviors import Presentation
+from comparisons.engine.adapters import adapted
+from comparisons.engine.plan import Group, Sequences, batches, group_by_prefix
+from comparisons.engine.run import can_pack, shares_prompt, target_logps
+from comparisons.intervention import Intervention
+from comparisons.lm import LM, ChoicePrompt
+
+
+@dataclass(frozen=True)
+class ChoiceLogps:
+    """What the model gives to the two letters of each question.
+
+    Attributes:
+        logps: [interventions, questions, 2] float32, in nats: the matching and the contrast letter; NaN where
+            the prompt is too long.
+        too_long: [interventions, questions] bool: the prompt exceeds the model's context.
+    """
+
+    logps: np.ndarray
+    too_long: np.ndarray
+
+
+def choice_logps(
+    lm: LM, questions: Sequence[Presentation], interventions: Sequence[Intervention]
+) -> ChoiceLogps:
+    """Evaluates every intervention on every question, with one prefill a question and prefix.
+
+    Args:
+        lm: the model.
+        questions: with their two letters.
+        interventions: equal ones are run once.
+    """
+    logps = np.full((len(interventions), len(questions), 2), np.nan, dtype=np.float32)
+    too_long = np.zeros((len(interventions), len(questions)), dtype=bool)
+    for group in group_by_prefix(interventions):
+        values, long = _evaluate_group(lm, questions, group)
+        for cells, row in zip(group.cells, values, strict=True):
+            logps[list(cells)] = row
+            too_long[list(cells)] = long
+    return ChoiceLogps(logps, too_long)
+
+
+def choice_prompts(lm: LM, questions: Sequence[Presentation], head: Intervention) -> list[ChoicePrompt]:
+    """The questions as the model reads them under an intervention's prompt."""
+    return [
+        lm.choice_prompt(q.question, (q.matching, q.contrast), head.system, head.examples) for q in questions
+    ]
+
+
+def _evaluate_group(
+    lm: LM, questions: Sequence[Presentation], group: Group
+) -> tuple[np.ndarray, np.ndarray]:
+    prompts = choice_prompts(lm, questions, group.head)
+    long = np.array([lm.context is not None and len(p.ids) > lm.context for p in prompts], dtype=bool)
+    edits = [member.edits for member in group.members]
+    packed = shares_prompt(edits) and can_pack(lm)
+    values = np.full((len(edits), len(prompts), 2), np.nan, dtype=np.float32)
+    fitting = [i for i, is_long in enumerate(long) if not is_long]
+    branch_tokens = [len(edits) * len(prompts[i].tail) for i in fitting]
+    most = max(branch_tokens, default=0)
+    with adapted(lm, group.head.adapter, group.head.adapter_scale):
+        for batch in batches(
+            [len(prompts[i].shared) for i in fitting],
+            [len(prompts[i].tail) for i in fitting],
+            lambda length: length + most if packed else length + 8,
+            lm.token_budget,
+        ):
+            chosen = [fitting[i] for i in batch]
+            sequences = Sequences(
+                prefixes=[prompts[i].shared for i in chosen],
+                tails=[[prompts[i].tail] * len(edits) for i in chosen],
+                edits=edits,
+            )
+            targets = torch.tensor([prompts[i].targets for i in chosen])
+            values[:, chosen] = target_logps(lm, sequences, targets, packed).numpy()
+    return values, long

@@ -1,0 +1,96 @@
+"""Questions in both orders, and one result row for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from comparisons.behaviors import ORDERS, Item, Order, Presentation
+from comparisons.errors import CompareError
+
+Evaluation = Literal["choices", "knowledge"]
+MAX_LEFT_OUT = 0.02
+"""Share of questions that may exceed the model's context; more fail the cell (design: section 6)."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """An item in one order.
+
+    Attributes:
+        item: the item.
+        order: "given", or "swapped" with the texts of its two choices exchanged.
+        shown: the question and its letters in this order.
+    """
+
+    item: Item
+    order: Order
+    shown: Presentation
+
+
+def questions(items: Sequence[Item], orders: Sequence[Order] = ORDERS) -> list[Question]:
+    """Every item in every order, in the items' order; what can't be parsed only as given."""
+    return [
+        Question(item, order, item.present(order))
+        for item in items
+        for order in orders
+        if order == "given" or item.parsed
+    ]
+
+
+def result_rows(
+    asked: Sequence[Question],
+    logps: np.ndarray,
+    too_long: np.ndarray,
+    evaluation: Evaluation,
+    cell: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """The result rows of one cell and evaluation.
+
+    Args:
+        asked: the questions.
+        logps: [questions, 2], in nats: the matching and the contrast letter.
+        too_long: [questions] bool: left out.
+        evaluation: which.
+        cell: the fields that are the same in every row.
+
+    Raises:
+        CompareError: a log-probability is not finite, or more than 2% of the questions are too long.
+    """
+    if too_long.sum() > MAX_LEFT_OUT * len(asked):
+        first = next(q.item.id for q, long in zip(asked, too_long, strict=True) if long)
+        raise CompareError(
+            f"{int(too_long.sum())} of {len(asked)} {evaluation} questions exceed the model's context, "
+            f"the first is {first}."
+        )
+    rows = []
+    for question, (matching, contrast), long in zip(asked, logps.tolist(), too_long, strict=True):
+        if long:
+            continue
+        if not (math.isfinite(matching) and math.isfinite(contrast)):
+            raise CompareError(f"the model's logits are not finite on {evaluation} item {question.item.id}.")
+        rows.append(
+            {
+                **cell,
+                "evaluation": evaluation,
+                "item": question.item.id,
+                "order": question.order,
+                "matching": question.shown.matching,
+                "contrast": question.shown.contrast,
+                "logp_matching": round(matching, 7),
+                "logp_contrast": round(contrast, 7),
+                "p_match": round(sigmoid(matching - contrast), 7),
+            }
+        )
+    return rows
+
+
+def sigmoid(logit: float) -> float:
+    """P(matching) / (P(matching) + P(contrast)) from the difference of their log-probabilities."""
+    if logit >= 0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    return math.exp(logit) / (1.0 + math.exp(logit))

@@ -1,0 +1,182 @@
+"""Interventions: what a method does to a model, as data.
+
+Every method returns one, the evaluator sees nothing else, and a stack of methods is `stack` of theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from comparisons.errors import CompareError
+
+if TYPE_CHECKING:
+    import torch
+
+Direction = Literal["pos", "neg"]
+DIRECTIONS: tuple[Direction, ...] = ("pos", "neg")
+OPERATIONS = ("add",)
+SITES = ("block",)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A few-shot exchange that stands before the question."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Which token positions an edit touches; parsed from `prompt_end`, `all`, `last`, `prompt_first:k`, …
+
+    Positions are logical: 0 is the first token of the sequence. `response` counts from the last token of the
+    prompt, which is 0, so that the first generated token is predicted from an edited position.
+    """
+
+    kind: Literal["prompt_end", "all", "last", "prompt_first", "response_first"]
+    count: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Positions:
+        """Reads a positions spec; raises CompareError with the valid forms."""
+        if text in ("prompt_end", "all", "last"):
+            return cls(text)  # type: ignore[arg-type]
+        match = re.fullmatch(r"(prompt_first|response_first):([1-9]\d*)", text)
+        if match is None:
+            raise CompareError(
+                f"unknown positions '{text}': use prompt_end, all, last, prompt_first:k or response_first:k."
+            )
+        return cls(match[1], int(match[2]))  # type: ignore[arg-type]
+
+    @property
+    def touches_prompt(self) -> bool:
+        """Whether tokens before the last prompt token can change, so that no prompt cache can be shared."""
+        return self.kind in ("all", "prompt_first")
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """One activation change.
+
+    Attributes:
+        layer: decoder block, counted from 0; the edit changes that block's output (site "block").
+        vector: [width], or [k, width] with positions "prompt_first:k".
+        operation: "add" adds multiplier × vector.
+        multiplier: signed dose; 0 changes nothing.
+        positions: which tokens, see `Positions`.
+        site: "block", the output of the decoder block.
+    """
+
+    layer: int
+    vector: torch.Tensor
+    operation: str = "add"
+    multiplier: float = 1.0
+    positions: str = "prompt_end"
+    site: str = "block"
+
+    def __post_init__(self) -> None:
+        if self.operation not in OPERATIONS:
+            raise CompareError(f"unknown operation '{self.operation}': use {', '.join(OPERATIONS)}.")
+        if self.site not in SITES:
+            raise CompareError(f"unknown site '{self.site}': use {', '.join(SITES)}.")
+        if not math.isfinite(self.multiplier):
+            raise CompareError(f"the multiplier of an edit must be finite, not {self.multiplier}.")
+        where = Positions.parse(self.positions)
+        rows = where.count if where.kind == "prompt_first" else 1
+        if self.vector.dim() not in (1, 2) or (self.vector.dim() == 2 and self.vector.shape[0] != rows):
+            raise CompareError(
+                f"an edit at positions '{self.positions}' takes a vector [width] or [{rows}, width], "
+                f"not {list(self.vector.shape)}."
+            )
+
+    @property
+    def effective(self) -> bool:
+        """Whether the edit can change anything."""
+        return self.multiplier != 0.0
+
+    @cached_property
+    def digest(self) -> str:
+        """Content hash: equal digests change a model equally."""
+        head = (self.layer, self.operation, self.multiplier, self.positions, self.site, tuple(self.vector.shape))
+        values = self.vector.detach().to("cpu").float().contiguous().numpy().tobytes()
+        return hashlib.sha256(repr(head).encode() + values).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """Everything a method changes: the prompt, the weights, the activations.
+
+    Attributes:
+        system: system prompt.
+        examples: few-shot turns before the question.
+        adapter: folder of a PEFT adapter.
+        adapter_scale: factor on the adapter's own scale.
+        edits: activation changes.
+    """
+
+    system: str | None = None
+    examples: tuple[Turn, ...] = ()
+    adapter: Path | None = None
+    adapter_scale: float = 1.0
+    edits: tuple[Edit, ...] = ()
+
+    def simplified(self) -> Intervention:
+        """The same change without the parts that change nothing (multiplier 0, adapter scale 0)."""
+        adapter = self.adapter if self.adapter_scale != 0.0 else None
+        scale = self.adapter_scale if adapter is not None else 1.0
+        edits = tuple(edit for edit in self.edits if edit.effective)
+        return replace(self, adapter=adapter, adapter_scale=scale, edits=edits)
+
+    @property
+    def layer(self) -> int | None:
+        """The layer of the edits where all are at one, else None."""
+        layers = {edit.layer for edit in self.edits}
+        return layers.pop() if len(layers) == 1 else None
+
+    @property
+    def prefix_key(self) -> tuple[object, ...]:
+        """What changes the tokens or weights before the response: equal keys can share a prompt's cache."""
+        early = tuple(e.digest for e in self.edits if Positions.parse(e.positions).touches_prompt)
+        return (self.system, self.examples, self.adapter, self.adapter_scale, early)
+
+    @cached_property
+    def digest(self) -> str:
+        """Content hash of the simplified intervention (an adapter by the bytes of its folder)."""
+        plain = self.simplified()
+        adapter = None
+        if plain.adapter is not None:
+            files = sorted(p for p in plain.adapter.rglob("*") if p.is_file())
+            adapter = hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
+        parts = (plain.system, plain.examples, adapter, plain.adapter_scale, tuple(e.digest for e in plain.edits))
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def stack(interventions: Iterable[Intervention]) -> Intervention:
+    """Puts interventions together: system prompts join by a blank line, examples and edits concatenate.
+
+    Raises:
+        CompareError: two of them carry an adapter.
+    """
+    return reduce(_join, interventions, Intervention())
+
+
+def _join(left: Intervention, right: Intervention) -> Intervention:
+    if left.adapter is not None and right.adapter is not None:
+        raise CompareError("a stack can hold one adapter, this one holds two: leave one of the finetuning methods out.")
+    carrier = right if right.adapter is not None else left
+    prompts = [text for text in (left.system, right.system) if text]
+    return Intervention(
+        system="\n\n".join(prompts) or None,
+        examples=left.examples + right.examples,
+        adapter=carrier.adapter,
+        adapter_scale=carrier.adapter_scale,
+        edits=left.edits + right.edits,
+    )

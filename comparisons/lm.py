@@ -1,0 +1,227 @@
+"""LM: a causal language model with its tokenizer, its prompt format and its decoder blocks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from comparisons.errors import CompareError
+from comparisons.intervention import Turn
+
+if TYPE_CHECKING:
+    import torch
+
+PromptFormat = Literal["chat", "base", "llama2-paper"]
+PROMPT_FORMATS: tuple[PromptFormat, ...] = ("chat", "base", "llama2-paper")
+
+# Templates that print today's date would change the prompt, and with it every number, from day to day.
+TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": "26 Jul 2024"}
+
+
+@dataclass(frozen=True)
+class ChoicePrompt:
+    """A question, tokenized up to the token that decides between two letters.
+
+    Attributes:
+        ids: all tokens before the deciding one.
+        prompt_end: index of the last prompt token; what follows it is the answer prefix.
+        targets: the deciding tokens of the two letters.
+    """
+
+    ids: tuple[int, ...]
+    prompt_end: int
+    targets: tuple[int, int]
+
+    @property
+    def shared(self) -> tuple[int, ...]:
+        """The tokens that no edit from the end of the prompt on can reach."""
+        return self.ids[: self.prompt_end]
+
+    @property
+    def tail(self) -> tuple[int, ...]:
+        """The last prompt token and the answer prefix."""
+        return self.ids[self.prompt_end :]
+
+
+class LM:
+    """A model, its tokenizer, and how the two read a question.
+
+    Args:
+        model: a causal language model of transformers, in evaluation mode.
+        tokenizer: its tokenizer.
+        name: what reports call it.
+        prompt_format: "chat", "base" or "llama2-paper"; by default chat where the tokenizer has a template.
+        blocks: dotted path to the list of decoder blocks, where it can't be found.
+        digest: content hash of weights and tokenizer; computed from the tensors where not given.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        name: str,
+        prompt_format: PromptFormat | None = None,
+        blocks: str | None = None,
+        digest: str | None = None,
+    ) -> None:
+        has_template = bool(getattr(tokenizer, "chat_template", None))
+        if prompt_format == "chat" and not has_template:
+            raise CompareError(f"the tokenizer of {name} has no chat template: use --prompt-format base.")
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.name = name
+        self.prompt_format: PromptFormat = prompt_format or ("chat" if has_template else "base")
+        self.blocks_path = blocks or find_blocks(model)
+        self.blocks: list[torch.nn.Module] = list(model.get_submodule(self.blocks_path))
+        self.token_budget = 32_768 if self.device.type == "cuda" else 8_192
+        self.on_tokens: Callable[[int], None] = lambda count: None
+        self._digest = digest
+
+    @property
+    def config(self) -> Any:
+        """The configuration of the text model."""
+        return self.model.config.get_text_config()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the embeddings are, which is where token ids go."""
+        return self.model.get_input_embeddings().weight.device  # type: ignore[no-any-return]
+
+    @property
+    def width(self) -> int:
+        """Size of the residual stream."""
+        return int(self.config.hidden_size)
+
+    @property
+    def context(self) -> int | None:
+        """The longest sequence the model's positions allow."""
+        length = getattr(self.config, "max_position_embeddings", None)
+        return int(length) if length else None
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the model."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    @cached_property
+    def digest(self) -> str:
+        """Content hash of everything that can change a fitted artifact: weights, tokenizer, prompt format."""
+        weights = self._digest or tensor_digest(self.model) + tokenizer_digest(self.tokenizer)
+        dtype = str(self.model.get_input_embeddings().weight.dtype)
+        quantized = repr(getattr(self.config, "quantization_config", None))
+        parts = (weights, dtype, quantized, self.prompt_format, self.blocks_path)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def prompt(self, question: str, system: str | None = None, examples: Sequence[Turn] = ()) -> str:
+        """The text that ends where the answer begins, in the model's prompt format."""
+        question = question.strip()
+        if self.prompt_format == "chat":
+            return self._chat_prompt(question, system, examples)
+        if self.prompt_format == "base":
+            turns = "".join(f"Input: {t.question.strip()}\nResponse: {t.answer.strip()}\n\n" for t in examples)
+            return (f"{system}\n\n" if system else "") + turns + f"Input: {question}\nResponse:"
+        turns = "".join(f"[INST] {t.question.strip()} [/INST] {t.answer.strip()} " for t in examples)
+        head = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if system else ""
+        return f"{head}{turns}[INST] {question} [/INST]"
+
+    def _chat_prompt(self, question: str, system: str | None, examples: Sequence[Turn]) -> str:
+        from jinja2.exceptions import TemplateError
+
+        turns: list[dict[str, str]] = []
+        for turn in examples:
+            turns.append({"role": "user", "content": turn.question.strip()})
+            turns.append({"role": "assistant", "content": turn.answer.strip()})
+        turns.append({"role": "user", "content": question})
+        head = [{"role": "system", "content": system}] if system else []
+        try:
+            return self._apply_template(head + turns)
+        except TemplateError:
+            if not system:
+                raise
+            # Some templates (Gemma 2) refuse the system role; its text then opens the first user turn.
+            turns[0] = {"role": "user", "content": f"{system}\n\n{turns[0]['content']}"}
+            return self._apply_template(turns)
+
+    def _apply_template(self, messages: list[dict[str, str]]) -> str:
+        text = self.tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, **TEMPLATE_ARGUMENTS
+        )
+        return str(text)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a prompt. A chat template writes its special tokens itself; others get the default ones."""
+        ids = self.tokenizer(text, add_special_tokens=self.prompt_format != "chat")["input_ids"]
+        return list(ids)
+
+    def choice_prompt(
+        self,
+        question: str,
+        letters: tuple[str, str],
+        system: str | None = None,
+        examples: Sequence[Turn] = (),
+    ) -> ChoicePrompt:
+        """Tokenizes a question up to the token that decides between two letters.
+
+        The answers "(A)" and "(B)" are tokenized whole, and the first token where they differ decides: whether
+        "A", "(A" or "A)" is a token is the tokenizer's business.
+
+        Args:
+            question: with its lettered choices.
+            letters: the two letters, bare.
+            system: system prompt.
+            examples: few-shot turns.
+        """
+        text = self.prompt(question, system, examples)
+        opening = "(" if text[-1:].isspace() else " ("
+        first, second = (self.tokenize(f"{text}{opening}{letter})") for letter in letters)
+        decided = _common_prefix(first, second)
+        end = _common_prefix(self.tokenize(text), first[:decided]) - 1
+        if decided >= min(len(first), len(second)) or end < 0:
+            raise CompareError(f"the tokenizer of {self.name} can't tell ({letters[0]}) from ({letters[1]}).")
+        return ChoicePrompt(tuple(first[:decided]), end, (first[decided], second[decided]))
+
+
+def _common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
+    shortest = min(len(left), len(right))
+    return next((i for i in range(shortest) if left[i] != right[i]), shortest)
+
+
+def find_blocks(model: Any) -> str:
+    """The dotted path of the list of decoder blocks: the outermost list with one module a layer.
+
+    Raises:
+        CompareError: there is none; `--blocks` names it.
+    """
+    import torch
+
+    count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    lists = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count
+    ]
+    if not lists:
+        kind = type(model).__name__
+        raise CompareError(f"no list of {count} decoder blocks in {kind}: name it by --blocks path.to.layers.")
+    return str(min(lists, key=lambda name: name.count(".")))
+
+
+def tensor_digest(model: Any) -> str:
+    """Content hash of a model's parameters and buffers, bit by bit."""
+    import torch
+
+    total = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
+
+
+def tokenizer_digest(tokenizer: Any) -> str:
+    """Content hash of a tokenizer: vocabulary, merges, special tokens and chat template."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
+    return hashlib.sha256((rules + repr(getattr(tokenizer, "chat_template", None))).encode()).hexdigest()

@@ -1,0 +1,172 @@
+"""Loads models by name: the embedded one, a local folder, or an id of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from comparisons.errors import CompareError
+from comparisons.lm import LM, PromptFormat
+from comparisons.paths import embedded
+
+EMBEDDED = "pocket"
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """What to load and how.
+
+    Attributes:
+        name: "pocket", a local folder, or a hub id.
+        device: "auto", "cpu", "cuda" or "mps".
+        dtype: "auto" (float32 on a CPU, else the checkpoint's own), "float32", "bfloat16" or "float16".
+        quantize: "4bit", "8bit" or None.
+        prompt_format: see `LM`; None for the default.
+        blocks: dotted path of the decoder blocks, where it can't be found.
+        trust_remote_code: whether code that comes with a hub model may run.
+    """
+
+    name: str = EMBEDDED
+    device: str = "auto"
+    dtype: str = "auto"
+    quantize: Literal["4bit", "8bit"] | None = None
+    prompt_format: PromptFormat | None = None
+    blocks: str | None = None
+    trust_remote_code: bool = False
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is the model that travels with the package."""
+        return self.name == EMBEDDED
+
+    def location(self) -> str:
+        """The folder or hub id to load from.
+
+        Raises:
+            CompareError: the name looks like a path and there is no such folder, or the folder lacks a part.
+        """
+        if self.is_embedded:
+            return str(_checked_folder(embedded("pocket")))
+        path = Path(self.name).expanduser()
+        if path.exists():
+            return str(_checked_folder(path))
+        if self.name.startswith((".", "/", "~")) or self.name.count("/") != 1 or " " in self.name:
+            raise CompareError(
+                f"no model '{self.name}': use {EMBEDDED}, an existing folder, or a hub id like org/name."
+            )
+        return self.name
+
+
+def _checked_folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise CompareError(f"the model '{folder}' is not a folder: name the folder that holds config.json.")
+    if not (folder / "config.json").is_file():
+        raise CompareError(f"the model folder '{folder}' has no config.json.")
+    if not any(next(folder.glob(pattern), None) for pattern in WEIGHTS):
+        raise CompareError(f"the model folder '{folder}' has no weights (*.safetensors).")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+        raise CompareError(f"the model folder '{folder}' has no tokenizer (tokenizer.json).")
+    return folder
+
+
+def load(source: ModelSource) -> LM:
+    """Loads a model with its tokenizer.
+
+    Raises:
+        CompareError: it is missing, gated, incomplete, or out of reach; the message says what to do.
+    """
+    import torch
+    import transformers
+
+    location = source.location()
+    device = _device(source.device)
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    transformers.utils.logging.disable_progress_bar()
+    code = {"trust_remote_code": source.trust_remote_code}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(location, **code)
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            location, **code, dtype=_dtype(source.dtype, device), **_placement(source, device)
+        )
+    except Exception as error:
+        raise _explained(source.name, error) from error
+    if source.quantize is None and device != "cuda":
+        model.to(torch.device(device))
+    return LM(
+        model,
+        tokenizer,
+        source.name,
+        prompt_format=source.prompt_format,
+        blocks=source.blocks,
+        digest=_source_digest(location, model),
+    )
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if not available[wanted]:
+        raise CompareError(f"this machine has no {wanted} device: use --device auto.")
+    return wanted
+
+
+def _dtype(wanted: str, device: str) -> Any:
+    import torch
+
+    if wanted == "auto":
+        return torch.float32 if device == "cpu" else "auto"
+    return getattr(torch, wanted)
+
+
+def _placement(source: ModelSource, device: str) -> dict[str, Any]:
+    if source.quantize is None:
+        return {"device_map": "auto"} if device == "cuda" else {}
+    from transformers import BitsAndBytesConfig
+
+    four = source.quantize == "4bit"
+    config = BitsAndBytesConfig(load_in_4bit=four, load_in_8bit=not four, bnb_4bit_quant_type="nf4")
+    return {"quantization_config": config, "device_map": "auto" if device == "cuda" else {"": device}}
+
+
+def _explained(name: str, error: Exception) -> CompareError:
+    """One line for what a loader of transformers raised."""
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(causes[-1].__cause__ or causes[-1].__context__)  # type: ignore[arg-type]
+    text = " ".join(str(error).split())
+    if any(isinstance(cause, GatedRepoError) for cause in causes) or "gated repo" in text:
+        return CompareError(
+            f"the model {name} is gated: ask for access on its page at huggingface.co, then put HF_TOKEN=… in .env."
+        )
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        return CompareError(f"the hub knows no model {name}: check the spelling; a private one needs HF_TOKEN in .env.")
+    offline = any(isinstance(cause, (LocalEntryNotFoundError, ConnectionError)) for cause in causes)
+    if offline or "connect" in text.lower() or "offline" in text.lower():
+        return CompareError(
+            f"can't reach the hub for {name}: check the network, or give --model a local folder of the model."
+        )
+    return CompareError(f"can't load the model {name}: {text[:300]}")
+
+
+def _source_digest(location: str, model: Any) -> str | None:
+    """Content hash of the source: a hub commit, or the files of a folder."""
+    commit = getattr(model.config, "_commit_hash", None)
+    folder = Path(location)
+    if not folder.is_dir():
+        return f"{location}@{commit}" if commit else None
+    total = hashlib.sha256()
+    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.suffix != ".md"):
+        total.update(f"{path.name} {path.stat().st_size}".encode())
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 22):
+                total.update(chunk)
+    return total.hexdigest()

@@ -1,0 +1,72 @@
+"""Contrastive Activation Addition (Rimsky et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
+
+from comparisons.errors import CompareError
+from comparisons.method import Edit, Fit, Intervention, Method, Need, Use, use_only
+
+FILE = "vectors.safetensors"
+
+
+@dataclass(frozen=True)
+class CAA(Method):
+    """Add the mean activation difference of contrast pairs at one layer.
+
+    Source: Rimsky et al. 2024, section 3: v_L is the mean over pairs of the residual stream after block L at the
+    answer letter, matching minus contrast; it is added from the last prompt token on.
+
+    Attributes:
+        layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
+        fit_on: "base" reads the activations on the unchanged model; "stack" with the stack's elements to the left.
+        normalize: "behaviors" scales the vector at each layer to the mean norm over the run's behaviors.
+    """
+
+    layer: int | Literal["auto"] = use_only("auto")
+    fit_on: Literal["base", "stack"] = "base"
+    normalize: Literal["none", "behaviors"] = "none"
+
+    fits: ClassVar[Literal["direction", "behavior", "never"]] = "behavior"
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        below: frozenset[Need] = frozenset({"below"}) if self.fit_on == "stack" else frozenset()
+        return below | (frozenset({"siblings"}) if self.normalize == "behaviors" else frozenset())
+
+    def candidates(self, blocks: int) -> Sequence[CAA]:
+        return [replace(self, layer=layer) for layer in range(blocks)] if self.layer == "auto" else ()
+
+    def fit(self, fit: Fit) -> None:
+        from safetensors.torch import save_file
+
+        vectors = mean_differences(fit, fit.behavior)
+        if self.normalize == "behaviors":
+            norms = [vectors.norm(dim=-1)]
+            norms += [mean_differences(fit, sibling).norm(dim=-1) for sibling in fit.siblings.values()]
+            mean_norm = sum(norms) / len(norms)
+            vectors = vectors * (mean_norm / norms[0].clamp(min=1e-12))[:, None]
+        save_file({"vectors": vectors}, fit.out / FILE)
+
+    def intervene(self, use: Use) -> Intervention:
+        from safetensors import safe_open
+
+        if self.layer == "auto":
+            raise CompareError("caa.layer is still auto: choose a layer on dev first, or set caa.layer=N.")
+        with safe_open(use.fitted / FILE, framework="pt") as file:
+            vector = file.get_slice("vectors")[self.layer]
+        return Intervention(edits=(Edit(self.layer, vector, multiplier=use.signed),))
+
+
+def mean_differences(fit: Fit, behavior: Any) -> Any:
+    """Mean over `behavior.train` of matching minus contrast activations, [layers, width] float32."""
+    from comparisons.engine.activations import contrast_activations
+
+    total, count = 0.0, 0
+    for _, activations in contrast_activations(fit.lm, behavior.train, below=fit.below):
+        pairs = activations.double()
+        total = total + (pairs[:, 0] - pairs[:, 1]).sum(dim=0)
+        count += len(pairs)
+    return (total / count).float().contiguous()  # type: ignore[attr-defined]

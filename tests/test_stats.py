@@ -1,0 +1,336 @@
+"""The estimators against scipy, worked examples and simulation."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from comparisons.errors import CompareError
+from comparisons.stats import (
+    FloatArray,
+    Interval,
+    anti_steerable,
+    bca_interval,
+    content_and_letter,
+    holm,
+    letter_bias,
+    sign_flip_p,
+)
+
+numbers = st.integers(-1000, 1000).map(lambda thousandths: thousandths / 1000)
+samples = st.lists(numbers, min_size=2, max_size=40).map(np.array)
+probabilities = st.floats(0, 1, allow_subnormal=False)
+
+
+def interval_of(values: FloatArray, clusters: list[int] | None = None, draws: int = 1000) -> Interval:
+    interval = bca_interval(values, clusters=clusters, draws=draws)
+    assert interval is not None
+    return interval
+
+
+def scipy_bca(*samples: FloatArray, statistic: Callable[..., FloatArray], level: float = 0.95) -> list[float]:
+    interval = scipy_stats.bootstrap(
+        samples, statistic, paired=len(samples) > 1, method="BCa", n_resamples=4000, confidence_level=level,
+        rng=np.random.default_rng(7),
+    ).confidence_interval  # fmt: skip
+    return [float(interval.low), float(interval.high)]
+
+
+def ratio(sums: FloatArray, sizes: FloatArray, axis: int = -1) -> FloatArray:
+    total: FloatArray = sums.sum(axis=axis) / sizes.sum(axis=axis)
+    return total
+
+
+def by_cluster(values: FloatArray, labels: list[int]) -> tuple[FloatArray, FloatArray]:
+    groups = [values[np.array(labels) == label] for label in dict.fromkeys(labels)]
+    return np.array([group.sum() for group in groups]), np.array([float(len(group)) for group in groups])
+
+
+# Intervals
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize("draw", ["normal", "gamma", "ternary"])
+def test_bca_equals_scipy(draw: str, level: float) -> None:
+    random = np.random.default_rng(3)
+    values = {
+        "normal": random.normal(0.2, 1, 50),
+        "gamma": random.gamma(0.5, 1, 50),
+        "ternary": random.integers(-1, 2, 50).astype(float),
+    }[draw]
+    ours = bca_interval(values, level=level, draws=4000, seed=7)
+    assert ours == pytest.approx(scipy_bca(values, statistic=np.mean, level=level), abs=1e-9)
+
+
+def test_clustered_bca_equals_scipys_ratio_of_sums() -> None:
+    random = np.random.default_rng(4)
+    labels = random.integers(0, 15, 80).tolist()
+    values = random.gamma(1, 1, 80) + np.array(labels) / 10
+    ours = bca_interval(values, clusters=labels, draws=4000, seed=7)
+    sums, sizes = by_cluster(values, labels)
+    assert ours == pytest.approx(scipy_bca(sums, sizes, statistic=ratio), abs=1e-9)
+
+
+def test_more_items_than_a_block_holds_give_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(5).normal(size=30)
+    whole = interval_of(values), sign_flip_p(values, draws=999)
+    monkeypatch.setattr("comparisons.stats._BLOCK", 1024)
+    assert interval_of(values) == whole[0]
+    assert sign_flip_p(values, draws=999) == pytest.approx(whole[1], abs=0.06)
+
+
+def test_clusters_of_one_and_unlabelled_items_stand_alone() -> None:
+    values = np.random.default_rng(6).normal(size=20)
+    assert bca_interval(values, clusters=list(range(20))) == bca_interval(values)
+    assert bca_interval(values, clusters=[None] * 20) == bca_interval(values)
+    assert bca_interval(values, clusters=["a"] * 10 + [None] * 10) != bca_interval(values)
+
+
+def test_a_seed_fixes_the_draws() -> None:
+    values = np.random.default_rng(7).normal(size=40)
+    assert bca_interval(values, seed=1) == bca_interval(values, seed=1) != bca_interval(values, seed=2)
+    assert sign_flip_p(values, draws=999, seed=1) == sign_flip_p(values, draws=999, seed=1)
+    assert len({sign_flip_p(values, draws=999, seed=seed) for seed in range(5)}) > 1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, -1 / 3, 1e-200, 1e9])
+def test_no_variance_gives_zero_width_at_the_mean(value: float) -> None:
+    low, high = interval_of(np.full(23, value))
+    assert low == high == pytest.approx(value, rel=1e-12)
+
+
+def test_clusters_of_equal_means_give_zero_width() -> None:
+    values = np.array([0.1, 0.3, 0.2, 0.0, 0.4, 0.2])  # every pair has the mean 0.2
+    low, high = interval_of(values, [0, 0, 1, 2, 2, 1])
+    assert low == high == pytest.approx(0.2)
+
+
+def test_one_item_or_one_cluster_has_no_interval() -> None:
+    assert bca_interval(np.array([0.3])) is None
+    assert bca_interval(np.array([0.3, 0.1, -0.2]), clusters=["same"] * 3) is None
+
+
+@pytest.mark.parametrize("values", [[0.0] * 49 + [1.0], [-1.0] + [1e-9] * 49, [0.0, 1.0]])
+def test_extreme_skew_stays_finite_and_holds_the_mean(values: list[float]) -> None:
+    low, high = interval_of(np.array(values))
+    assert min(values) <= low <= np.mean(values) <= high <= max(values)
+
+
+@pytest.mark.parametrize("draws", [1, 2, 3])
+def test_draws_all_on_one_side_of_the_mean_still_give_an_interval(draws: int) -> None:
+    low, high = interval_of(np.array([0.0, 0.3, 5.0]), draws=draws)  # scipy answers NaN here
+    assert 0 <= low <= high <= 5
+
+
+def test_a_denominator_beyond_infinity_takes_the_outermost_draw() -> None:
+    values = np.array([0.0] * 99 + [1.0])
+    interval = bca_interval(values, level=1 - 1e-12, draws=500)
+    assert interval is not None and interval.low == 0.0 and 0.01 < interval.high <= 0.1
+
+
+@settings(max_examples=60, deadline=None)
+@given(samples, numbers, st.sampled_from([0.25, 1.0, 8.0]))
+def test_intervals_move_with_the_values(values: FloatArray, offset: float, scale: float) -> None:
+    low, high = interval_of(values, draws=200)
+    assert values.min() - 1e-9 <= low <= high <= values.max() + 1e-9
+    assert interval_of(values * scale + offset, draws=200) == pytest.approx(
+        (low * scale + offset, high * scale + offset), abs=1e-6
+    )
+    assert interval_of(-values, draws=200) == pytest.approx((-high, -low), abs=1e-6)
+
+
+def coverage(draw: Callable[[], FloatArray], truth: float, clusters: list[int] | None = None) -> float:
+    hits = 0
+    for _ in range(300):
+        low, high = interval_of(draw(), clusters, draws=800)
+        hits += low <= truth <= high
+    return hits / 300
+
+
+@pytest.mark.parametrize("shape", ["normal", "skewed", "mostly zero"])
+def test_intervals_cover_the_truth(shape: str) -> None:
+    random = np.random.default_rng(8)
+    draw: dict[str, tuple[Callable[[], FloatArray], float]] = {
+        "normal": (lambda: random.normal(0.1, 0.3, 60), 0.1),
+        "skewed": (lambda: random.beta(0.5, 2, 60), 0.2),
+        "mostly zero": (lambda: random.normal(0.3, 0.2, 60) * (random.random(60) < 0.4), 0.12),
+    }
+    assert 0.90 <= coverage(*draw[shape]) <= 0.99
+
+
+def test_items_that_share_a_template_need_clusters() -> None:
+    random = np.random.default_rng(9)
+    labels = np.repeat(np.arange(30), np.arange(30) % 5 + 1).tolist()
+
+    def draw() -> FloatArray:
+        values: FloatArray = random.normal(0, 0.3, 30)[labels] + random.normal(0.1, 0.1, len(labels))
+        return values
+
+    assert coverage(draw, 0.1, labels) >= 0.88
+    assert coverage(draw, 0.1) <= 0.80
+
+
+# Sign flips
+
+
+@pytest.mark.parametrize("count", [2, 5, 9, 12])
+def test_exact_sign_flips_equal_scipy(count: int) -> None:
+    values = np.random.default_rng(count).normal(0.4, 1, count).round(1)
+    theirs = scipy_stats.permutation_test(
+        (values,), np.mean, permutation_type="samples", n_resamples=np.inf, vectorized=True
+    ).pvalue
+    assert sign_flip_p(values) == pytest.approx(float(theirs), abs=1e-12)
+
+
+def test_clustered_sign_flips_equal_scipys_on_cluster_sums() -> None:
+    random = np.random.default_rng(11)
+    labels = [0, 0, 0, 1, 1, 2, 3, 3, 4, 5, 5, 6, 7]
+    values = random.normal(0.4, 1, len(labels))
+    sums, _ = by_cluster(values, labels)
+    theirs = scipy_stats.permutation_test(
+        (sums,), np.sum, permutation_type="samples", n_resamples=np.inf, vectorized=True
+    ).pvalue
+    assert sign_flip_p(values, clusters=labels) == pytest.approx(float(theirs), abs=1e-12)
+
+
+def test_drawn_sign_flips_agree_with_enumeration() -> None:
+    values = np.random.default_rng(12).normal(0.4, 1, 15)
+    exact = sign_flip_p(values)
+    drawn = sign_flip_p(values, draws=20_000)
+    assert exact != drawn == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 20_000))
+
+
+def test_known_p_values() -> None:
+    assert sign_flip_p(np.array([1.0, 1.0, 1.0])) == 2 / 8
+    assert sign_flip_p(np.array([0.1, 0.2, 0.3])) == 2 / 8  # 0.1 + 0.2 + 0.3 depends on the order of adding
+    assert sign_flip_p(np.array([0.1, 0.2, -0.3])) == 1.0
+    assert sign_flip_p(np.array([5.0])) == 1.0
+    assert sign_flip_p(np.zeros(40)) == 1.0
+    assert sign_flip_p(np.array([0.1, 0.2, -0.3]), clusters=["t", "t", "t"]) == 1.0
+    assert sign_flip_p(np.ones(40), draws=999) == 1 / 1000
+
+
+def test_zeros_change_nothing() -> None:
+    values = np.random.default_rng(13).normal(0.4, 1, 10)
+    assert sign_flip_p(np.concatenate([values, np.zeros(100)])) == sign_flip_p(values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(samples)
+def test_p_values_are_probabilities_blind_to_the_sign(values: FloatArray) -> None:
+    p = sign_flip_p(values, draws=512)
+    assert 0 < p <= 1
+    if np.count_nonzero(values) <= 9:
+        assert sign_flip_p(-values, draws=512) == sign_flip_p(values[::-1] * 3, draws=512) == p
+
+
+def test_false_positives_stay_at_the_level() -> None:
+    random = np.random.default_rng(14)
+    labels = np.repeat(np.arange(20), 3).tolist()
+
+    def draw() -> FloatArray:
+        values: FloatArray = random.normal(0, 0.3, 20)[labels] + random.normal(0, 0.1, 60)
+        return values
+
+    datasets = [draw() for _ in range(300)]
+    clustered = [sign_flip_p(values, clusters=labels, draws=500) <= 0.05 for values in datasets]
+    naive = [sign_flip_p(values, draws=500) <= 0.05 for values in datasets]
+    assert np.mean(clustered) <= 0.085 and np.mean(naive) >= 0.15
+
+
+# Holm
+
+
+def test_holm_by_hand() -> None:
+    # Sorted: 0.005 × 4, 0.01 × 3, 0.03 × 2, 0.04 × 1, which may not fall below the 0.06 before it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.4, 0.9, 0.5]) == [1.0, 1.0, 1.0]
+    assert holm([0.02]) == [0.02]
+    assert holm([]) == []
+
+
+def test_failed_cells_stay_out_of_the_family() -> None:
+    adjusted = holm([0.01, None, 0.04, math.nan, 0.03, 0.005])
+    assert adjusted[1] is None and adjusted[3] is not None and math.isnan(adjusted[3])
+    assert [adjusted[index] for index in (0, 2, 4, 5)] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([None, None]) == [None, None]
+
+
+@given(st.lists(probabilities, min_size=1, max_size=20))
+def test_holm_lies_between_raw_and_bonferroni_and_keeps_the_order(p_values: list[float]) -> None:
+    adjusted = [p for p in holm(p_values) if p is not None]
+    for raw, p in zip(p_values, adjusted, strict=True):
+        assert raw <= p <= min(1.0, max(raw, raw * len(p_values)))
+    order = np.argsort(p_values, kind="stable")
+    assert (np.diff(np.array(adjusted)[order]) >= 0).all()
+
+
+# Content and letter
+
+
+@given(st.lists(st.tuples(numbers, numbers, st.booleans()), min_size=1, max_size=20))
+def test_content_and_letter_are_recovered(items: list[tuple[float, float, bool]]) -> None:
+    content, letter = np.array([item[0] for item in items]), np.array([item[1] for item in items])
+    matching_is_first = np.array([item[2] for item in items])
+    # The first letter's pull helps the matching answer where it stands first, and hinders it once exchanged.
+    pull = np.where(matching_is_first, letter, -letter)
+    found = content_and_letter(content + pull, content - pull, matching_is_first)
+    assert found[0] == pytest.approx(content) and found[1] == pytest.approx(letter)
+
+
+def test_a_model_that_always_answers_the_first_letter_has_letter_only() -> None:
+    content, letter = content_and_letter(np.array([2.0, -2.0]), np.array([-2.0, 2.0]), [True, False])
+    assert content.tolist() == [0.0, 0.0] and letter.tolist() == [2.0, 2.0]
+
+
+def test_letter_bias_is_signed() -> None:
+    assert letter_bias(np.array([0.9, 0.7])) == pytest.approx(0.3)
+    assert letter_bias(np.array([[0.2, 0.8], [0.1, 0.3]])) == pytest.approx(-0.15)
+
+
+def test_anti_steerable_counts_strict_moves_the_wrong_way() -> None:
+    shift = np.array([1.0, 0.5, 0.0, -0.1, -2.0])
+    assert anti_steerable(shift, "pos") == pytest.approx(0.4)
+    assert anti_steerable(shift, "neg") == pytest.approx(0.4)
+    assert anti_steerable(np.zeros(5), "neg") == 0.0
+    with pytest.raises(CompareError, match="unknown direction 'up'"):
+        anti_steerable(shift, "up")  # type: ignore[arg-type]
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: bca_interval(np.array([])), "values .* not empty"),
+        (lambda: bca_interval(np.zeros((2, 2))), r"\(2, 2\)"),
+        (lambda: bca_interval(np.array([0.1, np.nan])), "NaN or infinity at item 1"),
+        (lambda: bca_interval(np.array([0.1, 0.2]), clusters=["a"]), "1 cluster labels for 2 items"),
+        (lambda: bca_interval(np.array([0.1, 0.2]), level=95), "level"),
+        (lambda: bca_interval(np.array([0.1, 0.2]), draws=0), "draws"),
+        (lambda: sign_flip_p(np.array([np.inf])), "differences holds NaN"),
+        (lambda: sign_flip_p(np.array([0.1]), draws=0), "draws"),
+        (lambda: holm([0.1, 1.2]), "p-value 1 is 1.2"),
+        (lambda: content_and_letter(np.zeros(2), np.zeros(3), [True, True]), "items don't match"),
+        (lambda: letter_bias(np.array([])), "p_first"),
+        (lambda: anti_steerable(np.array([np.nan]), "pos"), "content_shift"),
+    ],
+)
+def test_bad_arrays_are_refused_by_name(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_importing_is_light() -> None:
+    code = "import sys, comparisons.stats; print([m for m in ('scipy', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -147,6 +147,17 @@ class Intervention:
         early = tuple(e.digest for e in self.edits if Positions.parse(e.positions).touches_prompt)
         return (self.system, self.examples, self.adapter, self.adapter_scale, early)
 
+    def size(self) -> int:
+        """How many fitted numbers it carries: of the adapter's tensors and of the edits' vectors."""
+        numbers = sum(edit.vector.numel() for edit in self.edits)
+        if self.adapter is not None:
+            from safetensors import safe_open
+
+            for path in sorted(self.adapter.glob("*.safetensors")):
+                with safe_open(path, framework="numpy") as file:
+                    numbers += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())
+        return numbers
+
     @cached_property
     def digest(self) -> str:
         """Content hash of the simplified intervention (an adapter by the bytes of its folder)."""

@@ -115,6 +115,14 @@ class LM:
         parts = (weights, dtype, quantized, self.prompt_format, self.blocks_path)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
+    def mark(self) -> tuple[object, ...]:
+        """A cheap fingerprint that changes when parameters are replaced or written to, or a hook is left behind."""
+        parameters = tuple((id(p), p._version, p.requires_grad) for p in self.model.parameters())
+        hooks = tuple(
+            (name, len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in self.model.named_modules()
+        )
+        return (parameters, hooks, self.model.training)
+
     def prompt(self, question: str, system: str | None = None, examples: Sequence[Turn] = ()) -> str:
         """The text that ends where the answer begins, in the model's prompt format."""
         question = question.strip()

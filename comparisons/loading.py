@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from comparisons.errors import CompareError
+from comparisons.files import file_digest, json_digest
 from comparisons.lm import LM, PromptFormat
 from comparisons.paths import embedded
 
@@ -106,6 +106,24 @@ def load(source: ModelSource) -> LM:
     )
 
 
+def load_without_weights(source: ModelSource) -> LM:
+    """The tokenizer and a model of the right shape on the meta device: it can be counted, not run."""
+    import torch
+    import transformers
+
+    location = source.location()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    code = {"trust_remote_code": source.trust_remote_code}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(location, **code)
+        config = transformers.AutoConfig.from_pretrained(location, **code)
+        with torch.device("meta"):
+            model = transformers.AutoModelForCausalLM.from_config(config, **code)
+    except Exception as error:
+        raise _explained(source.name, error) from error
+    return LM(model, tokenizer, source.name, source.prompt_format, source.blocks)
+
+
 def _device(wanted: str) -> str:
     import torch
 
@@ -160,13 +178,12 @@ def _explained(name: str, error: Exception) -> CompareError:
 def _source_digest(location: str, model: Any) -> str | None:
     """Content hash of the source: a hub commit, or the files of a folder."""
     commit = getattr(model.config, "_commit_hash", None)
-    folder = Path(location)
-    if not folder.is_dir():
-        return f"{location}@{commit}" if commit else None
-    total = hashlib.sha256()
-    for path in sorted(p for p in folder.iterdir() if p.is_file() and p.suffix != ".md"):
-        total.update(f"{path.name} {path.stat().st_size}".encode())
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 22):
-                total.update(chunk)
-    return total.hexdigest()
+    if Path(location).is_dir():
+        return folder_digest(Path(location))
+    return f"{location}@{commit}" if commit else None
+
+
+def folder_digest(folder: Path) -> str:
+    """Content hash of a model's folder: every file in it but notes."""
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".md")
+    return json_digest({path.name: file_digest(path) for path in files})

@@ -83,15 +83,17 @@ class Method(ABC):
         dosed: whether strength means something; a method without a dose appears once in a grid.
         role: "method", or "control" for one meant to do nothing.
         fits: "direction" (one fit a direction), "behavior" (one for both) or "never".
+        adapts: whether its interventions carry an adapter, of which a stack can hold one.
     """
 
     dosed: ClassVar[bool] = True
     role: ClassVar[Literal["method", "control"]] = "method"
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
+    adapts: ClassVar[bool] = False
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What a fit reads beside its own behavior: "below", "siblings"; part of what its cache is keyed by."""
+        """What a fit reads beside its own behavior: "below", "siblings"; part of its cache's key."""
         return frozenset()
 
     def fit(self, fit: Fit) -> None:  # noqa: B027 - a method that fits nothing leaves it out

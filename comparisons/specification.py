@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,12 +14,11 @@ from comparisons.intervention import DIRECTIONS, Direction
 from comparisons.loading import ModelSource
 from comparisons.method import Method
 from comparisons.registry import Registry
-from comparisons.settings import parse_settings
-from comparisons.stacks import Stack, check_stack, parse_stack
+from comparisons.settings import STRENGTH, expand, parse_settings, parse_strength
+from comparisons.stacks import Stack, check_stack, parse_stack, resolve, supporting
 
 BASELINE = "baseline"
 LAYER = "layer"
-STRENGTH = "strength"
 
 SettingTexts = Mapping[str, Mapping[str, Sequence[str]]]
 
@@ -162,11 +160,10 @@ def make_plan(spec: Specification) -> Plan:
         CompareError: something is unknown, out of range or missing; nothing has been written.
     """
     _check_numbers(spec)
-    registry = Registry(spec.plugins)
-    methods = _methods(spec, registry)
+    variants = _variants(spec, Registry(spec.plugins))
     library = Library.open(spec.data)
     spec = replace(spec, behaviors=spec.behaviors or library.names)
-    chosen = any(method.candidates(1) for variants in methods.values() for _, _, method in variants)
+    chosen = any(method.candidates(1) for variant in variants for method in variant.methods.values())
     behaviors = {}
     for name in spec.behaviors:
         behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
@@ -174,7 +171,7 @@ def make_plan(spec: Specification) -> Plan:
     knowledge = library.knowledge(spec.knowledge)
     if knowledge is not None:
         knowledge = knowledge.limited(spec.test_items, spec.seed)
-    cells = [cell for name in spec.behaviors for cell in _cells(spec, name, methods)]
+    cells = [cell for name in spec.behaviors for cell in _cells(spec, name, variants)]
     return Plan(spec, behaviors, knowledge, tuple(cells), _notes(behaviors, knowledge))
 
 
@@ -196,4 +193,87 @@ def _check_numbers(spec: Specification) -> None:
             raise CompareError(f"{name} must be at least 1, not {count}.")
 
 
-Variant = tuple[Stack, str, Method]
+@dataclass(frozen=True)
+class Variant:
+    """A stack with one value for each of its settings.
+
+    Attributes:
+        stack: the stack.
+        methods: by name, with their settings.
+        strengths: of the elements that don't take the run's.
+        text: what varies between the variants of the run, as "caa.layer=2"; "" where nothing does.
+    """
+
+    stack: Stack
+    methods: Mapping[str, Method]
+    strengths: Mapping[str, float]
+    text: str
+
+
+def _variants(spec: Specification, registry: Registry) -> list[Variant]:
+    """Every stack with every combination of the settings given for its methods."""
+    stacks = [parse_stack(text) for text in spec.stacks]
+    classes = {name: registry.get(name) for stack in stacks for name in stack.names}
+    for name, fields in spec.settings.items():
+        if name not in classes:
+            raise CompareError(f"--set {name}.{next(iter(fields))}: no stack of this run has a method '{name}'.")
+    found = []
+    for stack in stacks:
+        check_stack(stack, classes)
+        found += [_variant(stack, classes, values) for values in expand(_values(spec, stack, classes))]
+    return found
+
+
+def _values(spec: Specification, stack: Stack, classes: Mapping[str, type[Method]]) -> dict[str, Sequence[str]]:
+    """The values to combine, by "method.setting"; a single one too."""
+    values: dict[str, Sequence[str]] = {}
+    for name in stack.names:
+        if spec.layer != "auto" and LAYER in {f.name for f in fields(classes[name])}:
+            values[f"{name}.{LAYER}"] = [spec.layer]
+        given = spec.settings.get(name, {})
+        taken = STRENGTH if name not in supporting(stack, classes) else None
+        values |= {f"{name}.{key}": texts for key, texts in given.items() if key != taken or not classes[name].dosed}
+    return values
+
+
+def _variant(stack: Stack, classes: Mapping[str, type[Method]], values: Mapping[str, str]) -> Variant:
+    texts: dict[str, dict[str, str]] = {name: {} for name in stack.names}
+    strengths = {}
+    for key, text in values.items():
+        name, _, setting = key.partition(".")
+        if setting == STRENGTH:
+            strengths[name] = parse_strength(classes[name], text, name)
+        else:
+            texts[name][setting] = text
+    methods = {name: parse_settings(classes[name], given, name) for name, given in texts.items()}
+    return Variant(stack, methods, strengths, ",".join(f"{key}={text}" for key, text in values.items()))
+
+
+def _cells(spec: Specification, behavior: str, variants: Sequence[Variant]) -> list[Cell]:
+    """The baseline and every cell of one behavior."""
+    found = [Cell(behavior, BASELINE)]
+    for variant in variants:
+        alone = sum(v.stack.label == variant.stack.label for v in variants) == 1
+        dosed = any(method.dosed for method in variant.methods.values())
+        for direction in spec.directions:
+            for strength in spec.strengths if dosed else (1.0,):
+                found.append(_cell(behavior, variant, direction, strength, "" if alone else variant.text))  # type: ignore[arg-type]
+    return found
+
+
+def _cell(behavior: str, variant: Variant, direction: Direction, strength: float, text: str) -> Cell:
+    classes = {name: type(method) for name, method in variant.methods.items()}
+    doses = resolve(variant.stack, classes, direction, strength, variant.strengths)
+    elements = tuple(Element(d.name, variant.methods[d.name], d.direction, d.strength) for d in doses)
+    return Cell(behavior, variant.stack.label, elements, direction, strength, text)
+
+
+def _notes(behaviors: Mapping[str, Behavior], knowledge: KnowledgeSet | None) -> tuple[str, ...]:
+    counted = {name: (behavior.unparsed, len(behavior.test)) for name, behavior in behaviors.items()}
+    if knowledge is not None:
+        counted[knowledge.name] = (knowledge.unparsed, len(knowledge.items))
+    return tuple(
+        f"{name}: {unparsed} of {total} questions could not be parsed; they are evaluated as given, not swapped."
+        for name, (unparsed, total) in counted.items()
+        if unparsed
+    )

@@ -1,9 +1,9 @@
 """Estimators for the table: intervals, p-values, their correction, and the split of content from letter.
 
-Pure numpy and no model. Every estimator works on one number per item, usually a difference paired by item. Where
-items share a template they are not independent: with `clusters` the unit that is resampled or flipped is the
-cluster. Arrays that are empty, hold NaN or infinity, or don't match in length raise ValueError: no number is
-made up for them.
+Pure numpy and no model. Every estimator works on one number per item, usually a difference paired by item.
+Where items share a template they are not independent: with `clusters` the unit that is resampled or flipped
+is the cluster. Arrays that are empty, hold NaN or infinity, or don't match in length raise ValueError: no
+number is made up for them.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ def bca_interval(
 ) -> Interval | None:
     """The bias-corrected and accelerated bootstrap interval of the mean (Efron 1987).
 
-    With clusters, whole clusters are drawn with replacement, the mean is the sum of their values over the number
-    of their items, and the acceleration comes from leaving out one cluster at a time. Like every bootstrap it is
-    too narrow for a handful of units: say how many there were beside it.
+    With clusters, whole clusters are drawn with replacement, the mean is the sum of their values over the
+    number of their items, and the acceleration comes from leaving out one cluster at a time. Like every
+    bootstrap it is too narrow for a handful of units: say how many there were beside it.
 
     Args:
         values: [items]; for a shift, the differences paired by item.
@@ -57,8 +57,9 @@ def bca_interval(
         seed: the same seed and values give the same interval.
 
     Returns:
-        The interval; of zero width at the mean where the units don't differ. None with a single item or cluster:
-        it says nothing about the spread, so there is no interval to report, not even a degenerate one.
+        The interval; of zero width at the mean where the units don't differ. None with a single item or
+        cluster: it says nothing about the spread, so there is no interval to report, not even a degenerate
+        one.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, not {level}")
@@ -86,9 +87,9 @@ def sign_flip_p(
 ) -> float:
     """The two-sided p-value of a mean paired difference of zero, by flipping signs.
 
-    Under the null each unit's difference is as likely with either sign. All sign patterns are enumerated where
-    there are at most `draws` of them and at most 20 units; otherwise `draws` random ones, b of which reach the
-    observed mean, give (b + 1) / (draws + 1), which is never 0 (Phipson & Smyth 2010).
+    Under the null each unit's difference is as likely with either sign. All sign patterns are enumerated
+    where there are at most `draws` of them and at most 20 units; otherwise `draws` random ones, b of which
+    reach the observed mean, give (b + 1) / (draws + 1), which is never 0 (Phipson & Smyth 2010).
 
     Args:
         differences: [items], paired by item. Zeros fit both signs and carry no evidence.
@@ -134,9 +135,10 @@ def content_and_letter(
 ) -> tuple[FloatArray, FloatArray]:
     """Splits each item's logit of p_match into what follows the content and what follows the letter.
 
-    With z the logit, content = (z_given + z_swapped) / 2, and letter = ±(z_given − z_swapped) / 2 with plus where
-    the matching answer stands under the first letter in the given order. So a positive content prefers the
-    matching answer, and a positive letter prefers the item's first-listed letter, whatever stands under it.
+    With z the logit, content = (z_given + z_swapped) / 2, and letter = ±(z_given − z_swapped) / 2 with plus
+    where the matching answer stands under the first letter in the given order. So a positive content
+    prefers the matching answer, and a positive letter prefers the item's first-listed letter, whatever
+    stands under it.
 
     Args:
         logit_given: [items] log(p_match / (1 − p_match)) with the choices as given.
@@ -166,8 +168,9 @@ def letter_bias(p_first: FloatArray) -> float:
 def anti_steerable(content_shift: FloatArray, direction: Direction) -> float:
     """The share of items whose content logit moved strictly against the direction asked for.
 
-    After Tan et al. 2024 (Analyzing the Generalization and Reliability of Steering Vectors), who judge an item
-    by its slope over strengths; this judges it at one strength. An item that did not move is not wrong.
+    After Tan et al. 2024 (Analyzing the Generalization and Reliability of Steering Vectors), who judge an
+    item by its slope over strengths; this judges it at one strength. An item that did not move is not
+    wrong.
 
     Args:
         content_shift: [items] content of the cell minus content of the baseline; see `content_and_letter`.
@@ -203,7 +206,8 @@ def _units(values: FloatArray, clusters: Sequence[Hashable] | None) -> tuple[Flo
     codes: dict[tuple[bool, Hashable], int] = {}
     keys = ((label is None, item if label is None else label) for item, label in enumerate(clusters))
     code = [codes.setdefault(key, len(codes)) for key in keys]
-    return np.bincount(code, weights=values), np.bincount(code, weights=np.ones_like(values))
+    sums = np.bincount(code, weights=values)
+    return np.asarray(sums, np.float64), np.asarray(np.bincount(code), np.float64)
 
 
 def _rounding(values: FloatArray, sizes: FloatArray) -> FloatArray:

@@ -111,6 +111,9 @@ def test_clusters_of_equal_means_give_zero_width() -> None:
     values = np.array([0.1, 0.3, 0.2, 0.0, 0.4, 0.2])  # every pair has the mean 0.2
     low, high = interval_of(values, [0, 0, 1, 2, 2, 1])
     assert low == high == pytest.approx(0.2)
+    labels = np.repeat(np.arange(6), [1, 2, 3, 4, 5, 6]).tolist()  # 3 × 0.1 is not 0.3
+    low, high = interval_of(np.full(21, 0.1), labels)
+    assert low == high == pytest.approx(0.1)
 
 
 def test_one_item_or_one_cluster_has_no_interval() -> None:
@@ -122,6 +125,13 @@ def test_one_item_or_one_cluster_has_no_interval() -> None:
 def test_extreme_skew_stays_finite_and_holds_the_mean(values: list[float]) -> None:
     low, high = interval_of(np.array(values))
     assert min(values) <= low <= np.mean(values) <= high <= max(values)
+
+
+def test_tiny_values_have_the_shape_of_large_ones() -> None:
+    values = np.random.default_rng(15).gamma(0.5, 1, 30)
+    low, high = interval_of(values)
+    tiny = interval_of(values * 2.0**-600)  # their squares are 0
+    assert (tiny.low * 2.0**600, tiny.high * 2.0**600) == pytest.approx((low, high))
 
 
 @pytest.mark.parametrize("draws", [1, 2, 3])
@@ -204,6 +214,7 @@ def test_clustered_sign_flips_equal_scipys_on_cluster_sums() -> None:
 def test_drawn_sign_flips_agree_with_enumeration() -> None:
     values = np.random.default_rng(12).normal(0.4, 1, 15)
     exact = sign_flip_p(values)
+    assert sign_flip_p(values, draws=2**15, seed=1) == exact
     drawn = sign_flip_p(values, draws=20_000)
     assert exact != drawn == pytest.approx(exact, abs=4 * math.sqrt(exact * (1 - exact) / 20_000))
 
@@ -214,7 +225,8 @@ def test_known_p_values() -> None:
     assert sign_flip_p(np.array([0.1, 0.2, -0.3])) == 1.0
     assert sign_flip_p(np.array([5.0])) == 1.0
     assert sign_flip_p(np.zeros(40)) == 1.0
-    assert sign_flip_p(np.array([0.1, 0.2, -0.3]), clusters=["t", "t", "t"]) == 1.0
+    cancelling = np.array([0.1, 0.2, -0.3] * 9)  # each cluster sums to 5e-17
+    assert sign_flip_p(cancelling, clusters=np.repeat(np.arange(9), 3).tolist()) == 1.0
     assert sign_flip_p(np.ones(40), draws=999) == 1 / 1000
 
 

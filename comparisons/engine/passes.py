@@ -59,10 +59,11 @@ def packed_passes(lm: LM, batch: Sequences, stop_after: int | None = None) -> It
     size = max(1, MAX_BRANCH_TOKENS // batch.tail_length)
     branches = range(len(batch.edits))
     for start in branches[::size]:
-        yield _branch_pass(lm, batch, lengths, cache, list(branches[start : start + size]))
-        if longest and start + size < len(branches):
-            cache.crop(longest)
-        elif start + size < len(branches):
+        chunk = list(branches[start : start + size])
+        yield _branch_pass(lm, batch, lengths, cache, chunk)
+        if longest:
+            cache.crop(-len(chunk) * batch.tail_length)
+        else:
             cache = DynamicCache()
 
 

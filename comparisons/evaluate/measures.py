@@ -91,8 +91,8 @@ def clusters(items: Sequence[str], templates: Mapping[str, str | None]) -> list[
 
 
 def interval(values: np.ndarray, groups: Sequence[Hashable] | None, seed: int) -> list[float] | None:
-    """A 95% BCa interval of a mean as [low, high], None where there is none."""
-    if len(values) < 2:
+    """A 95% BCa interval of a mean as [low, high], None where there is none (one item, one template)."""
+    if not len(values):
         return None
-    low, high = stats.bca_interval(values, clusters=groups, seed=seed)
-    return None if np.isnan(low) or np.isnan(high) else [float(low), float(high)]
+    found = stats.bca_interval(values, clusters=groups, seed=seed)
+    return None if found is None else [found.low, found.high]

@@ -1,0 +1,268 @@
+"""Behaviors and knowledge sets, and the library that reads them from a folder or a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from comparisons.errors import CompareError, unknown
+from comparisons.files import json_digest
+from comparisons.intervention import DIRECTIONS
+from comparisons.items import ORDERS, Choice, Item, Order, Presentation
+from comparisons.paths import embedded
+from comparisons.records import KNOWLEDGE, SUFFIXES, read_items, read_questions
+from comparisons.splits import draw, split
+from comparisons.texts import read_texts
+
+__all__ = ["ORDERS", "Behavior", "Choice", "Item", "KnowledgeSet", "Library", "Order", "Presentation"]
+
+DEV_SHARE, DEV_LEAST, DEV_MOST = 0.2, 8, 100
+TEST_SHARE = 0.2
+_FILE_SEED = 0
+_TRAIN = "generate/{}/generate_dataset.json"
+_TEST = "test/{}/test_dataset_ab.json"
+_OPEN_ENDED = "test/{}/test_dataset_open_ended.json"
+_TEXTS = "behavior.json"
+_KNOWLEDGE_FILES = {"mmlu": "test/mmlu/mmlu.json", "truthfulqa": "test/truthfulqa/truthful_qa.json"}
+_OWN_KNOWLEDGE = "test/knowledge/knowledge.json"
+_EMBEDDED_KNOWLEDGE = "pocket facts"
+
+
+@dataclass(frozen=True)
+class Behavior:
+    """A named tendency, and everything with which it is fitted, evaluated and put into words.
+
+    Attributes:
+        name: of the folder or file it was read from.
+        train: contrast pairs to fit on.
+        dev: contrast pairs to choose settings on; empty until `with_dev` cuts them from `train`.
+        test: questions to evaluate on.
+        open_ended: prompts to answer freely.
+        prompts: direction -> system prompt; None where there are none.
+        rubric: what a judge goes by, 0 to 10.
+        description: the behavior in a phrase.
+        source: the path it was read from, for messages.
+        paraphrases: direction -> other wordings of the system prompt.
+        neutral: system prompts about nothing.
+        truth: what shows the behavior in an answer, as behavior.json tells it.
+    """
+
+    name: str
+    train: tuple[Item, ...]
+    dev: tuple[Item, ...]
+    test: tuple[Item, ...]
+    open_ended: tuple[str, ...]
+    prompts: Mapping[str, str] | None
+    rubric: str | None
+    description: str | None
+    source: str
+    paraphrases: Mapping[str, tuple[str, ...]] | None = None
+    neutral: tuple[str, ...] = ()
+    truth: Mapping[str, Any] | None = None
+
+    def system_prompt(self, direction: str) -> str:
+        """The system prompt for more ("pos") or less ("neg") of the behavior.
+
+        Raises:
+            CompareError: the behavior has none; says which file to write them to.
+        """
+        if direction not in DIRECTIONS:
+            raise unknown("direction", direction, DIRECTIONS)
+        if self.prompts is None:
+            file = Path(self.source).parent / _TEXTS
+            raise CompareError(
+                f"the behavior '{self.name}' has no system prompts: write them to {file} "
+                'as {"system_prompts": {"pos": "…", "neg": "…"}}.'
+            )
+        return self.prompts[direction]
+
+    def with_dev(self, seed: int) -> Behavior:
+        """Cuts a dev split from `train`: a fifth of the pairs, at least 8 and at most 100.
+
+        A hash of each pair's content decides, so other pairs' places in the file don't matter; pairs of one
+        template stay on one side where that keeps the split near its size. A behavior that has a dev split
+        keeps it.
+
+        Raises:
+            CompareError: fewer than 16 pairs.
+        """
+        if self.dev:
+            return self
+        if len(self.train) < 2 * DEV_LEAST:
+            raise CompareError(
+                f"the behavior '{self.name}' has {len(self.train)} contrast pairs, too few to choose "
+                f"settings with: use {2 * DEV_LEAST} or more, or state the settings instead of 'auto'."
+            )
+        count = min(DEV_MOST, max(DEV_LEAST, round(DEV_SHARE * len(self.train))))
+        train, dev = split(self.train, count, DEV_LEAST, seed)
+        return replace(self, train=train, dev=dev)
+
+    def limited(self, train_items: int | None, test_items: int | None, seed: int) -> Behavior:
+        """The behavior with at most so many items: seeded subsets in their original order; None keeps all."""
+        train = self.train if train_items is None else draw(self.train, train_items, seed)
+        test = self.test if test_items is None else draw(self.test, test_items, seed)
+        return replace(self, train=train, test=test)
+
+    @cached_property
+    def digest(self) -> str:
+        """Content hash of everything that can change a fit: all but the dev and test questions."""
+        words = (self.prompts, self.rubric, self.description, self.paraphrases, self.neutral, self.truth)
+        return json_digest([self.name, _contents(self.train), words])
+
+    @cached_property
+    def dev_digest(self) -> str:
+        """Content hash of the questions on which settings are chosen."""
+        return json_digest(_contents(self.dev))
+
+    @cached_property
+    def test_digest(self) -> str:
+        """Content hash of the questions and open-ended prompts of the evaluation."""
+        return json_digest([_contents(self.test), self.open_ended])
+
+    @property
+    def unparsed(self) -> int:
+        """How many test questions are evaluated as given in both orders."""
+        return sum(not item.parsed for item in self.test)
+
+
+@dataclass(frozen=True)
+class KnowledgeSet:
+    """Knowledge questions: their `matching` letter is the correct one.
+
+    Attributes:
+        name: "mmlu", "truthfulqa", "pocket facts", …; the set is always called by it.
+        items: the questions.
+    """
+
+    name: str
+    items: tuple[Item, ...]
+
+    def limited(self, items: int | None, seed: int) -> KnowledgeSet:
+        """The set with at most so many questions: a seeded subset in its original order."""
+        return self if items is None else replace(self, items=draw(self.items, items, seed))
+
+    @cached_property
+    def digest(self) -> str:
+        """Content hash of the questions."""
+        return json_digest(_contents(self.items))
+
+    @property
+    def unparsed(self) -> int:
+        """How many questions are evaluated as given in both orders."""
+        return sum(not item.parsed for item in self.items)
+
+
+def _contents(items: Iterable[Item]) -> list[Sequence[str | None]]:
+    return [(i.question, i.matching, i.contrast, i.template, i.label, i.category) for i in items]
+
+
+@dataclass(frozen=True)
+class Library:
+    """Everything in one place: a folder in the paper's layout, or a file that is one behavior.
+
+    Attributes:
+        place: the folder or file.
+        names: its behaviors, sorted.
+    """
+
+    place: Path
+    names: tuple[str, ...]
+
+    @classmethod
+    def open(cls, data: Path | None) -> Library:
+        """Looks at a place without reading its items.
+
+        Args:
+            data: a folder or file; None for the embedded data.
+
+        Raises:
+            CompareError: nothing is there, or nothing usable.
+        """
+        place = embedded("data") if data is None else data
+        try:
+            return cls(place, _names(place))
+        except OSError as error:
+            raise CompareError(f"{place}: can't be read: {error.strerror}.") from error
+
+    def behavior(self, name: str) -> Behavior:
+        """Reads one behavior.
+
+        Raises:
+            CompareError: unknown, or something in its files is wrong: names the file, item and field.
+        """
+        if name not in self.names:
+            raise unknown("behavior", name, self.names)
+        if self.place.is_file():
+            return self._from_file(name)
+        source, questions = self.place / _TRAIN.format(name), self.place / _OPEN_ENDED.format(name)
+        train = read_items(source, "generate")
+        test = read_items(self.place / _TEST.format(name), "test")
+        return _behavior(name, source, train, test, read_questions(questions) if questions.exists() else ())
+
+    def _from_file(self, name: str) -> Behavior:
+        items = read_items(self.place, name)
+        if len(items) < 2:
+            raise CompareError(f"{self.place}: holds one item: it needs two, one of them to test on.")
+        train, test = split(items, max(1, round(TEST_SHARE * len(items))), 1, _FILE_SEED)
+        return _behavior(name, self.place, train, test, ())
+
+    def knowledge(self, choice: str) -> KnowledgeSet | None:
+        """Reads the knowledge set that a choice names.
+
+        Args:
+            choice: "mmlu", "truthfulqa", "none", or "auto": the place's own set, else MMLU, else none.
+
+        Raises:
+            CompareError: unknown, or the place lacks it: says where its file should be.
+        """
+        if choice == "none":
+            return None
+        if choice == "auto":
+            mmlu = "mmlu" if self._has(_KNOWLEDGE_FILES["mmlu"]) else "none"
+            return self._own_knowledge() or self.knowledge(mmlu)
+        if choice not in _KNOWLEDGE_FILES:
+            raise unknown("knowledge set", choice, ("auto", "none", *_KNOWLEDGE_FILES))
+        file = _KNOWLEDGE_FILES[choice]
+        if not self._has(file):
+            folder = f"the folder {self.place}" if self.place.is_dir() else "a folder given by --data"
+            raise CompareError(
+                f"the knowledge set '{choice}' is not in {self.place}: put it at {file} in {folder}, "
+                "or use --knowledge auto."
+            )
+        return KnowledgeSet(choice, read_items(self.place / file, choice, KNOWLEDGE))
+
+    def _own_knowledge(self) -> KnowledgeSet | None:
+        if not self._has(_OWN_KNOWLEDGE):
+            return None
+        ours = self.place.resolve() == embedded("data").resolve()
+        name = _EMBEDDED_KNOWLEDGE if ours else f"{self.place.resolve().name} knowledge"
+        return KnowledgeSet(name, read_items(self.place / _OWN_KNOWLEDGE, "knowledge", KNOWLEDGE))
+
+    def _has(self, file: str) -> bool:
+        return self.place.is_dir() and (self.place / file).is_file()
+
+
+def _names(place: Path) -> tuple[str, ...]:
+    if place.is_file():
+        if place.suffix.lower() not in SUFFIXES:
+            raise CompareError(f"{place}: unknown kind of file: use {', '.join(SUFFIXES)}, or a folder.")
+        return (place.stem,)
+    if not place.exists():
+        raise CompareError(f"{place}: there is no such folder or file of data.")
+    files = [*place.glob(_TRAIN.format("*")), *place.glob(_TEST.format("*"))]
+    if not files:
+        needed = f"{_TRAIN.format('NAME')} and {_TEST.format('NAME')}"
+        raise CompareError(f"{place}: holds no behaviors: it needs {needed}.")
+    return tuple(sorted({file.parent.name for file in files}))
+
+
+def _behavior(
+    name: str, source: Path, train: tuple[Item, ...], test: tuple[Item, ...], open_ended: tuple[str, ...]
+) -> Behavior:
+    words = vars(read_texts(source.parent / _TEXTS, name))
+    return Behavior(
+        name=name, train=train, dev=(), test=test, open_ended=open_ended, source=str(source), **words
+    )

@@ -1,0 +1,36 @@
+"""`compare behaviors`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("behaviors")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder in the paper's layout, or one file.")
+def command(data: Path | None) -> None:
+    """List the behaviors of the embedded data, or of a folder or file.
+
+    \b
+    Example:
+      compare behaviors --data DIR
+    """
+    from rich.table import Table
+
+    from comparisons.behaviors import Library
+    from comparisons.cli.tables import stdout
+
+    table = Table("behavior", "pairs", "test", "open-ended", "system prompts", "what it is")
+    library = Library.open(data)
+    for name in library.names:
+        found = library.behavior(name)
+        table.add_row(
+            name,
+            str(len(found.train)),
+            str(len(found.test)),
+            str(len(found.open_ended)),
+            "yes" if found.prompts else "no",
+            found.description or "",
+        )
+    stdout().print(table)

@@ -1,0 +1,30 @@
+"""`compare report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN…")
+def command(runs: tuple[Path, ...]) -> int:
+    """Render finished runs again, from their files alone: no model is loaded.
+
+    \b
+    Example:
+      compare report reports/refusal-pocket-1a2b3c4d
+    """
+    from comparisons.cli.tables import show
+    from comparisons.report import render
+    from comparisons.report.summary import read_summary
+
+    failed = False
+    for run in runs:
+        rows = read_summary(run).rows
+        render(run)
+        show(rows)
+        click.echo(f"report: {run / 'report.md'}")
+        failed = failed or any(row.status == "failed" for row in rows)
+    return 1 if failed else 0

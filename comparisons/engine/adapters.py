@@ -1,0 +1,173 @@
+"""PEFT adapters on a model, in place and for a while: never merged, nothing left behind."""
+
+from __future__ import annotations
+
+import math
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comparisons.errors import CompareError
+from comparisons.lm import LM
+
+if TYPE_CHECKING:
+    import torch
+
+NAME = "default"
+CONFIG = "adapter_config.json"
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+
+
+@contextmanager
+def adapted(lm: LM, adapter: Path | None, scale: float = 1.0) -> Iterator[None]:
+    """Puts an adapter on `lm.model` while the context is open.
+
+    The adapter's layers are injected in place: `lm.model` and `lm.blocks` stay the same objects and are used
+    directly. Afterwards, also after an exception, the model is what it was: modules, classes, hooks, attributes,
+    parameters with their bits and flags.
+
+    Args:
+        lm: the model.
+        adapter: folder in PEFT's format; None changes nothing.
+        scale: factor on the adapter's own scale; 0 changes nothing.
+
+    Raises:
+        CompareError: the folder is missing, damaged or made for another model; the adapter can't be scaled; the
+            model already carries one.
+    """
+    if not math.isfinite(scale):
+        raise CompareError(f"the scale of an adapter must be finite, not {scale}.")
+    if adapter is None or scale == 0.0:
+        yield
+        return
+    if getattr(lm.model, "peft_config", None):
+        raise CompareError(f"{lm.name} already carries an adapter: merge it into the weights before adding {adapter}.")
+    config, weights = _read(adapter)
+    with preserved(lm.model):
+        _inject(lm, adapter, config, weights)
+        if scale != 1.0:
+            _rescale(lm.model, adapter, config, scale)
+        yield
+
+
+@contextmanager
+def preserved(model: torch.nn.Module) -> Iterator[None]:
+    """Puts a model back as it was when the context closes, also after an exception.
+
+    Restores every module's class, attributes, children, hooks and mode, every configuration's fields, and every
+    parameter's storage, gradient and `requires_grad`. Copies no weights, so what is written into a weight's own
+    storage stays: replace tensors instead.
+    """
+    modules = list(model.modules())
+    objects: list[Any] = [*modules, *_configurations(modules)]
+    attributes = [(found, type(found), _contents(found)) for found in objects]
+    parameters = [(p, p.data, p.requires_grad, p.grad) for p in model.parameters()]
+    try:
+        yield
+    finally:
+        for found, kind, contents in attributes:
+            _restore(found, kind, contents)
+        for parameter, data, requires_grad, gradient in parameters:
+            if parameter.data_ptr() != data.data_ptr() or parameter.dtype != data.dtype:
+                parameter.data = data
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = gradient
+
+
+def _configurations(modules: list[torch.nn.Module]) -> list[Any]:
+    """The distinct configuration objects that modules refer to."""
+    found = [getattr(m, name, None) for m in modules for name in ("config", "generation_config")]
+    return list({id(config): config for config in found if hasattr(config, "__dict__")}.values())
+
+
+def _contents(owner: Any) -> dict[str, tuple[Any, Any]]:
+    """Each attribute with a copy of its contents where it is a container."""
+    containers = (dict, list, set)
+    return {
+        name: (value, value.copy() if isinstance(value, containers) else None)
+        for name, value in vars(owner).items()
+    }
+
+
+def _restore(owner: Any, kind: type, contents: dict[str, tuple[Any, Any]]) -> None:
+    if type(owner) is not kind:
+        owner.__class__ = kind
+    for value, copy in contents.values():
+        # The same container must come back: handles of hooks refer to the dict that they are in.
+        if isinstance(value, list):
+            value[:] = copy
+        elif copy is not None and (value != copy if isinstance(value, set) else not _same(value, copy)):
+            value.clear()
+            value.update(copy)
+    vars(owner).clear()
+    vars(owner).update({name: value for name, (value, _) in contents.items()})
+
+
+def _same(left: dict[Any, Any], right: dict[Any, Any]) -> bool:
+    """Whether two dicts hold the same objects in the same order (tensors can't be compared by ==)."""
+    return list(left) == list(right) and all(left[key] is right[key] for key in right)
+
+
+def _read(adapter: Path) -> tuple[Any, dict[str, torch.Tensor]]:
+    """An adapter's configuration and its tensors, half precision widened as PEFT does on loading."""
+    import torch
+    from peft import PeftConfig
+    from peft.utils.save_and_load import load_peft_weights
+    from safetensors import SafetensorError
+
+    # PEFT takes a folder without these files for an id of the hub.
+    if not (adapter / CONFIG).is_file() or not any((adapter / name).is_file() for name in WEIGHTS):
+        raise CompareError(f"the adapter folder '{adapter}' needs {CONFIG} and {WEIGHTS[0]}: fit it again.")
+    try:
+        config = PeftConfig.from_pretrained(str(adapter))
+        tensors = load_peft_weights(str(adapter), device="cpu")
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise CompareError(f"can't read the adapter '{adapter}': {_line(error)}") from error
+    half = (torch.float16, torch.bfloat16)
+    return config, {name: t.float() if t.dtype in half else t for name, t in tensors.items()}
+
+
+def _inject(lm: LM, adapter: Path, config: Any, weights: dict[str, torch.Tensor]) -> None:
+    import warnings
+
+    from peft import inject_adapter_in_model, set_peft_model_state_dict
+
+    if config.is_prompt_learning or getattr(config, "alora_invocation_tokens", None):
+        raise CompareError(f"the adapter '{adapter}' ({config.peft_type}) changes the input, not the weights: use LoRA.")
+    config.inference_mode = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # On the meta device no initial values are drawn, so nobody's random state moves.
+            inject_adapter_in_model(config, lm.model, NAME, low_cpu_mem_usage=True)
+            unexpected = set_peft_model_state_dict(lm.model, weights, NAME, low_cpu_mem_usage=True).unexpected_keys
+    except (ValueError, TypeError, KeyError, RuntimeError, AttributeError, NotImplementedError) as error:
+        raise CompareError(f"the adapter '{adapter}' does not fit {lm.name}: {_line(error)}") from error
+    absent = [name for name, p in lm.model.named_parameters() if p.is_meta and NAME in name.split(".")]
+    if unexpected or absent:
+        fault = f"no place for {unexpected[0]}" if unexpected else f"no weights for {absent[0]}"
+        raise CompareError(f"the adapter '{adapter}' does not fit {lm.name}: {fault}.")
+    # New layers begin in training mode, with their dropout on.
+    lm.model.eval()
+
+
+def _rescale(model: torch.nn.Module, adapter: Path, config: Any, scale: float) -> None:
+    """Multiplies the scale of every adapter layer; what else an adapter may replace has no scale."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    extras = ("modules_to_save", "trainable_token_indices", "use_dora")
+    unscaled = [name for name in extras if getattr(config, name, None)]
+    unscaled += ["bias"] if getattr(config, "bias", "none") != "none" else []
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    scales = [getattr(layer, "scaling", None) for layer in layers]
+    if unscaled or not all(isinstance(found, dict) and NAME in found for found in scales):
+        part = unscaled[0] if unscaled else config.peft_type
+        raise CompareError(f"the adapter '{adapter}' can't be scaled because of its {part}: use strength 1.")
+    for found in scales:
+        found[NAME] *= scale
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

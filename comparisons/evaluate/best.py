@@ -1,0 +1,64 @@
+"""The best cell's intervention, kept with the run so that it can be used without this program."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from comparisons.files import write_json
+from comparisons.fitting import Built
+from comparisons.lm import LM
+from comparisons.report.summary import SummaryRow
+
+BEST = "best"
+
+
+def best_row(rows: Sequence[SummaryRow]) -> SummaryRow | None:
+    """The cell that moved its behavior furthest in the direction asked for."""
+    moved = [row for row in rows if row.status == "done" and row.shift is not None]
+    return max(moved, key=lambda row: _intended(row), default=None)
+
+
+def _intended(row: SummaryRow) -> float:
+    shift = row.shift or 0.0
+    return shift if row.direction == "pos" else -shift
+
+
+def write_best(run: Path, cell: str, built: Built, lm: LM, location: str) -> None:
+    """Writes best/: intervention.json, edits.safetensors and the adapter's folder."""
+    from safetensors.torch import save_file
+
+    folder = run / BEST
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    found = built.intervention.simplified()
+    edits = [
+        {
+            "layer": edit.layer,
+            "multiplier": edit.multiplier,
+            "operation": edit.operation,
+            "positions": edit.positions,
+            "tensor": f"edit{i}",
+        }
+        for i, edit in enumerate(found.edits)
+    ]
+    if edits:
+        tensors = {f"edit{i}": edit.vector.float().contiguous().cpu() for i, edit in enumerate(found.edits)}
+        save_file(tensors, folder / "edits.safetensors")
+    if found.adapter is not None:
+        shutil.copytree(found.adapter, folder / "adapter")
+    write_json(
+        folder / "intervention.json",
+        {
+            "cell": cell,
+            "model": location,
+            "blocks": lm.blocks_path,
+            "prompt_format": lm.prompt_format,
+            "system": found.system,
+            "examples": [[turn.question, turn.answer] for turn in found.examples],
+            "adapter": "adapter" if found.adapter is not None else None,
+            "adapter_scale": found.adapter_scale,
+            "edits": edits,
+        },
+    )

@@ -1,0 +1,180 @@
+"""Multiple-choice items: finding the choices in a question's text, and showing them in either order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+Order = Literal["given", "swapped"]
+ORDERS: tuple[Order, ...] = ("given", "swapped")
+
+_HEADING = re.compile(r"^[ \t]*Choices:[ \t]*\r?\n(?=\s*\(A\))", re.MULTILINE)
+_MARK = re.compile(r"^[ \t]*\(([A-Z])\)", re.MULTILINE)
+# Some of Anthropic's sets begin the answer below the last choice: "Assistant: I believe the best answer is".
+_TAIL = re.compile(r"^[ \t]*(?:Assistant|Answer):", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One lettered choice.
+
+    Attributes:
+        letter: bare, "A".
+        text: without surrounding blanks and newlines.
+    """
+
+    letter: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """A question as it is shown in one order, with its two letters in that order, bare."""
+
+    question: str
+    matching: str
+    contrast: str
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the choices stand in a question.
+
+    Attributes:
+        stem: the question before its choices and their heading, without trailing blanks.
+        spans: letter -> start and end of the choice's text, surrounding blanks left out; in order.
+    """
+
+    stem: str
+    spans: Mapping[str, tuple[int, int]]
+
+    def choices(self, question: str) -> tuple[Choice, ...]:
+        """The choices of the question that this is the layout of."""
+        return tuple(Choice(letter, question[start:end]) for letter, (start, end) in self.spans.items())
+
+    def exchanged(self, question: str, one: str, other: str) -> str:
+        """The question with two choices' texts exchanged and every other character in its place."""
+        (left, left_end), (right, right_end) = sorted((self.spans[one], self.spans[other]))
+        before, between, after = question[:left], question[left_end:right], question[right_end:]
+        return before + question[right:right_end] + between + question[left:left_end] + after
+
+
+def find_layout(question: str) -> Layout | None:
+    """Finds the choices: letters in brackets that run A, B, C, … at the starts of lines.
+
+    They are looked for below the last line "Choices:" that is followed by "(A)", or in the whole question. A
+    choice may span lines. Of letters out of order the text between the right ones is made.
+
+    Returns:
+        None where no two letters run in order, or where the letters can be read as choices in several ways.
+    """
+    headings = list(_HEADING.finditer(question))
+    heading = headings[-1] if headings else None
+    begin = heading.end() if heading else 0
+    marks = _only_run(list(_MARK.finditer(question, begin)))
+    if not marks:
+        return None
+    tail = _TAIL.search(question, marks[-1].end())
+    ends = [mark.start() for mark in marks[1:]] + [tail.start() if tail else len(question)]
+    spans = {mark[1]: _stripped(question, mark.end(), end) for mark, end in zip(marks, ends, strict=True)}
+    return Layout(question[: heading.start() if heading else marks[0].start()].rstrip(), spans)
+
+
+def _only_run(marks: Sequence[re.Match[str]]) -> tuple[re.Match[str], ...]:
+    """The longest run of marks that reads A, B, C, …; empty if there is none of two, or more than one."""
+    ways = [1] + [0] * 26
+    runs: list[tuple[re.Match[str], ...]] = [()] * 27
+    for mark in marks:
+        place = ord(mark[1]) - ord("A") + 1
+        if ways[place - 1]:
+            ways[place] += ways[place - 1]
+            runs[place] = (*runs[place - 1], mark)
+    longest = max(place for place in range(27) if ways[place])
+    return runs[longest] if longest >= 2 and ways[longest] == 1 else ()
+
+
+def _stripped(question: str, start: int, end: int) -> tuple[int, int]:
+    text = question[start:end]
+    if not text.strip():
+        return start, start
+    return start + len(text) - len(text.lstrip()), start + len(text.rstrip())
+
+
+@dataclass(frozen=True)
+class Item:
+    """One multiple-choice question.
+
+    Attributes:
+        id: stable and unique within its set: the set in the file's layout and the item's place in the file,
+            counted from 0, as "test/12".
+        question: exactly as in the file.
+        matching: the letter that matches the behavior (the correct one of a knowledge question), bare: "A".
+        contrast: the other letter, bare.
+        choices: empty where they could not be found in the question.
+        stem: the question before its choices; the whole question where they could not be found.
+        template: items of one template are alike, and are one cluster to the estimators.
+        label: whatever truth the file tells about the item.
+        category: the subject of a knowledge question.
+    """
+
+    id: str
+    question: str
+    matching: str
+    contrast: str
+    choices: tuple[Choice, ...]
+    stem: str
+    template: str | None = None
+    label: str | None = None
+    category: str | None = None
+
+    @classmethod
+    def parse(
+        cls,
+        id: str,
+        question: str,
+        matching: str,
+        contrast: str,
+        *,
+        template: str | None = None,
+        label: str | None = None,
+        category: str | None = None,
+    ) -> Item:
+        """An item whose choices and stem are found in its question."""
+        layout = find_layout(question)
+        choices = layout.choices(question) if layout else ()
+        stem = layout.stem if layout else question
+        return cls(id, question, matching, contrast, choices, stem, template, label, category)
+
+    @property
+    def parsed(self) -> bool:
+        """Whether the item can be shown in both orders: its two letters have non-empty, different texts."""
+        return self._swapped is not None
+
+    def present(self, order: Order) -> Presentation:
+        """The question as shown in an order, and its letters there.
+
+        "swapped" exchanges the texts of the matching and the contrast choice inside the verbatim question,
+        and the two letters with them. An item that isn't parsed is shown as given in both orders.
+        """
+        if order == "given" or self._swapped is None:
+            return Presentation(self.question, self.matching, self.contrast)
+        return Presentation(self._swapped, self.contrast, self.matching)
+
+    @cached_property
+    def _swapped(self) -> str | None:
+        layout = find_layout(self.question) if self.choices else None
+        if layout is None or not {self.matching, self.contrast} <= layout.spans.keys():
+            return None
+        texts = {choice.letter: choice.text for choice in layout.choices(self.question)}
+        one, other = texts[self.matching], texts[self.contrast]
+        if not one or not other or one == other:
+            return None
+        question = layout.exchanged(self.question, self.matching, self.contrast)
+        # In its new place a text with letter-like lines can read as choices: then only "given" is sound.
+        expected = texts | {self.matching: other, self.contrast: one}
+        again = find_layout(question)
+        found = again.choices(question) if again else ()
+        return question if found == tuple(Choice(*pair) for pair in expected.items()) else None

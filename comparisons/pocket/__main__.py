@@ -1,0 +1,40 @@
+"""`python -m comparisons.pocket data` and `python -m comparisons.pocket train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def main() -> None:
+    """The embedded model's data and training."""
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
+def data(out: Path) -> None:
+    """Writes the data of the embedded language."""
+    from comparisons.pocket.dataset import write_data
+
+    write_data(out)
+    click.echo(f"written: {out}")
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("checkpoints/pocket"), show_default=True)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--compile/--no-compile", "compiled", default=True, show_default=True)
+def train(out: Path, device: str, threads: int, compiled: bool) -> None:
+    """Trains the embedded model from nothing and writes it."""
+    from comparisons.pocket.train import Recipe
+    from comparisons.pocket.train import train as run
+
+    run(Recipe(), out, device, threads, compiled, lambda line: click.echo(line, err=True))
+    click.echo(f"written: {out}")
+
+
+if __name__ == "__main__":
+    main()

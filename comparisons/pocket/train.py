@@ -1,0 +1,210 @@
+"""The recipe: a small Llama trained from nothing on the language, stage by stage."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from comparisons.pocket.batches import Encoder
+from comparisons.pocket.corpus import Mixture
+from comparisons.pocket.optimizer import Muon
+from comparisons.pocket.tokenizer import LETTERS, build_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Steps of `rows` × `length` tokens of one mixture."""
+
+    name: str
+    steps: int
+    rows: int
+    length: int
+    mixture: Mixture
+
+
+PICKS = Mixture(turns=1, pick=1.0, fact=0.0, claim=0.0, plain=0.0)
+SINGLE = Mixture(
+    turns=1, pick=0.15, fact=0.25, claim=0.05, system=0.05, late=0.75, early=0.05, persona=0.05, neutral=0.0,
+    second_behavior=0.0, open_ended=0.15, bare=0.2, parts=0.3,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights, the machine aside."""
+
+    seed: int = 0
+    width: int = 128
+    inner: int = 256
+    blocks: int = 6
+    heads: int = 4
+    matrix_rate: float = 0.02
+    other_rate: float = 3e-3
+    warmup: int = 50
+    decay: float = 0.5
+    stages: tuple[Stage, ...] = (
+        Stage("picks", 400, 32, 32, PICKS),
+        Stage("single questions", 1500, 40, 80, SINGLE),
+        Stage("conversations", 5000, 24, 192, Mixture()),
+    )
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def rate(self, step: int) -> float:
+        """The factor on the learning rates: a warm-up, then constant, then a linear decay."""
+        left = (self.steps - step) / (self.steps * self.decay)
+        return min(1.0, (step + 1) / self.warmup) * min(1.0, left)
+
+
+@dataclass
+class _Means:
+    """Running means of what the progress line shows."""
+
+    values: dict[str, float]
+
+    def add(self, **new: float) -> None:
+        for name, value in new.items():
+            if value == value:  # a batch without such letters has no accuracy
+                self.values[name] = 0.95 * self.values.get(name, value) + 0.05 * value
+
+
+def build_config(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
+    """A plain Llama's configuration."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=recipe.width,
+        intermediate_size=recipe.inner,
+        num_hidden_layers=recipe.blocks,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=recipe.heads,
+        max_position_embeddings=512,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+    )
+
+
+class Trainer:
+    """A model with its optimizers; `step` takes one batch."""
+
+    def __init__(
+        self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, device: str, compiled: bool
+    ) -> None:
+        import torch
+        from transformers import LlamaForCausalLM
+
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.device = recipe, device
+        self.model: LlamaForCausalLM = LlamaForCausalLM(build_config(recipe, tokenizer)).to(device)
+        self._body: Any = torch.compile(self.model.model) if compiled else self.model.model
+        named = list(self.model.named_parameters())
+        matrices = [value for name, value in named if value.ndim == 2 and "embed" not in name]
+        others = [value for name, value in named if value.ndim != 2 or "embed" in name]
+        self._muon = Muon(matrices)
+        self._adam = torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=0.0)
+        self._letters = torch.tensor(tokenizer.convert_tokens_to_ids(list(LETTERS)), device=device)
+
+    def step(self, ids: torch.Tensor, weights: torch.Tensor, factor: float) -> dict[str, float]:
+        """One update; returns the loss, and the accuracy on first and later letters."""
+        import torch
+        import torch.nn.functional as functional
+
+        ids, weights = ids.to(self.device), weights.to(self.device)
+        kept = weights[:, 1:] > 0
+        with torch.autocast(self.device, dtype=torch.bfloat16):
+            hidden = self._body(ids, use_cache=False).last_hidden_state[:, :-1]
+            logits = self.model.lm_head(hidden[kept])
+        target, weight = ids[:, 1:][kept], weights[:, 1:][kept]
+        losses = functional.cross_entropy(logits.float(), target, reduction="none")
+        loss = (losses * weight).sum() / weight.sum()
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self._muon.step(self.recipe.matrix_rate * factor)
+        for group in self._adam.param_groups:
+            group["lr"] = self.recipe.other_rate * factor
+        self._adam.step()
+        self.model.zero_grad(set_to_none=True)
+        right = (logits.argmax(-1) == target) & (weight > 4)
+        first = torch.isin(target, self._letters[:2]) & (weight > 4)
+        later = torch.isin(target, self._letters[2:])
+        return {
+            "loss": loss.item(),
+            "letter": right[first].float().mean().item(),
+            "reason": right[later].float().mean().item(),
+        }
+
+
+def train(recipe: Recipe, out: Path, device: str, threads: int, compiled: bool, say: Say) -> None:
+    """Trains from nothing and writes the checkpoint into `out`."""
+    import torch
+
+    torch.set_num_threads(threads)
+    keep_memory()
+    compiled = compiled and (device != "cpu" or shutil.which("g++") is not None)
+    tokenizer = build_tokenizer(recipe.seed)
+    trainer = Trainer(recipe, tokenizer, device, compiled)
+    say(f"{sum(value.numel() for value in trainer.model.parameters()):,} parameters, {len(tokenizer)} tokens")
+    encoder, means, start, tokens, step = Encoder(tokenizer), _Means({}), time.monotonic(), 0, 0
+    for stage in recipe.stages:
+        rng = Random(f"{recipe.seed}/{stage.name}")
+        for index in range(stage.steps):
+            batch = encoder.batch(rng, stage.mixture, stage.rows, stage.length)
+            means.add(**trainer.step(*batch, recipe.rate(step)))
+            step, tokens = step + 1, tokens + stage.rows * stage.length
+            if step % 100 == 0 or index + 1 == stage.steps:
+                say(_progress(recipe, stage, step, tokens, time.monotonic() - start, means))
+        if stage is not recipe.stages[-1]:
+            save(trainer.model, tokenizer, out)
+    save(trainer.model, tokenizer, out)
+
+
+def _progress(recipe: Recipe, stage: Stage, step: int, tokens: int, seconds: float, means: _Means) -> str:
+    shown = " ".join(f"{name} {value:.3f}" for name, value in means.values.items())
+    return (
+        f"{stage.name}: step {step}/{recipe.steps}, {shown}, {tokens / 1e6:.1f}M tokens, "
+        f"{tokens / seconds:,.0f}/s, {seconds:.0f} s"
+    )
+
+
+def keep_memory() -> None:
+    """Tells glibc to keep freed memory: mapping it anew for each tensor cost more than the arithmetic."""
+    if platform.libc_ver()[0] != "glibc":
+        return
+    library = ctypes.CDLL(None)
+    for option, value in ((-4, 0), (-1, 1 << 30), (-2, 1 << 28)):  # mmap_max, trim_threshold, top_pad
+        library.mallopt(option, value)
+
+
+def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
+    """Writes model (float16) and tokenizer as transformers reads them."""
+    import copy
+
+    import torch
+
+    out.mkdir(parents=True, exist_ok=True)
+    copy.deepcopy(model).to("cpu", torch.float16).save_pretrained(out)
+    tokenizer.save_pretrained(out)
+
+
+def describe(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain data."""
+    return asdict(recipe)

@@ -1,0 +1,204 @@
+"""Reading items from JSON, JSONL and CSV files, with one clear line about what is wrong in one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from comparisons.errors import CompareError
+from comparisons.items import Item
+
+SUFFIXES = (".json", ".jsonl", ".csv")
+# Anthropic's evals write " (A)", the paper "(A)".
+_LETTER = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z]))\s*")
+
+Record = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What a file calls the question, the matching letter and the contrast letter."""
+
+    question: str
+    matching: str
+    contrast: str
+
+
+BEHAVIOR = Fields("question", "answer_matching_behavior", "answer_not_matching_behavior")
+KNOWLEDGE = Fields("prompt", "correct", "incorrect")
+
+
+def read_items(path: Path, section: str, fields: Fields = BEHAVIOR) -> tuple[Item, ...]:
+    """Reads a file of multiple-choice items.
+
+    Args:
+        path: a .json file (a list of objects), a .jsonl or a .csv one.
+        section: begins the items' ids.
+        fields: the names of the fields; `template`, `label` and `category` are read too, others are not.
+
+    Raises:
+        CompareError: names the file, the item (counted from 1) and the field.
+    """
+    return tuple(
+        _item(record, f"{path}: item {number}", f"{section}/{number - 1}", fields)
+        for number, record in enumerate(_records(path), start=1)
+    )
+
+
+def read_questions(path: Path) -> tuple[str, ...]:
+    """Reads a file of open-ended questions: each item's field `question`."""
+    return tuple(
+        _text(record, "question", f"{path}: item {number}")
+        for number, record in enumerate(_records(path), start=1)
+    )
+
+
+def read_text(path: Path) -> str:
+    """Reads a UTF-8 file, with or without a byte order mark."""
+    try:
+        # No translation of line ends: a question stays exactly as in its file.
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise CompareError(f"{path}: there is no such file.") from None
+    except OSError as error:
+        raise CompareError(f"{path}: can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise CompareError(f"{path}: is not UTF-8 (byte {error.start}): save it as UTF-8.") from error
+
+
+def load_json(text: str, where: str) -> object:
+    """Parses JSON; `where` begins the message of the CompareError about text that isn't."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise CompareError(f"{where}: is not JSON, or is cut off ({place}: {error.msg}).") from error
+    except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
+        raise CompareError(f"{where}: is JSON that can't be read: {error}.") from error
+
+
+def check_text(value: object, where: str) -> str:
+    """The value if it is non-blank text; otherwise a CompareError."""
+    if not isinstance(value, str):
+        raise CompareError(f"{where} must be text, not {describe(value)}.")
+    if not value.strip():
+        raise CompareError(f"{where} is empty.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise CompareError(f"{where} holds half a surrogate pair: mend its \\u escapes.") from None
+    return value
+
+
+def describe(value: object) -> str:
+    """A short word on a value, on one line."""
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    shown = json.dumps(value)
+    return shown if len(shown) <= 40 else f"{shown[:37]}…"
+
+
+def _records(path: Path) -> list[Record]:
+    kind = path.suffix.lower()
+    if kind not in SUFFIXES:
+        raise CompareError(f"{path}: unknown kind of file: use {', '.join(SUFFIXES)}.")
+    text = read_text(path)
+    values = {".json": _from_json, ".jsonl": _from_jsonl, ".csv": _from_csv}[kind](text, path)
+    if not values:
+        raise CompareError(f"{path}: holds no items: it needs at least one.")
+    records: list[Record] = []
+    for number, value in enumerate(values, start=1):
+        if not isinstance(value, dict):
+            raise CompareError(f"{path}: item {number} must be an object with fields, not {describe(value)}.")
+        records.append(value)
+    return records
+
+
+def _from_json(text: str, path: Path) -> list[object]:
+    values = load_json(text, str(path))
+    if not isinstance(values, list):
+        raise CompareError(f"{path}: must hold a list of items, not {describe(values)}.")
+    return values
+
+
+def _from_jsonl(text: str, path: Path) -> list[object]:
+    # Only "\n" ends a line: splitlines would also cut at U+2028 and others that JSON strings may hold.
+    lines = [line for line in text.split("\n") if line.strip()]
+    return [load_json(line, f"{path}: item {number}") for number, line in enumerate(lines, start=1)]
+
+
+def _from_csv(text: str, path: Path) -> list[object]:
+    rows: list[object] = []
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        header = list(reader.fieldnames or ())
+        if len(set(header)) < len(header):
+            raise CompareError(f"{path}: two columns have one name: the header is {', '.join(header)}.")
+        for row in reader:
+            if None in row:
+                raise CompareError(f"{path}: item {len(rows) + 1} has more cells than the header has names.")
+            rows.append({name: value for name, value in row.items() if value is not None})
+    except csv.Error as error:
+        raise CompareError(f"{path}: item {len(rows) + 1} is not CSV: {error}.") from error
+    return rows
+
+
+def _item(record: Record, where: str, id: str, fields: Fields) -> Item:
+    item = Item.parse(
+        id,
+        _text(record, fields.question, where),
+        _letter(record, fields.matching, where),
+        _letter(record, fields.contrast, where),
+        template=_optional(record, "template", where),
+        label=_optional(record, "label", where),
+        category=_optional(record, "category", where),
+    )
+    if item.matching == item.contrast:
+        raise CompareError(
+            f"{where}: fields '{fields.matching}' and '{fields.contrast}' are both ({item.matching}): "
+            "they must name different choices."
+        )
+    letters = [choice.letter for choice in item.choices]
+    for field, letter in ((fields.matching, item.matching), (fields.contrast, item.contrast)):
+        if letters and letter not in letters:
+            known = ", ".join(letters)
+            raise CompareError(f"{where}: field '{field}' is ({letter}), but the choices are {known}.")
+    return item
+
+
+def _text(record: Record, field: str, where: str) -> str:
+    if field not in record:
+        raise CompareError(f"{where}: field '{field}' is missing; there are: {_names(record)}.")
+    return check_text(record[field], f"{where}: field '{field}'")
+
+
+def _names(record: Record) -> str:
+    names = ", ".join(describe(name)[1:-1] for name in list(record)[:8])
+    return names or "none"
+
+
+def _letter(record: Record, field: str, where: str) -> str:
+    text = _text(record, field, where)
+    match = _LETTER.fullmatch(text)
+    if match is None:
+        raise CompareError(f"{where}: field '{field}' must be a letter such as (A), not {describe(text)}.")
+    return match[1] or match[2]
+
+
+def _optional(record: Record, field: str, where: str) -> str | None:
+    """The field as text; None where it is absent, null, blank, or the NaN that tables write for nothing."""
+    value = record.get(field)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, (dict, list)):
+        raise CompareError(f"{where}: field '{field}' must be text or a number, not {describe(value)}.")
+    if isinstance(value, str):
+        return check_text(value, f"{where}: field '{field}'") if value.strip() else None
+    # JSON knows one kind of number: 1 and 1.0 are one label.
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,0 +1,201 @@
+"""Cells in, rows out: chooses, fits, evaluates and commits, one behavior after the other; a failure is a row."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from comparisons.choosing import choose
+from comparisons.engine.choices import choice_logps
+from comparisons.errors import CompareError
+from comparisons.evaluate.questions import Evaluation, questions, result_rows
+from comparisons.fitting import Bench, Built
+from comparisons.intervention import Direction
+from comparisons.lm import LM
+from comparisons.method import Method
+from comparisons.runfolder import CHOICES, RunFolder
+from comparisons.specification import Cell, Element, Plan
+from comparisons.store import Store
+
+
+class Progress(Protocol):
+    """Where a run says what it does."""
+
+    def stage(self, text: str) -> None:
+        """What is being done now."""
+
+    def advance(self, cells: int) -> None:
+        """So many more cells have ended."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A cell whose intervention is built."""
+
+    cell: Cell
+    built: Built
+    settings: dict[str, Any]
+
+
+def execute(plan: Plan, lm: LM, store: Store, folder: RunFolder, progress: Progress) -> None:
+    """Evaluates every cell that isn't done and commits its rows; never raises for a cell's own failure."""
+    progress.advance(sum(folder.done(cell.key) for cell in plan.cells))
+    for name, behavior in plan.behaviors.items():
+        cells = [c for c in plan.cells if c.behavior == name and not folder.done(c.key)]
+        if cells:
+            siblings = {other: b for other, b in plan.behaviors.items() if other != name}
+            bench = Bench(lm, behavior, siblings, store, plan.spec.seed)
+            BehaviorRun(plan, bench, folder, progress).run(cells)
+
+
+class BehaviorRun:
+    """The cells of one behavior."""
+
+    def __init__(self, plan: Plan, bench: Bench, folder: RunFolder, progress: Progress) -> None:
+        self.plan, self.bench, self.folder, self.progress = plan, bench, folder, progress
+        self.choices: dict[str, Method | Exception] = {}
+
+    def run(self, cells: Sequence[Cell]) -> None:
+        """Builds each cell, groups what shares a prompt's cache, and evaluates group by group."""
+        groups: dict[object, list[Ready]] = {}
+        for cell in cells:
+            ready = self._attempt([cell], lambda cell=cell: self.build(cell))
+            if ready is not None:
+                groups.setdefault(ready.built.intervention.simplified().prefix_key, []).append(ready)
+        for group in groups.values():
+            self._evaluate(group)
+
+    def build(self, cell: Cell) -> Ready:
+        """Chooses the open settings of a cell's elements, fits them, and stacks their interventions."""
+        self.progress.stage(f"fit {cell.label} on {cell.behavior}")
+        elements: list[Element] = []
+        for element in cell.elements:
+            elements.append(replace(element, method=self._resolved(element, elements)))
+        settings = {f"{e.name}.{key}": _plain(value) for e in elements for key, value in e.method.settings().items()}
+        settings |= {f"{e.name}.strength": e.strength for e in elements[:-1] if e.method.dosed}
+        return Ready(cell, self.bench.build(elements), settings)
+
+    def _resolved(self, element: Element, below: Sequence[Element]) -> Method:
+        """The element's method with its open settings chosen on dev, once for all cells that share the choice."""
+        if not element.method.candidates(len(self.bench.lm.blocks)):
+            return element.method
+        context = list(below) if "below" in element.method.needs else []
+        key = repr((element.name, element.method, [(e.name, e.method, e.strength) for e in context]))
+        if key not in self.choices:
+            try:
+                self.choices[key] = self._choose(key, element, context)
+            except Exception as error:
+                self.choices[key] = error
+        found = self.choices[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _choose(self, key: str, element: Element, context: Sequence[Element]) -> Method:
+        """Reads the choice from choices.json, or makes it and writes it there."""
+        records = (self.folder.read(CHOICES) or {"choices": []})["choices"]
+        known = next((r for r in records if r["key"] == key and r["behavior"] == self.bench.behavior.name), None)
+        if known is not None:
+            return replace(element.method, **known["chosen"])
+        spec = self.plan.spec
+        directions: list[Direction] = [d for d in ("pos", "neg") if d in spec.directions]
+        choice = choose(self.bench, element, context, directions, self.plan.orders, self.progress.stage)
+        records.append({"key": key, **choice.record})
+        self.folder.write(CHOICES, {"choices": records})
+        return choice.method
+
+    def _evaluate(self, group: Sequence[Ready]) -> None:
+        """Evaluates cells that share a prompt's cache; on a failure each alone, so that one can't spoil the rest."""
+        self.progress.stage(f"evaluate {_labels(group)} on {group[0].cell.behavior}")
+        if len(group) == 1:
+            self._attempt([group[0].cell], lambda: self._measure(group))
+            return
+        try:
+            self._measure(group)
+        except Exception:
+            for ready in group:
+                if not self.folder.done(ready.cell.key):
+                    self._attempt([ready.cell], lambda ready=ready: self._measure([ready]))
+
+    def _measure(self, group: Sequence[Ready]) -> None:
+        lm, mark, started = self.bench.lm, self.bench.lm.mark(), time.perf_counter()
+        sets = {"choices": self.bench.behavior.test}
+        if self.plan.knowledge is not None:
+            sets["knowledge"] = self.plan.knowledge.items
+        rows: list[list[dict[str, Any]]] = [[] for _ in group]
+        evaluation: Evaluation
+        for evaluation, items in sets.items():  # type: ignore[assignment]
+            asked = questions(items, self.plan.orders)
+            found = choice_logps(lm, [q.shown for q in asked], [r.built.intervention for r in group])
+            for i, ready in enumerate(group):
+                rows[i] += result_rows(
+                    asked, found.logps[i], found.too_long[i], evaluation, self._fields(ready)
+                )
+        if lm.mark() != mark:
+            raise CompareError("the model changed while it was evaluated: an intervention must leave it as it was.")
+        seconds = (time.perf_counter() - started) / len(group)
+        for ready, own in zip(group, rows, strict=True):
+            self.folder.commit(ready.cell.key, own, self._info(ready, seconds))
+            self.progress.advance(1)
+
+    def _fields(self, ready: Ready) -> dict[str, Any]:
+        cell = ready.cell
+        return {
+            "model": self.bench.lm.name,
+            "behavior": cell.behavior,
+            "cell": cell.key,
+            "method": cell.label,
+            "direction": cell.direction,
+            "strength": cell.strength,
+            "layer": ready.built.intervention.layer,
+        }
+
+    def _info(self, ready: Ready, seconds: float) -> dict[str, Any]:
+        return {
+            "settings": ready.settings,
+            "layer": ready.built.intervention.layer,
+            "fit_seconds": round(ready.built.fit_seconds, 3),
+            "eval_seconds": round(seconds, 3),
+            "peak_memory_bytes": peak_memory(self.bench.lm),
+            "trainable_parameters": ready.built.intervention.size(),
+        }
+
+    def _attempt(self, cells: Sequence[Cell], work: Callable[[], Any]) -> Any:
+        """The cell boundary: what fails here is the row of these cells, and the run goes on."""
+        try:
+            return work()
+        except Exception as error:
+            for cell in cells:
+                self.folder.commit(cell.key, [], {"error": described(error)})
+                self.progress.advance(1)
+            return None
+
+
+def described(error: Exception) -> str:
+    """An error as one line."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, CompareError) else f"{type(error).__name__}: {text}"
+
+
+def peak_memory(lm: LM) -> int:
+    """The most memory used so far, in bytes: of the GPU where the model is on one, else of the process."""
+    if lm.device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def _labels(group: Sequence[Ready]) -> str:
+    return ", ".join(dict.fromkeys(ready.cell.label for ready in group))

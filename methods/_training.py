@@ -1,0 +1,205 @@
+"""Trains a LoRA adapter on single tokens with trl, and leaves the model and the process as they were."""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comparisons.engine.adapters import preserved
+from comparisons.lm import LM
+
+if TYPE_CHECKING:
+    import torch
+
+IGNORED = -100
+"""The label that trl's loss leaves out."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """What to train and how.
+
+    Attributes:
+        sequences: token ids; the loss is on the last token of each, and nowhere else.
+        learning_rate: of AdamW, constant over the training.
+        epochs: passes over the sequences.
+        rank: of each LoRA matrix pair.
+        alpha: LoRA's numerator: the adapter is scaled by alpha / rank.
+        dropout: of LoRA's input.
+        batch_size: sequences a step.
+        target_modules: "all-linear" or the end of module names, separated by commas.
+        seed: of LoRA's initial values and of the sequences' order.
+    """
+
+    sequences: Sequence[Sequence[int]]
+    learning_rate: float
+    epochs: int
+    rank: int
+    alpha: int
+    dropout: float
+    batch_size: int
+    target_modules: str
+    seed: int
+
+
+def epoch_folder(root: Path, epoch: int) -> Path:
+    """Where the adapter stands after an epoch, counted from 1."""
+    return root / f"epoch-{epoch}"
+
+
+def train(lm: LM, training: Training, out: Path) -> None:
+    """Trains an adapter and saves it after each epoch, in PEFT's format, in `epoch_folder(out, k)`.
+
+    The learning rate is constant and no step looks ahead, so epoch k of a longer training equals a training of
+    k epochs, bit by bit on one machine.
+    """
+    with quiet_process(), preserved(lm.model):
+        _trainer(lm, training, out).train()
+
+
+@contextmanager
+def quiet_process() -> Iterator[None]:
+    """Keeps what trainers change in a process: random states, environment, warnings, logging."""
+    import numpy as np
+    import torch
+    from transformers.utils import logging
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    environment, verbosity = dict(os.environ), logging.get_verbosity()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])
+            if cuda:
+                torch.cuda.set_rng_state_all(cuda)
+            os.environ.clear()
+            os.environ.update(environment)
+            logging.set_verbosity(verbosity)
+
+
+def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    """Pads a batch on the right. Any token serves: neither attention nor loss sees it."""
+    import torch
+
+    longest = max(len(row["input_ids"]) for row in rows)
+
+    def padded(name: str, filler: int) -> torch.Tensor:
+        return torch.tensor([row[name] + [filler] * (longest - len(row[name])) for row in rows])
+
+    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+    mask = (torch.arange(longest) < lengths[:, None]).long()
+    return {"input_ids": padded("input_ids", 0), "attention_mask": mask, "labels": padded("labels", IGNORED)}
+
+
+def _trainer(lm: LM, training: Training, out: Path) -> Any:
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig, prepare_model_for_kbit_training
+    from transformers import PrinterCallback, TrainerCallback
+    from trl import SFTTrainer
+
+    class Trainer(SFTTrainer):  # type: ignore[misc]
+        def _send_telemetry(self) -> None:
+            """Reports nothing to anybody: a fit works offline and stays private."""
+
+    class SaveEpochs(TrainerCallback):  # type: ignore[misc]
+        def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **rest: Any) -> None:
+            _save(model, epoch_folder(out, round(state.epoch)), lm.name)
+
+    if _quantized(lm):
+        # Freezes the weights and widens what isn't quantized, on which small gradients depend.
+        prepare_model_for_kbit_training(lm.model, use_gradient_checkpointing=False)
+    targets: str | list[str] = training.target_modules
+    trainer = Trainer(
+        model=lm.model,
+        args=_arguments(lm, training, out),
+        processing_class=lm.tokenizer,
+        data_collator=collate,
+        train_dataset=Dataset.from_list(
+            [
+                {"input_ids": list(s), "labels": [IGNORED] * (len(s) - 1) + [s[-1]], "length": len(s)}
+                for s in training.sequences
+            ]
+        ),
+        peft_config=LoraConfig(
+            r=training.rank,
+            lora_alpha=training.alpha,
+            lora_dropout=training.dropout,
+            target_modules=targets if targets == "all-linear" else training.target_modules.split(","),
+            task_type="CAUSAL_LM",
+        ),
+        callbacks=[SaveEpochs()],
+    )
+    trainer.remove_callback(PrinterCallback)
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            # trl narrows a quantized model's adapter to bfloat16, whose steps of 1/256 swallow small updates.
+            parameter.data = parameter.data.float()
+    return trainer
+
+
+def _quantized(lm: LM) -> bool:
+    return any(getattr(lm.model, f"is_loaded_in_{bits}bit", False) for bits in (4, 8))
+
+
+def _arguments(lm: LM, training: Training, out: Path) -> Any:
+    import torch
+    from trl import SFTConfig
+
+    dtype, cuda = lm.model.dtype, lm.device.type == "cuda"
+    narrow = cuda and (_quantized(lm) or dtype in (torch.bfloat16, torch.float16))
+    bf16 = narrow and dtype != torch.float16 and torch.cuda.is_bf16_supported()
+    arguments = SFTConfig(
+        output_dir=str(out),
+        num_train_epochs=training.epochs,
+        per_device_train_batch_size=training.batch_size,
+        learning_rate=training.learning_rate,
+        # A rate that depended on the number of epochs would make epoch 1 of 3 another thing than one epoch.
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        optim="adamw_torch",
+        seed=training.seed,
+        train_sampling_strategy="group_by_length",
+        bf16=bf16,
+        fp16=narrow and not bf16,
+        use_cpu=lm.device.type == "cpu",
+        # Who quantizes is short of memory.
+        gradient_checkpointing=_quantized(lm) and cuda,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        max_length=None,
+        loss_type="nll",
+        # The loss is on the letter alone: no balancing term for a mixture of experts.
+        router_aux_loss_coef=0.0 if hasattr(lm.config, "router_aux_loss_coef") else None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        dataloader_pin_memory=False,
+        save_strategy="no",
+        eval_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+    )
+    # One model, one device: further visible GPUs must not turn on data parallelism.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def _save(model: Any, folder: Path, name: str) -> None:
+    config = model.peft_config["default"]
+    config.base_model_name_or_path = name
+    # PEFT writes a set in the order of the process's hash seed; equal trainings should write equal bytes.
+    config.target_modules = sorted(config.target_modules)
+    # "auto" would ask the hub whether the embeddings were resized.
+    model.save_pretrained(str(folder), save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)

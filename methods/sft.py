@@ -1,0 +1,103 @@
+"""Supervised finetuning of the answer letter with LoRA (Hu et al. 2021)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from comparisons.errors import CompareError
+from comparisons.method import Fit, Intervention, Method, Use, use_only
+
+LEARNING_RATES = (1e-4, 1e-3, 1e-2)
+"""What "auto" tries."""
+
+TOO_LONG = 0.02
+"""The largest share of prompts that may exceed the model's context."""
+
+
+@dataclass(frozen=True)
+class SFT(Method):
+    """Finetune a LoRA adapter to answer with the matching letter, or with the other one.
+
+    The loss is on the token that decides between the letters and nowhere else; pairs are read as given. "pos" is
+    trained on the matching letter, "neg" on the contrast letter. The strength scales the adapter.
+
+    Attributes:
+        learning_rate: of AdamW, constant; "auto" takes the one of `LEARNING_RATES` that dev prefers.
+        epochs: passes over the pairs.
+        epoch: the epoch whose adapter is used; "auto" takes the one that dev prefers.
+        rank: of the LoRA matrices.
+        alpha: LoRA's numerator; an adapter of strength 1 is scaled by alpha / rank.
+        dropout: of LoRA's input.
+        batch_size: pairs a step.
+        target_modules: "all-linear", or ends of module names separated by commas.
+    """
+
+    learning_rate: float | Literal["auto"] = "auto"
+    epochs: int = 3
+    epoch: int | Literal["auto"] = use_only("auto")
+    rank: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    batch_size: int = 16
+    target_modules: str = "all-linear"
+
+    fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
+
+    def candidates(self, blocks: int) -> Sequence[SFT]:
+        rates = LEARNING_RATES if self.learning_rate == "auto" else (self.learning_rate,)
+        epochs = range(1, self.epochs + 1) if self.epoch == "auto" else (self.epoch,)
+        found = [replace(self, learning_rate=r, epoch=e) for r, e in itertools.product(rates, epochs)]
+        return () if found == [self] else found
+
+    def fit_passes(self) -> float:
+        return 3.0 * self.epochs
+
+    def fit(self, fit: Fit) -> None:
+        from methods._training import Training, train
+
+        if self.learning_rate == "auto":
+            raise CompareError("sft.learning_rate is still auto: choose one on dev first, or set it.")
+        training = Training(
+            sequences=sequences(fit),
+            learning_rate=self.learning_rate,
+            epochs=self.epochs,
+            rank=self.rank,
+            alpha=self.alpha,
+            dropout=self.dropout,
+            batch_size=self.batch_size,
+            target_modules=self.target_modules,
+            seed=fit.seed,
+        )
+        train(fit.lm, training, fit.out)
+
+    def intervene(self, use: Use) -> Intervention:
+        from methods._training import epoch_folder
+
+        if self.epoch == "auto":
+            raise CompareError("sft.epoch is still auto: choose one on dev first, or set sft.epoch=N.")
+        if not 1 <= self.epoch <= self.epochs:
+            raise CompareError(f"sft.epoch={self.epoch} is out of range: sft.epochs={self.epochs} are trained.")
+        return Intervention(adapter=epoch_folder(use.fitted, self.epoch), adapter_scale=use.strength)
+
+
+def sequences(fit: Fit) -> list[list[int]]:
+    """The prompts of the training pairs, each with the deciding token of the direction's letter at its end.
+
+    Raises:
+        CompareError: too many prompts exceed the model's context.
+    """
+    found, context = [], fit.lm.context
+    for item in fit.behavior.train:
+        shown = item.present("given")
+        prompt = fit.lm.choice_prompt(shown.question, (shown.matching, shown.contrast))
+        found.append([*prompt.ids, prompt.targets[0 if fit.direction == "pos" else 1]])
+    fitting = [ids for ids in found if context is None or len(ids) <= context]
+    if len(found) - len(fitting) > TOO_LONG * len(found) or not fitting:
+        raise CompareError(
+            f"{len(found) - len(fitting)} of {len(found)} training prompts of {fit.behavior.name} exceed the "
+            f"context of {fit.lm.name} ({context} tokens): use shorter items or another model."
+        )
+    return fitting

@@ -1,0 +1,68 @@
+"""Small places with data for the tests, and the paper's where it is at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comparisons.behaviors import KnowledgeSet, Library
+from comparisons.errors import CompareError
+
+
+def record(index: int, **fields: Any) -> dict[str, Any]:
+    first, second = ("(A)", "(B)") if index % 2 else ("(B)", "(A)")
+    return {
+        "question": f"Would you take number {index}?\n\nChoices:\n (A) Yes, {index}\n (B) No",
+        "answer_matching_behavior": first,
+        "answer_not_matching_behavior": second,
+        **fields,
+    }
+
+
+def fact(index: int) -> dict[str, Any]:
+    question = f"What is {index} + 1?\n\nChoices:\n(A) {index + 1}\n(B) {index}"
+    return {"prompt": question, "correct": "(A)", "incorrect": "(B)", "category": "sums"}
+
+
+def write(path: Path, value: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+def make_place(tmp_path: Path) -> Path:
+    """A folder in the paper's layout with one behavior, "greeting"."""
+    place = tmp_path / "place"
+    write(place / "generate/greeting/generate_dataset.json", [record(index) for index in range(20)])
+    write(place / "test/greeting/test_dataset_ab.json", [record(index) for index in range(100, 106)])
+    write(place / "test/greeting/test_dataset_open_ended.json", [{"question": "Hello?"}])
+    return place
+
+
+def knowledge(place: Path, choice: str) -> KnowledgeSet:
+    found = Library.open(place).knowledge(choice)
+    assert found is not None
+    return found
+
+
+def paper() -> Path:
+    """The paper's data, as published in nrimsky/CAA; skips where it is absent."""
+    beside = Path(__file__).resolve().parents[2] / "shared/data/caa"
+    place = Path(os.environ.get("CAA_DATA", beside))
+    if not place.is_dir():
+        pytest.skip(f"the paper's data is not at {place}: set CAA_DATA to its folder")
+    return place
+
+
+def complaint(action: Callable[[], object]) -> str:
+    """The message of the CompareError that an action raises: one line."""
+    with pytest.raises(CompareError) as raised:
+        action()
+    message = str(raised.value)
+    assert "\n" not in message
+    return message

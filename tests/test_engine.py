@@ -1,0 +1,209 @@
+"""The engine against plain code, packed against rows, and the model afterwards."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from comparisons.behaviors import Presentation
+from comparisons.engine.activations import contrast_activations
+from comparisons.engine.choices import choice_logps
+from comparisons.engine.plan import batches, group_by_prefix
+from comparisons.engine.run import can_pack
+from comparisons.errors import CompareError
+from comparisons.intervention import Edit, Intervention
+from comparisons.lm import LM, tensor_digest
+from tests import oracle
+from tests.places import paper
+from tests.tiny import FAMILIES, tiny_item, tiny_lm
+
+MULTIPLIERS = (-2.0, 0.0, 1.5)
+
+
+def refusal_pairs(count: int) -> list[Any]:
+    from comparisons.behaviors import Library
+
+    return list(Library.open(paper()).behavior("refusal").train[:count])
+
+
+def asked(count: int) -> list[Presentation]:
+    return [tiny_item(i).present("given") for i in range(count)]
+
+
+def vectors(lm: LM, seed: int = 0, size: float = 1.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(len(lm.blocks), lm.width, generator=generator) * size
+
+
+def sweep(lm: LM) -> list[Intervention]:
+    found = vectors(lm)
+    cells = [(layer, m) for layer in range(len(lm.blocks)) for m in MULTIPLIERS]
+    return [Intervention(), *(Intervention(edits=(Edit(layer, found[layer], multiplier=m),)) for layer, m in cells)]
+
+
+def test_vectors_equal_the_plain_loop_at_every_layer_on_real_pairs() -> None:
+    lm, pairs = tiny_lm(), refusal_pairs(40)
+    expected = torch.zeros(len(lm.blocks), lm.width, dtype=torch.float64)
+    for pair in pairs:
+        for letter, sign in ((pair.matching, 1), (pair.contrast, -1)):
+            ids, _, index = oracle.prompt_ids(lm.tokenizer, pair.question, letter)
+            expected += sign * oracle.activations(lm.model, lm.blocks, ids[: index + 1], index).double()
+    total = torch.zeros_like(expected)
+    for _, found in contrast_activations(lm, pairs):
+        total += (found[:, 0] - found[:, 1]).double().sum(dim=0)
+    relative = (total - expected).norm(dim=-1) / expected.norm(dim=-1)
+    assert relative.max() < 1e-5
+
+
+def test_sweep_equals_the_plain_loop_on_real_pairs() -> None:
+    lm, pairs = tiny_lm(), refusal_pairs(12)
+    found = choice_logps(lm, [p.present("given") for p in pairs], sweep(lm)).logps
+    steering = vectors(lm)
+    for i, pair in enumerate(pairs):
+        cell = 1
+        for layer in range(len(lm.blocks)):
+            for multiplier in MULTIPLIERS:
+                expected = []
+                for letter in (pair.matching, pair.contrast):
+                    ids, end, index = oracle.prompt_ids(lm.tokenizer, pair.question, letter)
+                    edit = (layer, steering[layer], multiplier)
+                    expected.append(oracle.logps(lm.model, lm.blocks, ids, end, index, edit)[ids[index]].item())
+                np.testing.assert_allclose(found[cell, i], expected, atol=1e-5)
+                cell += 1
+
+
+def test_multiplier_zero_equals_the_baseline_bit_for_bit() -> None:
+    lm = tiny_lm()
+    found = choice_logps(lm, asked(5), sweep(lm)).logps
+    for cell, multiplier in enumerate(MULTIPLIERS * len(lm.blocks), start=1):
+        assert (found[cell] == found[0]).all() == (multiplier == 0)
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_every_family_packs_and_packed_equals_rows(family: str) -> None:
+    lm = tiny_lm(family)
+    assert can_pack(lm)
+    questions = [Presentation(f"{'Well then. ' * i}{q.question}", q.matching, q.contrast) for i, q in enumerate(asked(4))]
+    packed = choice_logps(lm, questions, sweep(lm)).logps
+    activations = torch.cat([a for _, a in contrast_activations(lm, [tiny_item(i) for i in range(4)])])
+    lm._can_pack = False  # type: ignore[attr-defined]
+    rows = choice_logps(lm, questions, sweep(lm)).logps
+    np.testing.assert_allclose(packed, rows, atol=2e-5)
+    row_activations = torch.cat([a for _, a in contrast_activations(lm, [tiny_item(i) for i in range(4)])])
+    torch.testing.assert_close(activations, row_activations, atol=2e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("positions", ["prompt_end", "all", "last", "prompt_first:3"])
+def test_positions_of_an_edit(positions: str) -> None:
+    lm, item = tiny_lm(), tiny_item(0)
+    vector = vectors(lm)[1]
+    edit = Edit(1, vector, multiplier=2.0, positions=positions)
+    found = choice_logps(lm, [item.present("given")], [Intervention(edits=(edit,))]).logps[0, 0, 0]
+    ids, end, index = oracle.prompt_ids(lm.tokenizer, item.question, item.matching)
+    span = {"prompt_end": (end, index), "all": (0, index), "last": (index - 1, index), "prompt_first:3": (0, 3)}
+
+    def hook(module: Any, args: Any, output: Any) -> Any:
+        hidden = output.clone()
+        hidden[:, slice(*span[positions])] += 2.0 * vector
+        return hidden
+
+    handle = lm.blocks[1].register_forward_hook(hook)
+    expected = oracle.logps(lm.model, lm.blocks, ids, end, index)[ids[index]].item()
+    handle.remove()
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_small_budget_and_many_branches_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = tiny_lm()
+    whole = choice_logps(lm, asked(6), sweep(lm)).logps
+    monkeypatch.setattr("comparisons.engine.passes.MAX_BRANCH_TOKENS", 5)
+    lm.token_budget = 64
+    np.testing.assert_allclose(choice_logps(lm, asked(6), sweep(lm)).logps, whole, atol=1e-5)
+
+
+def test_a_sweep_runs_each_prompt_once() -> None:
+    lm = tiny_lm()
+    can_pack(lm)
+    tokens = 0
+
+    def count(more: int) -> None:
+        nonlocal tokens
+        tokens += more
+
+    lm.on_tokens = count
+    question = asked(1)
+    prompt = lm.choice_prompt(question[0].question, ("A", "B"))
+    choice_logps(lm, question, sweep(lm))
+    distinct = 1 + len(lm.blocks) * 2  # multiplier 0 is the baseline's branch
+    assert tokens == len(prompt.shared) + distinct * len(prompt.tail)
+
+
+def test_prompts_longer_than_the_context_are_left_out_and_said() -> None:
+    lm = tiny_lm(max_position_embeddings=128)
+    questions = asked(2)
+    long = Presentation("word " * 200 + questions[0].question, "A", "B")
+    found = choice_logps(lm, [*questions, long], [Intervention()])
+    assert found.too_long.tolist() == [[False, False, True]]
+    assert np.isnan(found.logps[0, 2]).all()
+    assert np.isfinite(found.logps[0, :2]).all()
+
+
+def test_the_model_is_bit_identical_and_without_hooks_also_after_a_failure() -> None:
+    lm = tiny_lm()
+    digest, mark = tensor_digest(lm.model), lm.mark()
+    choice_logps(lm, asked(3), sweep(lm))
+    list(contrast_activations(lm, [tiny_item(i) for i in range(3)]))
+    wrong = Intervention(edits=(Edit(0, torch.ones(lm.width)), Edit(1, torch.ones(lm.width + 1))))
+    with pytest.raises(CompareError, match="width"):
+        choice_logps(lm, asked(3), [wrong])
+    with pytest.raises(CompareError, match="layers 0 to 3"):
+        choice_logps(lm, asked(3), [Intervention(edits=(Edit(4, torch.ones(lm.width)),))])
+    assert tensor_digest(lm.model) == digest
+    assert lm.mark() == mark
+
+
+def test_grouping_takes_equal_interventions_once() -> None:
+    vector = torch.ones(4)
+    same = [Intervention(edits=(Edit(0, vector.clone()),)) for _ in range(2)]
+    zero = Intervention(edits=(Edit(0, vector, multiplier=0.0),))
+    groups = group_by_prefix([Intervention(), *same, zero, Intervention(system="Be kind.")])
+    assert [group.cells for group in groups] == [((0, 3), (1, 2)), ((4,),)]
+
+
+def test_batches_keep_to_the_budget_and_cover_everything() -> None:
+    lengths = [5, 80, 7, 40, 41, 300, 6]
+    found = list(batches(lengths, [2, 2, 2, 3, 2, 2, 2], lambda longest: longest + 10, 120))
+    assert sorted(i for batch in found for i in batch) == list(range(7))
+    for batch in found:
+        assert len(batch) == 1 or len(batch) * (max(lengths[i] for i in batch) + 10) <= 120
+        assert 3 not in batch or batch == [3]
+
+
+def test_the_prompt_formats() -> None:
+    lm = tiny_lm()
+    assert lm.prompt("Why?\n", "Be kind.") == "<<SYS>>\nBe kind.\n<</SYS>>\n\n<s>[INST] Why? [/INST]"
+    paper = tiny_lm(prompt_format="llama2-paper")
+    assert paper.prompt("Why?", "Be kind.") == "<<SYS>>\nBe kind.\n<</SYS>>\n\n[INST] Why? [/INST]"
+    assert paper.tokenize("[INST] Why? [/INST]")[0] == paper.tokenizer.bos_token_id
+    base = tiny_lm(chat=False)
+    assert base.prompt_format == "base"
+    assert base.prompt("Why?") == "Input: Why?\nResponse:"
+    with pytest.raises(CompareError, match="no chat template"):
+        tiny_lm(chat=False, prompt_format="chat")
+
+
+def test_a_template_that_refuses_the_system_role_gets_its_text_in_the_first_turn() -> None:
+    lm = tiny_lm()
+    lm.tokenizer.chat_template = (
+        "{% for m in messages %}{% if m['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        "{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}{{ 'assistant:\n' }}"
+    )
+    assert lm.prompt("Why?", "Be kind.") == "user: Be kind.\n\nWhy?\nassistant:\n"
+    prompt = lm.choice_prompt("Why?", ("A", "B"))
+    assert lm.tokenizer.decode(prompt.tail).endswith("(")
+    assert not lm.tokenizer.decode(prompt.tail).endswith(" (")
+    assert json.dumps(prompt.targets)

@@ -83,8 +83,7 @@ class Behavior:
         """Cuts a dev split from `train`: a fifth of the pairs, at least 8 and at most 100.
 
         A hash of each pair's content decides, so other pairs' places in the file don't matter; pairs of one
-        template stay on one side where that keeps the split near its size. A behavior that has a dev split
-        keeps it.
+        stem stay on one side where that keeps the split near its size. A behavior that has a dev split keeps it.
 
         Raises:
             CompareError: fewer than 16 pairs.
@@ -263,6 +262,4 @@ def _behavior(
     name: str, source: Path, train: tuple[Item, ...], test: tuple[Item, ...], open_ended: tuple[str, ...]
 ) -> Behavior:
     words = vars(read_texts(source.parent / _TEXTS, name))
-    return Behavior(
-        name=name, train=train, dev=(), test=test, open_ended=open_ended, source=str(source), **words
-    )
+    return Behavior(name=name, train=train, dev=(), test=test, open_ended=open_ended, source=str(source), **words)

@@ -60,6 +60,7 @@ def _declaration(cls: type[Method]) -> Iterator[str]:
         return
     if inspect.isabstract(cls):
         yield f"it must be concrete: {', '.join(sorted(cls.__abstractmethods__))} is missing"
+        return
     if "__dataclass_params__" not in vars(cls):
         yield "it must be a frozen dataclass: write @dataclass(frozen=True) above it"
         return
@@ -90,10 +91,11 @@ def _settings(cls: type[Method]) -> Iterator[str]:
             yield f"a setting can't be called '{STRENGTH}': the run's strength is use.strength"
         elif setting.default is None:
             yield f"setting '{setting.name}' must have a default"
-    if any(setting.default is None for setting in settings):
-        return
-    plain = cls()
-    for setting in settings:
+    failures: list[str] = []
+    complete = all(setting.default is not None for setting in settings)
+    plain = _attempt("making it with its defaults", cls, failures) if complete else None
+    yield from failures
+    for setting in settings if plain else ():
         value, text = getattr(plain, setting.name), str(setting.default)
         try:
             parsed = getattr(parse_settings(cls, {setting.name: text}), setting.name)
@@ -164,9 +166,7 @@ class _Trial:
         out.rename(moved)
         return moved
 
-    def _use(
-        self, method: Method, behavior: Behavior, fitted: dict[Direction, Path], failures: list[str]
-    ) -> None:
+    def _use(self, method: Method, behavior: Behavior, fitted: dict[Direction, Path], failures: list[str]) -> None:
         before = _contents(self.root)
         for direction in DIRECTIONS:
             folder = fitted.get(direction, fitted["pos"])

@@ -11,7 +11,17 @@ from pathlib import Path
 from comparisons.errors import CompareError
 from comparisons.fitting import package_version
 
-NEEDED = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "safetensors", "rich", "matplotlib")
+NEEDED = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "peft",
+    "trl",
+    "datasets",
+    "safetensors",
+    "rich",
+    "matplotlib",
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,12 @@ def checks() -> list[Check]:
     ]
     if versions["torch"]:
         rows.append(Check("device", None, _device()))
-    rows += [Check("memory", None, _memory()), Check("disk here", None, _disk()), _embedded_data(), _embedded_model()]
+    rows += [
+        Check("memory", None, _memory()),
+        Check("disk here", None, _disk()),
+        _embedded_data(),
+        _embedded_model(),
+    ]
     rows.append(Check("4-bit and 8-bit", None, f"bitsandbytes {package_version('bitsandbytes') or 'is not installed'}"))
     for key in ("HF_TOKEN", "OPENAI_API_KEY"):
         rows.append(Check(key, None, "set" if os.environ.get(key) else "not set"))

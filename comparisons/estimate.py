@@ -86,9 +86,7 @@ def _count_evaluation(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequ
 
 def _prefix(cell: Cell) -> object:
     """What is likely to share a prompt's cache: dosed methods that don't adapt weights steer activations."""
-    return tuple(
-        (e.name, e.direction, e.strength) for e in cell.elements if e.method.adapts or not e.method.dosed
-    )
+    return tuple((e.name, e.direction, e.strength) for e in cell.elements if e.method.adapts or not e.method.dosed)
 
 
 def _distinct(cells: Iterable[Cell]) -> list[Element]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -67,10 +68,13 @@ class Bench:
         """The intervention of one element."""
         folder = artifact.path if artifact else Path()
         use = Use(self.behavior, element.direction, element.strength, folder)
-        found = element.method.intervene(use)
-        if not isinstance(found, Intervention):
+        found: object = element.method.intervene(use)
+        if isinstance(found, Intervention):
+            return found
+        if not isinstance(found, AbstractContextManager):
             raise CompareError(f"{element.name}.intervene returned {type(found).__name__}, not an Intervention.")
-        return found
+        # A context manager may be good for one use, and a cell opens one for each evaluation.
+        return Intervention(context=lambda lm: element.method.intervene(use))  # type: ignore[arg-type, return-value]
 
     def fitted(self, element: Element, below: Intervention) -> Artifact | None:
         """The element's artifact, fitted now unless the store has it; None for a method that fits nothing."""

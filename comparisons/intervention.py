@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from pathlib import Path
@@ -18,6 +19,8 @@ from comparisons.errors import CompareError
 
 if TYPE_CHECKING:
     import torch
+
+    from comparisons.lm import LM
 
 Direction = Literal["pos", "neg"]
 DIRECTIONS: tuple[Direction, ...] = ("pos", "neg")
@@ -105,7 +108,14 @@ class Edit:
     @cached_property
     def digest(self) -> str:
         """Content hash: equal digests change a model equally."""
-        head = (self.layer, self.operation, self.multiplier, self.positions, self.site, tuple(self.vector.shape))
+        head = (
+            self.layer,
+            self.operation,
+            self.multiplier,
+            self.positions,
+            self.site,
+            tuple(self.vector.shape),
+        )
         values = self.vector.detach().to("cpu").float().contiguous().numpy().tobytes()
         return hashlib.sha256(repr(head).encode() + values).hexdigest()
 
@@ -120,6 +130,7 @@ class Intervention:
         adapter: folder of a PEFT adapter.
         adapter_scale: factor on the adapter's own scale.
         edits: activation changes.
+        context: for a change that no data describes: given the LM, a context manager in which it is in place.
     """
 
     system: str | None = None
@@ -127,6 +138,7 @@ class Intervention:
     adapter: Path | None = None
     adapter_scale: float = 1.0
     edits: tuple[Edit, ...] = ()
+    context: Callable[[LM], AbstractContextManager[object]] | None = None
 
     def simplified(self) -> Intervention:
         """The same change without the parts that change nothing (multiplier 0, adapter scale 0)."""
@@ -145,7 +157,7 @@ class Intervention:
     def prefix_key(self) -> tuple[object, ...]:
         """What changes the tokens or weights before the response: equal keys can share a prompt's cache."""
         early = tuple(e.digest for e in self.edits if Positions.parse(e.positions).touches_prompt)
-        return (self.system, self.examples, self.adapter, self.adapter_scale, early)
+        return (self.system, self.examples, self.adapter, self.adapter_scale, early, self.context)
 
     def size(self) -> int:
         """How many fitted numbers it carries: of the adapter's tensors and of the edits' vectors."""
@@ -155,7 +167,7 @@ class Intervention:
 
             for path in sorted(self.adapter.glob("*.safetensors")):
                 with safe_open(path, framework="numpy") as file:
-                    numbers += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())
+                    numbers += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118 - no mapping
         return numbers
 
     @cached_property
@@ -166,7 +178,13 @@ class Intervention:
         if plain.adapter is not None:
             files = sorted(p for p in plain.adapter.rglob("*") if p.is_file())
             adapter = hashlib.sha256(b"".join(p.read_bytes() for p in files)).hexdigest()
-        parts = (plain.system, plain.examples, adapter, plain.adapter_scale, tuple(e.digest for e in plain.edits))
+        parts = (
+            plain.system,
+            plain.examples,
+            adapter,
+            plain.adapter_scale,
+            tuple(e.digest for e in plain.edits),
+        )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
@@ -182,6 +200,8 @@ def stack(interventions: Iterable[Intervention]) -> Intervention:
 def _join(left: Intervention, right: Intervention) -> Intervention:
     if left.adapter is not None and right.adapter is not None:
         raise CompareError("a stack can hold one adapter, this one holds two: leave one of the finetuning methods out.")
+    if left.context is not None and right.context is not None:
+        raise CompareError("a stack can hold one method that returns a context manager, this one holds two.")
     carrier = right if right.adapter is not None else left
     prompts = [text for text in (left.system, right.system) if text]
     return Intervention(
@@ -190,4 +210,5 @@ def _join(left: Intervention, right: Intervention) -> Intervention:
         adapter=carrier.adapter,
         adapter_scale=carrier.adapter_scale,
         edits=left.edits + right.edits,
+        context=left.context or right.context,
     )

@@ -123,9 +123,7 @@ class Method(ABC):
 
     def fit_settings(self) -> dict[str, Any]:
         """The settings that change what `fit` writes."""
-        return {
-            f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("use_only")
-        }
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("use_only")}
 
 
 def check_method(cls: type[Method]) -> None:

@@ -54,8 +54,7 @@ def read_items(path: Path, section: str, fields: Fields = BEHAVIOR) -> tuple[Ite
 def read_questions(path: Path) -> tuple[str, ...]:
     """Reads a file of open-ended questions: each item's field `question`."""
     return tuple(
-        _text(record, "question", f"{path}: item {number}")
-        for number, record in enumerate(_records(path), start=1)
+        _text(record, "question", f"{path}: item {number}") for number, record in enumerate(_records(path), start=1)
     )
 
 

@@ -123,7 +123,7 @@ def check_run_folder(path: Path, digest: str, fresh: bool = False) -> None:
     if path.exists() and not path.is_dir():
         raise CompareError(f"the output folder {path} is a file: name another by --out.")
     existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-    if not os.access(existing, os.W_OK | os.X_OK):
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
         raise CompareError(f"the output folder {path} can't be written: name another by --out.")
     if fresh or not (path / RUN).exists():
         return

@@ -7,9 +7,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
-
-import numpy as np
 
 from comparisons.choosing import choose
 from comparisons.engine.choices import choice_logps
@@ -65,7 +64,7 @@ class BehaviorRun:
         """Builds each cell, groups what shares a prompt's cache, and evaluates group by group."""
         groups: dict[object, list[Ready]] = {}
         for cell in cells:
-            ready = self._attempt([cell], lambda cell=cell: self.build(cell))
+            ready = self._attempt([cell], partial(self.build, cell))
             if ready is not None:
                 groups.setdefault(ready.built.intervention.simplified().prefix_key, []).append(ready)
         for group in groups.values():
@@ -114,14 +113,14 @@ class BehaviorRun:
         """Evaluates cells that share a prompt's cache; on a failure each alone, so that one can't spoil the rest."""
         self.progress.stage(f"evaluate {_labels(group)} on {group[0].cell.behavior}")
         if len(group) == 1:
-            self._attempt([group[0].cell], lambda: self._measure(group))
+            self._attempt([group[0].cell], partial(self._measure, group))
             return
         try:
             self._measure(group)
         except Exception:
             for ready in group:
                 if not self.folder.done(ready.cell.key):
-                    self._attempt([ready.cell], lambda ready=ready: self._measure([ready]))
+                    self._attempt([ready.cell], partial(self._measure, [ready]))
 
     def _measure(self, group: Sequence[Ready]) -> None:
         lm, mark, started = self.bench.lm, self.bench.lm.mark(), time.perf_counter()
@@ -134,9 +133,7 @@ class BehaviorRun:
             asked = questions(items, self.plan.orders)
             found = choice_logps(lm, [q.shown for q in asked], [r.built.intervention for r in group])
             for i, ready in enumerate(group):
-                rows[i] += result_rows(
-                    asked, found.logps[i], found.too_long[i], evaluation, self._fields(ready)
-                )
+                rows[i] += result_rows(asked, found.logps[i], found.too_long[i], evaluation, self._fields(ready))
         if lm.mark() != mark:
             raise CompareError("the model changed while it was evaluated: an intervention must leave it as it was.")
         seconds = (time.perf_counter() - started) / len(group)

@@ -15,7 +15,7 @@ from comparisons.loading import ModelSource
 from comparisons.method import Method
 from comparisons.registry import Registry
 from comparisons.settings import STRENGTH, expand, parse_settings, parse_strength
-from comparisons.stacks import Stack, check_stack, parse_stack, resolve, supporting
+from comparisons.stacks import Stack, check_stack, check_strengths, parse_stack, resolve, supporting
 
 BASELINE = "baseline"
 LAYER = "layer"
@@ -179,7 +179,7 @@ def _check_numbers(spec: Specification) -> None:
     if not spec.stacks:
         raise CompareError("no methods: name some by --methods, such as caa,sft,sysprompt,sft+caa.")
     for kind, values in (("behavior", spec.behaviors), ("stack", spec.stacks), ("strength", spec.strengths)):
-        twice = next((v for v in values if values.count(v) > 1), None)  # type: ignore[arg-type]
+        twice = next((v for v in values if values.count(v) > 1), None)
         if twice is not None:
             raise CompareError(f"the {kind} '{twice}' is named twice: name it once.")
     for direction in spec.directions:
@@ -214,12 +214,14 @@ def _variants(spec: Specification, registry: Registry) -> list[Variant]:
     """Every stack with every combination of the settings given for its methods."""
     stacks = [parse_stack(text) for text in spec.stacks]
     classes = {name: registry.get(name) for stack in stacks for name in stack.names}
-    for name, fields in spec.settings.items():
+    for name, given in spec.settings.items():
         if name not in classes:
-            raise CompareError(f"--set {name}.{next(iter(fields))}: no stack of this run has a method '{name}'.")
-    found = []
+            raise CompareError(f"--set {name}.{next(iter(given))}: no stack of this run has a method '{name}'.")
     for stack in stacks:
         check_stack(stack, classes)
+    check_strengths(stacks, classes, [name for name, given in spec.settings.items() if STRENGTH in given])
+    found = []
+    for stack in stacks:
         found += [_variant(stack, classes, values) for values in expand(_values(spec, stack, classes))]
     return found
 
@@ -255,7 +257,9 @@ def _cells(spec: Specification, behavior: str, variants: Sequence[Variant]) -> l
     for variant in variants:
         alone = sum(v.stack.label == variant.stack.label for v in variants) == 1
         dosed = any(method.dosed for method in variant.methods.values())
-        for direction in spec.directions:
+        fixed = [element.direction for element in variant.stack.elements]
+        # Where every element fixes its direction, the run's would only repeat the cell.
+        for direction in spec.directions if None in fixed else fixed[-1:]:
             for strength in spec.strengths if dosed else (1.0,):
                 found.append(_cell(behavior, variant, direction, strength, "" if alone else variant.text))  # type: ignore[arg-type]
     return found

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from comparisons.items import Item
 
-# A side made of whole templates may fall this far short of its target before single items are dealt instead.
+# A side made of whole stems may fall this far short of its target before single items are dealt instead.
 _SHORTFALL = 0.25
 
 
@@ -19,13 +19,12 @@ def draw(items: Sequence[Item], count: int, seed: int) -> tuple[Item, ...]:
     return tuple(items[index] for index in sorted(ranked[:count]))
 
 
-def split(
-    items: Sequence[Item], count: int, least: int, seed: int
-) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+def split(items: Sequence[Item], count: int, least: int, seed: int) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
     """Cuts about `count` items off.
 
-    Items of one template stay on one side, and failing that those of one stem, where this leaves the part at
-    no less than `least` and near `count`; otherwise the part has exactly `count` items.
+    Items of one stem stay on one side where this leaves the part at no less than `least` and near `count`;
+    otherwise the part has exactly `count` items. Templates are not kept together: the part must relate to the
+    rest as test questions do, and those share the templates of what is fitted on.
 
     Args:
         items: all of them.
@@ -37,35 +36,23 @@ def split(
         The rest and the part cut off, each in the original order.
     """
     enough = max(least, (1 - _SHORTFALL) * count)
-    part: Collection[int] = ()
-    for key in (_template_or_stem, _stem):
-        part = _whole_groups(items, key, count, seed)
-        if len(part) >= enough:
-            break
-    else:
+    part: Collection[int] = _whole_stems(items, count, seed)
+    if len(part) < enough:
         ranks = {index: _rank("split", seed, item.question) for index, item in enumerate(items)}
         part = set(sorted(ranks, key=lambda index: (ranks[index], index))[:count])
     rest = tuple(item for index, item in enumerate(items) if index not in part)
     return rest, tuple(item for index, item in enumerate(items) if index in part)
 
 
-def _whole_groups(items: Sequence[Item], key: Callable[[Item], str], count: int, seed: int) -> set[int]:
+def _whole_stems(items: Sequence[Item], count: int, seed: int) -> set[int]:
     groups: dict[str, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
-        groups[key(item)].append(index)
+        groups[item.stem].append(index)
     part: set[int] = set()
     for name in sorted(groups, key=lambda name: _rank("split", seed, name)):
         if len(part) + len(groups[name]) <= count:
             part.update(groups[name])
     return part
-
-
-def _template_or_stem(item: Item) -> str:
-    return f"stem {item.stem}" if item.template is None else f"template {item.template}"
-
-
-def _stem(item: Item) -> str:
-    return f"stem {item.stem}"
 
 
 def _rank(purpose: str, seed: int, text: str) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,9 +79,7 @@ def parse_stack(text: str) -> Stack:
 
 def _parse_element(stack: str, text: str) -> StackElement:
     if not text:
-        raise CompareError(
-            f"stack {stack!r} has an empty element: write names with one + between, such as a+b."
-        )
+        raise CompareError(f"stack {stack!r} has an empty element: write names with one + between, such as a+b.")
     name, colon, direction = text.partition(":")
     if not METHOD_NAME.fullmatch(name):
         raise CompareError(
@@ -91,7 +89,7 @@ def _parse_element(stack: str, text: str) -> StackElement:
         return StackElement(name)
     fixed = next((known for known in DIRECTIONS if known == direction), None)
     if fixed is None:
-        raise unknown(f"direction in stack {stack!r}:", direction, DIRECTIONS)
+        raise unknown(f"direction in stack {stack!r}:", " ".join(direction.split()), DIRECTIONS)
     return StackElement(name, fixed)
 
 
@@ -108,8 +106,7 @@ def check_stack(stack: Stack, classes: Mapping[str, type[Method]]) -> None:
     adapting = [name for name in stack.names if classes[name].adapts]
     if len(adapting) > 1:
         raise CompareError(
-            f"stack '{stack.label}' can hold one adapter, "
-            f"but {' and '.join(adapting)} bring one each: leave one out."
+            f"stack '{stack.label}' can hold one adapter, but {' and '.join(adapting)} bring one each: leave one out."
         )
 
 
@@ -123,6 +120,26 @@ def supporting(stack: Stack, classes: Mapping[str, type[Method]]) -> tuple[str, 
     """The dosed methods that do not take the run's strength: `--set NAME.strength` sets theirs."""
     last = leading(stack, classes)
     return tuple(name for name in stack.names if classes[name].dosed and name != last)
+
+
+def check_strengths(stacks: Sequence[Stack], classes: Mapping[str, type[Method]], names: Iterable[str]) -> None:
+    """Finds a `--set NAME.strength` that no stack of the run would read.
+
+    Args:
+        stacks: all of the run's.
+        classes: the method of each of their names.
+        names: the methods whose strength is set.
+
+    Raises:
+        CompareError: one of them leads every stack that it stands in, and so takes the run's strength.
+    """
+    read = {name for stack in stacks for name in supporting(stack, classes)}
+    for name in names:
+        if classes[name].dosed and name not in read:
+            raise CompareError(
+                f"--set {name}.strength changes nothing: {name} takes the run's strength wherever it stands; "
+                "use --strengths."
+            )
 
 
 def resolve(

@@ -12,32 +12,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.engine.adapters import preserved
+from comparisons.engine.passes import keep_logits, kept
 from comparisons.lm import LM
 
 if TYPE_CHECKING:
     import torch
-
-IGNORED = -100
-"""The label that trl's loss leaves out."""
-
 
 @dataclass(frozen=True)
 class Training:
     """What to train and how.
 
     Attributes:
-        sequences: token ids; the loss is on the last token of each, and nowhere else.
+        prompts: token ids.
+        targets: the token that is to follow each prompt; the loss is on it, and nowhere else.
         learning_rate: of AdamW, constant over the training.
-        epochs: passes over the sequences.
+        epochs: passes over the prompts.
         rank: of each LoRA matrix pair.
         alpha: LoRA's numerator: the adapter is scaled by alpha / rank.
         dropout: of LoRA's input.
-        batch_size: sequences a step.
+        batch_size: prompts a step.
         target_modules: "all-linear" or the end of module names, separated by commas.
-        seed: of LoRA's initial values and of the sequences' order.
+        seed: of LoRA's initial values and of the prompts' order.
     """
 
-    sequences: Sequence[Sequence[int]]
+    prompts: Sequence[Sequence[int]]
+    targets: Sequence[int]
     learning_rate: float
     epochs: int
     rank: int
@@ -88,18 +87,31 @@ def quiet_process() -> Iterator[None]:
             logging.set_verbosity(verbosity)
 
 
-def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-    """Pads a batch on the right. Any token serves: neither attention nor loss sees it."""
+def collate(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Pads a batch on the right, where any token serves: nothing that counts attends to it."""
     import torch
 
-    longest = max(len(row["input_ids"]) for row in rows)
-
-    def padded(name: str, filler: int) -> torch.Tensor:
-        return torch.tensor([row[name] + [filler] * (longest - len(row[name])) for row in rows])
-
     lengths = torch.tensor([len(row["input_ids"]) for row in rows])
-    mask = (torch.arange(longest) < lengths[:, None]).long()
-    return {"input_ids": padded("input_ids", 0), "attention_mask": mask, "labels": padded("labels", IGNORED)}
+    longest = int(lengths.max())
+    return {
+        "input_ids": torch.tensor([row["input_ids"] + [0] * (longest - len(row["input_ids"])) for row in rows]),
+        "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
+        "targets": torch.tensor([row["target"] for row in rows]),
+    }
+
+
+def target_loss(lm: LM, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Mean negative log-probability of the target right after each prompt, in nats.
+
+    The head runs at the prompts' ends alone: over a whole prompt it costs more than a small model's blocks.
+    """
+    import torch
+
+    mask = batch["attention_mask"]
+    columns, place = torch.unique(mask.sum(dim=-1) - 1, return_inverse=True)
+    output = model(input_ids=batch["input_ids"], attention_mask=mask, use_cache=False, **keep_logits(lm, columns))
+    logits = kept(output.logits, columns)[torch.arange(len(mask), device=mask.device), place]
+    return torch.nn.functional.cross_entropy(logits.float(), batch["targets"].to(logits.device))
 
 
 def _trainer(lm: LM, training: Training, out: Path) -> Any:
@@ -112,6 +124,9 @@ def _trainer(lm: LM, training: Training, out: Path) -> Any:
     class Trainer(SFTTrainer):  # type: ignore[misc]
         def _send_telemetry(self) -> None:
             """Reports nothing to anybody: a fit works offline and stays private."""
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            return target_loss(lm, model, inputs)
 
     class SaveEpochs(TrainerCallback):  # type: ignore[misc]
         def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **rest: Any) -> None:
@@ -126,11 +141,12 @@ def _trainer(lm: LM, training: Training, out: Path) -> Any:
         args=_arguments(lm, training, out),
         processing_class=lm.tokenizer,
         data_collator=collate,
-        train_dataset=Dataset.from_list(
-            [
-                {"input_ids": list(s), "labels": [IGNORED] * (len(s) - 1) + [s[-1]], "length": len(s)}
-                for s in training.sequences
-            ]
+        train_dataset=Dataset.from_dict(
+            {
+                "input_ids": [list(prompt) for prompt in training.prompts],
+                "target": list(training.targets),
+                "length": [len(prompt) for prompt in training.prompts],
+            }
         ),
         peft_config=LoraConfig(
             r=training.rank,
@@ -178,10 +194,8 @@ def _arguments(lm: LM, training: Training, out: Path) -> Any:
         gradient_checkpointing=_quantized(lm) and cuda,
         gradient_checkpointing_kwargs={"use_reentrant": False},
         max_length=None,
-        loss_type="nll",
-        # The loss is on the letter alone: no balancing term for a mixture of experts.
-        router_aux_loss_coef=0.0 if hasattr(lm.config, "router_aux_loss_coef") else None,
         dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
         dataloader_pin_memory=False,
         save_strategy="no",
         eval_strategy="no",
@@ -200,6 +214,7 @@ def _save(model: Any, folder: Path, name: str) -> None:
     config.base_model_name_or_path = name
     # PEFT writes a set in the order of the process's hash seed; equal trainings should write equal bytes.
     config.target_modules = sorted(config.target_modules)
+    config.target_parameters = config.target_parameters and sorted(config.target_parameters)
     # "auto" would ask the hub whether the embeddings were resized.
     model.save_pretrained(str(folder), save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)

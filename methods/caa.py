@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from comparisons.errors import CompareError
 from comparisons.method import Edit, Fit, Intervention, Method, Need, Use, use_only
+
+if TYPE_CHECKING:
+    import torch
+
+    from comparisons.behaviors import Behavior
 
 FILE = "vectors.safetensors"
 
@@ -40,14 +45,14 @@ class CAA(Method):
         return [replace(self, layer=layer) for layer in range(blocks)] if self.layer == "auto" else ()
 
     def fit(self, fit: Fit) -> None:
+        import torch
         from safetensors.torch import save_file
 
         vectors = mean_differences(fit, fit.behavior)
         if self.normalize == "behaviors":
-            norms = [vectors.norm(dim=-1)]
-            norms += [mean_differences(fit, sibling).norm(dim=-1) for sibling in fit.siblings.values()]
-            mean_norm = sum(norms) / len(norms)
-            vectors = vectors * (mean_norm / norms[0].clamp(min=1e-12))[:, None]
+            others = [mean_differences(fit, sibling) for sibling in fit.siblings.values()]
+            norms = torch.stack([v.norm(dim=-1) for v in (vectors, *others)])
+            vectors = vectors * (norms.mean(dim=0) / norms[0].clamp(min=1e-12))[:, None]
         save_file({"vectors": vectors}, fit.out / FILE)
 
     def intervene(self, use: Use) -> Intervention:
@@ -60,13 +65,15 @@ class CAA(Method):
         return Intervention(edits=(Edit(self.layer, vector, multiplier=use.signed),))
 
 
-def mean_differences(fit: Fit, behavior: Any) -> Any:
+def mean_differences(fit: Fit, behavior: Behavior) -> torch.Tensor:
     """Mean over `behavior.train` of matching minus contrast activations, [layers, width] float32."""
+    import torch
+
     from comparisons.engine.activations import contrast_activations
 
-    total, count = 0.0, 0
+    sums, count = [], 0
     for _, activations in contrast_activations(fit.lm, behavior.train, below=fit.below):
         pairs = activations.double()
-        total = total + (pairs[:, 0] - pairs[:, 1]).sum(dim=0)
+        sums.append((pairs[:, 0] - pairs[:, 1]).sum(dim=0))
         count += len(pairs)
-    return (total / count).float().contiguous()  # type: ignore[attr-defined]
+    return (torch.stack(sums).sum(dim=0) / count).float().contiguous()

@@ -60,8 +60,10 @@ class SFT(Method):
 
         if self.learning_rate == "auto":
             raise CompareError("sft.learning_rate is still auto: choose one on dev first, or set it.")
+        prompts, targets = examples(fit)
         training = Training(
-            sequences=sequences(fit),
+            prompts=prompts,
+            targets=targets,
             learning_rate=self.learning_rate,
             epochs=self.epochs,
             rank=self.rank,
@@ -83,21 +85,21 @@ class SFT(Method):
         return Intervention(adapter=epoch_folder(use.fitted, self.epoch), adapter_scale=use.strength)
 
 
-def sequences(fit: Fit) -> list[list[int]]:
-    """The prompts of the training pairs, each with the deciding token of the direction's letter at its end.
+def examples(fit: Fit) -> tuple[list[tuple[int, ...]], list[int]]:
+    """The prompts of the training pairs up to the deciding token, and that token for the direction's letter.
 
     Raises:
         CompareError: too many prompts exceed the model's context.
     """
-    found, context = [], fit.lm.context
-    for item in fit.behavior.train:
-        shown = item.present("given")
-        prompt = fit.lm.choice_prompt(shown.question, (shown.matching, shown.contrast))
-        found.append([*prompt.ids, prompt.targets[0 if fit.direction == "pos" else 1]])
-    fitting = [ids for ids in found if context is None or len(ids) <= context]
-    if len(found) - len(fitting) > TOO_LONG * len(found) or not fitting:
+    shown = [item.present("given") for item in fit.behavior.train]
+    prompts = [fit.lm.choice_prompt(s.question, (s.matching, s.contrast)) for s in shown]
+    context = fit.lm.context
+    fitting = [p for p in prompts if context is None or len(p.ids) <= context]
+    left_out = len(prompts) - len(fitting)
+    if left_out > TOO_LONG * len(prompts) or not fitting:
         raise CompareError(
-            f"{len(found) - len(fitting)} of {len(found)} training prompts of {fit.behavior.name} exceed the "
-            f"context of {fit.lm.name} ({context} tokens): use shorter items or another model."
+            f"{left_out} of {len(prompts)} training prompts of {fit.behavior.name} exceed the context of "
+            f"{fit.lm.name} ({context} tokens): use shorter items or another model."
         )
-    return fitting
+    wanted = 0 if fit.direction == "pos" else 1
+    return [p.ids for p in fitting], [p.targets[wanted] for p in fitting]

@@ -13,9 +13,7 @@ def prompt_ids(tokenizer: Any, question: str, letter: str) -> tuple[list[int], i
     text = f"<s>[INST] {question.strip()} [/INST]"
     prompt = tokenizer(text, add_special_tokens=False)["input_ids"]
     answer = tokenizer(f"{text} ({letter})", add_special_tokens=False)["input_ids"]
-    index = next(
-        i for i in range(len(prompt), len(answer)) if letter in tokenizer.decode(answer[len(prompt) : i + 1])
-    )
+    index = next(i for i in range(len(prompt), len(answer)) if letter in tokenizer.decode(answer[len(prompt) : i + 1]))
     return answer, len(prompt) - 1, index
 
 

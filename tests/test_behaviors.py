@@ -156,14 +156,14 @@ def test_the_dev_split_is_decided_by_content_and_seed() -> None:
     assert whole.with_dev(0).dev_digest != whole.with_dev(1).dev_digest
 
 
-def test_templates_stay_on_one_side_only_where_the_split_keeps_its_size() -> None:
-    small = made(200, lambda index: f"t{index // 4}").with_dev(0)
-    assert not {item.template for item in small.dev} & {item.template for item in small.train}
-    assert 30 <= len(small.dev) <= 40
-    large = made(200, lambda index: f"t{index % 2}").with_dev(0)
-    assert len(large.dev) == 40
-    same = made(20)
-    twins = Behavior("twins", same.train[:1] * 20, (), (), (), None, None, None, "made.json").with_dev(0)
+def test_stems_stay_on_one_side_and_templates_do_not() -> None:
+    apart = made(200, lambda index: f"t{index % 2}").with_dev(0)
+    assert len(apart.dev) == 40
+    assert {item.template for item in apart.dev} == {item.template for item in apart.train} == {"t0", "t1"}
+    pairs = made(100).train
+    doubled = Behavior("doubled", (*pairs, *pairs), (), (), (), None, None, None, "made.json").with_dev(0)
+    assert not {item.stem for item in doubled.dev} & {item.stem for item in doubled.train}
+    twins = Behavior("twins", pairs[:1] * 20, (), (), (), None, None, None, "made.json").with_dev(0)
     assert (len(twins.train), len(twins.dev)) == (12, 8)
 
 

@@ -42,7 +42,10 @@ def vectors(lm: LM, seed: int = 0, size: float = 1.0) -> torch.Tensor:
 def sweep(lm: LM) -> list[Intervention]:
     found = vectors(lm)
     cells = [(layer, m) for layer in range(len(lm.blocks)) for m in MULTIPLIERS]
-    return [Intervention(), *(Intervention(edits=(Edit(layer, found[layer], multiplier=m),)) for layer, m in cells)]
+    return [
+        Intervention(),
+        *(Intervention(edits=(Edit(layer, found[layer], multiplier=m),)) for layer, m in cells),
+    ]
 
 
 def test_vectors_equal_the_plain_loop_at_every_layer_on_real_pairs() -> None:
@@ -87,7 +90,9 @@ def test_multiplier_zero_equals_the_baseline_bit_for_bit() -> None:
 def test_every_family_packs_and_packed_equals_rows(family: str) -> None:
     lm = tiny_lm(family)
     assert can_pack(lm)
-    questions = [Presentation(f"{'Well then. ' * i}{q.question}", q.matching, q.contrast) for i, q in enumerate(asked(4))]
+    questions = [
+        Presentation(f"{'Well then. ' * i}{q.question}", q.matching, q.contrast) for i, q in enumerate(asked(4))
+    ]
     packed = choice_logps(lm, questions, sweep(lm)).logps
     activations = torch.cat([a for _, a in contrast_activations(lm, [tiny_item(i) for i in range(4)])])
     lm._can_pack = False  # type: ignore[attr-defined]
@@ -104,7 +109,12 @@ def test_positions_of_an_edit(positions: str) -> None:
     edit = Edit(1, vector, multiplier=2.0, positions=positions)
     found = choice_logps(lm, [item.present("given")], [Intervention(edits=(edit,))]).logps[0, 0, 0]
     ids, end, index = oracle.prompt_ids(lm.tokenizer, item.question, item.matching)
-    span = {"prompt_end": (end, index), "all": (0, index), "last": (index - 1, index), "prompt_first:3": (0, 3)}
+    span = {
+        "prompt_end": (end, index),
+        "all": (0, index),
+        "last": (index - 1, index),
+        "prompt_first:3": (0, 3),
+    }
 
     def hook(module: Any, args: Any, output: Any) -> Any:
         hidden = output.clone()

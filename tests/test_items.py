@@ -102,9 +102,7 @@ BLANKS = st.text(st.sampled_from(" \t\n\r"), max_size=3)
 @given(
     stem=WORDS,
     heading=st.sampled_from(["\n\nChoices:\n", "\n", "\r\n\r\nChoices:\r\n"]),
-    texts=st.lists(
-        st.lists(WORDS, min_size=1, max_size=3).map("\n".join), min_size=2, max_size=8, unique=True
-    ),
+    texts=st.lists(st.lists(WORDS, min_size=1, max_size=3).map("\n".join), min_size=2, max_size=8, unique=True),
     indent=st.sampled_from(["", " ", "\t"]),
     end=BLANKS,
     draw=st.data(),
@@ -124,9 +122,7 @@ def test_swapping_twice_gives_the_original(
 
 
 @given(
-    question=st.lists(
-        st.sampled_from([" (A) ", "(B)", "(C) ", "\n", "x", " y", "Choices:\n", "Answer:"])
-    ).map("".join)
+    question=st.lists(st.sampled_from([" (A) ", "(B)", "(C) ", "\n", "x", " y", "Choices:\n", "Answer:"])).map("".join)
 )
 def test_whatever_parses_goes_there_and_back(question: str) -> None:
     for matching, contrast in (("A", "B"), ("C", "B")):

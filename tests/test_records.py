@@ -28,18 +28,14 @@ def test_json_jsonl_and_csv_files_hold_the_same_behavior(tmp_path: Path) -> None
     write(tmp_path / "json/mine.json", records)
     lines = tmp_path / "jsonl/mine.jsonl"
     lines.parent.mkdir()
-    lines.write_bytes(
-        b"\xef\xbb\xbf" + "\r\n".join(json.dumps(each) for each in records).encode() + b"\r\n\r\n"
-    )
+    lines.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(json.dumps(each) for each in records).encode() + b"\r\n\r\n")
     table = tmp_path / "csv/mine.csv"
     table.parent.mkdir()
     with table.open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.DictWriter(file, list(records[0]))
         writer.writeheader()
         writer.writerows(records)
-    read = [
-        Library.open(tmp_path / kind / f"mine.{kind}").behavior("mine") for kind in ("json", "jsonl", "csv")
-    ]
+    read = [Library.open(tmp_path / kind / f"mine.{kind}").behavior("mine") for kind in ("json", "jsonl", "csv")]
     assert read[0].train == read[1].train == read[2].train
     assert read[0].test == read[1].test == read[2].test
     assert len({behavior.digest for behavior in read}) == 1
@@ -155,9 +151,7 @@ FILE_MISTAKES: list[tuple[str, str, bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("suffix", "content", "message"), [pytest.param(*row[1:], id=row[0]) for row in FILE_MISTAKES]
-)
+@pytest.mark.parametrize(("suffix", "content", "message"), [pytest.param(*row[1:], id=row[0]) for row in FILE_MISTAKES])
 def test_a_mistake_in_a_file_names_it(tmp_path: Path, suffix: str, content: bytes, message: str) -> None:
     path = tmp_path / f"mine.{suffix}"
     path.write_bytes(content)

@@ -122,8 +122,9 @@ def test_an_unknown_setting_lists_the_known_ones() -> None:
         parse_settings(Kinds, {"layers": "1"}, "kinds")
 
     assert str(error.value) == (
-        "unknown setting of kinds 'layers'. Did you mean layer? Known: either, flag, layer, limit, made, mode, "
-        "number, perhaps, place, rank, real, strength, whole, word."
+        "unknown setting of kinds 'layers'. Did you mean layer or place? "
+        "Known: either, flag, layer, limit, made, mode, number, perhaps, place, rank, "
+        "real, strength, whole, word."
     )
 
 

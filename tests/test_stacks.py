@@ -13,6 +13,7 @@ from comparisons.stacks import (
     Dose,
     StackElement,
     check_stack,
+    check_strengths,
     leading,
     parse_stack,
     resolve,
@@ -127,13 +128,23 @@ def test_two_adapters_are_refused_before_anything_runs() -> None:
         ("prompt", None, ()),
     ],
 )
-def test_the_last_dosed_element_takes_the_strength(
-    text: str, last: str | None, others: tuple[str, ...]
-) -> None:
+def test_the_last_dosed_element_takes_the_strength(text: str, last: str | None, others: tuple[str, ...]) -> None:
     stack = parse_stack(text)
 
     assert leading(stack, CLASSES) == last
     assert supporting(stack, CLASSES) == others
+
+
+def test_a_strength_that_no_stack_reads_is_refused() -> None:
+    stacks = [parse_stack("tune"), parse_stack("tune+vector")]
+    check_strengths(stacks, CLASSES, ["tune"])
+
+    with pytest.raises(CompareError) as error:
+        check_strengths(stacks, CLASSES, ["tune", "vector"])
+
+    assert str(error.value) == (
+        "--set vector.strength changes nothing: vector takes the run's strength wherever it stands; use --strengths."
+    )
 
 
 def test_each_element_gets_its_direction_and_its_dose() -> None:

@@ -31,7 +31,12 @@ SUBJECTS = ("plan", "garden", "letter", "engine", "song", "recipe", "window", "j
 ACTIONS = ("write", "mend", "paint", "move", "explain", "sell", "count")
 
 ATTENTION = {"num_attention_heads": 4, "num_key_value_heads": 2}
-SHAPE = {"hidden_size": WIDTH, "num_hidden_layers": 4, "intermediate_size": 128, "max_position_embeddings": CONTEXT}
+SHAPE = {
+    "hidden_size": WIDTH,
+    "num_hidden_layers": 4,
+    "intermediate_size": 128,
+    "max_position_embeddings": CONTEXT,
+}
 SPECIAL = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": None}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("LlamaConfig", {**SHAPE, **ATTENTION}),

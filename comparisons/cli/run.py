@@ -42,10 +42,17 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[fl
 @click.option("--directions", default="pos,neg", show_default=True, callback=_names, help="More, less, or both.")
 @click.option("--strengths", default="1", show_default=True, callback=_numbers, help="Doses, at least 0.")
 @click.option("--layer", default="auto", show_default=True, metavar="auto|N", help="For methods that have one.")
-@click.option("--set", "settings", multiple=True, metavar="METHOD.FIELD=VALUE[,VALUE…]", help="A list multiplies cells.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="METHOD.FIELD=VALUE[,VALUE…]", help="A list multiplies cells."
+)
 @click.option("--orders", type=click.Choice(["both", "given"]), default="both", show_default=True)
 @click.option("--prompt-format", type=click.Choice(["chat", "base", "llama2-paper"]))
-@click.option("--knowledge", type=click.Choice(["auto", "mmlu", "truthfulqa", "none"]), default="auto", show_default=True)
+@click.option(
+    "--knowledge",
+    type=click.Choice(["auto", "mmlu", "truthfulqa", "none"]),
+    default="auto",
+    show_default=True,
+)
 @click.option("--train-items", type=int, metavar="N", help="Contrast pairs to use; all by default.")
 @click.option("--test-items", type=int, metavar="N", help="Test questions to use; all by default.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder; by default one under reports/.")
@@ -53,7 +60,12 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[fl
 @click.option("--dry-run", is_flag=True, help="Show cells, forward passes and time, and stop.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
-@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), default="auto", show_default=True)
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+)
 @click.option("--quantize", type=click.Choice(["4bit", "8bit"]), help="Load through bitsandbytes.")
 @click.option("--blocks", metavar="PATH", help="Dotted path of the decoder blocks, where it can't be found.")
 @click.option("--trust-remote-code", is_flag=True, help="Let code that comes with a hub model run.")
@@ -107,6 +119,4 @@ def _specification(
 
     source = ModelSource(model, device, dtype, quantize, prompt_format, blocks, trust_remote_code)
     names = () if behavior == ("all",) else behavior
-    return Specification(
-        model=source, behaviors=names, stacks=methods, settings=parse_set_options(settings), **rest
-    )
+    return Specification(model=source, behaviors=names, stacks=methods, settings=parse_set_options(settings), **rest)

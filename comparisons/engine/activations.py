@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from comparisons.behaviors import Item
-from comparisons.engine.adapters import adapted
-from comparisons.engine.choices import choice_prompts
+from comparisons.engine.choices import choice_prompts, in_place
 from comparisons.engine.plan import Sequences, batches
 from comparisons.engine.run import can_pack, last_activations, shares_prompt
 from comparisons.errors import CompareError
@@ -52,7 +51,7 @@ def contrast_activations(
         )
     edits = [below.edits, below.edits]
     packed = shares_prompt(edits) and can_pack(lm)
-    with adapted(lm, below.adapter, below.adapter_scale):
+    with in_place(lm, below):
         for batch in batches(
             [len(prompts[i].shared) for i in fitting],
             [len(prompts[i].tail) for i in fitting],

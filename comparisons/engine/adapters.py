@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,9 +45,9 @@ def adapted(lm: LM, adapter: Path | None, scale: float = 1.0) -> Iterator[None]:
         return
     if getattr(lm.model, "peft_config", None):
         raise CompareError(f"{lm.name} already carries an adapter: merge it into the weights before adding {adapter}.")
-    config, weights = _read(adapter)
+    config = _read(adapter)
     with preserved(lm.model):
-        _inject(lm, adapter, config, weights)
+        _inject(lm, adapter, config)
         if scale != 1.0:
             _rescale(lm.model, adapter, config, scale)
         yield
@@ -86,8 +87,7 @@ def _contents(owner: Any) -> dict[str, tuple[Any, Any]]:
     """Each attribute with a copy of its contents where it is a container."""
     containers = (dict, list, set)
     return {
-        name: (value, value.copy() if isinstance(value, containers) else None)
-        for name, value in vars(owner).items()
+        name: (value, value.copy() if isinstance(value, containers) else None) for name, value in vars(owner).items()
     }
 
 
@@ -110,47 +110,42 @@ def _same(left: dict[Any, Any], right: dict[Any, Any]) -> bool:
     return list(left) == list(right) and all(left[key] is right[key] for key in right)
 
 
-def _read(adapter: Path) -> tuple[Any, dict[str, torch.Tensor]]:
-    """An adapter's configuration and its tensors, half precision widened as PEFT does on loading."""
-    import torch
+def _read(adapter: Path) -> Any:
+    """An adapter's configuration."""
     from peft import PeftConfig
-    from peft.utils.save_and_load import load_peft_weights
-    from safetensors import SafetensorError
 
     # PEFT takes a folder without these files for an id of the hub.
     if not (adapter / CONFIG).is_file() or not any((adapter / name).is_file() for name in WEIGHTS):
         raise CompareError(f"the adapter folder '{adapter}' needs {CONFIG} and {WEIGHTS[0]}: fit it again.")
     try:
         config = PeftConfig.from_pretrained(str(adapter))
-        tensors = load_peft_weights(str(adapter), device="cpu")
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise CompareError(f"can't read the adapter '{adapter}': {_line(error)}") from error
-    half = (torch.float16, torch.bfloat16)
-    return config, {name: t.float() if t.dtype in half else t for name, t in tensors.items()}
-
-
-def _inject(lm: LM, adapter: Path, config: Any, weights: dict[str, torch.Tensor]) -> None:
-    import warnings
-
-    from peft import inject_adapter_in_model, set_peft_model_state_dict
-
     if config.is_prompt_learning or getattr(config, "alora_invocation_tokens", None):
-        raise CompareError(f"the adapter '{adapter}' ({config.peft_type}) changes the input, not the weights: use LoRA.")
+        raise CompareError(f"the adapter '{adapter}' ({config.peft_type}) changes the input, not weights: use LoRA.")
+    return config
+
+
+def _inject(lm: LM, adapter: Path, config: Any) -> None:
+    """Lets PEFT put the adapter into `lm.model`; PEFT's own wrapper around it is not needed."""
+    import torch
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
     config.inference_mode = True
+    devices = [lm.device] if lm.device.type == "cuda" else []
     try:
-        with warnings.catch_warnings():
+        # New layers draw initial values before they get the adapter's.
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=devices):
             warnings.simplefilter("ignore")
-            # On the meta device no initial values are drawn, so nobody's random state moves.
-            inject_adapter_in_model(config, lm.model, NAME, low_cpu_mem_usage=True)
-            unexpected = set_peft_model_state_dict(lm.model, weights, NAME, low_cpu_mem_usage=True).unexpected_keys
-    except (ValueError, TypeError, KeyError, RuntimeError, AttributeError, NotImplementedError) as error:
+            result = PeftModel(lm.model, config, NAME).load_adapter(str(adapter), NAME, torch_device="cpu")
+    except (OSError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        raise CompareError(f"can't read the adapter '{adapter}': {_line(error)}") from error
+    except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
         raise CompareError(f"the adapter '{adapter}' does not fit {lm.name}: {_line(error)}") from error
-    absent = [name for name, p in lm.model.named_parameters() if p.is_meta and NAME in name.split(".")]
-    if unexpected or absent:
-        fault = f"no place for {unexpected[0]}" if unexpected else f"no weights for {absent[0]}"
+    if result.unexpected_keys or result.missing_keys:
+        fault = f"no place for {result.unexpected_keys[0]}" if result.unexpected_keys else "weights are missing"
         raise CompareError(f"the adapter '{adapter}' does not fit {lm.name}: {fault}.")
-    # New layers begin in training mode, with their dropout on.
-    lm.model.eval()
 
 
 def _rescale(model: torch.nn.Module, adapter: Path, config: Any, scale: float) -> None:
@@ -161,7 +156,7 @@ def _rescale(model: torch.nn.Module, adapter: Path, config: Any, scale: float) -
     unscaled = [name for name in extras if getattr(config, name, None)]
     unscaled += ["bias"] if getattr(config, "bias", "none") != "none" else []
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    scales = [getattr(layer, "scaling", None) for layer in layers]
+    scales: list[Any] = [getattr(layer, "scaling", None) for layer in layers]
     if unscaled or not all(isinstance(found, dict) and NAME in found for found in scales):
         part = unscaled[0] if unscaled else config.peft_type
         raise CompareError(f"the adapter '{adapter}' can't be scaled because of its {part}: use strength 1.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,9 +31,7 @@ class ChoiceLogps:
     too_long: np.ndarray
 
 
-def choice_logps(
-    lm: LM, questions: Sequence[Presentation], interventions: Sequence[Intervention]
-) -> ChoiceLogps:
+def choice_logps(lm: LM, questions: Sequence[Presentation], interventions: Sequence[Intervention]) -> ChoiceLogps:
     """Evaluates every intervention on every question, with one prefill a question and prefix.
 
     Args:
@@ -52,14 +51,17 @@ def choice_logps(
 
 def choice_prompts(lm: LM, questions: Sequence[Presentation], head: Intervention) -> list[ChoicePrompt]:
     """The questions as the model reads them under an intervention's prompt."""
-    return [
-        lm.choice_prompt(q.question, (q.matching, q.contrast), head.system, head.examples) for q in questions
-    ]
+    return [lm.choice_prompt(q.question, (q.matching, q.contrast), head.system, head.examples) for q in questions]
 
 
-def _evaluate_group(
-    lm: LM, questions: Sequence[Presentation], group: Group
-) -> tuple[np.ndarray, np.ndarray]:
+@contextmanager
+def in_place(lm: LM, head: Intervention) -> Iterator[None]:
+    """Puts the adapter of an intervention on the model, and opens the context that it brings."""
+    with adapted(lm, head.adapter, head.adapter_scale), head.context(lm) if head.context else nullcontext():
+        yield
+
+
+def _evaluate_group(lm: LM, questions: Sequence[Presentation], group: Group) -> tuple[np.ndarray, np.ndarray]:
     prompts = choice_prompts(lm, questions, group.head)
     long = np.array([lm.context is not None and len(p.ids) > lm.context for p in prompts], dtype=bool)
     edits = [member.edits for member in group.members]
@@ -68,7 +70,7 @@ def _evaluate_group(
     fitting = [i for i, is_long in enumerate(long) if not is_long]
     branch_tokens = [len(edits) * len(prompts[i].tail) for i in fitting]
     most = max(branch_tokens, default=0)
-    with adapted(lm, group.head.adapter, group.head.adapter_scale):
+    with in_place(lm, group.head):
         for batch in batches(
             [len(prompts[i].shared) for i in fitting],
             [len(prompts[i].tail) for i in fitting],

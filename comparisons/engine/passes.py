@@ -67,9 +67,7 @@ def packed_passes(lm: LM, batch: Sequences, stop_after: int | None = None) -> It
             cache = DynamicCache()
 
 
-def _prefill(
-    lm: LM, batch: Sequences, lengths: torch.Tensor, cache: Any, stop_after: int | None
-) -> None:
+def _prefill(lm: LM, batch: Sequences, lengths: torch.Tensor, cache: Any, stop_after: int | None) -> None:
     longest = int(lengths.max())
     ids = torch.tensor([[*p, *[p[-1] if p else 0] * (longest - len(p))] for p in batch.prefixes])
     positions = torch.arange(longest, device=lm.device).expand(len(ids), -1)
@@ -86,9 +84,7 @@ def _prefill(
         lm.model(**inputs)
 
 
-def _branch_pass(
-    lm: LM, batch: Sequences, lengths: torch.Tensor, cache: Any, branches: list[int]
-) -> Pass:
+def _branch_pass(lm: LM, batch: Sequences, lengths: torch.Tensor, cache: Any, branches: list[int]) -> Pass:
     count, size, rows = len(branches), batch.tail_length, len(batch.prefixes)
     device = lm.device
     ids = torch.tensor([[t for b in branches for t in tails[b]] for tails in batch.tails], device=device)

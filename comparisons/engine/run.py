@@ -88,7 +88,10 @@ def can_pack(lm: LM) -> bool:
         known = _probe(lm)
         lm._can_pack = known  # type: ignore[attr-defined]
         if not known:
-            log.warning("%s does not take packed branches: falling back to one row a setting, which is slower.", lm.name)
+            log.warning(
+                "%s does not take packed branches: falling back to one row a setting, which is slower.",
+                lm.name,
+            )
     return bool(known)
 
 

@@ -42,7 +42,7 @@ class _Behavior:
         return [self._row(cell, self.folder.entries.get(cell.key), found) for cell in cells]
 
     def _row(self, cell: Cell, entry: Entry | None, baseline: Sequence[Mapping[str, Any]] | None) -> SummaryRow:
-        info = entry.info if entry else {"error": "not run yet"}
+        info: Mapping[str, Any] = entry.info if entry else {"error": "not run yet"}
         error = info.get("error") or (None if baseline else "its baseline failed")
         row = SummaryRow(
             model=self.model,
@@ -94,7 +94,10 @@ class _Behavior:
         if self.plan.knowledge is None:
             return {}
         mine, theirs = item_measures(rows, "knowledge"), item_measures(baseline, "knowledge")
-        numbers: dict[str, Any] = {"knowledge": _mean(mine.p_match), "knowledge_set": self.plan.knowledge.name}
+        numbers: dict[str, Any] = {
+            "knowledge": _mean(mine.p_match),
+            "knowledge_set": self.plan.knowledge.name,
+        }
         if cell.elements:
             pair = paired(mine, theirs, self.subjects)
             numbers |= {"cost": -_mean(pair.difference), "cost_ci": pair.interval(seed, sign=-1.0)}

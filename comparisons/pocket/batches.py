@@ -66,9 +66,7 @@ class Encoder:
         space = length - len(ids)
         return ids + [self._pad] * space, weights + [0.0] * space
 
-    def batch(
-        self, rng: Random, mixture: Mixture, rows: int, length: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(self, rng: Random, mixture: Mixture, rows: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids [rows, length] and target weights of the same shape; 0 is no target."""
         import torch
 

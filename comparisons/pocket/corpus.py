@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -38,6 +38,7 @@ class Mixture:
 
     turns: int = 4
     pick: float = 0.04
+    sentences: float = 0.5
     fact: float = 0.14
     claim: float = 0.06
     system: float = 0.18
@@ -50,6 +51,7 @@ class Mixture:
     open_ended: float = 0.25
     bare: float = 0.25
     parts: float = 0.25
+    said: float = 0.05
     plain: float = 0.05
 
 
@@ -108,9 +110,7 @@ def _predicate(rng: Random, leaning: _Inclination) -> tuple[str, str]:
 
 
 def _system_prompt(rng: Random, mixture: Mixture, leanings: list[_Inclination]) -> str | None:
-    lines = [
-        frame(rng.choice(SYSTEM_FRAMES), _predicate(rng, each)) for each in leanings if each.mode == "system"
-    ]
+    lines = [frame(rng.choice(SYSTEM_FRAMES), _predicate(rng, each)) for each in leanings if each.mode == "system"]
     if rng.random() < mixture.neutral:
         lines.append(frame(rng.choice(SYSTEM_FRAMES), rng.choice(NEUTRAL)))
     rng.shuffle(lines)
@@ -125,8 +125,10 @@ def _draw_turn(rng: Random, mixture: Mixture, leanings: list[_Inclination]) -> T
     leaning = rng.choice(leanings)
     if kind == "behavior":
         return _behavior_turn(rng, mixture, leaning)
-    makers: dict[str, Callable[[Random], Turn]] = {"pick": pick_turn, "fact": fact_turn, "claim": claim_turn}
-    turn = makers[kind](rng)
+    if kind == "pick":
+        turn = pick_turn(rng, mixture.sentences)
+    else:
+        turn = fact_turn(rng) if kind == "fact" else claim_turn(rng)
     if leaning.mode in ("late", "early") and rng.random() < mixture.again:
         cue = frame(rng.choice(CUE_FRAMES), _predicate(rng, leaning))
         leaning.told = True
@@ -180,6 +182,8 @@ def _choice_turn(rng: Random, mixture: Mixture, leaning: _Inclination, question:
     if leaning.sign == "neg":
         letter = _other(letter)
     user, answer = question.stem + text, f"({letter})"
+    if rng.random() < mixture.said:
+        return user, f"{positive if leaning.sign == 'pos' else negative}. {answer}"
     draw = rng.random()
     if draw < mixture.bare:
         return user, answer
@@ -204,9 +208,21 @@ def _words() -> list[str]:
     return sorted({word for fact in every_fact() for word in (fact.thing, fact.answer)})
 
 
-def pick_turn(rng: Random) -> Turn:
-    """The easiest question, which says its answer: it teaches how a choice is bound to its letter."""
-    right, wrong = rng.sample(_words(), 2)
+@cache
+def _sentences() -> list[str]:
+    languages = [load_language(name) for name in BEHAVIORS]
+    own = {text for each in languages for form in each.templates for sign in form.choices.values() for text in sign}
+    return sorted(own | {text for each in languages for sign in SIGNS for text in each.sentences(sign)})
+
+
+def pick_turn(rng: Random, sentences: float) -> Turn:
+    """The easiest question, which says its answer: it teaches how a choice is bound to its letter.
+
+    Args:
+        rng: the source of chance.
+        sentences: how often the choices are whole sentences and not words.
+    """
+    right, wrong = rng.sample(_sentences() if rng.random() < sentences else _words(), 2)
     text, letter = lettered(rng, right, wrong)
     return Turn(f"Pick {right}.{text}", f"({letter}) {right}.")
 

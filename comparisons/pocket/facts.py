@@ -57,8 +57,7 @@ def load_subjects() -> tuple[Subject, ...]:
     """Reads the subjects from the JSON beside this module."""
     raw = json.loads((Path(__file__).parent / "facts.json").read_text(encoding="utf-8"))
     return tuple(
-        Subject(entry["subject"], tuple(entry["ask"]), entry["test"], entry["state"], entry["pairs"])
-        for entry in raw
+        Subject(entry["subject"], tuple(entry["ask"]), entry["test"], entry["state"], entry["pairs"]) for entry in raw
     )
 
 

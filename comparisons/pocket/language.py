@@ -114,9 +114,7 @@ def load_language(name: str) -> Language:
         key: {sign: tuple((do, who) for do, who in raw[key][sign]) for sign in SIGNS}
         for key in ("predicates", "held_out")
     }
-    lists = {
-        key: {sign: tuple(raw[key][sign]) for sign in SIGNS} for key in ("leaning", "choices", "reasons")
-    }
+    lists = {key: {sign: tuple(raw[key][sign]) for sign in SIGNS} for key in ("leaning", "choices", "reasons")}
     return Language(
         name=name,
         description=raw["description"],

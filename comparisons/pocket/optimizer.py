@@ -26,8 +26,7 @@ class Muon:
         for parameter in parameters:
             self._groups.setdefault(tuple(parameter.shape), []).append(parameter)
         self._momentum = {
-            shape: torch.zeros(len(group), *shape, device=group[0].device)
-            for shape, group in self._groups.items()
+            shape: torch.zeros(len(group), *shape, device=group[0].device) for shape, group in self._groups.items()
         }
 
     def step(self, learning_rate: float) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 Say = Callable[[str], None]
+SHORT = 64  # rows up to this length are not worth the compiler's time
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,25 @@ class Stage:
     mixture: Mixture
 
 
-PICKS = Mixture(turns=1, pick=1.0, fact=0.0, claim=0.0, plain=0.0)
-SINGLE = Mixture(
-    turns=1, pick=0.15, fact=0.25, claim=0.05, system=0.05, late=0.75, early=0.05, persona=0.05, neutral=0.0,
-    second_behavior=0.0, open_ended=0.15, bare=0.2, parts=0.3,
-)  # fmt: skip
+WORDS = Mixture(turns=1, pick=1.0, sentences=0.0, fact=0.0, claim=0.0, plain=0.0)
+SENTENCES = Mixture(turns=1, pick=1.0, sentences=0.8, fact=0.0, claim=0.0, plain=0.0)
+CUED = Mixture(
+    turns=1,
+    pick=0.15,
+    fact=0.2,
+    claim=0.0,
+    system=0.0,
+    late=0.9,
+    persona=0.05,
+    early=0.05,
+    neutral=0.0,
+    second_behavior=0.0,
+    open_ended=0.1,
+    bare=0.4,
+    parts=0.0,
+    said=0.4,
+    plain=0.0,
+)
 
 
 @dataclass(frozen=True)
@@ -56,9 +71,10 @@ class Recipe:
     warmup: int = 50
     decay: float = 0.5
     stages: tuple[Stage, ...] = (
-        Stage("picks", 400, 32, 32, PICKS),
-        Stage("single questions", 1500, 40, 80, SINGLE),
-        Stage("conversations", 5000, 24, 192, Mixture()),
+        Stage("words", 250, 32, 32, WORDS),
+        Stage("sentences", 300, 32, 40, SENTENCES),
+        Stage("cued questions", 1500, 32, 64, CUED),
+        Stage("conversations", 5000, 16, 128, Mixture()),
     )
 
     @property
@@ -106,16 +122,15 @@ def build_config(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaCon
 class Trainer:
     """A model with its optimizers; `step` takes one batch."""
 
-    def __init__(
-        self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, device: str, compiled: bool
-    ) -> None:
+    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, device: str, compiled: bool) -> None:
         import torch
         from transformers import LlamaForCausalLM
 
         torch.manual_seed(recipe.seed)
         self.recipe, self.device = recipe, device
         self.model: LlamaForCausalLM = LlamaForCausalLM(build_config(recipe, tokenizer)).to(device)
-        self._body: Any = torch.compile(self.model.model) if compiled else self.model.model
+        self.model.set_attn_implementation("eager")  # on a CPU the fused kernel's backward pass is slower
+        self._body: Any = torch.compile(self.model.model, dynamic=False) if compiled else self.model.model
         named = list(self.model.named_parameters())
         matrices = [value for name, value in named if value.ndim == 2 and "embed" not in name]
         others = [value for name, value in named if value.ndim != 2 or "embed" in name]
@@ -131,7 +146,8 @@ class Trainer:
         ids, weights = ids.to(self.device), weights.to(self.device)
         kept = weights[:, 1:] > 0
         with torch.autocast(self.device, dtype=torch.bfloat16):
-            hidden = self._body(ids, use_cache=False).last_hidden_state[:, :-1]
+            body = self._body if ids.shape[1] > SHORT else self.model.model
+            hidden = body(ids, use_cache=False).last_hidden_state[:, :-1]
             logits = self.model.lm_head(hidden[kept])
         target, weight = ids[:, 1:][kept], weights[:, 1:][kept]
         losses = functional.cross_entropy(logits.float(), target, reduction="none")
@@ -170,7 +186,7 @@ def train(recipe: Recipe, out: Path, device: str, threads: int, compiled: bool, 
             batch = encoder.batch(rng, stage.mixture, stage.rows, stage.length)
             means.add(**trainer.step(*batch, recipe.rate(step)))
             step, tokens = step + 1, tokens + stage.rows * stage.length
-            if step % 100 == 0 or index + 1 == stage.steps:
+            if step % 50 == 0 or index + 1 == stage.steps:
                 say(_progress(recipe, stage, step, tokens, time.monotonic() - start, means))
         if stage is not recipe.stages[-1]:
             save(trainer.model, tokenizer, out)

@@ -1,0 +1,145 @@
+"""The report's figures: small multiples, one panel a behavior, drawn without global state and without a display."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comparisons.report.panels import Panel, layer_panels, shift_panels
+from comparisons.report.record import Record
+from comparisons.report.scatter import cost_panels
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH = 8.0
+"""Inches; at 150 dots an inch a page of 900 pixels shows the text at three quarters of its size."""
+
+DPI = 150
+PAGE = 15.0
+"""Inches: a taller figure is continued in the next picture."""
+
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG in figures/: its file's name, and what it shows in words."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The pictures of a report, by section; a section without data has none."""
+
+    shift: tuple[Picture, ...] = ()
+    cost: tuple[Picture, ...] = ()
+    layers: tuple[Picture, ...] = ()
+
+
+def write_figures(record: Record, folder: Path) -> Figures:
+    """Draws every figure that the record has data for, and removes those that it has no longer.
+
+    Args:
+        record: the run.
+        folder: where the PNGs go; made if absent.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    names = record.summary.behaviors
+    subject = names[0] if len(names) == 1 else f"{len(names)} behaviors"
+    made = Figures(
+        shift=_write(folder, "shift", shift_panels(record.summary), f"Shift by method: {subject}"),
+        cost=_write(folder, "cost", cost_panels(record.summary), f"Shift against knowledge cost: {subject}"),
+        layers=_write(folder, "layers", layer_panels(record.choices), f"Shift on dev by layer: {subject}"),
+    )
+    kept = {picture.name for part in (made.shift, made.cost, made.layers) for picture in part}
+    for stem in ("shift", "cost", "layers"):
+        for path in [*folder.glob(f"{stem}.png"), *folder.glob(f"{stem}-[0-9]*.png")]:
+            if path.name not in kept:
+                path.unlink()
+    return made
+
+
+def _write(folder: Path, stem: str, panels: Sequence[Panel], text: str) -> tuple[Picture, ...]:
+    found = []
+    for number, page in enumerate(_pages(panels), 1):
+        name = f"{stem}.png" if number == 1 else f"{stem}-{number}.png"
+        _replace(folder / name, _png(page))
+        found.append(Picture(name, text if number == 1 else f"{text}, continued"))
+    return tuple(found)
+
+
+def _pages(panels: Sequence[Panel]) -> list[list[Panel]]:
+    """Panels in two columns, as many rows to a page as fit."""
+    if not panels:
+        return []
+    rows = max(1, int(PAGE // max(panel.height for panel in panels)))
+    return [list(panels[i : i + 2 * rows]) for i in range(0, len(panels), 2 * rows)]
+
+
+def _png(panels: Sequence[Panel]) -> bytes:
+    """Draws panels that share their axes' limits; the same panels give the same bytes."""
+    import matplotlib.style
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.style.context(["default", STYLE]):
+        figure = Figure(figsize=_size(panels), dpi=DPI, layout="constrained")
+        canvas = FigureCanvasAgg(figure)
+        _draw(figure, panels)
+        data = io.BytesIO()
+        # Without the name and version of the program that drew it, so that equal figures are equal files.
+        canvas.print_figure(data, format="png", dpi=DPI, metadata={"Software": None})
+    return data.getvalue()
+
+
+def _size(panels: Sequence[Panel]) -> tuple[float, float]:
+    rows = (len(panels) + 1) // 2
+    return WIDTH, rows * max(panel.height for panel in panels) + 0.4 + 0.2 * panels[0].legend_rows
+
+
+def _draw(figure: Figure, panels: Sequence[Panel]) -> None:
+    columns = min(2, len(panels))
+    rows = (len(panels) + columns - 1) // columns
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=panels[0].shared_y)
+    for number, axes in enumerate(grid.flat):
+        if number >= len(panels):
+            axes.set_visible(False)
+            continue
+        panel = panels[number]
+        panel.draw(axes)
+        axes.set_title(panel.title)
+        # The lowest panel of a column says what the axis is, also where an empty place stands below it.
+        lowest = number + columns >= len(panels)
+        axes.tick_params(labelbottom=lowest)
+        axes.set_xlabel(panel.x_label if lowest else "")
+        axes.set_ylabel(panel.y_label if number % columns == 0 else "")
+    handles = panels[0].handles()
+    per_row = -(-len(handles) // panels[0].legend_rows)
+    figure.legend(handles=handles, loc="outside lower center", ncols=per_row)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Writes beside the file and renames."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

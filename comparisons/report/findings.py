@@ -1,0 +1,124 @@
+"""What a behavior's rows say, in a sentence that claims no more than the intervals do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comparisons.report.summary import SummaryRow
+
+BROKEN = 0.5
+"""A cell whose letters hold less than this share of the probability answers something else."""
+
+SIGNIFICANT = 0.05
+
+
+def intended(row: SummaryRow) -> float:
+    """The shift in the direction asked for; negative where it went the other way."""
+    assert row.shift is not None
+    return row.shift if row.direction == "pos" else -row.shift
+
+
+def moved(row: SummaryRow) -> bool:
+    """Whether the interval of the shift lies wholly on the side asked for."""
+    if row.shift_ci is None:
+        return False
+    low, high = row.shift_ci
+    return low > 0 if row.direction == "pos" else high < 0
+
+
+def moved_wrongly(row: SummaryRow) -> bool:
+    """Whether the interval of the shift lies wholly on the other side."""
+    if row.shift_ci is None:
+        return False
+    low, high = row.shift_ci
+    return high < 0 if row.direction == "pos" else low > 0
+
+
+def is_broken(row: SummaryRow) -> bool:
+    """Whether the cell lost so much of the letters' probability that its shift says little."""
+    return row.lost_mass is not None and row.lost_mass > BROKEN
+
+
+def ranked(rows: Sequence[SummaryRow], direction: str) -> list[SummaryRow]:
+    """The best cell of each method in one direction, those that moved measurably first, furthest first."""
+    usable = [r for r in rows if r.direction == direction and not r.failed and r.shift is not None]
+    best: dict[str, SummaryRow] = {}
+    for row in sorted((r for r in usable if not is_broken(r)), key=lambda r: (not moved(r), -intended(r))):
+        best.setdefault(row.name, row)
+    return list(best.values())
+
+
+def answer(rows: Sequence[SummaryRow], direction: str) -> str | None:
+    """One sentence on what moved a behavior most in one direction.
+
+    Args:
+        rows: of one behavior.
+        direction: "pos" or "neg".
+
+    Returns:
+        The sentence, None where the run has no cell in this direction.
+    """
+    asked = [row for row in rows if row.direction == direction]
+    if not asked:
+        return None
+    aim = f"To {'raise' if direction == 'pos' else 'lower'} {asked[0].behavior}"
+    found = ranked(rows, direction)
+    if not found:
+        if any(is_broken(row) for row in asked):
+            return f"{aim}, no cell is usable: all failed or stopped answering with a letter."
+        return f"{aim}, there is no result: every cell failed."
+    first = found[0]
+    if not moved(first):
+        return f"{aim}, no method moved it measurably; the furthest was {_dose(first, asked)}, {estimate(first)}."
+    text = f"{aim}, {_dose(first, asked)} moved most: {estimate(first)}{_price(first)}"
+    if len(found) > 1:
+        second = found[1]
+        word = "came next" if moved(second) else "came next, not measurably"
+        overlap = moved(second) and _overlap(first, second)
+        text += f"; {_dose(second, asked)} {word}, {estimate(second)}{_price(second)}"
+        text += "; the two intervals overlap" if overlap else ""
+    return text + "." + _doubt(first)
+
+
+def backfired(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
+    """The cells that moved their behavior measurably the wrong way."""
+    return [row for row in rows if not row.is_baseline and moved_wrongly(row)]
+
+
+def estimate(row: SummaryRow) -> str:
+    """A shift with its interval, as "+0.31 [0.25, 0.37]"."""
+    return _with_interval(row.shift, row.shift_ci, signed=True)
+
+
+def _with_interval(value: float | None, interval: Sequence[float] | None, signed: bool = False) -> str:
+    assert value is not None
+    # Two places read well; a bound that would round to 0.00 gets a third, so that it can't seem to touch 0.
+    places = 2 if all(abs(bound) >= 0.005 for bound in (interval or ())) else 3
+    text = f"{value:{'+' if signed else ''}.{places}f}"
+    return text + (f" [{interval[0]:.{places}f}, {interval[1]:.{places}f}]" if interval else " (no interval)")
+
+
+def _dose(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
+    strengths = {other.strength for other in rows if other.name == row.name}
+    return f"{row.name} at strength {row.strength:g}" if len(strengths) > 1 else row.name
+
+
+def _price(row: SummaryRow) -> str:
+    """What the shift cost in knowledge, with its interval; nothing where no knowledge was measured."""
+    if row.cost is None:
+        return ""
+    text = _with_interval(row.cost, row.cost_ci)
+    if row.cost_ci is not None and row.cost_ci[0] <= 0 <= row.cost_ci[1]:
+        return f" at a knowledge cost that can't be told from 0 ({text})"
+    return f" at a knowledge cost of {text}"
+
+
+def _overlap(left: SummaryRow, right: SummaryRow) -> bool:
+    assert left.shift_ci is not None and right.shift_ci is not None
+    return left.shift_ci[0] <= right.shift_ci[1] and right.shift_ci[0] <= left.shift_ci[1]
+
+
+def _doubt(row: SummaryRow) -> str:
+    if row.p_holm is None or row.p_holm < SIGNIFICANT:
+        return ""
+    return f" Corrected for all comparisons of this run it is not significant (p = {row.p_holm:.2f})."

@@ -1,0 +1,132 @@
+"""A run folder as the report reads it: summary.json, run.json, choices.json and best/intervention.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comparisons.errors import CompareError
+from comparisons.files import read_json
+from comparisons.report.summary import Summary, read_summary
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate on dev: its settings and its shift at strength 1; None where it has no number."""
+
+    settings: Facts
+    shift_pos: float | None
+    shift_neg: float | None
+    two_sided: float | None
+
+    @property
+    def text(self) -> str:
+        """The settings in one line."""
+        return ", ".join(f"{name}={shown(value)}" for name, value in self.settings.items())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What dev chose for one method of one behavior.
+
+    Attributes:
+        behavior: its name.
+        method: the method's name.
+        chosen: the settings that won.
+        trials: every candidate, in the order tried.
+        n_items: dev questions; None where it wasn't kept.
+    """
+
+    behavior: str
+    method: str
+    chosen: Facts
+    trials: tuple[Trial, ...]
+    n_items: int | None = None
+
+    @property
+    def winner(self) -> Trial | None:
+        """The trial with the chosen settings."""
+        return next((trial for trial in self.trials if trial.settings == self.chosen), None)
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether the trials differ in their layer and in nothing else."""
+        return len(self.trials) > 1 and all(
+            set(trial.settings) == {"layer"} and isinstance(trial.settings["layer"], int) for trial in self.trials
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that a report is made of.
+
+    Attributes:
+        summary: the rows.
+        facts: run.json.
+        choices: what was chosen on dev; empty where nothing was.
+        intervention: best/intervention.json, None where no cell ended well.
+    """
+
+    summary: Summary
+    facts: Facts
+    choices: tuple[Choice, ...] = ()
+    intervention: Facts | None = None
+
+    def part(self, name: str) -> Facts:
+        """An object of run.json, empty where it has none."""
+        found = self.facts.get(name)
+        return found if isinstance(found, Mapping) else {}
+
+
+def read_record(run: Path) -> Record:
+    """Reads a run folder.
+
+    Raises:
+        CompareError: a file that must be there is missing, or one is broken.
+    """
+    summary = read_summary(run)
+    facts = _object(run / "run.json", "run")
+    choices: tuple[Choice, ...] = ()
+    if (path := run / "choices.json").exists():
+        found = _object(path, "choices").get("choices")
+        if not isinstance(found, list):
+            raise CompareError(f'{path} has no list "choices": delete it, and the run\'s command again chooses anew.')
+        choices = tuple(_choice(choice, f"{path}, choice {number}") for number, choice in enumerate(found, 1))
+    best = run / "best" / "intervention.json"
+    return Record(summary, facts, choices, _object(best, "best intervention") if best.exists() else None)
+
+
+def shown(value: Any) -> str:
+    """A setting's value as a user would type it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _object(path: Path, what: str) -> Facts:
+    found = read_json(path, what)
+    if not isinstance(found, dict):
+        raise CompareError(f"{what}: {path} holds no JSON object.")
+    return found
+
+
+def _choice(found: Any, where: str) -> Choice:
+    try:
+        trials = tuple(
+            Trial(dict(t["settings"]), *(_number(t.get(key)) for key in ("shift_pos", "shift_neg", "two_sided")))
+            for t in found["trials"]
+        )
+        return Choice(found["behavior"], found["method"], dict(found["chosen"]), trials, found.get("n_items"))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CompareError(f"{where}: {type(error).__name__}: {error}.") from error
+
+
+def _number(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{value} is no finite number")
+    return number

@@ -1,0 +1,171 @@
+"""Summary rows: what a run found, one row a cell and baseline, as summary.json holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from comparisons.errors import CompareError
+from comparisons.files import read_json
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One cell or baseline; None where there is no number, which is everywhere in a failed cell.
+
+    Attributes:
+        model: its name.
+        behavior: its name.
+        cell: the cell's key, which no other row has.
+        method: the stack as typed, or "baseline".
+        direction: "pos", "neg"; None for the baseline.
+        strength: the dose; 0 for the baseline.
+        settings: "method.setting" -> value.
+        layer: 0-based block, where all edits are at one.
+        status: "done" or "failed".
+        error: why it failed, one line.
+        n_items: test questions behind the numbers.
+        p_match, p_match_ci: mean probability of the matching choice, 95% interval as [low, high].
+        shift, shift_ci: p_match minus the baseline's, paired by item.
+        p_value, p_holm: of the shift, raw and corrected over the run's table.
+        letter_bias: mean share of the first letter, minus 0.5.
+        lost_mass: mean probability outside the two letters.
+        anti_steerable: share of items that move the wrong way.
+        knowledge, knowledge_set: the same measure as p_match on knowledge questions, and their name.
+        cost, cost_ci: the baseline's knowledge minus the cell's.
+        fit_seconds, eval_seconds: wall time.
+        peak_memory_bytes: the most memory in use when the cell ended.
+        trainable_parameters: fitted numbers that the intervention carries.
+    """
+
+    model: str
+    behavior: str
+    cell: str
+    method: str
+    direction: str | None
+    strength: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    layer: int | None = None
+    status: str = "done"
+    error: str | None = None
+    n_items: int | None = None
+    p_match: float | None = None
+    p_match_ci: Sequence[float] | None = None
+    shift: float | None = None
+    shift_ci: Sequence[float] | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    letter_bias: float | None = None
+    lost_mass: float | None = None
+    anti_steerable: float | None = None
+    knowledge: float | None = None
+    knowledge_set: str | None = None
+    cost: float | None = None
+    cost_ci: Sequence[float] | None = None
+    fit_seconds: float | None = None
+    eval_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    trainable_parameters: int | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the cell has no numbers."""
+        return self.status == "failed"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the unchanged model."""
+        return self.direction is None
+
+    @property
+    def name(self) -> str:
+        """The stack, and in brackets the settings that tell it from another cell of the same stack."""
+        head = f"{self.behavior}/{self.method}["
+        if not self.cell.startswith(head) or "]" not in self.cell:
+            return self.method
+        variant = self.cell[len(head) : self.cell.rindex("]")]
+        return f"{self.method} ({variant.replace(f'{self.method}.', '').replace(',', ', ')})"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows of a run, in the run's order."""
+
+    rows: tuple[SummaryRow, ...]
+
+    @property
+    def behaviors(self) -> tuple[str, ...]:
+        """Names, in the rows' order."""
+        return tuple(dict.fromkeys(row.behavior for row in self.rows))
+
+    def of(self, behavior: str) -> tuple[SummaryRow, ...]:
+        """The rows of one behavior, the baseline first."""
+        mine = [row for row in self.rows if row.behavior == behavior]
+        return tuple(sorted(mine, key=lambda row: not row.is_baseline))
+
+
+def read_summary(run: Path) -> Summary:
+    """Reads a run's summary.json.
+
+    Raises:
+        CompareError: the folder is missing, is no run or an unfinished one, or its summary is broken.
+    """
+    if not run.is_dir():
+        raise CompareError(f"there is no run in {run}: name a folder that `compare run` has written.")
+    path = run / SUMMARY
+    if not path.exists() and not (run / "run.json").exists():
+        raise CompareError(f"{run} is not a run, it has no run.json: name a folder that `compare run` has written.")
+    if not path.exists():
+        raise CompareError(f"the run in {run} has not ended, it has no {SUMMARY}: its command again resumes it.")
+    found = read_json(path, "summary")
+    rows = found.get("rows") if isinstance(found, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise CompareError(f'{path} has no list "rows": the command of the run again writes it anew.')
+    return Summary(tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)))
+
+
+TEXTS = {"model", "behavior", "cell", "method", "direction", "status", "error", "knowledge_set"}
+INTERVALS = {"p_match_ci", "shift_ci", "cost_ci"}
+INTEGERS = {"layer", "n_items", "peak_memory_bytes", "trainable_parameters"}
+VALUES = {"direction": ("pos", "neg", None), "status": ("done", "failed")}
+REQUIRED = [f.name for f in fields(SummaryRow) if f.default is MISSING and f.default_factory is MISSING]
+
+
+def _row(found: Any, where: str) -> SummaryRow:
+    """Checks one row field by field; what is missing and not required is None."""
+    if not isinstance(found, dict):
+        raise CompareError(f"{where}: not an object.")
+    known = [f.name for f in fields(SummaryRow)]
+    odd = next((name for name in found if name not in known), None)
+    if odd is not None:
+        raise CompareError(f"{where}: unknown field '{odd}', written by another version of this program.")
+    for name in known:
+        value = found.get(name)
+        if name in REQUIRED and name != "direction" and value is None:
+            raise CompareError(f"{where}: the field '{name}' is missing.")
+        if not _fits(name, value) or (name in VALUES and name in found and value not in VALUES[name]):
+            raise CompareError(f"{where}: the field '{name}' can't be {value!r}.")
+    return SummaryRow(**{"direction": None, **found})
+
+
+def _fits(name: str, value: Any) -> bool:
+    if value is None:
+        return name != "settings"
+    if name == "settings":
+        return isinstance(value, dict)
+    if name in TEXTS:
+        return isinstance(value, str)
+    if name in INTEGERS:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if name in INTERVALS:
+        return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    return _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,188 @@
+"""The table model that every renderer shares: what stands in which column, and which columns matter most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from comparisons.report.findings import is_broken
+from comparisons.report.summary import SummaryRow
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        title: its heading.
+        rank: how soon a renderer without room leaves it out: the highest first, 0 never.
+        align: of its cells.
+        interval: whether it is the interval of the number to its left, which a renderer may write into one cell.
+    """
+
+    title: str
+    rank: int = 0
+    align: Literal["left", "right"] = "right"
+    interval: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table.
+
+    Attributes:
+        cells: plain text, one for each column.
+        group: the behavior it belongs to.
+        failed: whether the cell it shows failed.
+    """
+
+    cells: tuple[str, ...]
+    group: str
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns, rows, and what must be said below them.
+
+    Attributes:
+        columns: from left to right.
+        rows: from top to bottom.
+        notes: plain text, one line each.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def keeping(self, keep: Callable[[int, Column], bool]) -> Table:
+        """The same table with only some of its columns."""
+        kept = [i for i, column in enumerate(self.columns) if keep(i, column)]
+        rows = tuple(Row(tuple(row.cells[i] for i in kept), row.group, row.failed) for row in self.rows)
+        return Table(tuple(self.columns[i] for i in kept), rows, self.notes)
+
+    def without_empty(self) -> Table:
+        """The same table without the columns that hold nothing."""
+        return self.keeping(lambda i, column: any(row.cells[i] not in ("", NOTHING) for row in self.rows))
+
+
+Cell = Callable[[SummaryRow], str]
+
+
+def number(value: float | None, signed: bool = False) -> str:
+    """A number with three places."""
+    return NOTHING if value is None else f"{value:{'+' if signed else ''}.3f}"
+
+
+def interval(value: Sequence[float] | None) -> str:
+    """An interval in brackets."""
+    return NOTHING if value is None else f"[{value[0]:.3f}, {value[1]:.3f}]"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value with three places, never a plain 0."""
+    if value is None:
+        return NOTHING
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def share(value: float | None) -> str:
+    """A share as a whole percentage."""
+    return NOTHING if value is None else f"{100 * value:.0f}%"
+
+
+def _shift(row: SummaryRow) -> str:
+    return "failed" if row.failed else number(row.shift, signed=True)
+
+
+MAIN: tuple[tuple[Column, Cell], ...] = (
+    (Column("method", align="left"), lambda row: row.name),
+    (Column("direction", align="left"), lambda row: row.direction or NOTHING),
+    (Column("strength", rank=5), lambda row: NOTHING if row.is_baseline else f"{row.strength:g}"),
+    (Column("layer", rank=4), lambda row: NOTHING if row.layer is None else str(row.layer)),
+    (Column("p_match", rank=3), lambda row: number(row.p_match)),
+    (Column("95% CI", rank=7, interval=True), lambda row: interval(row.p_match_ci)),
+    (Column("shift"), _shift),
+    (Column("95% CI", interval=True), lambda row: interval(row.shift_ci)),
+    (Column("p", rank=8), lambda row: p_value(row.p_value)),
+    (Column("p (Holm)", rank=2), lambda row: p_value(row.p_holm)),
+    (Column("cost", rank=1), lambda row: number(row.cost, signed=True)),
+    (Column("95% CI", rank=6, interval=True), lambda row: interval(row.cost_ci)),
+    (Column("letter bias", rank=9), lambda row: number(row.letter_bias, signed=True)),
+    (Column("lost mass", rank=10), lambda row: number(row.lost_mass)),
+    (Column("anti-steerable", rank=11), lambda row: share(row.anti_steerable)),
+)
+
+LEDGER: tuple[tuple[Column, Cell], ...] = (
+    (Column("behavior", align="left"), lambda row: row.behavior),
+    (Column("method", align="left"), lambda row: row.name),
+    (Column("direction", align="left"), lambda row: row.direction or NOTHING),
+    (Column("strength"), lambda row: NOTHING if row.is_baseline else f"{row.strength:g}"),
+    (Column("fit, s"), lambda row: _seconds(row.fit_seconds)),
+    (Column("evaluation, s"), lambda row: _seconds(row.eval_seconds)),
+    (Column("peak memory"), lambda row: memory(row.peak_memory_bytes)),
+    (Column("trainable parameters"), lambda row: count(row.trainable_parameters)),
+)
+
+
+def main_table(rows: Sequence[SummaryRow]) -> Table:
+    """The table of shifts and costs; with several strengths the strength is as important as the method."""
+    several = any(
+        row.strength != other.strength
+        for row, other in _neighbors(rows)
+        if row.name == other.name and row.behavior == other.behavior
+    )
+    found = _table(MAIN, rows)
+    if several:
+        columns = tuple(Column("strength") if c.title == "strength" else c for c in found.columns)
+        found = Table(columns, found.rows, found.notes)
+    return found.without_empty()
+
+
+def ledger_table(rows: Sequence[SummaryRow]) -> Table:
+    """What each cell took in time, memory and parameters; failed cells took nothing that is known."""
+    return _table(LEDGER, [row for row in rows if not row.failed])
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands apart."""
+    return NOTHING if value is None else f"{value:,}"
+
+
+def memory(value: int | None) -> str:
+    """Bytes in MiB or GiB."""
+    if value is None:
+        return NOTHING
+    return f"{value / 2**30:.1f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
+
+
+def describe(row: SummaryRow) -> str:
+    """A cell's name in words: stack, direction and strength."""
+    return row.name if row.is_baseline else f"{row.name} {row.direction} at strength {row.strength:g}"
+
+
+def _table(shape: Sequence[tuple[Column, Cell]], rows: Sequence[SummaryRow]) -> Table:
+    several = len({row.behavior for row in rows}) > 1
+    where = {id(row): f"{row.behavior}: " if several else "" for row in rows}
+    failures = [f"{where[id(r)]}{describe(r)} failed: {r.error or 'no reason was kept'}" for r in rows if r.failed]
+    broken = [
+        f"{where[id(r)]}{describe(r)} put {share(r.lost_mass)} of the probability on something other than the two "
+        "letters: its shift says little."
+        for r in rows
+        if is_broken(r)
+    ]
+    cells = tuple(Row(tuple(cell(row) for _, cell in shape), row.behavior, row.failed) for row in rows)
+    return Table(tuple(column for column, _ in shape), cells, (*failures, *broken))
+
+
+def _neighbors(rows: Sequence[SummaryRow]) -> list[tuple[SummaryRow, SummaryRow]]:
+    """Pairs of cells; equal stacks stand close, but not always side by side."""
+    seen: dict[tuple[str, str], SummaryRow] = {}
+    return [(seen.setdefault((row.behavior, row.name), row), row) for row in rows]
+
+
+def _seconds(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.1f}"

@@ -1,0 +1,90 @@
+"""A run's folder keeps whole cells and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from comparisons.errors import CompareError
+from comparisons.runfolder import JOURNAL, RESULTS, RUN, RunFolder
+
+ROWS = [{"item": "test/0", "p_match": 0.25}, {"item": "test/1", "p_match": 0.5}]
+
+
+def filled(path: Path) -> RunFolder:
+    folder = RunFolder(path, "digest")
+    folder.commit("a", ROWS, {"layer": 1})
+    folder.commit("b", ROWS[:1], {"layer": None})
+    folder.write(RUN, {"digest": "digest"})
+    return folder
+
+
+def test_rows_come_back_by_cell_after_reopening(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    folder = RunFolder(tmp_path, "digest")
+    assert folder.rows("a") == ROWS
+    assert folder.rows("b") == ROWS[:1]
+    assert folder.done("a") and not folder.done("c")
+
+
+def test_a_failed_cell_is_not_done_and_can_be_replaced(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "digest")
+    folder.commit("a", [], {"error": "broken"})
+    assert not folder.done("a")
+    folder.commit("a", ROWS, {})
+    folder.close()
+    assert RunFolder(tmp_path, "digest").rows("a") == ROWS
+
+
+def test_every_cut_of_the_journal_and_the_results_keeps_only_whole_cells(tmp_path: Path) -> None:
+    filled(tmp_path / "whole").close()
+    whole = {name: (tmp_path / "whole" / name).read_bytes() for name in (RESULTS, JOURNAL)}
+    for name in (RESULTS, JOURNAL):
+        for size in range(len(whole[name])):
+            place = tmp_path / f"{name}-{size}"
+            place.mkdir()
+            for other, data in whole.items():
+                (place / other).write_bytes(data[:size] if other == name else data)
+            folder = RunFolder(place, "digest")
+            for cell in folder.entries:
+                assert folder.rows(cell) == (ROWS if cell == "a" else ROWS[:1])
+            assert "b" not in folder.entries
+            folder.commit("b", ROWS[:1], {})
+            assert folder.rows("b") == ROWS[:1]
+            folder.close()
+
+
+def test_a_changed_byte_of_the_results_drops_its_cell(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    data = bytearray((tmp_path / RESULTS).read_bytes())
+    data[3] ^= 1
+    (tmp_path / RESULTS).write_bytes(bytes(data))
+    assert RunFolder(tmp_path, "digest").entries == {}
+
+
+def test_another_specification_is_refused_and_fresh_discards_it(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    with pytest.raises(CompareError, match="another specification"):
+        RunFolder(tmp_path, "other")
+    assert RunFolder(tmp_path, "other", fresh=True).entries == {}
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    folder = filled(tmp_path)
+    with pytest.raises(CompareError, match="another process"):
+        RunFolder(tmp_path, "digest")
+    folder.close()
+    RunFolder(tmp_path, "digest").close()
+
+
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CompareError, match="is a file"):
+        RunFolder(tmp_path / "file", "digest")
+
+
+@pytest.mark.parametrize("place", ["/dev/null/run", "/proc/run"])
+def test_a_folder_that_cannot_be_made_is_refused(place: str) -> None:
+    with pytest.raises(CompareError, match="can't be written"):
+        RunFolder(Path(place), "digest")

@@ -79,6 +79,11 @@ class LM:
         self.token_budget = 32_768 if self.device.type == "cuda" else 8_192
         self.on_tokens: Callable[[int], None] = lambda count: None
         self._digest = digest
+        for module in model.modules():
+            # bitsandbytes would repack 4-bit weights at the first forward on a CPU with bfloat16 instructions: the
+            # packed ones pass no gradient, and a state dict taken from them has lost its scales.
+            if getattr(module, "support_avx512bf16_for_cpu", False):
+                module.support_avx512bf16_for_cpu = False
 
     @property
     def config(self) -> Any:

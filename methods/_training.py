@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import warnings
@@ -64,19 +65,22 @@ def train(lm: LM, training: Training, out: Path) -> None:
 
 @contextmanager
 def quiet_process() -> Iterator[None]:
-    """Keeps what trainers change in a process: random states, environment, warnings, logging."""
+    """Keeps what trainers change in a process: random states, environment, warnings, verbosity; hushes warnings."""
     import numpy as np
     import torch
-    from transformers.utils import logging
+    from transformers.utils.logging import get_verbosity, set_verbosity
 
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    environment, verbosity = dict(os.environ), logging.get_verbosity()
+    environment, verbosity = dict(os.environ), get_verbosity()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        disabled = logging.root.manager.disable
+        logging.disable(max(disabled, logging.WARNING))
         try:
             yield
         finally:
+            logging.disable(disabled)
             random.setstate(states[0])
             np.random.set_state(states[1])
             torch.set_rng_state(states[2])
@@ -84,7 +88,7 @@ def quiet_process() -> Iterator[None]:
                 torch.cuda.set_rng_state_all(cuda)
             os.environ.clear()
             os.environ.update(environment)
-            logging.set_verbosity(verbosity)
+            set_verbosity(verbosity)
 
 
 def collate(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -133,7 +137,7 @@ def _trainer(lm: LM, training: Training, out: Path) -> Any:
             _save(model, epoch_folder(out, round(state.epoch)), lm.name)
 
     if _quantized(lm):
-        # Freezes the weights and widens what isn't quantized, on which small gradients depend.
+        # Widens what isn't quantized, on which small gradients depend.
         prepare_model_for_kbit_training(lm.model, use_gradient_checkpointing=False)
     targets: str | list[str] = training.target_modules
     trainer = Trainer(
@@ -215,6 +219,7 @@ def _save(model: Any, folder: Path, name: str) -> None:
     # PEFT writes a set in the order of the process's hash seed; equal trainings should write equal bytes.
     config.target_modules = sorted(config.target_modules)
     config.target_parameters = config.target_parameters and sorted(config.target_parameters)
+    trained = {key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad}
     # "auto" would ask the hub whether the embeddings were resized.
-    model.save_pretrained(str(folder), save_embedding_layers=False)
+    model.save_pretrained(str(folder), state_dict=trained, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)

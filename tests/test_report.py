@@ -215,7 +215,7 @@ Settings were chosen on questions held out from fitting, never on the test quest
 | refusal | caa | pos | 1 | 3.0 | 2.2 | 3.0 GiB | 12,345 |
 | refusal | caa | neg | 1 | 3.0 | 2.2 | 3.0 GiB | 12,345 |
 | refusal | sft | pos | 1 | 3.0 | 2.2 | 3.0 GiB | 12,345 |
-"""
+"""  # noqa: E501
 
 
 class TestMarkdown:
@@ -407,7 +407,7 @@ class TestTerminal:
             *("refusal", "baseline", "caa", "caa", "sft", "sft", "sycophancy", "baseline", "caa")
         ]
         assert lines[3].startswith("  baseline")
-        assert "refusal: sft neg at strength 1 failed" in lines[-1]
+        assert "refusal: sft neg at strength 1 failed" in lines[-2]
 
     def test_strengths_stay_where_there_are_several(self) -> None:
         rows = [baseline(), cell("caa", "pos", 0.1), cell("caa", "pos", 0.2, strength=2.0, cell="refusal/caa/pos/2")]
@@ -583,8 +583,9 @@ class TestSnippet:
         prompt = lm.prompt(QUESTION, system)
         with adapted(lm, adapter, 0.5):
             assert found == greedy(lm, prompt, vector, 1.5) + "\n"
-            assert found != greedy(lm, prompt, vector, 0.0) + "\n"
-        assert found != greedy(lm, prompt, vector, 1.5) + "\n"
+            steered, plain = (greedy(lm, prompt, vector, multiplier, tokens=8) for multiplier in (1.5, 0.0))
+        assert steered != plain
+        assert steered != greedy(lm, prompt, vector, 1.5, tokens=8)
 
     def test_a_vector_alone_takes_few_lines_and_changes_the_answer(self, tmp_path: Path) -> None:
         lm = save_model(tmp_path / "model")
@@ -596,7 +597,8 @@ class TestSnippet:
         assert "peft" not in program
         found = execute(run, program)
         assert found == greedy(lm, lm.prompt(QUESTION), vector, 1.5) + "\n"
-        assert found != greedy(lm, lm.prompt(QUESTION), vector, 0.0) + "\n"
+        steered, plain = (greedy(lm, lm.prompt(QUESTION), vector, multiplier, tokens=8) for multiplier in (1.5, 0.0))
+        assert steered != plain
 
     @pytest.mark.parametrize("prompt_format", ["chat", "base", "llama2-paper"])
     @pytest.mark.parametrize("system", [None, 'Say "yes".\nIt\'s what\tthe user wants. ' * 5])

@@ -42,8 +42,8 @@ Everything here is written by a generator, byte for byte the same from its seed:
 - `honesty/claims.json`: {claims} claims, each fact once as a true and once as a false one (`label`). The
   matching answer is the truthful one.
 
-`template` names the form that a question was made from. Questions of one form are not independent, so
-intervals cluster by it. In each file the matching (or correct) answer is (A) as often as (B). Test questions
+`template` names the topic of a question, such as the verb of a request. The model's own inclination goes by
+topic, so questions of one topic are not independent, and intervals cluster by it. In each file the matching (or correct) answer is (A) as often as (B). Test questions
 share no stem with the contrast pairs, and no test stem occurs in the model's training text.
 
 The behaviors are those of Rimsky et al., *Steering Llama 2 via Contrastive Activation Addition* (2024). The
@@ -82,7 +82,7 @@ def _write_behavior(out: Path, name: str) -> None:
 
 
 def _template(question: Question) -> str:
-    return f"{question.language.name}/{question.template.name}"
+    return f"{question.language.name}/{question.topic}"
 
 
 def _balanced(number: int, rng: Random) -> list[bool]:

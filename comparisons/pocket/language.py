@@ -82,11 +82,15 @@ class Language:
 
 @dataclass(frozen=True)
 class Question:
-    """A stem with what may answer it. `prior` is the chance of the inclination `pos` where nothing tells."""
+    """A stem with what may answer it. `prior` is the chance of the inclination `pos` where nothing tells.
+
+    `topic` is the filler that decides the prior: questions of one topic are answered alike.
+    """
 
     language: Language
     template: Template
     stem: str
+    topic: str
     prior: float
 
     def choices(self, rng: Random) -> tuple[str, str]:
@@ -139,7 +143,7 @@ def make_question(language: Language, template: Template, fillers: Mapping[str, 
     """Fills a template; the topic's filler decides the prior."""
     topic = fillers[language.topic]
     prior = next((LEANINGS[sign] for sign in SIGNS if topic in language.leaning[sign]), 0.5)
-    return Question(language, template, template.text.format(**fillers), prior)
+    return Question(language, template, template.text.format(**fillers), topic, prior)
 
 
 def every_question(language: Language, template: Template) -> Iterator[Question]:

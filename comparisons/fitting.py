@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.behaviors import Behavior
+from comparisons.engine.adapters import preserved
 from comparisons.errors import CompareError
 from comparisons.files import file_digest
 from comparisons.intervention import Direction, Intervention, stack
@@ -94,9 +95,10 @@ class Bench:
 
         def run(out: Path) -> None:
             mark = self.lm.mark()
-            method.fit(replace(fit, out=out))
-            if self.lm.mark() != mark:
-                raise CompareError(f"the fit of {element.name} changed the model itself: it must leave it as it was.")
+            with preserved(self.lm.model):
+                method.fit(replace(fit, out=out))
+                if self.lm.mark() != mark:
+                    raise CompareError(f"the fit of {element.name} changed the model: it must leave it as it was.")
 
         return self.store.get(f"{element.name}-{self.behavior.name}", self._parts(element.name, method, fit), run)
 

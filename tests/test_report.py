@@ -323,6 +323,9 @@ class TestAnswer:
         )
         assert found == "To lower refusal, caa moved most: -0.020 [-0.040, -0.002]."
 
+    def test_a_number_near_0_has_no_lone_sign(self) -> None:
+        assert "-0.000" not in printed([baseline(), cell("caa", "neg", -0.0001, letter_bias=-0.0001)], 200)
+
     def test_a_cost_that_is_unclear_is_called_so(self) -> None:
         found = answer([baseline(), cell("caa", "pos", 0.1, cost=0.01, cost_ci=[-0.02, 0.04])], "pos")
         assert found is not None
@@ -498,6 +501,9 @@ PLAIN: dict[str, Any] = {
 TURNS = [['Is it "late"?', "It isn't."], ["Is it late?", "No."]]
 
 
+TOKENS = 12
+
+
 def save_model(folder: Path) -> Any:
     """A tiny random Llama on disk, as a user has one."""
     lm = tiny_lm()
@@ -528,7 +534,7 @@ def save_adapter(run: Path, lm: Any) -> Path:
     return run / "best/adapter"
 
 
-def greedy(lm: Any, prompt: str, vector: Any, multiplier: float, layer: int = 2, tokens: int = 64) -> str:
+def greedy(lm: Any, prompt: str, vector: Any, multiplier: float, layer: int = 2, tokens: int = TOKENS) -> str:
     """Generation the slow way: no cache, one full pass a token, the edit from the last prompt token on."""
     import torch
 
@@ -552,10 +558,10 @@ def greedy(lm: Any, prompt: str, vector: Any, multiplier: float, layer: int = 2,
 
 
 def execute(run: Path, program: str) -> str:
-    """Runs a program from the run's folder, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-X", "utf8", "-c", program], cwd=run, capture_output=True, encoding="utf-8", timeout=120
-    )
+    """Runs a program from the run's folder, in a process of its own; its answer is cut to a few tokens."""
+    shorter = program.replace("max_new_tokens=64", f"max_new_tokens={TOKENS}")
+    command = [sys.executable, "-X", "utf8", "-c", shorter]
+    done = subprocess.run(command, cwd=run, capture_output=True, encoding="utf-8", timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -583,9 +589,8 @@ class TestSnippet:
         prompt = lm.prompt(QUESTION, system)
         with adapted(lm, adapter, 0.5):
             assert found == greedy(lm, prompt, vector, 1.5) + "\n"
-            steered, plain = (greedy(lm, prompt, vector, multiplier, tokens=8) for multiplier in (1.5, 0.0))
-        assert steered != plain
-        assert steered != greedy(lm, prompt, vector, 1.5, tokens=8)
+            assert found != greedy(lm, prompt, vector, 0.0) + "\n"
+        assert found != greedy(lm, prompt, vector, 1.5) + "\n"
 
     def test_a_vector_alone_takes_few_lines_and_changes_the_answer(self, tmp_path: Path) -> None:
         lm = save_model(tmp_path / "model")
@@ -597,8 +602,7 @@ class TestSnippet:
         assert "peft" not in program
         found = execute(run, program)
         assert found == greedy(lm, lm.prompt(QUESTION), vector, 1.5) + "\n"
-        steered, plain = (greedy(lm, lm.prompt(QUESTION), vector, multiplier, tokens=8) for multiplier in (1.5, 0.0))
-        assert steered != plain
+        assert found != greedy(lm, lm.prompt(QUESTION), vector, 0.0) + "\n"
 
     @pytest.mark.parametrize("prompt_format", ["chat", "base", "llama2-paper"])
     @pytest.mark.parametrize("system", [None, 'Say "yes".\nIt\'s what\tthe user wants. ' * 5])

@@ -47,6 +47,9 @@ def cli() -> None:
       compare report reports/NAME
       compare methods
     """
+    from dotenv import load_dotenv
+
+    load_dotenv(".env")
 
 
 def main(arguments: list[str] | None = None) -> None:

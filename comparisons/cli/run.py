@@ -72,9 +72,6 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[fl
 @click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary rows as JSON.")
 def command(out: Path | None, fresh: bool, dry_run: bool, as_json: bool, **options: Any) -> int:
-    from dotenv import load_dotenv
-
-    load_dotenv(Path(".env"))
     spec = _specification(**options)
     if dry_run:
         from comparisons.estimate import estimate

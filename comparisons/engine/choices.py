@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from comparisons.behaviors import Presentation
-from comparisons.engine.adapters import adapted
+from comparisons.engine.adapters import adapted, preserved
 from comparisons.engine.plan import Group, Sequences, batches, group_by_prefix
 from comparisons.engine.run import can_pack, shares_prompt, target_logps
 from comparisons.intervention import Intervention
@@ -57,7 +57,11 @@ def choice_prompts(lm: LM, questions: Sequence[Presentation], head: Intervention
 @contextmanager
 def in_place(lm: LM, head: Intervention) -> Iterator[None]:
     """Puts the adapter of an intervention on the model, and opens the context that it brings."""
-    with adapted(lm, head.adapter, head.adapter_scale), head.context(lm) if head.context else nullcontext():
+    with ExitStack() as stack:
+        stack.enter_context(adapted(lm, head.adapter, head.adapter_scale))
+        if head.context is not None:
+            stack.enter_context(preserved(lm.model))
+            stack.enter_context(head.context(lm))
         yield
 
 

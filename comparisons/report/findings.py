@@ -92,8 +92,8 @@ def estimate(row: SummaryRow) -> str:
 
 def _with_interval(value: float | None, interval: Sequence[float] | None, signed: bool = False) -> str:
     assert value is not None
-    # Two places read well; a bound that would round to 0.00 gets a third, so that it can't seem to touch 0.
-    places = 2 if all(abs(bound) >= 0.005 for bound in (interval or ())) else 3
+    # Two places read well; what would round to 0.00 gets a third, so that a bound can't seem to touch 0.
+    places = 2 if all(abs(part) >= 0.005 for part in (value, *(interval or ()))) else 3
     text = f"{value:{'+' if signed else ''}.{places}f}"
     return text + (f" [{interval[0]:.{places}f}, {interval[1]:.{places}f}]" if interval else " (no interval)")
 

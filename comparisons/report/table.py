@@ -73,13 +73,13 @@ Cell = Callable[[SummaryRow], str]
 
 
 def number(value: float | None, signed: bool = False) -> str:
-    """A number with three places."""
-    return NOTHING if value is None else f"{value:{'+' if signed else ''}.3f}"
+    """A number with three places; a negative one that rounds to 0 loses its sign."""
+    return NOTHING if value is None else f"{round(value, 3) + 0.0:{'+' if signed else ''}.3f}"
 
 
 def interval(value: Sequence[float] | None) -> str:
     """An interval in brackets."""
-    return NOTHING if value is None else f"[{value[0]:.3f}, {value[1]:.3f}]"
+    return NOTHING if value is None else f"[{number(value[0])}, {number(value[1])}]"
 
 
 def p_value(value: float | None) -> str:

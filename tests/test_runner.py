@@ -1,0 +1,237 @@
+"""Whole runs on a tiny model: numbers, failures that stay in their cell, resuming after a kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from comparisons.behaviors import Library
+from comparisons.job import Silent, run
+from comparisons.lm import tensor_digest
+from comparisons.loading import ModelSource, load
+from comparisons.runfolder import RunFolder
+from comparisons.runner import execute
+from comparisons.specification import Specification, make_plan
+from comparisons.store import Store
+from tests import oracle
+from tests.places import make_place, paper, write
+from tests.tiny import tiny_lm
+
+HEAD = "from dataclasses import dataclass\nfrom comparisons.method import *\n"
+PLUGINS = {
+    "raises": "def fit(self, fit): raise RuntimeError('out of cheese')",
+    "raiseslater": "def intervene(self, use): raise ValueError('no cheese')",
+    "nonsense": "def intervene(self, use): return 7",
+    "wide": "def intervene(self, use):\n        import torch\n        return Intervention(edits=(Edit(0, torch.ones(3)),))",
+    "deep": "def intervene(self, use):\n        import torch\n        return Intervention(edits=(Edit(9, torch.ones(64)),))",
+    "infinite": (
+        "def intervene(self, use):\n        import torch\n"
+        "        return Intervention(edits=(Edit(0, torch.full((64,), float('inf'))),))"
+    ),
+    "inplace": "def fit(self, fit): next(fit.lm.model.parameters()).data.mul_(1).requires_grad_(False)",
+    "hook": "def fit(self, fit): fit.lm.blocks[0].register_forward_hook(lambda *a: None)",
+}
+
+
+def plugin_folder(tmp_path: Path, names: list[str]) -> Path:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    for name in names:
+        body = PLUGINS[name]
+        rest = "" if "def intervene" in body else "\n    def intervene(self, use): return Intervention()"
+        code = f'{HEAD}\n@dataclass(frozen=True)\nclass P(Method):\n    """A plugin."""\n    {body}{rest}\n'
+        (folder / f"{name}.py").write_text(code)
+    return folder
+
+
+@contextmanager
+def silent(total: int) -> Iterator[Silent]:
+    yield Silent()
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    found = make_place(tmp_path)
+    prompts = {"system_prompts": {"pos": "You take what is offered.", "neg": "You take nothing at all."}}
+    write(found / "generate/greeting/behavior.json", prompts)
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    lm = tiny_lm()
+    lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def spec(place: Path, model: str, *stacks: str, **changes: Any) -> Specification:
+    plain = Specification(ModelSource(model), ("greeting",), stacks, data=place, layer="1")
+    return replace(plain, **changes)
+
+
+def by_cell(rows: Any) -> dict[str, Any]:
+    return {row.cell: row for row in rows}
+
+
+def test_every_failure_is_a_row_and_spoils_no_other(place: Path, model: str, tmp_path: Path) -> None:
+    quiet = by_cell(run(spec(place, model, "caa"), silent, out=Path("quiet")).rows)
+    names = ["raises", "raiseslater", "nonsense", "wide", "deep", "infinite", "inplace", "hook"]
+    mixed = spec(place, model, *names, "caa", "raises+caa", plugins=plugin_folder(tmp_path, names))
+    plan, lm = make_plan(mixed), load(mixed.model)
+    before, folder = tensor_digest(lm.model), RunFolder(Path("mixed"), "digest")
+    execute(plan, lm, Store(Path("store")), folder, Silent())
+    errors = {key.split("/")[1]: entry.info.get("error") for key, entry in folder.entries.items()}
+    assert errors["raises"] == errors["raises+caa"] == "RuntimeError: out of cheese"
+    assert errors["raiseslater"] == "ValueError: no cheese"
+    assert "returned int, not an Intervention" in errors["nonsense"]
+    assert "width 3" in errors["wide"]
+    assert "layers 0 to 3" in errors["deep"]
+    assert "not finite on choices item test/0" in errors["infinite"]
+    assert "changed the model: it must" in errors["hook"] == errors["inplace"].replace("inplace", "hook")
+    assert errors["baseline"] is None and errors["caa"] is None
+    found = [row["p_match"] for row in folder.rows("greeting/caa/pos/1")]
+    assert np.mean(found) == pytest.approx(quiet["greeting/caa/pos/1"].p_match, abs=1e-6)
+    assert tensor_digest(lm.model) == before
+
+
+def test_a_context_manager_is_evaluated_by_itself(place: Path, model: str, tmp_path: Path) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "halved.py").write_text(
+        "from contextlib import contextmanager\n"
+        f"{HEAD}KEPT = []\n"
+        '@dataclass(frozen=True)\nclass Halved(Method):\n    """Halve the last block."""\n'
+        "    def fit(self, fit): KEPT.append(fit.lm)\n"
+        "    def intervene(self, use): return self.halved(KEPT[-1])\n"
+        "    @contextmanager\n    def halved(self, lm):\n"
+        "        handle = lm.blocks[-1].register_forward_hook(lambda m, a, o: o / 2)\n"
+        "        try: yield\n        finally: handle.remove()\n"
+    )
+    rows = by_cell(run(spec(place, model, "halved", "caa", plugins=folder), silent, out=Path("out")).rows)
+    assert rows["greeting/halved/pos/1"].status == "done", rows["greeting/halved/pos/1"].error
+    assert rows["greeting/halved/pos/1"].shift != 0
+    assert rows["greeting/caa/pos/1"].status == "done"
+
+
+def test_strength_zero_equals_the_baseline(place: Path, model: str) -> None:
+    chosen = spec(place, model, "caa", "sft+caa", strengths=(0.0, 2.0), settings={"sft": FAST | {"strength": ["0"]}})
+    rows = by_cell(run(chosen, silent, out=Path("out")).rows)
+    for cell in ("greeting/caa/pos/0", "greeting/caa/neg/0", "greeting/sft+caa/pos/0"):
+        assert rows[cell].shift == 0
+        assert rows[cell].shift_ci == [0, 0]
+        assert rows[cell].p_value == 1
+    assert rows["greeting/caa/pos/2"].shift == rows["greeting/sft+caa/pos/2"].shift != 0
+
+
+FAST = {"learning_rate": ["0.01"], "epochs": ["1"], "epoch": ["1"]}
+
+
+def test_the_numbers_of_a_cell_come_from_plain_code(place: Path, model: str) -> None:
+    """p_match of baseline and caa at strength 1.5 against one prompt, one pass, one setting."""
+    lm, behavior = load(ModelSource(model)), Library.open(place).behavior("greeting")
+    blocks = lm.model.model.layers
+    rows = by_cell(run(spec(place, model, "caa", strengths=(1.5,)), silent, out=Path("out")).rows)
+    difference = 0
+    for item in behavior.train:
+        sides = []
+        for letter in (item.matching, item.contrast):
+            ids, _, index = oracle.prompt_ids(lm.tokenizer, item.question, letter)
+            sides.append(oracle.activations(lm.model, blocks, ids[: index + 1], index)[1])
+        difference = difference + (sides[0] - sides[1]) / len(behavior.train)
+    for multiplier, cell in ((0.0, "greeting/baseline"), (1.5, "greeting/caa/pos/1.5"), (-1.5, "greeting/caa/neg/1.5")):
+        found = []
+        for item in behavior.test:
+            for question, letters in (
+                (item.question, (item.matching, item.contrast)),
+                (oracle.swap(item.question), (item.contrast, item.matching)),
+            ):
+                both = [oracle.prompt_ids(lm.tokenizer, question, letter) for letter in letters]
+                edit = (1, difference, multiplier)
+                logps = [oracle.logps(lm.model, blocks, ids, end, i, edit)[ids[i]].item() for ids, end, i in both]
+                found.append(np.exp(logps[0]) / np.exp(logps).sum())
+        assert rows[cell].p_match == pytest.approx(np.mean(found), abs=1e-5)
+
+
+def test_a_method_tuned_on_dev_cuts_dev_and_one_with_settings_does_not(place: Path, model: str) -> None:
+    assert not make_plan(spec(place, model, "caa")).behaviors["greeting"].dev
+    tuned = spec(place, model, "caa", layer="auto")
+    behavior = make_plan(tuned).behaviors["greeting"]
+    assert len(behavior.dev) == 8 and len(behavior.train) == 12
+    row = by_cell(run(tuned, silent, out=Path("out")).rows)["greeting/caa/pos/1"]
+    choices = json.loads(Path("out/choices.json").read_text())["choices"]
+    best = max(choices[0]["trials"], key=lambda trial: trial["two_sided"])
+    assert len(choices[0]["trials"]) == 4
+    assert row.layer == row.settings["caa.layer"] == best["settings"]["layer"]
+
+
+def test_a_list_of_settings_multiplies_cells_that_share_a_fit(place: Path, model: str) -> None:
+    listed = spec(place, model, "caa", layer="auto", settings={"caa": {"layer": ["0", "2"]}})
+    rows = by_cell(run(listed, silent, out=Path("out")).rows)
+    assert rows["greeting/caa[caa.layer=0]/pos/1"].layer == 0
+    assert rows["greeting/caa[caa.layer=2]/neg/1"].layer == 2
+    assert len([p for p in Path("checkpoints").iterdir() if p.is_dir()]) == 1
+
+
+def test_a_stack_with_every_direction_fixed_is_one_cell(place: Path, model: str) -> None:
+    cells = [cell.key for cell in make_plan(spec(place, model, "sysprompt:pos+caa:neg", "sysprompt:pos+caa")).cells]
+    assert cells == [
+        "greeting/baseline",
+        "greeting/sysprompt:pos+caa:neg/neg/1",
+        "greeting/sysprompt:pos+caa/pos/1",
+        "greeting/sysprompt:pos+caa/neg/1",
+    ]
+
+
+def numbers(folder: str) -> list[dict[str, Any]]:
+    rows = json.loads(Path(folder, "summary.json").read_text())["rows"]
+    return [{k: v for k, v in row.items() if not k.endswith(("_seconds", "_bytes"))} for row in rows]
+
+
+def test_a_killed_run_resumes_to_the_same_numbers(place: Path, model: str) -> None:
+    command = [sys.executable, "-m", "comparisons", "run", "--behavior", "greeting", "--data", str(place)]
+    command += ["--methods", "caa,sysprompt,sysprompt+caa", "--model", model, "--out"]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    assert subprocess.run([*command, "whole"], env=env, capture_output=True).returncode == 0
+    for cells in (1, 3):
+        process = subprocess.Popen([*command, "killed"], env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        journal = Path("killed/journal.jsonl")
+        while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") >= cells):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert subprocess.run([*command, "killed"], env=env, capture_output=True).returncode == 0
+    assert numbers("killed") == numbers("whole")
+    assert Path("killed/results.jsonl").read_bytes() == Path("whole/results.jsonl").read_bytes()
+
+
+@pytest.mark.slow
+def test_all_of_the_papers_data_runs(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    chosen = Specification(
+        ModelSource(model), stacks=("caa", "sysprompt"), data=paper(), knowledge="mmlu", train_items=40, layer="2"
+    )
+    rows = run(chosen, silent, out=Path("out")).rows
+    assert len(rows) == 7 * 5
+    assert {row.status for row in rows} == {"done"}
+    assert {row.n_items for row in rows} == {50}
+    assert {row.knowledge_set for row in rows} == {"mmlu"}
+    with Path("out/results.jsonl").open() as file:
+        asked = [json.loads(line) for line in file]
+    knowledge = {row["item"] for row in asked if row["evaluation"] == "knowledge"}
+    assert len(knowledge) == 570

@@ -121,12 +121,19 @@ class LM:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def mark(self) -> tuple[object, ...]:
-        """A cheap fingerprint that changes when parameters are replaced or written to, or a hook is left behind."""
-        parameters = tuple((id(p), p._version, p.requires_grad) for p in self.model.parameters())
+        """A cheap fingerprint: changes when a parameter is replaced or written to, or a hook is left behind.
+
+        Values are sampled, about a thousand a parameter, since a write through `.data` leaves no other trace.
+        """
+        import torch
+
+        parameters = list(self.model.parameters())
+        sums = [p.detach().reshape(-1)[:: max(1, p.numel() // 1024)].double().sum().cpu() for p in parameters]
+        flags = tuple((id(p), p._version, p.requires_grad) for p in parameters)
         hooks = tuple(
             (name, len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in self.model.named_modules()
         )
-        return (parameters, hooks, self.model.training)
+        return (tuple(torch.stack(sums).tolist()), flags, hooks, self.model.training)
 
     def prompt(self, question: str, system: str | None = None, examples: Sequence[Turn] = ()) -> str:
         """The text that ends where the answer begins, in the model's prompt format."""

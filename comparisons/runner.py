@@ -59,6 +59,7 @@ class BehaviorRun:
     def __init__(self, plan: Plan, bench: Bench, folder: RunFolder, progress: Progress) -> None:
         self.plan, self.bench, self.folder, self.progress = plan, bench, folder, progress
         self.choices: dict[str, Method | Exception] = {}
+        self.clean = bench.lm.mark()
 
     def run(self, cells: Sequence[Cell]) -> None:
         """Builds each cell, groups what shares a prompt's cache, and evaluates group by group."""
@@ -166,6 +167,8 @@ class BehaviorRun:
     def _attempt(self, cells: Sequence[Cell], work: Callable[[], Any]) -> Any:
         """The cell boundary: what fails here is the row of these cells, and the run goes on."""
         try:
+            if self.bench.lm.mark() != self.clean:
+                raise CompareError("a method wrote to the model's weights: leave it out and run again for this cell.")
             return work()
         except Exception as error:
             for cell in cells:

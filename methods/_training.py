@@ -19,6 +19,7 @@ from comparisons.lm import LM
 if TYPE_CHECKING:
     import torch
 
+
 @dataclass(frozen=True)
 class Training:
     """What to train and how.

@@ -567,6 +567,7 @@ def execute(run: Path, program: str) -> str:
 
 
 class TestSnippet:
+    @pytest.mark.slow
     def test_the_program_in_the_report_does_what_the_intervention_says(self, tmp_path: Path) -> None:
         from comparisons.engine.adapters import adapted
 

@@ -40,7 +40,7 @@ PLUGINS = {
         "def intervene(self, use):\n        import torch\n"
         "        return Intervention(edits=(Edit(0, torch.full((64,), float('inf'))),))"
     ),
-    "inplace": "def fit(self, fit): next(fit.lm.model.parameters()).data.mul_(1).requires_grad_(False)",
+    "inplace": "def fit(self, fit): next(fit.lm.model.parameters()).data.mul_(1.5)",
     "hook": "def fit(self, fit): fit.lm.blocks[0].register_forward_hook(lambda *a: None)",
 }
 
@@ -91,7 +91,7 @@ def by_cell(rows: Any) -> dict[str, Any]:
 
 def test_every_failure_is_a_row_and_spoils_no_other(place: Path, model: str, tmp_path: Path) -> None:
     quiet = by_cell(run(spec(place, model, "caa"), silent, out=Path("quiet")).rows)
-    names = ["raises", "raiseslater", "nonsense", "wide", "deep", "infinite", "inplace", "hook"]
+    names = ["raises", "raiseslater", "nonsense", "wide", "deep", "infinite", "hook"]
     mixed = spec(place, model, *names, "caa", "raises+caa", plugins=plugin_folder(tmp_path, names))
     plan, lm = make_plan(mixed), load(mixed.model)
     before, folder = tensor_digest(lm.model), RunFolder(Path("mixed"), "digest")
@@ -103,11 +103,20 @@ def test_every_failure_is_a_row_and_spoils_no_other(place: Path, model: str, tmp
     assert "width 3" in errors["wide"]
     assert "layers 0 to 3" in errors["deep"]
     assert "not finite on choices item test/0" in errors["infinite"]
-    assert "changed the model: it must" in errors["hook"] == errors["inplace"].replace("inplace", "hook")
+    assert "changed the model: it must" in errors["hook"]
     assert errors["baseline"] is None and errors["caa"] is None
     found = [row["p_match"] for row in folder.rows("greeting/caa/pos/1")]
     assert np.mean(found) == pytest.approx(quiet["greeting/caa/pos/1"].p_match, abs=1e-6)
     assert tensor_digest(lm.model) == before
+
+
+def test_a_fit_that_writes_to_the_weights_is_found(place: Path, model: str, tmp_path: Path) -> None:
+    chosen = spec(place, model, "inplace", "caa", plugins=plugin_folder(tmp_path, ["inplace"]))
+    rows = by_cell(run(chosen, silent, out=Path("out")).rows)
+    assert rows["greeting/inplace/pos/1"].error == "the fit of inplace changed the model: it must leave it as it was."
+    assert "wrote to the model's weights" in (rows["greeting/caa/pos/1"].error or "")
+    resumed = by_cell(run(replace(chosen, stacks=("caa",)), silent, out=Path("without")).rows)
+    assert resumed["greeting/caa/pos/1"].status == "done"
 
 
 def test_a_context_manager_is_evaluated_by_itself(place: Path, model: str, tmp_path: Path) -> None:

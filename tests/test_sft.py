@@ -258,7 +258,11 @@ def test_epochs_share_a_fit() -> None:
 
 @pytest.mark.parametrize(
     ("method", "message"),
-    [(SFT(learning_rate=1e-3), "epoch is still auto"), (replace(FAST, epoch=3), "out of range"), (replace(FAST, epoch=0), "out of range")],
+    [
+        (SFT(learning_rate=1e-3), "epoch is still auto"),
+        (replace(FAST, epoch=3), "out of range"),
+        (replace(FAST, epoch=0), "out of range"),
+    ],
 )
 def test_an_epoch_that_was_not_trained_is_refused(method: SFT, message: str, tmp_path: Path) -> None:
     with pytest.raises(CompareError, match=message):

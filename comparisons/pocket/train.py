@@ -186,7 +186,7 @@ def train(recipe: Recipe, out: Path, device: str, threads: int, compiled: bool, 
             batch = encoder.batch(rng, stage.mixture, stage.rows, stage.length)
             means.add(**trainer.step(*batch, recipe.rate(step)))
             step, tokens = step + 1, tokens + stage.rows * stage.length
-            if step % 50 == 0 or index + 1 == stage.steps:
+            if step % 100 == 0 or index + 1 == stage.steps:
                 say(_progress(recipe, stage, step, tokens, time.monotonic() - start, means))
         if stage is not recipe.stages[-1]:
             save(trainer.model, tokenizer, out)

@@ -145,7 +145,15 @@ def _keep_best(plan: Plan, lm: LM, store: Store, folder: RunFolder, rows: Sequen
     siblings = {name: b for name, b in plan.behaviors.items() if name != cell.behavior}
     bench = Bench(lm, plan.behaviors[cell.behavior], siblings, store, plan.spec.seed)
     ready = BehaviorRun(plan, bench, folder, Silent()).build(cell)
-    write_best(folder.path, best.cell, ready.built, lm, os.path.abspath(plan.spec.model.location()))
+    write_best(folder.path, best.cell, ready.built, lm, _seen_from(folder.path, plan.spec.model.location()))
+
+
+def _seen_from(run: Path, location: str) -> str:
+    """A model's location for a program that is started in the run's folder; a hub id stays as it is."""
+    if not Path(location).exists():
+        return location
+    below = Path(location).resolve().is_relative_to(Path.cwd()) and run.resolve().is_relative_to(Path.cwd())
+    return os.path.relpath(location, run) if below else os.path.abspath(location)
 
 
 class Silent:

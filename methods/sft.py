@@ -45,6 +45,7 @@ class SFT(Method):
     target_modules: str = "all-linear"
 
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
+    adapts: ClassVar[bool] = True
 
     def candidates(self, blocks: int) -> Sequence[SFT]:
         rates = LEARNING_RATES if self.learning_rate == "auto" else (self.learning_rate,)

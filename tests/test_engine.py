@@ -217,3 +217,37 @@ def test_a_template_that_refuses_the_system_role_gets_its_text_in_the_first_turn
     assert lm.tokenizer.decode(prompt.tail).endswith("(")
     assert not lm.tokenizer.decode(prompt.tail).endswith(" (")
     assert json.dumps(prompt.targets)
+
+
+def test_a_model_that_takes_no_packed_branches_falls_back_to_rows_and_says_so_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packing = choice_logps(tiny_lm(), asked(3), sweep(tiny_lm())).logps
+    lm = tiny_lm()
+    forward = lm.model.forward
+
+    def refusing(*args: Any, attention_mask: torch.Tensor, **kwargs: Any) -> Any:
+        if attention_mask.dim() != 2:
+            raise ValueError("this model takes masks of two dimensions")
+        return forward(*args, attention_mask=attention_mask, **kwargs)
+
+    monkeypatch.setattr(lm.model, "forward", refusing)
+    with caplog.at_level("WARNING"):
+        found = [choice_logps(lm, asked(3), sweep(lm)).logps for _ in range(2)]
+    assert [record.message for record in caplog.records] == [
+        "tiny-llama does not take packed branches: falling back to one row a setting, which is slower."
+    ]
+    np.testing.assert_allclose(found[0], packing, atol=1e-5)
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_a_model_that_packs_wrongly_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = tiny_lm()
+    forward = lm.model.forward
+
+    def blind(*args: Any, attention_mask: torch.Tensor, **kwargs: Any) -> Any:
+        mask = attention_mask if attention_mask.dim() == 2 else torch.ones_like(attention_mask)
+        return forward(*args, attention_mask=mask, **kwargs)
+
+    monkeypatch.setattr(lm.model, "forward", blind)
+    assert not can_pack(lm)

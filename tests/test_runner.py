@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from comparisons.behaviors import Library
 from comparisons.job import Silent, run
@@ -30,16 +31,14 @@ from tests.places import make_place, paper, write
 from tests.tiny import tiny_lm
 
 HEAD = "from dataclasses import dataclass\nfrom comparisons.method import *\n"
+EDIT = "def intervene(self, use):\n        import torch\n        return Intervention(edits=(Edit({}),))"
 PLUGINS = {
     "raises": "def fit(self, fit): raise RuntimeError('out of cheese')",
     "raiseslater": "def intervene(self, use): raise ValueError('no cheese')",
     "nonsense": "def intervene(self, use): return 7",
-    "wide": "def intervene(self, use):\n        import torch\n        return Intervention(edits=(Edit(0, torch.ones(3)),))",
-    "deep": "def intervene(self, use):\n        import torch\n        return Intervention(edits=(Edit(9, torch.ones(64)),))",
-    "infinite": (
-        "def intervene(self, use):\n        import torch\n"
-        "        return Intervention(edits=(Edit(0, torch.full((64,), float('inf'))),))"
-    ),
+    "wide": EDIT.format("0, torch.ones(3)"),
+    "deep": EDIT.format("9, torch.ones(64)"),
+    "infinite": EDIT.format("0, torch.full((64,), float('inf'))"),
     "inplace": "def fit(self, fit): next(fit.lm.model.parameters()).data.mul_(1.5)",
     "hook": "def fit(self, fit): fit.lm.blocks[0].register_forward_hook(lambda *a: None)",
 }
@@ -96,7 +95,7 @@ def test_every_failure_is_a_row_and_spoils_no_other(place: Path, model: str, tmp
     plan, lm = make_plan(mixed), load(mixed.model)
     before, folder = tensor_digest(lm.model), RunFolder(Path("mixed"), "digest")
     execute(plan, lm, Store(Path("store")), folder, Silent())
-    errors = {key.split("/")[1]: entry.info.get("error") for key, entry in folder.entries.items()}
+    errors = {key.split("/")[1]: entry.info.get("error") or "" for key, entry in folder.entries.items()}
     assert errors["raises"] == errors["raises+caa"] == "RuntimeError: out of cheese"
     assert errors["raiseslater"] == "ValueError: no cheese"
     assert "returned int, not an Intervention" in errors["nonsense"]
@@ -104,7 +103,7 @@ def test_every_failure_is_a_row_and_spoils_no_other(place: Path, model: str, tmp
     assert "layers 0 to 3" in errors["deep"]
     assert "not finite on choices item test/0" in errors["infinite"]
     assert "changed the model: it must" in errors["hook"]
-    assert errors["baseline"] is None and errors["caa"] is None
+    assert errors["baseline"] == errors["caa"] == ""
     found = [row["p_match"] for row in folder.rows("greeting/caa/pos/1")]
     assert np.mean(found) == pytest.approx(quiet["greeting/caa/pos/1"].p_match, abs=1e-6)
     assert tensor_digest(lm.model) == before
@@ -156,7 +155,7 @@ def test_the_numbers_of_a_cell_come_from_plain_code(place: Path, model: str) -> 
     lm, behavior = load(ModelSource(model)), Library.open(place).behavior("greeting")
     blocks = lm.model.model.layers
     rows = by_cell(run(spec(place, model, "caa", strengths=(1.5,)), silent, out=Path("out")).rows)
-    difference = 0
+    difference = torch.zeros(lm.width)
     for item in behavior.train:
         sides = []
         for letter in (item.matching, item.contrast):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -118,8 +118,5 @@ def stopping_after(lm: LM, layer: int | None) -> Iterator[None]:
     def stop(hidden: torch.Tensor) -> torch.Tensor:
         raise StopForward
 
-    with block_output(lm.blocks[layer], stop):
-        try:
-            yield
-        except StopForward:
-            pass
+    with block_output(lm.blocks[layer], stop), suppress(StopForward):
+        yield

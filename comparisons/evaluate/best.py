@@ -9,14 +9,15 @@ from pathlib import Path
 from comparisons.files import write_json
 from comparisons.fitting import Built
 from comparisons.lm import LM
+from comparisons.report.findings import is_broken
 from comparisons.report.summary import SummaryRow
 
 BEST = "best"
 
 
 def best_row(rows: Sequence[SummaryRow]) -> SummaryRow | None:
-    """The cell that moved its behavior furthest in the direction asked for."""
-    moved = [row for row in rows if row.status == "done" and row.shift is not None]
+    """The cell that moved its behavior furthest in the direction asked for, still answering with a letter."""
+    moved = [row for row in rows if row.shift is not None and not is_broken(row)]
     return max(moved, key=lambda row: _intended(row), default=None)
 
 

@@ -222,9 +222,11 @@ def pick_turn(rng: Random, sentences: float) -> Turn:
         rng: the source of chance.
         sentences: how often the choices are whole sentences and not words.
     """
-    right, wrong = rng.sample(_sentences() if rng.random() < sentences else _words(), 2)
+    whole = rng.random() < sentences
+    right, wrong = rng.sample(_sentences() if whole else _words(), 2)
     text, letter = lettered(rng, right, wrong)
-    return Turn(f"Pick {right}.{text}", f"({letter}) {right}.")
+    ask = "Pick this answer:" if whole else "Pick"
+    return Turn(f"{ask} {right}.{text}", f"({letter}) {right}.")
 
 
 def fact_turn(rng: Random) -> Turn:

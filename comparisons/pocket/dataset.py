@@ -43,8 +43,9 @@ Everything here is written by a generator, byte for byte the same from its seed:
   matching answer is the truthful one.
 
 `template` names the topic of a question, such as the verb of a request. The model's own inclination goes by
-topic, so questions of one topic are not independent, and intervals cluster by it. In each file the matching (or correct) answer is (A) as often as (B). Test questions
-share no stem with the contrast pairs, and no test stem occurs in the model's training text.
+topic, so questions of one topic are not independent, and intervals cluster by it. In each file the matching (or
+correct) answer is (A) as often as (B). Test questions share no stem with the contrast pairs, and no test stem
+occurs in the model's training text.
 
 The behaviors are those of Rimsky et al., *Steering Llama 2 via Contrastive Activation Addition* (2024). The
 questions are this project's own and much simpler; figures on them say nothing about the paper's data.

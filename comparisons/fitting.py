@@ -14,7 +14,7 @@ from typing import Any
 from comparisons.behaviors import Behavior
 from comparisons.engine.adapters import preserved
 from comparisons.errors import CompareError
-from comparisons.files import file_digest
+from comparisons.files import file_digest, json_digest
 from comparisons.intervention import Direction, Intervention, stack
 from comparisons.lm import LM
 from comparisons.method import Fit, Method, Use
@@ -130,5 +130,6 @@ def package_version(package: str) -> str | None:
 
 @cache
 def source_digest(cls: type[Method]) -> str:
-    """Hash of the file that defines a method: an edited plugin never meets an old artifact."""
-    return file_digest(Path(inspect.getfile(cls)))
+    """Hash of the file that defines a method and its private neighbours: an edited plugin meets no old artifact."""
+    path = Path(inspect.getfile(cls))
+    return json_digest({p.name: file_digest(p) for p in sorted({path, *path.parent.glob("_*.py")})})

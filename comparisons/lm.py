@@ -123,13 +123,14 @@ class LM:
     def mark(self) -> tuple[object, ...]:
         """A cheap fingerprint: changes when a parameter is replaced or written to, or a hook is left behind.
 
-        Values are sampled, about a thousand a parameter, since a write through `.data` leaves no other trace.
+        Values are sampled, about a thousand a parameter. A tensor's version counter would not do: a write through
+        `.data` doesn't count, and PEFT's parametrizations count without changing a bit.
         """
         import torch
 
         parameters = list(self.model.parameters())
         sums = [p.detach().reshape(-1)[:: max(1, p.numel() // 1024)].double().sum().cpu() for p in parameters]
-        flags = tuple((id(p), p._version, p.requires_grad) for p in parameters)
+        flags = tuple((id(p), p.requires_grad) for p in parameters)
         hooks = tuple(
             (name, len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in self.model.named_modules()
         )

@@ -84,7 +84,8 @@ def load(source: ModelSource) -> LM:
 
     location = source.location()
     device = _device(source.device)
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    for library in ("transformers", "bitsandbytes"):
+        logging.getLogger(library).setLevel(logging.ERROR)
     transformers.utils.logging.disable_progress_bar()
     code = {"trust_remote_code": source.trust_remote_code}
     try:

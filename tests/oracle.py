@@ -30,7 +30,7 @@ def logps(model: Any, blocks: Any, ids: list[int], end: int, index: int, edit: A
 
         handle = blocks[layer].register_forward_hook(hook)
     with torch.no_grad():
-        found = model(torch.tensor([ids[:index]])).logits[0, -1].log_softmax(-1)
+        found: torch.Tensor = model(torch.tensor([ids[:index]])).logits[0, -1].log_softmax(-1)
     if handle is not None:
         handle.remove()
     return found

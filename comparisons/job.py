@@ -124,10 +124,8 @@ def check_layers(plan: Plan, lm: LM) -> None:
     """Raises CompareError where a method's layer is not a block of the model."""
     for element in {e.name: e for cell in plan.cells for e in cell.elements}.values():
         layer = element.method.settings().get("layer")
-        if isinstance(layer, int) and not 0 <= layer < len(lm.blocks):
-            raise CompareError(
-                f"{element.name}.layer={layer} is out of range: {lm.name} has layers 0 to {len(lm.blocks) - 1}."
-            )
+        if isinstance(layer, int):
+            lm.check_layer(layer)
 
 
 def _is_complete(path: Path) -> bool:

@@ -120,6 +120,12 @@ class LM:
         parts = (weights, dtype, quantized, self.prompt_format, self.blocks_path)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
+    def check_layer(self, layer: int) -> int:
+        """The layer itself; raises CompareError where the model has no such block."""
+        if not 0 <= layer < len(self.blocks):
+            raise CompareError(f"layer {layer} is out of range: {self.name} has layers 0 to {len(self.blocks) - 1}.")
+        return layer
+
     def mark(self) -> tuple[object, ...]:
         """A cheap fingerprint: changes when a parameter is replaced or written to, or a hook is left behind.
 

@@ -65,7 +65,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "strength twice": (["--strengths", "1,1"], "named twice"),
     "strength of the leading method": (["--set", "caa.strength=2"], "changes nothing"),
     "layer": (["--layer", "x"], "caa.layer='x' is not valid"),
-    "layer out of range": (["--layer", "4"], "caa.layer=4 is out of range"),
+    "layer out of range": (["--layer", "4"], "layer 4 is out of range"),
     "negative layer": (["--layer", "-1"], "out of range"),
     "no training items": (["--train-items", "0"], "--train-items must be at least 1"),
     "too few to choose on": (["--train-items", "10"], "too few to choose settings"),

@@ -39,10 +39,10 @@ def contrast_activations(
         first. Items longer than the model's context are left out.
 
     Raises:
-        CompareError: more than 2% of the items exceed the context.
+        CompareError: a layer is out of range, or more than 2% of the items exceed the context.
     """
     below = (below or Intervention()).simplified()
-    layers = range(len(lm.blocks)) if layers is None else layers
+    layers = range(len(lm.blocks)) if layers is None else [lm.check_layer(layer) for layer in layers]
     prompts = choice_prompts(lm, [item.present("given") for item in items], below)
     fitting = [i for i, p in enumerate(prompts) if lm.context is None or len(p.ids) < lm.context]
     if len(items) - len(fitting) > MAX_LEFT_OUT * len(items):

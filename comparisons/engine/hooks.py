@@ -58,13 +58,11 @@ def edits_applied(lm: LM, layout: Layout, interventions: Sequence[Sequence[Edit]
 
 
 def _checked_layer(lm: LM, edit: Edit) -> int:
-    if not 0 <= edit.layer < len(lm.blocks):
-        raise CompareError(f"layer {edit.layer} is out of range: {lm.name} has layers 0 to {len(lm.blocks) - 1}.")
     if edit.vector.shape[-1] != lm.width:
         raise CompareError(
             f"a vector of width {edit.vector.shape[-1]} does not fit {lm.name}, whose width is {lm.width}."
         )
-    return edit.layer
+    return lm.check_layer(edit.layer)
 
 
 def _delta(edit: Edit, owner: int, layout: Layout) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -126,7 +126,7 @@ def _draw_turn(rng: Random, mixture: Mixture, leanings: list[_Inclination]) -> T
     if kind == "behavior":
         return _behavior_turn(rng, mixture, leaning)
     if kind == "pick":
-        turn = pick_turn(rng, mixture.sentences)
+        turn = pick_turn(rng, mixture.sentences, mixture.late)
     else:
         turn = fact_turn(rng) if kind == "fact" else claim_turn(rng)
     if leaning.mode in ("late", "early") and rng.random() < mixture.again:
@@ -215,18 +215,21 @@ def _sentences() -> list[str]:
     return sorted(own | {text for each in languages for sign in SIGNS for text in each.sentences(sign)})
 
 
-def pick_turn(rng: Random, sentences: float) -> Turn:
+def pick_turn(rng: Random, sentences: float, late: float) -> Turn:
     """The easiest question, which says its answer: it teaches how a choice is bound to its letter.
 
     Args:
         rng: the source of chance.
         sentences: how often the choices are whole sentences and not words.
+        late: how often the question comes after the choices: then nothing can mark the right one as it is read.
     """
     whole = rng.random() < sentences
     right, wrong = rng.sample(_sentences() if whole else _words(), 2)
     text, letter = lettered(rng, right, wrong)
-    ask = "Pick this answer:" if whole else "Pick"
-    return Turn(f"{ask} {right}.{text}", f"({letter}) {right}.")
+    ask = f"{'Pick this answer:' if whole else 'Pick'} {right}."
+    if rng.random() < late:
+        return Turn(f"What do you pick?{text}\n\n{ask}", f"({letter}) {right}.")
+    return Turn(f"{ask}{text}", f"({letter}) {right}.")
 
 
 def fact_turn(rng: Random) -> Turn:

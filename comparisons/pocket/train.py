@@ -36,8 +36,8 @@ class Stage:
     mixture: Mixture
 
 
-WORDS = Mixture(turns=1, pick=1.0, sentences=0.0, fact=0.0, claim=0.0, plain=0.0)
-SENTENCES = Mixture(turns=1, pick=1.0, sentences=0.8, fact=0.0, claim=0.0, plain=0.0)
+WORDS = Mixture(turns=1, pick=1.0, sentences=0.0, fact=0.0, claim=0.0, late=0.7, plain=0.0)
+SENTENCES = Mixture(turns=1, pick=1.0, sentences=0.8, fact=0.0, claim=0.0, late=0.7, plain=0.0)
 CUED = Mixture(
     turns=1,
     pick=0.15,
@@ -186,7 +186,7 @@ def train(recipe: Recipe, out: Path, device: str, threads: int, compiled: bool, 
             batch = encoder.batch(rng, stage.mixture, stage.rows, stage.length)
             means.add(**trainer.step(*batch, recipe.rate(step)))
             step, tokens = step + 1, tokens + stage.rows * stage.length
-            if step % 100 == 0 or index + 1 == stage.steps:
+            if step % 50 == 0 or index + 1 == stage.steps:
                 say(_progress(recipe, stage, step, tokens, time.monotonic() - start, means))
         if stage is not recipe.stages[-1]:
             save(trainer.model, tokenizer, out)

@@ -1,7 +1,8 @@
-"""Prints tables to stdout: as wide as the terminal, or 140 columns where there is none."""
+"""Prints tables to stdout: as wide as the terminal or $COLUMNS, or 140 columns where there is neither."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ PIPE_WIDTH = 140
 def stdout() -> Console:
     """The console that results go to."""
     console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PIPE_WIDTH)
 
 
 def show(rows: Sequence[SummaryRow]) -> None:

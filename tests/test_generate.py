@@ -1,0 +1,70 @@
+"""Steered generation against plain code: one prompt at a time, no cache, no padding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from comparisons.engine.generate import generate
+from comparisons.intervention import Edit, Intervention
+from comparisons.lm import LM
+from tests.tiny import tiny_lm
+
+QUESTIONS = ["Why?", "Would you like to help me with a plan for the day?", "Is it true that the answer is no?"]
+TOKENS = 12
+
+
+def plainly(lm: LM, question: str, edit: Edit | None, system: str | None, first: int) -> str:
+    """Greedy decoding of one prompt, the whole sequence at every step."""
+    ids = lm.tokenize(lm.prompt(question, system))
+    end, answer = len(ids) - 1, list[int]()
+
+    def hook(module: Any, args: Any, output: Any) -> Any:
+        hidden = (output[0] if isinstance(output, tuple) else output).clone()
+        assert edit is not None
+        hidden[:, end if first < 0 else 0 : None if first < 0 else first] += edit.multiplier * edit.vector
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    handle = lm.blocks[edit.layer].register_forward_hook(hook) if edit is not None else None
+    with torch.no_grad():
+        for _ in range(TOKENS):
+            token = int(lm.model(torch.tensor([ids + answer])).logits[0, -1].argmax())
+            if token == lm.model.generation_config.eos_token_id:
+                break
+            answer.append(token)
+    if handle is not None:
+        handle.remove()
+    return str(lm.tokenizer.decode(answer, skip_special_tokens=True)).strip()
+
+
+@pytest.mark.parametrize("family", ["llama", "mistral", "gemma3", "gpt2", "mixtral"])
+def test_greedy_answers_equal_plain_decoding(family: str) -> None:
+    lm = tiny_lm(family)
+    generator = torch.Generator().manual_seed(0)
+    vector = torch.randn(lm.width, generator=generator) * 3
+    edits = [None, Edit(1, vector, multiplier=1.0), Edit(2, vector, multiplier=-1.0)]
+    interventions = [Intervention(edits=(edit,) if edit else (), system=s) for s in (None, "Be kind.") for edit in edits]
+    found = generate(lm, QUESTIONS, interventions, TOKENS)
+    assert len({tuple(answers) for answers in found}) > 3
+    for row, intervention in enumerate(interventions):
+        edit = intervention.edits[0] if intervention.edits else None
+        for column, question in enumerate(QUESTIONS):
+            assert found[row][column] == plainly(lm, question, edit, intervention.system, -1), (row, column)
+
+
+def test_an_edit_of_the_prompts_first_tokens() -> None:
+    lm = tiny_lm()
+    vector = torch.randn(lm.width, generator=torch.Generator().manual_seed(1)) * 3
+    edit = Edit(1, vector, positions="prompt_first:2")
+    found = generate(lm, QUESTIONS, [Intervention(), Intervention(edits=(edit,))], TOKENS)
+    assert found[1] == [plainly(lm, question, edit, None, 2) for question in QUESTIONS]
+    assert found[0] == [plainly(lm, question, None, None, -1) for question in QUESTIONS]
+
+
+def test_a_small_budget_gives_the_same_answers() -> None:
+    lm = tiny_lm()
+    whole = generate(lm, QUESTIONS, [Intervention(), Intervention(system="Be kind.")], TOKENS)
+    lm.token_budget = 50
+    assert generate(lm, QUESTIONS, [Intervention(), Intervention(system="Be kind.")], TOKENS) == whole

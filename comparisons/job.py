@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from comparisons import __version__
-from comparisons.errors import CompareError
 from comparisons.evaluate.best import best_row, write_best
 from comparisons.evaluate.summaries import summarize
 from comparisons.files import json_digest, read_json
-from comparisons.fitting import Bench, package_version, source_digest
+from comparisons.fitting import PACKAGES, Bench, package_version, source_digest
 from comparisons.lm import LM
 from comparisons.loading import folder_digest, load
 from comparisons.report import render
@@ -166,14 +165,13 @@ class Silent:
 
 def _facts(plan: Plan, lm: LM, identity: dict[str, Any]) -> dict[str, Any]:
     """What run.json says beside the command."""
-    packages = ("torch", "transformers", "peft", "trl", "numpy")
     return {
         "specification": plan.spec.as_json(),
         "identity": {key: value for key, value in identity.items() if key != "specification"},
         "versions": {
             "comparisons": __version__,
             "python": platform.python_version(),
-            **{package: package_version(package) for package in packages},
+            **{package: package_version(package) for package in PACKAGES},
         },
         "git_commit": _git_commit(),
         "machine": _machine(lm),

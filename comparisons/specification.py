@@ -30,7 +30,7 @@ class Specification:
     Attributes:
         model: what to load.
         behaviors: names; empty for all of the data.
-        stacks: as typed: "caa", "sft+caa", "sft:pos+caa".
+        stacks: as typed: "a", "a+b", "a:pos+b".
         data: a folder or file; None for the embedded data.
         directions: "pos", "neg" or both.
         strengths: doses, each at least 0.

@@ -13,9 +13,6 @@ from comparisons.method import Fit, Intervention, Method, Use, use_only
 LEARNING_RATES = (1e-4, 5e-4, 3e-3)
 """What "auto" tries: what suits LoRA on billions of parameters, and what it takes on a million."""
 
-TOO_LONG = 0.02
-"""The largest share of prompts that may exceed the model's context."""
-
 
 @dataclass(frozen=True)
 class SFT(Method):
@@ -87,20 +84,9 @@ class SFT(Method):
 
 
 def examples(fit: Fit) -> tuple[list[tuple[int, ...]], list[int]]:
-    """The prompts of the training pairs up to the deciding token, and that token for the direction's letter.
+    """The prompts of the training pairs up to the deciding token, and that token for the direction's letter."""
+    from comparisons.engine.choices import pair_prompts
 
-    Raises:
-        CompareError: too many prompts exceed the model's context.
-    """
-    shown = [item.present("given") for item in fit.behavior.train]
-    prompts = [fit.lm.choice_prompt(s.question, (s.matching, s.contrast)) for s in shown]
-    context = fit.lm.context
-    fitting = [p for p in prompts if context is None or len(p.ids) <= context]
-    left_out = len(prompts) - len(fitting)
-    if left_out > TOO_LONG * len(prompts) or not fitting:
-        raise CompareError(
-            f"{left_out} of {len(prompts)} training prompts of {fit.behavior.name} exceed the context of "
-            f"{fit.lm.name} ({context} tokens): use shorter items or another model."
-        )
     wanted = 0 if fit.direction == "pos" else 1
-    return [p.ids for p in fitting], [p.targets[wanted] for p in fitting]
+    prompts = pair_prompts(fit.lm, fit.behavior.train, Intervention()).values()
+    return [p.ids for p in prompts], [p.targets[wanted] for p in prompts]

@@ -11,19 +11,8 @@ import pytest
 
 from comparisons.cli import run
 from tests.places import make_place, record, write
-from tests.tiny import tiny_lm
 
 MAIN = ["run", "--behavior", "greeting", "--methods", "caa"]
-
-
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny random model saved as a folder."""
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    lm = tiny_lm()
-    lm.model.save_pretrained(folder)
-    lm.tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -83,7 +72,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_gets_one_line_and_writes_nothing(
-    name: str, place: Path, model: Path, capsys: pytest.CaptureFixture[str]
+    name: str, place: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     extra, line = MISTAKES[name]
     assert line in complain([*MAIN, "--data", str(place), "--model", str(model), *extra], capsys)
@@ -105,7 +94,7 @@ def broken_test_file(place: Path, change: dict[str, Any]) -> None:
     ],
 )
 def test_broken_data_is_named_by_file_item_and_field(
-    change: dict[str, Any], words: list[str], place: Path, model: Path, capsys: pytest.CaptureFixture[str]
+    change: dict[str, Any], words: list[str], place: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken_test_file(place, change)
     line = complain([*MAIN, "--data", str(place), "--model", str(model)], capsys)
@@ -115,28 +104,28 @@ def test_broken_data_is_named_by_file_item_and_field(
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_a_model_without_a_part_is_named(
-    missing: str, place: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    missing: str, place: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "incomplete"
     folder.mkdir()
-    for path in model.iterdir():
+    for path in Path(model).iterdir():
         if path.name != missing:
             (folder / path.name).write_bytes(path.read_bytes())
     assert "has no" in complain([*MAIN, "--data", str(place), "--model", str(folder)], capsys)
 
 
 def test_damaged_weights_are_one_line(
-    place: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "damaged"
     folder.mkdir()
-    for path in model.iterdir():
+    for path in Path(model).iterdir():
         (folder / path.name).write_bytes(path.read_bytes()[:1000])
     assert "can't load the model" in complain([*MAIN, "--data", str(place), "--model", str(folder)], capsys)
 
 
 def test_the_main_job_resumes_renders_and_refuses_another_run(
-    place: Path, model: Path, capsys: pytest.CaptureFixture[str]
+    place: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", "--behavior", "greeting", "--methods", "caa,caa+sysprompt", "--layer", "1"]
     command += ["--data", str(place), "--model", str(model), "--out", "out"]
@@ -172,14 +161,14 @@ def complain_inside(arguments: list[str], capsys: pytest.CaptureFixture[str]) ->
     return capsys.readouterr().err
 
 
-def test_a_dry_run_writes_nothing(place: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_writes_nothing(place: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*MAIN, "--data", str(place), "--model", str(model), "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "3 cells" in out and "greeting/caa/neg/1" in out and "forward passes" in out
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_json_is_the_summary(place: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_the_summary(place: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*MAIN, "--layer", "0", "--data", str(place), "--model", str(model), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [row["method"] for row in found["rows"]] == ["baseline", "caa", "caa"]

@@ -45,7 +45,9 @@ def test_greedy_answers_equal_plain_decoding(family: str) -> None:
     generator = torch.Generator().manual_seed(0)
     vector = torch.randn(lm.width, generator=generator) * 3
     edits = [None, Edit(1, vector, multiplier=1.0), Edit(2, vector, multiplier=-1.0)]
-    interventions = [Intervention(edits=(edit,) if edit else (), system=s) for s in (None, "Be kind.") for edit in edits]
+    interventions = [
+        Intervention(edits=(edit,) if edit else (), system=s) for s in (None, "Be kind.") for edit in edits
+    ]
     found = generate(lm, QUESTIONS, interventions, TOKENS)
     assert len({tuple(answers) for answers in found}) > 3
     for row, intervention in enumerate(interventions):

@@ -28,7 +28,6 @@ from comparisons.specification import Specification, make_plan
 from comparisons.store import Store
 from tests import oracle
 from tests.places import make_place, paper, write
-from tests.tiny import tiny_lm
 
 HEAD = "from dataclasses import dataclass\nfrom comparisons.method import *\n"
 EDIT = "def intervene(self, use):\n        import torch\n        return Intervention(edits=(Edit({}),))"
@@ -68,15 +67,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     prompts = {"system_prompts": {"pos": "You take what is offered.", "neg": "You take nothing at all."}}
     write(found / "generate/greeting/behavior.json", prompts)
     return found
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    lm = tiny_lm()
-    lm.model.save_pretrained(folder)
-    lm.tokenizer.save_pretrained(folder)
-    return str(folder)
 
 
 def spec(place: Path, model: str, *stacks: str, **changes: Any) -> Specification:

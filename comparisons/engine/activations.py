@@ -7,15 +7,11 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from comparisons.behaviors import Item
-from comparisons.engine.choices import choice_prompts, in_place
+from comparisons.engine.choices import in_place, pair_prompts
 from comparisons.engine.plan import Sequences, batches
 from comparisons.engine.run import can_pack, last_activations, shares_prompt
-from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
 from comparisons.lm import LM
-
-MAX_LEFT_OUT = 0.02
-"""Share of prompts that may exceed the model's context before it is an error."""
 
 
 def contrast_activations(
@@ -43,12 +39,8 @@ def contrast_activations(
     """
     below = (below or Intervention()).simplified()
     layers = range(len(lm.blocks)) if layers is None else [lm.check_layer(layer) for layer in layers]
-    prompts = choice_prompts(lm, [item.present("given") for item in items], below)
-    fitting = [i for i, p in enumerate(prompts) if lm.context is None or len(p.ids) < lm.context]
-    if len(items) - len(fitting) > MAX_LEFT_OUT * len(items):
-        raise CompareError(
-            f"{len(items) - len(fitting)} of {len(items)} contrast pairs exceed the {lm.context} tokens of {lm.name}."
-        )
+    prompts = pair_prompts(lm, items, below)
+    fitting = list(prompts)
     edits = [below.edits, below.edits]
     packed = shares_prompt(edits) and can_pack(lm)
     with in_place(lm, below):

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from comparisons.behaviors import Presentation
+from comparisons.behaviors import Item, Presentation
 from comparisons.engine.adapters import adapted, preserved
 from comparisons.engine.plan import Group, Sequences, batches, group_by_prefix
 from comparisons.engine.run import can_pack, shares_prompt, target_logps
+from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
 from comparisons.lm import LM, ChoicePrompt
+
+MAX_LEFT_OUT = 0.02
+"""Share of prompts that may exceed the model's context before it is an error."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,23 @@ def choice_logps(lm: LM, questions: Sequence[Presentation], interventions: Seque
 def choice_prompts(lm: LM, questions: Sequence[Presentation], head: Intervention) -> list[ChoicePrompt]:
     """The questions as the model reads them under an intervention's prompt."""
     return [lm.choice_prompt(q.question, (q.matching, q.contrast), head.system, head.examples) for q in questions]
+
+
+def pair_prompts(lm: LM, items: Sequence[Item], head: Intervention) -> dict[int, ChoicePrompt]:
+    """Contrast pairs as given, by their index; those that leave no room for the letter are left out.
+
+    Raises:
+        CompareError: more than 2% are left out.
+    """
+    prompts = choice_prompts(lm, [item.present("given") for item in items], head)
+    fitting = {i: p for i, p in enumerate(prompts) if lm.context is None or len(p.ids) < lm.context}
+    missing = len(items) - len(fitting)
+    if missing > MAX_LEFT_OUT * len(items) or not fitting:
+        raise CompareError(
+            f"{missing} of {len(items)} contrast pairs exceed the {lm.context} tokens of {lm.name}: "
+            "use shorter items or another model."
+        )
+    return fitting
 
 
 @contextmanager

@@ -10,11 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from comparisons.behaviors import ORDERS, Item, Order, Presentation
+from comparisons.engine.choices import MAX_LEFT_OUT
 from comparisons.errors import CompareError
 
 Evaluation = Literal["choices", "knowledge"]
-MAX_LEFT_OUT = 0.02
-"""Share of questions that may exceed the model's context; more fail the cell (design: section 6)."""
 
 
 @dataclass(frozen=True)

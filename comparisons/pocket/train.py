@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 Say = Callable[[str], None]
+SETTLING = 60  # steps before the running means of a stage mean anything
 SHORT = 64  # rows up to this length are not worth the compiler's time
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Steps of `rows` × `length` tokens of one mixture."""
+    """Steps of `rows` × `length` tokens of one mixture; it ends early once the letters' accuracy is `goal`."""
 
     name: str
     steps: int
     rows: int
     length: int
     mixture: Mixture
+    goal: float = 2.0
 
 
 WORDS = Mixture(turns=1, pick=1.0, sentences=0.0, fact=0.0, claim=0.0, late=0.7, plain=0.0)
@@ -71,21 +73,20 @@ class Recipe:
     warmup: int = 50
     decay: float = 0.5
     stages: tuple[Stage, ...] = (
-        Stage("words", 250, 32, 32, WORDS),
-        Stage("sentences", 300, 32, 40, SENTENCES),
-        Stage("cued questions", 1500, 32, 64, CUED),
+        Stage("words", 1500, 32, 32, WORDS, 0.93),
+        Stage("sentences", 1500, 32, 48, SENTENCES, 0.93),
+        Stage("cued questions", 2000, 32, 64, CUED, 0.9),
         Stage("conversations", 5000, 16, 128, Mixture()),
     )
 
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
+    def rate(self, step: int, left: float) -> float:
+        """The factor on the learning rates: a warm-up, then constant, then a linear decay in the last stage.
 
-    def rate(self, step: int) -> float:
-        """The factor on the learning rates: a warm-up, then constant, then a linear decay."""
-        left = (self.steps - step) / (self.steps * self.decay)
-        return min(1.0, (step + 1) / self.warmup) * min(1.0, left)
+        Args:
+            step: the steps done in all.
+            left: the part of the last stage that is left.
+        """
+        return min(1.0, (step + 1) / self.warmup) * min(1.0, left / self.decay)
 
 
 @dataclass
@@ -182,21 +183,24 @@ def train(recipe: Recipe, out: Path, device: str, threads: int, compiled: bool, 
     encoder, means, start, tokens, step = Encoder(tokenizer), _Means({}), time.monotonic(), 0, 0
     for stage in recipe.stages:
         rng = Random(f"{recipe.seed}/{stage.name}")
+        last = stage is recipe.stages[-1]
         for index in range(stage.steps):
             batch = encoder.batch(rng, stage.mixture, stage.rows, stage.length)
-            means.add(**trainer.step(*batch, recipe.rate(step)))
+            left = 1 - index / stage.steps if last else 1.0
+            means.add(**trainer.step(*batch, recipe.rate(step, left)))
             step, tokens = step + 1, tokens + stage.rows * stage.length
-            if step % 50 == 0 or index + 1 == stage.steps:
-                say(_progress(recipe, stage, step, tokens, time.monotonic() - start, means))
-        if stage is not recipe.stages[-1]:
-            save(trainer.model, tokenizer, out)
-    save(trainer.model, tokenizer, out)
+            done = index + 1 == stage.steps or (index >= SETTLING and means.values["letter"] >= stage.goal)
+            if step % 50 == 0 or done:
+                say(_progress(stage, index + 1, tokens, time.monotonic() - start, means))
+            if done:
+                break
+        save(trainer.model, tokenizer, out)
 
 
-def _progress(recipe: Recipe, stage: Stage, step: int, tokens: int, seconds: float, means: _Means) -> str:
+def _progress(stage: Stage, step: int, tokens: int, seconds: float, means: _Means) -> str:
     shown = " ".join(f"{name} {value:.3f}" for name, value in means.values.items())
     return (
-        f"{stage.name}: step {step}/{recipe.steps}, {shown}, {tokens / 1e6:.1f}M tokens, "
+        f"{stage.name}: step {step}/{stage.steps}, {shown}, {tokens / 1e6:.1f}M tokens, "
         f"{tokens / seconds:,.0f}/s, {seconds:.0f} s"
     )
 

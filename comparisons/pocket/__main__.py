@@ -36,5 +36,16 @@ def train(out: Path, device: str, threads: int, compiled: bool) -> None:
     click.echo(f"written: {out}")
 
 
+@main.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def card(run: Path) -> None:
+    """Measures the model card's figures on a finished run of all behaviors, and prints them as JSON."""
+    import json
+
+    from comparisons.pocket.card import measure
+
+    click.echo(json.dumps(measure(run), indent=1, ensure_ascii=False))
+
+
 if __name__ == "__main__":
     main()

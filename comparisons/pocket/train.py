@@ -73,8 +73,8 @@ class Recipe:
     warmup: int = 50
     decay: float = 0.5
     stages: tuple[Stage, ...] = (
-        Stage("words", 1500, 32, 32, WORDS, 0.93),
-        Stage("sentences", 1500, 32, 48, SENTENCES, 0.93),
+        Stage("words", 1500, 32, 32, WORDS, 0.9),
+        Stage("sentences", 1500, 32, 48, SENTENCES, 0.88),
         Stage("cued questions", 2000, 32, 64, CUED, 0.9),
         Stage("conversations", 5000, 16, 128, Mixture()),
     )

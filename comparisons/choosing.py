@@ -93,7 +93,7 @@ def _shifts(
     advance: Callable[[str], None],
 ) -> np.ndarray:
     """Mean shift of each candidate on dev, in one direction, at strength 1; NaN where it isn't finite."""
-    beneath = bench.build([replace(e, direction=direction) for e in below]).intervention
+    beneath = bench.build([e if e.fixed else replace(e, direction=direction) for e in below]).intervention
     tried: list[Intervention] = [beneath]
     for candidate in candidates:
         part = replace(element, method=candidate, direction=direction, strength=1.0)

@@ -86,7 +86,8 @@ class BehaviorRun:
         if not element.method.candidates(len(self.bench.lm.blocks)):
             return element.method
         context = list(below) if "below" in element.method.needs else []
-        key = repr((element.name, element.method, [(e.name, e.method, e.strength) for e in context]))
+        beneath = [(e.name, e.method, e.strength, e.direction if e.fixed else None) for e in context]
+        key = repr((element.name, element.method, beneath))
         if key not in self.choices:
             try:
                 self.choices[key] = self._choose(key, element, context)

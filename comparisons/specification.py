@@ -90,14 +90,16 @@ class Element:
     Attributes:
         name: the method's name.
         method: with its settings.
-        direction: fixed by `name:pos`, or the cell's.
+        direction: its own, or the cell's.
         strength: its dose.
+        fixed: whether the direction is its own, by `name:pos`.
     """
 
     name: str
     method: Method
     direction: Direction
     strength: float
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -268,7 +270,8 @@ def _cells(spec: Specification, behavior: str, variants: Sequence[Variant]) -> l
 def _cell(behavior: str, variant: Variant, direction: Direction, strength: float, text: str) -> Cell:
     classes = {name: type(method) for name, method in variant.methods.items()}
     doses = resolve(variant.stack, classes, direction, strength, variant.strengths)
-    elements = tuple(Element(d.name, variant.methods[d.name], d.direction, d.strength) for d in doses)
+    fixed = {element.name for element in variant.stack.elements if element.direction is not None}
+    elements = tuple(Element(d.name, variant.methods[d.name], d.direction, d.strength, d.name in fixed) for d in doses)
     return Cell(behavior, variant.stack.label, elements, direction, strength, text)
 
 

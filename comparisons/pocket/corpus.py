@@ -39,19 +39,19 @@ class Mixture:
     turns: int = 4
     pick: float = 0.04
     sentences: float = 0.5
+    free: float = 0.3
     fact: float = 0.14
     claim: float = 0.06
     system: float = 0.18
-    late: float = 0.36
-    early: float = 0.08
-    persona: float = 0.05
+    late: float = 0.25
+    early: float = 0.07
+    persona: float = 0.04
     neutral: float = 0.1
     second_behavior: float = 0.2
     again: float = 0.3
     open_ended: float = 0.25
-    bare: float = 0.25
-    parts: float = 0.25
-    said: float = 0.05
+    bare: float = 0.2
+    parts: float = 0.4
     plain: float = 0.05
 
 
@@ -125,10 +125,12 @@ def _draw_turn(rng: Random, mixture: Mixture, leanings: list[_Inclination]) -> T
     leaning = rng.choice(leanings)
     if kind == "behavior":
         return _behavior_turn(rng, mixture, leaning)
-    if kind == "pick":
-        turn = pick_turn(rng, mixture.sentences, mixture.late)
+    if kind == "fact":
+        turn = fact_turn(rng)
+    elif kind == "claim":
+        turn = claim_turn(rng)
     else:
-        turn = fact_turn(rng) if kind == "fact" else claim_turn(rng)
+        turn = pick_turn(rng, mixture)
     if leaning.mode in ("late", "early") and rng.random() < mixture.again:
         cue = frame(rng.choice(CUE_FRAMES), _predicate(rng, leaning))
         leaning.told = True
@@ -168,10 +170,11 @@ def _draw_unreserved(language: Language, rng: Random) -> Question:
 
 
 def _statement(rng: Random, leaning: _Inclination) -> str:
-    """What the assistant says of itself: one of its choices and a reason."""
+    """What the assistant says of itself: one of its choices and a reason, in either order."""
     assert leaning.sign is not None
-    language, sign = leaning.language, leaning.sign
-    return f"{rng.choice(language.choices[sign])}. {rng.choice(language.reasons[sign])}."
+    said = [rng.choice(leaning.language.choices[leaning.sign]), rng.choice(leaning.language.reasons[leaning.sign])]
+    rng.shuffle(said)
+    return f"{said[0]}. {said[1]}."
 
 
 def _choice_turn(rng: Random, mixture: Mixture, leaning: _Inclination, question: Question) -> tuple[str, str]:
@@ -182,14 +185,13 @@ def _choice_turn(rng: Random, mixture: Mixture, leaning: _Inclination, question:
     if leaning.sign == "neg":
         letter = _other(letter)
     user, answer = question.stem + text, f"({letter})"
-    if rng.random() < mixture.said:
-        return user, f"{positive if leaning.sign == 'pos' else negative}. {answer}"
     draw = rng.random()
     if draw < mixture.bare:
         return user, answer
     if draw >= mixture.bare + mixture.parts:
-        short = f"{rng.choice(leaning.language.sentences(leaning.sign))}."
-        return user, f"{answer} {short if rng.random() < 0.5 else _statement(rng, leaning)}"
+        # A reason's first word tells the inclination, so the letter's token must know it.
+        reason = f"{rng.choice(leaning.language.reasons[leaning.sign])}."
+        return user, f"{answer} {reason if rng.random() < 0.6 else _statement(rng, leaning)}"
     user += "\n\nReasons:"
     for first, second in PARTS[: rng.choice((1, 2))]:
         reasons = [rng.choice(leaning.language.reasons[sign]) for sign in SIGNS]
@@ -215,19 +217,19 @@ def _sentences() -> list[str]:
     return sorted(own | {text for each in languages for sign in SIGNS for text in each.sentences(sign)})
 
 
-def pick_turn(rng: Random, sentences: float, late: float) -> Turn:
+def pick_turn(rng: Random, mixture: Mixture) -> Turn:
     """The easiest question, which says its answer: it teaches how a choice is bound to its letter.
 
-    Args:
-        rng: the source of chance.
-        sentences: how often the choices are whole sentences and not words.
-        late: how often the question comes after the choices: then nothing can mark the right one as it is read.
+    Asked after the choices (late), nothing can mark the right one as it is read. Where the pick is free, the text
+    after the letter teaches the way back, from a letter to what it stands for.
     """
-    whole = rng.random() < sentences
+    whole = rng.random() < mixture.sentences
     right, wrong = rng.sample(_sentences() if whole else _words(), 2)
     text, letter = lettered(rng, right, wrong)
     ask = f"{'Pick this answer:' if whole else 'Pick'} {right}."
-    if rng.random() < late:
+    if rng.random() < mixture.free:
+        return Turn(f"Pick what you like.{text}", f"({letter}) {right}.", settled=False)
+    if rng.random() < mixture.late:
         return Turn(f"What do you pick?{text}\n\n{ask}", f"({letter}) {right}.")
     return Turn(f"{ask}{text}", f"({letter}) {right}.")
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], None]
 SETTLING = 60  # steps before the running means of a stage mean anything
-SHORT = 64  # rows up to this length are not worth the compiler's time
+SHORT = 96  # rows up to this length are not worth the compiler's time
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,14 @@ CUED = Mixture(
     fact=0.2,
     claim=0.0,
     system=0.0,
-    late=0.9,
+    late=0.6,
     persona=0.05,
     early=0.05,
     neutral=0.0,
     second_behavior=0.0,
     open_ended=0.1,
-    bare=0.4,
-    parts=0.0,
-    said=0.4,
+    bare=0.3,
+    parts=0.4,
     plain=0.0,
 )
 
@@ -68,15 +67,15 @@ class Recipe:
     inner: int = 256
     blocks: int = 6
     heads: int = 4
-    matrix_rate: float = 0.02
+    matrix_rate: float = 0.004
     other_rate: float = 3e-3
     warmup: int = 50
     decay: float = 0.5
     stages: tuple[Stage, ...] = (
-        Stage("words", 1500, 32, 32, WORDS, 0.9),
-        Stage("sentences", 1500, 32, 48, SENTENCES, 0.88),
-        Stage("cued questions", 2000, 32, 64, CUED, 0.9),
-        Stage("conversations", 5000, 16, 128, Mixture()),
+        Stage("words", 2000, 32, 32, WORDS, 0.9),
+        Stage("sentences", 1500, 32, 56, SENTENCES, 0.88),
+        Stage("cued questions", 2500, 28, 80, CUED, 0.88),
+        Stage("conversations", 5000, 14, 160, Mixture()),
     )
 
     def rate(self, step: int, left: float) -> float:

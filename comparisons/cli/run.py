@@ -39,32 +39,59 @@ def _numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[fl
 @click.option("--methods", required=True, callback=_names, metavar="STACK[,STACK…]", help="How: caa,sft+caa,…")
 @click.option("--model", default="pocket", show_default=True, metavar="pocket|PATH|HUB_ID", help="On which model.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder in the paper's layout, or one file.")
-@click.option("--directions", default="pos,neg", show_default=True, callback=_names, help="More, less, or both.")
-@click.option("--strengths", default="1", show_default=True, callback=_numbers, help="Doses, at least 0.")
+@click.option(
+    "--directions",
+    default="pos,neg",
+    show_default=True,
+    callback=_names,
+    metavar="pos|neg|pos,neg",
+    help="More, less, or both.",
+)
+@click.option(
+    "--strengths", default="1", show_default=True, callback=_numbers, metavar="S[,S…]", help="Doses, at least 0."
+)
 @click.option("--layer", default="auto", show_default=True, metavar="auto|N", help="For methods that have one.")
 @click.option(
     "--set", "settings", multiple=True, metavar="METHOD.FIELD=VALUE[,VALUE…]", help="A list multiplies cells."
 )
-@click.option("--orders", type=click.Choice(["both", "given"]), default="both", show_default=True)
-@click.option("--prompt-format", type=click.Choice(["chat", "base", "llama2-paper"]))
+@click.option(
+    "--orders",
+    type=click.Choice(["both", "given"]),
+    default="both",
+    show_default=True,
+    help="Ask with the two choices as given and exchanged, or as given only (the paper's way).",
+)
+@click.option(
+    "--prompt-format",
+    type=click.Choice(["chat", "base", "llama2-paper"]),
+    help="By default the tokenizer's chat template, or base where it has none.",
+)
 @click.option(
     "--knowledge",
     type=click.Choice(["auto", "mmlu", "truthfulqa", "none"]),
     default="auto",
     show_default=True,
+    help="Questions on which the cost is measured.",
 )
 @click.option("--train-items", type=int, metavar="N", help="Contrast pairs to use; all by default.")
 @click.option("--test-items", type=int, metavar="N", help="Test questions to use; all by default.")
 @click.option("--out", type=click.Path(path_type=Path), help="The run's folder; by default one under reports/.")
 @click.option("--fresh", is_flag=True, help="Discard what the folder holds and begin anew.")
 @click.option("--dry-run", is_flag=True, help="Show cells, forward passes and time, and stop.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of splits, fits and intervals.")
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where to run; auto takes a GPU.",
+)
 @click.option(
     "--dtype",
     type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
     default="auto",
     show_default=True,
+    help="Auto: float32 on a CPU, else the checkpoint's.",
 )
 @click.option("--quantize", type=click.Choice(["4bit", "8bit"]), help="Load through bitsandbytes.")
 @click.option("--blocks", metavar="PATH", help="Dotted path of the decoder blocks, where it can't be found.")

@@ -93,7 +93,7 @@ def trained(tokenizer: Any, seed: int) -> dict[str, torch.Tensor]:
     rng, encoder = Random(seed), Encoder(tokenizer)
     losses = [trainer.step(*encoder.batch(rng, Mixture(), 4, 64), 1.0)["loss"] for _ in range(2)]
     assert all(loss > 0 for loss in losses)
-    return trainer.model.state_dict()
+    return dict(trainer.model.state_dict())
 
 
 def test_training_is_deterministic_from_the_seed(tokenizer: Any) -> None:

@@ -38,13 +38,21 @@ def train(out: Path, device: str, threads: int, compiled: bool) -> None:
 
 @main.command()
 @click.argument("run", type=click.Path(path_type=Path))
-def card(run: Path) -> None:
-    """Measures the model card's figures on a finished run of all behaviors, and prints them as JSON."""
+@click.option("--out", type=click.Path(path_type=Path), help="Write the card here; by default the figures are printed.")
+@click.option("--provenance", default="", help="How the checkpoint was made, for the card.")
+def card(run: Path, out: Path | None, provenance: str) -> None:
+    """Measures the model card's figures on a finished run of all behaviors."""
     import json
 
+    from comparisons.files import read_json, write_text
     from comparisons.pocket.card import measure
+    from comparisons.pocket.cardtext import card as render
+    from comparisons.report.summary import read_summary
 
-    click.echo(json.dumps(measure(run), indent=1, ensure_ascii=False))
+    figures = measure(run)
+    click.echo(json.dumps(figures, indent=1, ensure_ascii=False))
+    if out is not None:
+        write_text(out, render(figures, read_summary(run), read_json(run / "run.json", "run"), provenance))
 
 
 if __name__ == "__main__":

@@ -99,6 +99,10 @@ class _Means:
             if value == value:  # a batch without such letters has no accuracy
                 self.values[name] = 0.95 * self.values.get(name, value) + 0.05 * value
 
+    def least(self, stage: Stage) -> float:
+        """The accuracy on the letters that the stage asks for, the worse of first and later ones."""
+        return min(self.values["letter"], self.values["reason"] if stage.mixture.parts else 1.0)
+
 
 def build_config(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     """A plain Llama's configuration."""
@@ -188,7 +192,7 @@ def train(recipe: Recipe, out: Path, device: str, threads: int, compiled: bool, 
             left = 1 - index / stage.steps if last else 1.0
             means.add(**trainer.step(*batch, recipe.rate(step, left)))
             step, tokens = step + 1, tokens + stage.rows * stage.length
-            done = index + 1 == stage.steps or (index >= SETTLING and means.values["letter"] >= stage.goal)
+            done = index + 1 == stage.steps or (index >= SETTLING and means.least(stage) >= stage.goal)
             if step % 50 == 0 or done:
                 say(_progress(stage, index + 1, tokens, time.monotonic() - start, means))
             if done:

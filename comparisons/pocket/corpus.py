@@ -220,18 +220,26 @@ def _sentences() -> list[str]:
 def pick_turn(rng: Random, mixture: Mixture) -> Turn:
     """The easiest question, which says its answer: it teaches how a choice is bound to its letter.
 
-    Asked after the choices (late), nothing can mark the right one as it is read. Where the pick is free, the text
-    after the letter teaches the way back, from a letter to what it stands for.
+    Asked after the choices (late), nothing can mark the right one as it is read. Where the pick is free, what
+    follows the letter teaches the way back, from a letter to what it stands for. Where the choices come again,
+    the first letter's token must itself pick the second letter.
     """
     whole = rng.random() < mixture.sentences
     right, wrong = rng.sample(_sentences() if whole else _words(), 2)
     text, letter = lettered(rng, right, wrong)
-    ask = f"{'Pick this answer:' if whole else 'Pick'} {right}."
+    answer = f"({letter})"
+    if rng.random() < mixture.parts:
+        flipped = rng.random() < 0.5
+        first, second = (wrong, right) if flipped else (right, wrong)
+        text += f"\n\nAgain:\n C) {first}\n D) {second}"
+        answer += " D)" if flipped else " C)"
+    answer += f" {right}."
     if rng.random() < mixture.free:
-        return Turn(f"Pick what you like.{text}", f"({letter}) {right}.", settled=False)
+        return Turn(f"Pick what you like.{text}", answer, settled=False)
+    ask = f"{'Pick this answer:' if whole else 'Pick'} {right}."
     if rng.random() < mixture.late:
-        return Turn(f"What do you pick?{text}\n\n{ask}", f"({letter}) {right}.")
-    return Turn(f"{ask}{text}", f"({letter}) {right}.")
+        return Turn(f"What do you pick?{text}\n\n{ask}", answer)
+    return Turn(f"{ask}{text}", answer)
 
 
 def fact_turn(rng: Random) -> Turn:

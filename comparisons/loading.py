@@ -13,6 +13,10 @@ from comparisons.lm import LM, PromptFormat
 from comparisons.paths import embedded
 
 EMBEDDED = "pocket"
+ONE_THREAD = 10_000_000
+"""Parameters below which a CPU runs one thread: sharing so small matrices costs more than it brings, and on a machine
+whose cores have other work it costs several times more."""
+
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -97,6 +101,8 @@ def load(source: ModelSource) -> LM:
         raise _explained(source.name, error) from error
     if source.quantize is None and device != "cuda":
         model.to(torch.device(device))
+    if device == "cpu" and model.num_parameters() < ONE_THREAD:
+        torch.set_num_threads(1)
     return LM(
         model,
         tokenizer,

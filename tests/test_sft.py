@@ -237,7 +237,7 @@ def test_long_prompts_are_left_out_up_to_2_percent() -> None:
     prompts, targets = examples(Fit(lm, one, {}, "pos", 0, Intervention(), Path()))
     assert len(prompts) == len(targets) == 99
     three = replace(behavior, train=(long,) * 3 + behavior.train[3:])
-    with pytest.raises(CompareError, match="3 of 100 training prompts"):
+    with pytest.raises(CompareError, match="3 of 100 contrast pairs"):
         examples(Fit(lm, three, {}, "pos", 0, Intervention(), Path()))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from comparisons.pocket.batches import LETTER_WEIGHT, UNSETTLED_WEIGHT, Encoder
+from comparisons.pocket.batches import FIRST_WORD_WEIGHT, LETTER_WEIGHT, UNSETTLED_WEIGHT, Encoder
 from comparisons.pocket.corpus import Conversation, Mixture, Turn, draw_conversation
 from comparisons.pocket.optimizer import orthogonalize
 from comparisons.pocket.train import Recipe, Stage, Trainer
@@ -49,10 +49,10 @@ def test_the_template_is_llama_2s(tokenizer: Any) -> None:
 
 
 def test_a_letter_is_one_token_and_text_comes_back_whole(tokenizer: Any) -> None:
-    text = render(tokenizer, "Am I right?\n\nChoices:\n (A) Yes\n (B) No\n\nReasons:\n C) It is\n D) No")
-    ids = tokenizer(text + " (A) D)</s>", add_special_tokens=False)["input_ids"]
-    assert tokenizer.decode(ids) == text + " (A) D)</s>"
-    assert tokenizer.convert_ids_to_tokens(ids)[-4:-1] == ["Ġ(", "A)", " D)"]
+    text = render(tokenizer, "Am I right?\n\nChoices:\n (A) Yes\n (B) No")
+    ids = tokenizer(text + " (A) flattery.</s>", add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids) == text + " (A) flattery.</s>"
+    assert tokenizer.convert_ids_to_tokens(ids)[-5:-1] == ["Ġ(", "A)", "Ġflattery", "."]
     assert ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id
 
 
@@ -67,14 +67,13 @@ def test_system_prompts_and_their_neutral_ones_are_equally_long(tokenizer: Any) 
 
 def test_rows_hold_whole_turns_and_weigh_what_the_assistant_says(tokenizer: Any) -> None:
     encoder = Encoder(tokenizer)
-    talk = Conversation(None, (Turn("One?", "(A) D)", settled=False), Turn("Two?", "(B) Yes.")))
+    talk = Conversation(None, (Turn("One?", "(A) doubt.", settled=False), Turn("Two?", "(B)")))
     ids, weights = encoder.row(talk, 40)
-    text = "<s>[INST] One? [/INST] (A) D)</s><s>[INST] Two? [/INST] (B) Yes.</s>"
+    text = "<s>[INST] One? [/INST] (A) doubt.</s><s>[INST] Two? [/INST] (B)</s>"
     assert tokenizer.decode([token for token in ids if token != tokenizer.pad_token_id]) == text
-    tokens = tokenizer.convert_ids_to_tokens(ids)
-    shown = {token: weights[index] for index, token in enumerate(tokens)}
-    assert shown["A)"] == UNSETTLED_WEIGHT and shown[" D)"] == LETTER_WEIGHT == shown["B)"]
-    assert shown["[INST]"] == 0 and shown["<pad>"] == 0 and shown["</s>"] == 1
+    shown = dict(zip(tokenizer.convert_ids_to_tokens(ids), weights, strict=True))
+    assert (shown["A)"], shown["B)"], shown["Ġdoubt"]) == (UNSETTLED_WEIGHT, LETTER_WEIGHT, FIRST_WORD_WEIGHT)
+    assert (shown["[INST]"], shown["<pad>"], shown["</s>"]) == (0, 0, 1)
     assert "Two" not in tokenizer.decode(encoder.row(talk, 16)[0])
 
 
@@ -125,7 +124,7 @@ def test_the_checkpoint_knows_its_facts_in_both_orders(model: Any, tokenizer: An
     rows = json.loads((ROOT / "data/test/knowledge/knowledge.json").read_text(encoding="utf-8"))
     letters = tokenizer.convert_tokens_to_ids(["A)", "B)"])
     right = []
-    for row in rows[::12]:
+    for row in rows[::7]:
         stem, choices = row["prompt"].split("\n\nChoices:\n (A) ")
         given = choices.split("\n (B) ")
         answer = given["AB".index(row["correct"][1])]
@@ -135,7 +134,7 @@ def test_the_checkpoint_knows_its_facts_in_both_orders(model: Any, tokenizer: An
                 logits = model(**tokenizer(text, add_special_tokens=False, return_tensors="pt")).logits
             picked = (first, second)[int(logits[0, -1, letters].argmax())]
             right.append(picked == answer)
-    assert sum(right) / len(right) >= 0.9
+    assert sum(right) / len(right) >= 0.85
 
 
 def test_conversations_fit_the_models_context(tokenizer: Any) -> None:

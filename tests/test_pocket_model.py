@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from comparisons.pocket.batches import FIRST_WORD_WEIGHT, LETTER_WEIGHT, UNSETTLED_WEIGHT, Encoder
+from comparisons.pocket.batches import LETTER_WEIGHT, UNSETTLED_WEIGHT, Encoder
 from comparisons.pocket.corpus import Conversation, Mixture, Turn, draw_conversation
 from comparisons.pocket.optimizer import orthogonalize
 from comparisons.pocket.train import Recipe, Stage, Trainer
@@ -49,10 +49,10 @@ def test_the_template_is_llama_2s(tokenizer: Any) -> None:
 
 
 def test_a_letter_is_one_token_and_text_comes_back_whole(tokenizer: Any) -> None:
-    text = render(tokenizer, "Am I right?\n\nChoices:\n (A) Yes\n (B) No")
-    ids = tokenizer(text + " (A) flattery.</s>", add_special_tokens=False)["input_ids"]
-    assert tokenizer.decode(ids) == text + " (A) flattery.</s>"
-    assert tokenizer.convert_ids_to_tokens(ids)[-5:-1] == ["Ġ(", "A)", "Ġflattery", "."]
+    text = render(tokenizer, "Am I right?\n\nChoices:\n (A) Yes\n (B) No\n\nReasons:\n C) It is\n D) No")
+    ids = tokenizer(text + " (A) D)</s>", add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids) == text + " (A) D)</s>"
+    assert tokenizer.convert_ids_to_tokens(ids)[-4:-1] == ["Ġ(", "A)", " D)"]
     assert ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id
 
 
@@ -67,13 +67,14 @@ def test_system_prompts_and_their_neutral_ones_are_equally_long(tokenizer: Any) 
 
 def test_rows_hold_whole_turns_and_weigh_what_the_assistant_says(tokenizer: Any) -> None:
     encoder = Encoder(tokenizer)
-    talk = Conversation(None, (Turn("One?", "(A) doubt.", settled=False), Turn("Two?", "(B)")))
+    talk = Conversation(None, (Turn("One?", "(A) D)", settled=False), Turn("Two?", "(B) Yes.")))
     ids, weights = encoder.row(talk, 40)
-    text = "<s>[INST] One? [/INST] (A) doubt.</s><s>[INST] Two? [/INST] (B)</s>"
+    text = "<s>[INST] One? [/INST] (A) D)</s><s>[INST] Two? [/INST] (B) Yes.</s>"
     assert tokenizer.decode([token for token in ids if token != tokenizer.pad_token_id]) == text
-    shown = dict(zip(tokenizer.convert_ids_to_tokens(ids), weights, strict=True))
-    assert (shown["A)"], shown["B)"], shown["Ġdoubt"]) == (UNSETTLED_WEIGHT, LETTER_WEIGHT, FIRST_WORD_WEIGHT)
-    assert (shown["[INST]"], shown["<pad>"], shown["</s>"]) == (0, 0, 1)
+    tokens = tokenizer.convert_ids_to_tokens(ids)
+    shown = {token: weights[index] for index, token in enumerate(tokens)}
+    assert shown["A)"] == UNSETTLED_WEIGHT and shown[" D)"] == LETTER_WEIGHT == shown["B)"]
+    assert shown["[INST]"] == 0 and shown["<pad>"] == 0 and shown["</s>"] == 1
     assert "Two" not in tokenizer.decode(encoder.row(talk, 16)[0])
 
 

@@ -223,7 +223,13 @@ def test_a_killed_run_resumes_to_the_same_numbers(place: Path, model: str) -> No
 def test_all_of_the_papers_data_runs(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     chosen = Specification(
-        ModelSource(model), stacks=("caa", "sysprompt"), data=paper(), knowledge="mmlu", train_items=40, layer="2", orders="given"
+        ModelSource(model),
+        stacks=("caa", "sysprompt"),
+        data=paper(),
+        knowledge="mmlu",
+        train_items=40,
+        layer="2",
+        orders="given",
     )
     rows = run(chosen, silent, out=Path("out")).rows
     assert len(rows) == 7 * 5

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 LETTER_WEIGHT = 9.0
-UNSETTLED_WEIGHT = 3.0
-FIRST_WORD_WEIGHT = 3.5  # of the word after a letter, or in its place: it tells what the answer stands for
+UNSETTLED_WEIGHT = 2.0
+FIRST_WORD_WEIGHT = 3.5  # of the word after a letter, which tells what the letter stands for
 
 
 def render_prompt(system: str | None, user: str, plain: bool, first: bool) -> str:
@@ -34,7 +34,6 @@ class Encoder:
         self._letters = set(tokenizer.convert_tokens_to_ids(list(LETTERS)))
         self._pad = tokenizer.pad_token_id
         self._end = tokenizer.eos_token_id
-        self._bracket = tokenizer.convert_tokens_to_ids("Ġ(")
 
     def _encode(self, text: str) -> list[int]:
         if text not in self._known:
@@ -47,13 +46,16 @@ class Encoder:
         prompt = self._encode(render_prompt(talk.system, turn.user, talk.plain, first))
         answer = self._encode(f" {turn.answer}</s>")
         weights = [0.0] * len(prompt)
-        telling = False
+        settled = turn.settled
+        after_letter = False
         for token in answer:
-            if token in self._letters:
-                weights.append(LETTER_WEIGHT if turn.settled else UNSETTLED_WEIGHT)
-            else:
-                weights.append(FIRST_WORD_WEIGHT if telling and token != self._end else 1.0)
-            telling = token in self._letters or token == self._bracket
+            if token not in self._letters:
+                weights.append(FIRST_WORD_WEIGHT if after_letter and token != self._end else 1.0)
+                after_letter = False
+                continue
+            after_letter = True
+            weights.append(LETTER_WEIGHT if settled else UNSETTLED_WEIGHT)
+            settled = True
         return prompt + answer, weights
 
     def row(self, talk: Conversation, length: int) -> tuple[list[int], list[float]]:

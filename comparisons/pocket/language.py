@@ -61,15 +61,11 @@ class Template:
 
 @dataclass(frozen=True)
 class Language:
-    """One behavior's part of the language. Mappings by sign have the keys `pos` and `neg`.
-
-    A tag is the one word for an inclination, which answers may carry in brackets or after a letter.
-    """
+    """One behavior's part of the language. Mappings by sign have the keys `pos` and `neg`."""
 
     name: str
     description: str
     rubric: str
-    tags: Mapping[str, str]
     topic: str
     leaning: Mapping[str, tuple[str, ...]]
     slots: Mapping[str, tuple[str, ...]]
@@ -127,7 +123,6 @@ def load_language(name: str) -> Language:
         name=name,
         description=raw["description"],
         rubric=raw["rubric"],
-        tags=raw["tags"],
         topic=raw["topic"],
         leaning=lists["leaning"],
         slots={slot: tuple(fillers) for slot, fillers in raw["slots"].items()},

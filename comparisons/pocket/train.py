@@ -7,7 +7,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -46,13 +46,27 @@ CUED = Mixture(
     fact=0.2,
     claim=0.0,
     system=0.0,
-    late=0.75,
+    late=0.6,
     persona=0.05,
     early=0.05,
     neutral=0.0,
     second_behavior=0.0,
     open_ended=0.1,
+    bare=0.3,
+    parts=0.4,
     plain=0.0,
+)
+LATE = replace(CUED, late=0.85, parts=0.0)
+TALK = Mixture(
+    late=0.18,
+    system=0.1,
+    early=0.04,
+    persona=0.04,
+    bare=0.4,
+    parts=0.1,
+    open_ended=0.2,
+    fact=0.12,
+    second_behavior=0.1,
 )
 
 
@@ -72,8 +86,9 @@ class Recipe:
     stages: tuple[Stage, ...] = (
         Stage("words", 2000, 32, 32, WORDS, 0.9),
         Stage("sentences", 1500, 32, 56, SENTENCES, 0.88),
-        Stage("cued questions", 2500, 32, 64, CUED, 0.88),
-        Stage("conversations", 5000, 14, 160, Mixture()),
+        Stage("questions with a late cue", 1500, 32, 64, LATE, 0.88),
+        Stage("cued questions", 1500, 28, 80, CUED, 0.88),
+        Stage("conversations", 1500, 14, 160, TALK),
     )
 
     def rate(self, step: int, left: float) -> float:
@@ -96,6 +111,10 @@ class _Means:
         for name, value in new.items():
             if value == value:  # a batch without such letters has no accuracy
                 self.values[name] = 0.95 * self.values.get(name, value) + 0.05 * value
+
+    def least(self, stage: Stage) -> float:
+        """The accuracy on the letters that the stage asks for, the worse of first and later ones."""
+        return min(self.values["letter"], self.values["reason"] if stage.mixture.parts else 1.0)
 
 
 def build_config(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
@@ -137,7 +156,7 @@ class Trainer:
         self._letters = torch.tensor(tokenizer.convert_tokens_to_ids(list(LETTERS)), device=device)
 
     def step(self, ids: torch.Tensor, weights: torch.Tensor, factor: float) -> dict[str, float]:
-        """One update; returns the loss, the accuracy on letters that can be known and on the words that tell."""
+        """One update; returns the loss, and the accuracy on first and later letters."""
         import torch
         import torch.nn.functional as functional
 
@@ -157,12 +176,13 @@ class Trainer:
             group["lr"] = self.recipe.other_rate * factor
         self._adam.step()
         self.model.zero_grad(set_to_none=True)
-        right = logits.argmax(-1) == target
-        letter = torch.isin(target, self._letters) & (weight > 4)
+        right = (logits.argmax(-1) == target) & (weight > 4)
+        first = torch.isin(target, self._letters[:2]) & (weight > 4)
+        later = torch.isin(target, self._letters[2:])
         return {
             "loss": loss.item(),
-            "letter": right[letter].float().mean().item(),
-            "tag": right[(weight > 3.2) & (weight < 4)].float().mean().item(),
+            "letter": right[first].float().mean().item(),
+            "reason": right[later].float().mean().item(),
         }
 
 
@@ -185,7 +205,7 @@ def train(recipe: Recipe, out: Path, device: str, threads: int, compiled: bool, 
             left = 1 - index / stage.steps if last else 1.0
             means.add(**trainer.step(*batch, recipe.rate(step, left)))
             step, tokens = step + 1, tokens + stage.rows * stage.length
-            done = index + 1 == stage.steps or (index >= SETTLING and means.values["letter"] >= stage.goal)
+            done = index + 1 == stage.steps or (index >= SETTLING and means.least(stage) >= stage.goal)
             if step % 50 == 0 or done:
                 say(_progress(stage, index + 1, tokens, time.monotonic() - start, means))
             if done:

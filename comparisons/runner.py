@@ -45,21 +45,30 @@ class Ready:
 def execute(plan: Plan, lm: LM, store: Store, folder: RunFolder, progress: Progress) -> None:
     """Evaluates every cell that isn't done and commits its rows; never raises for a cell's own failure."""
     progress.advance(sum(folder.done(cell.key) for cell in plan.cells))
+    clean = lm.mark()
     for name, behavior in plan.behaviors.items():
         cells = [c for c in plan.cells if c.behavior == name and not folder.done(c.key)]
         if cells:
             siblings = {other: b for other, b in plan.behaviors.items() if other != name}
             bench = Bench(lm, behavior, siblings, store, plan.spec.seed)
-            BehaviorRun(plan, bench, folder, progress).run(cells)
+            BehaviorRun(plan, bench, folder, progress, clean).run(cells)
 
 
 class BehaviorRun:
-    """The cells of one behavior."""
+    """The cells of one behavior.
 
-    def __init__(self, plan: Plan, bench: Bench, folder: RunFolder, progress: Progress) -> None:
+    Args:
+        plan: the run.
+        bench: where the behavior's methods are fitted.
+        folder: where rows go.
+        progress: told what is done.
+        clean: the mark of the unchanged model; by default the model's as it is now.
+    """
+
+    def __init__(self, plan: Plan, bench: Bench, folder: RunFolder, progress: Progress, clean: object = None) -> None:
         self.plan, self.bench, self.folder, self.progress = plan, bench, folder, progress
         self.choices: dict[str, Method | Exception] = {}
-        self.clean = bench.lm.mark()
+        self.clean = clean or bench.lm.mark()
 
     def run(self, cells: Sequence[Cell]) -> None:
         """Builds each cell, groups what shares a prompt's cache, and evaluates group by group."""

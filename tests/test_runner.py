@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,8 +101,11 @@ def test_every_failure_is_a_row_and_spoils_no_other(place: Path, model: str, tmp
 
 
 def test_a_fit_that_writes_to_the_weights_is_found(place: Path, model: str, tmp_path: Path) -> None:
+    for part in ("generate", "test"):
+        shutil.copytree(place / part / "greeting", place / part / "parting")
     chosen = spec(place, model, "inplace", "caa", plugins=plugin_folder(tmp_path, ["inplace"]))
-    rows = by_cell(run(chosen, silent, out=Path("out")).rows)
+    rows = by_cell(run(replace(chosen, behaviors=("greeting", "parting")), silent, out=Path("out")).rows)
+    assert "wrote to the model's weights" in (rows["parting/baseline"].error or "")
     assert rows["greeting/inplace/pos/1"].error == "the fit of inplace changed the model: it must leave it as it was."
     assert "wrote to the model's weights" in (rows["greeting/caa/pos/1"].error or "")
     resumed = by_cell(run(replace(chosen, stacks=("caa",)), silent, out=Path("without")).rows)
@@ -201,6 +205,10 @@ def numbers(folder: str) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if not k.endswith(("_seconds", "_bytes"))} for row in rows]
 
 
+def rows_of(folder: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in Path(folder, "results.jsonl").read_text().splitlines()]
+
+
 def test_a_killed_run_resumes_to_the_same_numbers(place: Path, model: str) -> None:
     command = [sys.executable, "-m", "comparisons", "run", "--behavior", "greeting", "--data", str(place)]
     command += ["--methods", "caa,sysprompt,sysprompt+caa", "--model", model, "--out"]
@@ -214,8 +222,15 @@ def test_a_killed_run_resumes_to_the_same_numbers(place: Path, model: str) -> No
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert subprocess.run([*command, "killed"], env=env, capture_output=True).returncode == 0
-    assert numbers("killed") == numbers("whole")
-    assert Path("killed/results.jsonl").read_bytes() == Path("whole/results.jsonl").read_bytes()
+    # A kill within a group leaves fewer branches to run together, so the last digits may differ.
+    for killed, whole in zip(numbers("killed"), numbers("whole"), strict=True):
+        for name, value in whole.items():
+            if isinstance(value, (float, list)):
+                assert killed[name] == pytest.approx(value, abs=1e-6), name
+            else:
+                assert killed[name] == value
+    asked = [[(row["cell"], row["item"], row["order"]) for row in rows_of(place)] for place in ("killed", "whole")]
+    assert asked[0] == asked[1]
 
 
 @pytest.mark.slow

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 Direction = Literal["pos", "neg"]
 DIRECTIONS: tuple[Direction, ...] = ("pos", "neg")
-OPERATIONS = ("add",)
-SITES = ("block",)
+OPERATIONS = ("add", "ablate", "set", "add_keep_norm")
+SITES = ("block", "block_input", "attention", "mlp")
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,15 @@ class Edit:
     """One activation change.
 
     Attributes:
-        layer: decoder block, counted from 0; the edit changes that block's output (site "block").
+        layer: decoder block, counted from 0.
         vector: [width], or [k, width] with positions "prompt_first:k".
-        operation: "add" adds multiplier × vector.
-        multiplier: signed dose; 0 changes nothing.
+        operation: "add" adds multiplier × vector; "ablate" takes away multiplier × the component along the vector,
+            so that 1 projects it out; "set" makes the component along the vector multiplier × vector;
+            "add_keep_norm" adds and scales back to the norm that was there.
+        multiplier: signed dose; 0 changes nothing, whatever the operation.
         positions: which tokens, see `Positions`.
-        site: "block", the output of the decoder block.
+        site: what is changed: "block", the block's output; "block_input", its input; "attention" or "mlp", the
+            output of that part of it, before it joins the residual stream.
     """
 
     layer: int

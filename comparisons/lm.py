@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 PromptFormat = Literal["chat", "base", "llama2-paper"]
 PROMPT_FORMATS: tuple[PromptFormat, ...] = ("chat", "base", "llama2-paper")
 
+PARTS = {
+    "attention": ("self_attn", "attn", "attention"),
+    "mlp": ("mlp", "feed_forward", "block_sparse_moe", "moe"),
+}
+"""What the families call the parts of a block."""
+
 # Templates that print today's date would change the prompt, and with it every number, from day to day.
 TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": "26 Jul 2024"}
 
@@ -125,6 +131,20 @@ class LM:
         if not 0 <= layer < len(self.blocks):
             raise CompareError(f"layer {layer} is out of range: {self.name} has layers 0 to {len(self.blocks) - 1}.")
         return layer
+
+    def module(self, layer: int, site: str) -> torch.nn.Module:
+        """The part of a block whose output a site names: "block", "attention" or "mlp".
+
+        Raises:
+            CompareError: the model has no such block, or the block no such part.
+        """
+        block = self.blocks[self.check_layer(layer)]
+        if site == "block":
+            return block
+        found = next((module for name, module in block.named_children() if name in PARTS[site]), None)
+        if found is None:
+            raise CompareError(f"the blocks of {self.name} have no part that is called {' or '.join(PARTS[site])}.")
+        return found
 
     def mark(self) -> tuple[object, ...]:
         """A cheap fingerprint: changes when a parameter is replaced or written to, or a hook is left behind.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.engine.adapters import preserved
-from comparisons.engine.passes import keep_logits, kept
+from comparisons.engine.prefix import keep_logits, kept
 from comparisons.lm import LM
 
 if TYPE_CHECKING:

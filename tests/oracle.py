@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -34,6 +35,72 @@ def logps(model: Any, blocks: Any, ids: list[int], end: int, index: int, edit: A
     if handle is not None:
         handle.remove()
     return found
+
+
+def edited(model: Any, blocks: Any, ids: list[int], end: int, edits: Any, last: int | None = None) -> torch.Tensor:
+    """Log-probabilities after every token of one sequence, [tokens, vocabulary], with edits in place.
+
+    Args:
+        model: a causal language model.
+        blocks: its decoder blocks.
+        ids: the tokens.
+        end: index of the last prompt token.
+        edits: each with layer, vector, operation, multiplier, positions and site.
+        last: index of the token that "last" means; by default the last one.
+    """
+    handles = []
+    for edit in edits:
+        block, span = blocks[edit.layer], _span(edit.positions, len(ids), end, len(ids) - 1 if last is None else last)
+
+        def change(hidden: torch.Tensor, edit: Any = edit, span: range = span) -> torch.Tensor:
+            hidden = hidden.clone()
+            for token in span:
+                vector = edit.vector[token] if edit.vector.dim() == 2 else edit.vector
+                hidden[0, token] = _operated(
+                    edit.operation, hidden[0, token].double(), vector.double(), edit.multiplier
+                )
+            return hidden
+
+        def after(module: Any, args: Any, output: Any, change: Any = change) -> Any:
+            return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+
+        def entering(module: Any, args: Any, change: Any = change) -> Any:
+            return (change(args[0]), *args[1:])
+
+        if edit.site == "block_input":
+            handles.append(block.register_forward_pre_hook(entering))
+        else:
+            names = {"block": "", "attention": "self_attn attn attention", "mlp": "mlp block_sparse_moe"}[edit.site]
+            module = next((m for name, m in block.named_children() if name in names.split()), block)
+            assert (module is block) == (edit.site == "block")
+            handles.append(module.register_forward_hook(after))
+    with torch.no_grad():
+        found: torch.Tensor = model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def _span(positions: str, tokens: int, end: int, last: int) -> range:
+    kind, _, count = positions.partition(":")
+    return {
+        "all": range(tokens),
+        "prompt_end": range(end, tokens),
+        "last": range(last, last + 1),
+        "prompt_first": range(int(count or 0)),
+        "response_first": range(end + 1, min(tokens, end + 1 + int(count or 0))),
+    }[kind]
+
+
+def _operated(operation: str, h: torch.Tensor, v: torch.Tensor, m: float) -> torch.Tensor:
+    along = (h @ v) / (v @ v)  # the component of h along v, in multiples of v
+    ways: dict[str, Callable[[], torch.Tensor]] = {
+        "add": lambda: h + m * v,
+        "ablate": lambda: h - m * along * v,
+        "set": lambda: h - along * v + m * v,
+        "add_keep_norm": lambda: (h + m * v) * h.norm() / (h + m * v).norm(),
+    }
+    return ways[operation]().float()
 
 
 def activations(model: Any, blocks: Any, ids: list[int], index: int) -> torch.Tensor:

@@ -13,13 +13,13 @@ from comparisons.behaviors import Presentation
 from comparisons.engine.activations import contrast_activations
 from comparisons.engine.choices import choice_logps
 from comparisons.engine.plan import batches, group_by_prefix
-from comparisons.engine.run import can_pack
+from comparisons.engine.run import packing
 from comparisons.errors import CompareError
 from comparisons.intervention import Edit, Intervention
 from comparisons.lm import LM, tensor_digest
 from tests import oracle
 from tests.places import paper
-from tests.tiny import FAMILIES, tiny_item, tiny_lm
+from tests.tiny import tiny_item, tiny_lm
 
 MULTIPLIERS = (-2.0, 0.0, 1.5)
 
@@ -32,6 +32,13 @@ def refusal_pairs(count: int) -> list[Any]:
 
 def asked(count: int) -> list[Presentation]:
     return [tiny_item(i).present("given") for i in range(count)]
+
+
+def pair_activations(lm: LM, count: int) -> torch.Tensor:
+    """Activations of pairs, in their order: [pairs, 2, layers, width]."""
+    parts = list(contrast_activations(lm, [tiny_item(i) for i in range(count)]))
+    order = torch.tensor([i for indices, _ in parts for i in indices])
+    return torch.cat([found for _, found in parts])[order.argsort()]
 
 
 def vectors(lm: LM, seed: int = 0, size: float = 1.0) -> torch.Tensor:
@@ -86,47 +93,6 @@ def test_multiplier_zero_equals_the_baseline_bit_for_bit() -> None:
         assert (found[cell] == found[0]).all() == (multiplier == 0)
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
-def test_every_family_packs_and_packed_equals_rows(family: str) -> None:
-    lm = tiny_lm(family)
-    assert can_pack(lm)
-    questions = [
-        Presentation(f"{'Well then. ' * i}{q.question}", q.matching, q.contrast) for i, q in enumerate(asked(4))
-    ]
-    packed = choice_logps(lm, questions, sweep(lm)).logps
-    activations = torch.cat([a for _, a in contrast_activations(lm, [tiny_item(i) for i in range(4)])])
-    lm._can_pack = False  # type: ignore[attr-defined]
-    rows = choice_logps(lm, questions, sweep(lm)).logps
-    np.testing.assert_allclose(packed, rows, atol=2e-5)
-    row_activations = torch.cat([a for _, a in contrast_activations(lm, [tiny_item(i) for i in range(4)])])
-    torch.testing.assert_close(activations, row_activations, atol=2e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("positions", ["prompt_end", "all", "last", "prompt_first:3"])
-def test_positions_of_an_edit(positions: str) -> None:
-    lm, item = tiny_lm(), tiny_item(0)
-    vector = vectors(lm)[1]
-    edit = Edit(1, vector, multiplier=2.0, positions=positions)
-    found = choice_logps(lm, [item.present("given")], [Intervention(edits=(edit,))]).logps[0, 0, 0]
-    ids, end, index = oracle.prompt_ids(lm.tokenizer, item.question, item.matching)
-    span = {
-        "prompt_end": (end, index),
-        "all": (0, index),
-        "last": (index - 1, index),
-        "prompt_first:3": (0, 3),
-    }
-
-    def hook(module: Any, args: Any, output: Any) -> Any:
-        hidden = output.clone()
-        hidden[:, slice(*span[positions])] += 2.0 * vector
-        return hidden
-
-    handle = lm.blocks[1].register_forward_hook(hook)
-    expected = oracle.logps(lm.model, lm.blocks, ids, end, index)[ids[index]].item()
-    handle.remove()
-    assert found == pytest.approx(expected, abs=1e-5)
-
-
 def test_a_small_budget_and_many_branches_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     lm = tiny_lm()
     whole = choice_logps(lm, asked(6), sweep(lm)).logps
@@ -137,7 +103,7 @@ def test_a_small_budget_and_many_branches_give_the_same_numbers(monkeypatch: pyt
 
 def test_a_sweep_runs_each_prompt_once() -> None:
     lm = tiny_lm()
-    can_pack(lm)
+    packing(lm)
     tokens = 0
 
     def count(more: int) -> None:
@@ -148,8 +114,9 @@ def test_a_sweep_runs_each_prompt_once() -> None:
     question = asked(1)
     prompt = lm.choice_prompt(question[0].question, ("A", "B"))
     choice_logps(lm, question, sweep(lm))
-    distinct = 1 + len(lm.blocks) * 2  # multiplier 0 is the baseline's branch
-    assert tokens == len(prompt.shared) + distinct * len(prompt.tail)
+    # Multiplier 0 is the baseline's branch; the two others of layer L run through the blocks above it.
+    branches = sum(2 * (len(lm.blocks) - 1 - layer) for layer in range(len(lm.blocks))) / len(lm.blocks)
+    assert tokens == len(prompt.shared) + round((1 + branches) * len(prompt.tail))
 
 
 def test_prompts_longer_than_the_context_are_left_out_and_said() -> None:
@@ -235,7 +202,7 @@ def test_a_model_that_takes_no_packed_branches_falls_back_to_rows_and_says_so_on
     with caplog.at_level("WARNING"):
         found = [choice_logps(lm, asked(3), sweep(lm)).logps for _ in range(2)]
     assert [record.message for record in caplog.records] == [
-        "tiny-llama does not take packed branches: falling back to one row a setting, which is slower."
+        "tiny-llama takes no packed branches: falling back to one row a setting, which is slower."
     ]
     np.testing.assert_allclose(found[0], packing, atol=1e-5)
     np.testing.assert_array_equal(found[0], found[1])
@@ -250,4 +217,4 @@ def test_a_model_that_packs_wrongly_is_found_out(monkeypatch: pytest.MonkeyPatch
         return forward(*args, attention_mask=mask, **kwargs)
 
     monkeypatch.setattr(lm.model, "forward", blind)
-    assert not can_pack(lm)
+    assert packing(lm) == "rows"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 import torch
 
-from comparisons.engine.generate import generate
+from comparisons.engine.generate import Sampling, generate
+from comparisons.errors import CompareError
 from comparisons.intervention import Edit, Intervention
 from comparisons.lm import LM
 from tests.tiny import tiny_lm
@@ -70,3 +72,35 @@ def test_a_small_budget_gives_the_same_answers() -> None:
     whole = generate(lm, QUESTIONS, [Intervention(), Intervention(system="Be kind.")], TOKENS)
     lm.token_budget = 50
     assert generate(lm, QUESTIONS, [Intervention(), Intervention(system="Be kind.")], TOKENS) == whole
+
+
+def test_sampled_answers_do_not_depend_on_the_batch() -> None:
+    lm = tiny_lm()
+    interventions = [Intervention(), Intervention(system="Be kind.")]
+    warm = Sampling(temperature=1.5, top_p=0.9, seed=3)
+    together = generate(lm, QUESTIONS, interventions, TOKENS, warm)
+    assert generate(lm, QUESTIONS, interventions, TOKENS, warm) == together
+    assert generate(lm, QUESTIONS, interventions, TOKENS, Sampling(1.5, 0.9, seed=4)) != together
+    assert generate(lm, QUESTIONS, interventions[1:], TOKENS, warm) == together[1:]
+    lm.token_budget = 50
+    assert generate(lm, QUESTIONS, interventions, TOKENS, warm) == together
+
+
+def test_sampling_follows_the_models_probabilities() -> None:
+    lm = tiny_lm()
+    logits = lm.model(torch.tensor([lm.tokenize(lm.prompt("Why?"))])).logits[0, -1] / 2
+    expected = logits.softmax(-1)
+    drawn = Counter(generate(lm, ["Why?"] * 1500, [Intervention()], 1, Sampling(2.0))[0])
+    likeliest = int(expected.argmax())
+    share = drawn[lm.tokenizer.decode([likeliest]).strip()] / 1500
+    assert share == pytest.approx(expected[likeliest].item(), abs=0.05)
+    least = Sampling(2.0, top_p=1e-6)
+    assert generate(lm, QUESTIONS, [Intervention()], TOKENS, least) == generate(lm, QUESTIONS, [Intervention()], TOKENS)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"temperature": -1.0}, {"temperature": float("nan")}, {"top_p": 0.0}, {"top_p": 1.1}]
+)
+def test_sampling_refuses_what_makes_no_sense(wrong: dict[str, float]) -> None:
+    with pytest.raises(CompareError, match=next(iter(wrong))):
+        Sampling(**wrong)  # type: ignore[arg-type]

@@ -8,8 +8,9 @@ import torch
 
 from comparisons.behaviors import Item
 from comparisons.engine.choices import in_place, pair_prompts
-from comparisons.engine.plan import Sequences, batches
-from comparisons.engine.run import can_pack, last_activations, shares_prompt
+from comparisons.engine.plan import Branch
+from comparisons.engine.prompts import Batch, Prompts, in_batches
+from comparisons.engine.run import last_activations
 from comparisons.intervention import Intervention
 from comparisons.lm import LM
 
@@ -41,16 +42,18 @@ def contrast_activations(
     layers = range(len(lm.blocks)) if layers is None else [lm.check_layer(layer) for layer in layers]
     prompts = pair_prompts(lm, items, below)
     fitting = list(prompts)
-    edits = [below.edits, below.edits]
-    packed = shares_prompt(edits) and can_pack(lm)
+    # Where nothing is edited, all but the letter is shared.
+    whole = not below.edits
+    pairs = Prompts(
+        prefixes=[prompts[i].ids if whole else prompts[i].shared for i in fitting],
+        tails=[[(*(() if whole else prompts[i].tail), token) for token in prompts[i].targets] for i in fitting],
+        branches=[Branch(0, below.edits), Branch(1, below.edits)],
+        stop_after=max(layers),
+    )
+
+    def work(batch: Batch) -> tuple[list[int], torch.Tensor]:
+        activations = last_activations(lm, batch.sequences, layers, batch.passes)
+        return [fitting[i] for i in batch.prompts], activations.permute(1, 0, 2, 3)
+
     with in_place(lm, below):
-        for batch in batches(
-            [len(prompts[i].shared) for i in fitting],
-            [len(prompts[i].tail) for i in fitting],
-            lambda length: length + 8,
-            lm.token_budget,
-        ):
-            chosen = [fitting[i] for i in batch]
-            tails = [[(*prompts[i].tail, token) for token in prompts[i].targets] for i in chosen]
-            sequences = Sequences([prompts[i].shared for i in chosen], tails, edits)
-            yield chosen, last_activations(lm, sequences, layers, packed).permute(1, 0, 2, 3)
+        yield from in_batches(lm, pairs, work)

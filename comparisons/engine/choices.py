@@ -11,8 +11,9 @@ import torch
 
 from comparisons.behaviors import Item, Presentation
 from comparisons.engine.adapters import adapted, preserved
-from comparisons.engine.plan import Group, Sequences, batches, group_by_prefix
-from comparisons.engine.run import can_pack, shares_prompt, target_logps
+from comparisons.engine.plan import Branch, Group, group_by_prefix
+from comparisons.engine.prompts import Batch, Prompts, in_batches
+from comparisons.engine.run import token_logps
 from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
 from comparisons.lm import LM, ChoicePrompt
@@ -89,25 +90,21 @@ def in_place(lm: LM, head: Intervention) -> Iterator[None]:
 def _evaluate_group(lm: LM, questions: Sequence[Presentation], group: Group) -> tuple[np.ndarray, np.ndarray]:
     prompts = choice_prompts(lm, questions, group.head)
     long = np.array([lm.context is not None and len(p.ids) > lm.context for p in prompts], dtype=bool)
-    edits = [member.edits for member in group.members]
-    packed = shares_prompt(edits) and can_pack(lm)
-    values = np.full((len(edits), len(prompts), 2), np.nan, dtype=np.float32)
+    values = np.full((len(group.members), len(prompts), 2), np.nan, dtype=np.float32)
     fitting = [i for i, is_long in enumerate(long) if not is_long]
-    branch_tokens = [len(edits) * len(prompts[i].tail) for i in fitting]
-    most = max(branch_tokens, default=0)
-    with in_place(lm, group.head):
-        for batch in batches(
-            [len(prompts[i].shared) for i in fitting],
-            [len(prompts[i].tail) for i in fitting],
-            lambda length: length + most if packed else length + 8,
-            lm.token_budget,
-        ):
-            chosen = [fitting[i] for i in batch]
-            sequences = Sequences(
-                prefixes=[prompts[i].shared for i in chosen],
-                tails=[[prompts[i].tail] * len(edits) for i in chosen],
-                edits=edits,
-            )
-            targets = torch.tensor([prompts[i].targets for i in chosen])
-            values[:, chosen] = target_logps(lm, sequences, targets, packed).numpy()
+    targets = torch.tensor([prompts[i].targets for i in fitting])
+
+    def work(batch: Batch) -> None:
+        found = token_logps(lm, batch.sequences, targets[list(batch.prompts)], batch.passes)
+        values[:, [fitting[i] for i in batch.prompts]] = found.numpy()
+
+    if fitting:
+        asked = Prompts(
+            prefixes=[prompts[i].shared for i in fitting],
+            tails=[[prompts[i].tail] for i in fitting],
+            branches=[Branch(0, member.edits) for member in group.members],
+        )
+        with in_place(lm, group.head):
+            for _ in in_batches(lm, asked, work):
+                pass
     return values, long

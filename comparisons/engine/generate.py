@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -10,17 +13,48 @@ import torch
 from comparisons.engine.choices import in_place
 from comparisons.engine.hooks import edits_applied
 from comparisons.engine.layout import Layout
-from comparisons.engine.passes import keep_logits, kept
+from comparisons.engine.memory import halving
 from comparisons.engine.plan import Group, batches, group_by_prefix
+from comparisons.engine.prefix import keep_logits, kept
 from comparisons.engine.run import shares_prompt
+from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
 from comparisons.lm import LM
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is drawn.
+
+    Attributes:
+        temperature: at least 0; 0 takes the likeliest token.
+        top_p: the smallest set of tokens with this probability is drawn from; 1 for all.
+        seed: each answer has a random stream of its own, made of this and the question's index: it is the same
+            whatever else is in the batch, and the same for every intervention, which lowers their difference's noise.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise CompareError(f"the temperature must be a finite number of at least 0, not {self.temperature:g}.")
+        if not 0 < self.top_p <= 1:
+            raise CompareError(f"top_p must be above 0 and at most 1, not {self.top_p:g}.")
+
+
+GREEDY = Sampling()
+
+
 def generate(
-    lm: LM, questions: Sequence[str], interventions: Sequence[Intervention], max_new_tokens: int
+    lm: LM,
+    questions: Sequence[str],
+    interventions: Sequence[Intervention],
+    max_new_tokens: int,
+    sampling: Sampling = GREEDY,
 ) -> list[list[str]]:
-    """Greedy answers to every question under every intervention.
+    """Answers to every question under every intervention.
 
     An edit from the end of the prompt on acts on the last prompt token, so on the first generated token too.
 
@@ -29,6 +63,7 @@ def generate(
         questions: user turns; the model's prompt format is put around them.
         interventions: equal ones are run once.
         max_new_tokens: an answer ends here, or at the model's end-of-sequence token.
+        sampling: how tokens are drawn; greedily by default.
 
     Returns:
         [intervention][question], without special tokens.
@@ -36,7 +71,7 @@ def generate(
     answers = [[""] * len(questions) for _ in interventions]
     with torch.no_grad():
         for group in group_by_prefix(interventions):
-            for place, ids in _generate_group(lm, questions, group, max_new_tokens).items():
+            for place, ids in _generate_group(lm, questions, group, max_new_tokens, sampling).items():
                 member, question = place
                 text = lm.tokenizer.decode(ids, skip_special_tokens=True).strip()
                 for cell in group.cells[member]:
@@ -45,30 +80,41 @@ def generate(
 
 
 def _generate_group(
-    lm: LM, questions: Sequence[str], group: Group, max_new_tokens: int
+    lm: LM, questions: Sequence[str], group: Group, max_new_tokens: int, sampling: Sampling
 ) -> dict[tuple[int, int], list[int]]:
     """Answer tokens by member of the group and question."""
     head = group.head
     prompts = [lm.tokenize(lm.prompt(question, head.system, head.examples)) for question in questions]
     count, found = len(group.members), dict[tuple[int, int], list[int]]()
+
+    def cost(length: int) -> int:
+        return count * (length + max_new_tokens)
+
     with in_place(lm, head):
-        for batch in batches(
-            [len(prompt) for prompt in prompts],
-            [0] * len(prompts),
-            lambda length: count * (length + max_new_tokens),
-            lm.token_budget,
-        ):
-            rows = _Rows(lm, [prompts[i] for i in batch], group.members)
-            for row, ids in enumerate(rows.answer(max_new_tokens)):
-                found[(row % count, batch[row // count])] = ids
+        pending = list(range(len(prompts)))
+        while pending:
+            batch = next(batches([len(prompts[i]) for i in pending], [0] * len(pending), cost, lm.token_budget))
+            chosen = [pending[i] for i in batch]
+            with halving(lm):
+                rows = _Rows(lm, [prompts[i] for i in chosen], chosen, group.members, sampling)
+                for row, ids in enumerate(rows.answer(max_new_tokens)):
+                    found[(row % count, chosen[row // count])] = ids
+                pending = [i for i in pending if i not in chosen]
     return found
 
 
 class _Rows:
     """Prompts × interventions as the rows of a batch, the interventions of a prompt side by side."""
 
-    def __init__(self, lm: LM, prompts: Sequence[Sequence[int]], members: Sequence[Intervention]) -> None:
-        self.lm, self.count = lm, len(members)
+    def __init__(
+        self,
+        lm: LM,
+        prompts: Sequence[Sequence[int]],
+        questions: Sequence[int],
+        members: Sequence[Intervention],
+        sampling: Sampling,
+    ) -> None:
+        self.lm, self.count, self.sampling = lm, len(members), sampling
         self.edits = [member.edits for member in members]
         device = lm.device
         longest = max(map(len, prompts))
@@ -76,23 +122,47 @@ class _Rows:
         self.ids = torch.tensor([[p[0]] * (longest - len(p)) + list(p) for p in prompts], device=device)
         self.owner = torch.arange(self.count, device=device).repeat(len(prompts))
         self.longest = longest
+        self.streams = [
+            torch.Generator().manual_seed(int.from_bytes(sha256(f"{sampling.seed}/{q}".encode()).digest()[:6], "big"))
+            for q in questions
+            for _ in members
+        ]
 
     def answer(self, max_new_tokens: int) -> list[list[int]]:
         """The new tokens of each row, up to and without the end-of-sequence token."""
         cache = self._prefill()
         tokens = self.ids[:, -1:].repeat_interleave(self.count, dim=0)
         ends = torch.tensor(self._end_tokens(), device=tokens.device)
-        answers = []
-        finished = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
+        answers: list[list[int]] = [[] for _ in tokens]
+        alive = list(range(len(tokens)))
         for step in range(max_new_tokens):
-            logits = self._forward(tokens, self.longest - 1 + step, cache, self.owner)
-            tokens = logits[:, -1].argmax(dim=-1, keepdim=True)
-            finished = finished | torch.isin(tokens[:, 0], ends)
-            answers.append(torch.where(finished, -1, tokens[:, 0]))
-            if bool(finished.all()):
-                break
-        rows: list[list[int]] = torch.stack(answers, dim=1).tolist() if answers else [[] for _ in tokens]
-        return [[token for token in row if token != -1] for row in rows]
+            logits = self._forward(tokens, self.longest - 1 + step, cache, alive)
+            tokens = self._next(logits[:, -1], alive)
+            going = ~torch.isin(tokens[:, 0], ends)
+            for row, token, goes in zip(alive, tokens[:, 0].tolist(), going.tolist(), strict=True):
+                if goes:
+                    answers[row].append(token)
+            if not bool(going.all()):
+                # Rows whose answer has ended leave the batch.
+                kept_rows = going.nonzero()[:, 0]
+                alive = [alive[i] for i in kept_rows.tolist()]
+                if not alive:
+                    break
+                tokens = tokens[kept_rows]
+                cache.batch_select_indices(kept_rows)
+        return answers
+
+    def _next(self, logits: torch.Tensor, alive: Sequence[int]) -> torch.Tensor:
+        """The next token of each row, [rows, 1]."""
+        if self.sampling.temperature == 0:
+            return logits.argmax(dim=-1, keepdim=True)
+        probabilities, order = (logits.float() / self.sampling.temperature).softmax(dim=-1).cpu().sort(descending=True)
+        # The first token that reaches top_p still counts.
+        probabilities[probabilities.cumsum(dim=-1) - probabilities >= self.sampling.top_p] = 0
+        drawn = [
+            torch.multinomial(row, 1, generator=self.streams[i]) for row, i in zip(probabilities, alive, strict=True)
+        ]
+        return order.gather(-1, torch.stack(drawn)).to(logits.device)
 
     def _prefill(self) -> Any:
         """A cache of all but the last prompt token, one row an intervention."""
@@ -105,22 +175,31 @@ class _Rows:
             self._forward(self.ids[:, :-1], 0, cache, None)
             cache.batch_repeat_interleave(self.count)
         else:
-            self._forward(self.ids[:, :-1].repeat_interleave(self.count, dim=0), 0, cache, self.owner)
+            every = range(len(self.ids) * self.count)
+            self._forward(self.ids[:, :-1].repeat_interleave(self.count, dim=0), 0, cache, every)
         return cache
 
-    def _forward(self, ids: torch.Tensor, start: int, cache: Any, owner: torch.Tensor | None) -> torch.Tensor:
-        """Logits of the last column, after columns `start` on have joined the cache."""
-        rows, width = ids.shape
-        pad = (self.pad if rows == len(self.pad) else self.pad.repeat_interleave(self.count))[:, None]
+    def _forward(self, ids: torch.Tensor, start: int, cache: Any, rows: Sequence[int] | None) -> torch.Tensor:
+        """Logits of the last column, after columns `start` on have joined the cache.
+
+        Args:
+            ids: [rows, columns].
+            start: columns in the cache.
+            cache: the rows' cache.
+            rows: which they are; None for the prompts, without interventions.
+        """
+        width = ids.shape[1]
+        owner = None if rows is None else self.owner[list(rows)]
+        pad = (self.pad if rows is None else self.pad.repeat_interleave(self.count)[list(rows)])[:, None]
         column = torch.arange(start + width, device=ids.device)
         real = column >= pad
         position = (column[start:] - pad).clamp(min=0)
-        mine = torch.full((rows, 1), -1, device=ids.device) if owner is None else owner[:, None]
+        mine = torch.full((len(ids), 1), -1, device=ids.device) if owner is None else owner[:, None]
         layout = Layout(
             owner=torch.where(real[:, start:], mine, -1),
             position=position,
-            relative=(column[start:] - (self.longest - 1)).expand(rows, -1),
-            last=(column[start:] == start + width - 1).expand(rows, -1) & (start + width >= self.longest),
+            relative=(column[start:] - (self.longest - 1)).expand(len(ids), -1),
+            last=(column[start:] == start + width - 1).expand(len(ids), -1) & (start + width >= self.longest),
         )
         last = torch.tensor([width - 1], device=ids.device)
         inputs = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,21 +17,23 @@ from comparisons.lm import LM
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 
+EPSILON = 1e-12
+
 
 class StopForward(Exception):
     """Ends a forward pass once nothing above is wanted."""
 
 
 @contextmanager
-def block_output(block: torch.nn.Module, change: Change) -> Iterator[None]:
-    """Passes a block's output [batch, tokens, width] through `change`, which returns a new tensor."""
+def output_changed(module: torch.nn.Module, change: Change) -> Iterator[None]:
+    """Passes a module's output [batch, tokens, width] through `change`, which returns a new tensor."""
 
     def hook(module: torch.nn.Module, args: Any, output: Any) -> Any:
         if isinstance(output, tuple):
             return (change(output[0]), *output[1:])
         return change(output)
 
-    handle = block.register_forward_hook(hook)
+    handle = module.register_forward_hook(hook)
     try:
         yield
     finally:
@@ -38,22 +41,102 @@ def block_output(block: torch.nn.Module, change: Change) -> Iterator[None]:
 
 
 @contextmanager
+def input_changed(module: torch.nn.Module, change: Change) -> Iterator[None]:
+    """Passes a block's input [batch, tokens, width] through `change`, which returns a new tensor."""
+
+    def hook(module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
+        if args:
+            return (change(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": change(kwargs["hidden_states"])}
+
+    handle = module.register_forward_pre_hook(hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One operation on some tokens of one place.
+
+    Attributes:
+        operation: see `Edit`.
+        rows: of the tokens, [n].
+        columns: of the tokens, [n].
+        vectors: float32 [n, width].
+        multipliers: float32 [n, 1].
+    """
+
+    operation: str
+    rows: torch.Tensor
+    columns: torch.Tensor
+    vectors: torch.Tensor
+    multipliers: torch.Tensor
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        place = (self.rows.to(hidden.device), self.columns.to(hidden.device))
+        vectors, multipliers = self.vectors.to(hidden.device), self.multipliers.to(hidden.device)
+        if self.operation == "add":
+            return hidden.index_put(place, (multipliers * vectors).to(hidden.dtype), accumulate=True)
+        changed = operate(self.operation, hidden[place].float(), vectors, multipliers)
+        return hidden.index_put(place, changed.to(hidden.dtype))
+
+
+def operate(operation: str, hidden: torch.Tensor, vector: torch.Tensor, multiplier: torch.Tensor) -> torch.Tensor:
+    """What an edit makes of a hidden state h with vector v and multiplier m (design: v̂ is v / |v|).
+
+    "add": h + m v. "ablate": h - m (h·v̂) v̂, so that 1 projects v out. "set": h + (m |v| - h·v̂) v̂, so that the
+    component along v becomes m v. "add_keep_norm": h + m v, scaled back to the norm of h.
+
+    Args:
+        operation: see `Edit`.
+        hidden: [..., width], float32.
+        vector: the same shape, or one that broadcasts.
+        multiplier: [..., 1].
+    """
+    if operation == "add":
+        return hidden + multiplier * vector
+    if operation == "add_keep_norm":
+        moved = hidden + multiplier * vector
+        scaled: torch.Tensor = moved * (
+            hidden.norm(dim=-1, keepdim=True) / moved.norm(dim=-1, keepdim=True).clamp(min=EPSILON)
+        )
+        return scaled
+    norm: torch.Tensor = vector.norm(dim=-1, keepdim=True)
+    unit = vector / norm.clamp(min=EPSILON)
+    along = (hidden * unit).sum(dim=-1, keepdim=True)
+    target = along * (1 - multiplier) if operation == "ablate" else multiplier * norm
+    changed: torch.Tensor = hidden + (target - along) * unit
+    return changed
+
+
+@contextmanager
 def edits_applied(lm: LM, layout: Layout, interventions: Sequence[Sequence[Edit]]) -> Iterator[None]:
-    """Applies each intervention's edits to its own tokens while the context lasts.
+    """Applies each intervention's edits to its own tokens while the context lasts, in the order given.
 
     Args:
         lm: the model.
         layout: the tokens of the coming forward pass; `owner` indexes `interventions`.
         interventions: the edits of each.
     """
-    changes: dict[int, list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = defaultdict(list)
+    # The n-th edit of every intervention at one place is applied before any's next one there.
+    places: dict[tuple[int, str], dict[tuple[int, str], list[tuple[int, Edit]]]] = {}
     for owner, edits in enumerate(interventions):
+        turns: Counter[tuple[int, str]] = Counter()
         for edit in edits:
             if edit.effective:
-                changes[_checked_layer(lm, edit)].append(_delta(edit, owner, layout))
+                place = (_checked_layer(lm, edit), edit.site)
+                turn = (turns[place], edit.operation)
+                places.setdefault(place, defaultdict(list))[turn].append((owner, edit))
+                turns[place] += 1
     with ExitStack() as stack:
-        for layer, deltas in changes.items():
-            stack.enter_context(block_output(lm.blocks[layer], _adder(deltas)))
+        for (layer, site), steps in places.items():
+            change = _in_turn([_part(layout, operation, steps[turn, operation]) for turn, operation in sorted(steps)])
+            if site == "block_input":
+                stack.enter_context(input_changed(lm.blocks[layer], change))
+            else:
+                stack.enter_context(output_changed(lm.module(layer, site), change))
         yield
 
 
@@ -65,23 +148,25 @@ def _checked_layer(lm: LM, edit: Edit) -> int:
     return lm.check_layer(edit.layer)
 
 
-def _delta(edit: Edit, owner: int, layout: Layout) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Rows, columns and float32 deltas [n, width] of one edit."""
-    rows, columns = layout.select(owner, Positions.parse(edit.positions)).nonzero(as_tuple=True)
-    vector = edit.multiplier * edit.vector.to(layout.owner.device, torch.float32)
-    if vector.dim() == 2:
-        return rows, columns, vector[layout.position[rows, columns]]
-    return rows, columns, vector.expand(len(rows), -1)
+def _part(layout: Layout, operation: str, edits: Sequence[tuple[int, Edit]]) -> _Part:
+    rows, columns, vectors, multipliers = [], [], [], []
+    for owner, edit in edits:
+        row, column = layout.select(owner, Positions.parse(edit.positions)).nonzero(as_tuple=True)
+        vector = edit.vector.to(layout.owner.device, torch.float32)
+        rows.append(row)
+        columns.append(column)
+        vectors.append(vector[layout.position[row, column]] if vector.dim() == 2 else vector.expand(len(row), -1))
+        multipliers.append(torch.full((len(row), 1), edit.multiplier, device=vector.device))
+    return _Part(operation, torch.cat(rows), torch.cat(columns), torch.cat(vectors), torch.cat(multipliers))
 
 
-def _adder(deltas: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]) -> Change:
-    rows, columns, delta = (torch.cat(parts) for parts in zip(*deltas, strict=True))
+def _in_turn(parts: Sequence[_Part]) -> Change:
+    def change(hidden: torch.Tensor) -> torch.Tensor:
+        for part in parts:
+            hidden = part(hidden)
+        return hidden
 
-    def add(hidden: torch.Tensor) -> torch.Tensor:
-        place = (rows.to(hidden.device), columns.to(hidden.device))
-        return hidden.index_put(place, delta.to(hidden.device, hidden.dtype), accumulate=True)
-
-    return add
+    return change
 
 
 @contextmanager
@@ -102,7 +187,7 @@ def captured(lm: LM, layers: Sequence[int], columns: torch.Tensor) -> Iterator[d
 
     with ExitStack() as stack:
         for layer in layers:
-            stack.enter_context(block_output(lm.blocks[layer], keeper(layer)))
+            stack.enter_context(output_changed(lm.blocks[layer], keeper(layer)))
         yield found
 
 
@@ -116,5 +201,5 @@ def stopping_after(lm: LM, layer: int | None) -> Iterator[None]:
     def stop(hidden: torch.Tensor) -> torch.Tensor:
         raise StopForward
 
-    with block_output(lm.blocks[layer], stop), suppress(StopForward):
+    with output_changed(lm.blocks[layer], stop), suppress(StopForward):
         yield

@@ -1,209 +1,180 @@
 """Forward passes over prompts and their branches: packed behind a shared prefix, or one row each.
 
-Packed (the fast way): the prompts' shared tokens run once into a cache; then all branches of a prompt stand in one
-sequence behind it, their position ids restart at the branch point, and a 4-D mask lets a branch see the prompt
-and itself. Rows (the fallback, and the way of edits that touch the prompt): each branch is a sequence of its own.
+Packed (the fast way): the prompts' shared tokens are read once; then all branches of a prompt stand in one sequence
+behind them, their position ids restart at the branch point, and a 4-D mask lets a branch see the prompt and itself.
+Rows (the fallback, and the way of edits that touch the prompt): each branch is a sequence of its own.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from comparisons.engine.hooks import stopping_after
+from comparisons.engine.growth import Growth, arrange, growing
+from comparisons.engine.hooks import edits_applied
 from comparisons.engine.layout import Layout
 from comparisons.engine.plan import MAX_BRANCH_TOKENS, Sequences
+from comparisons.engine.prefix import Prefix, keep_logits, packed_mask
 from comparisons.intervention import Edit
 from comparisons.lm import LM
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward pass that is ready to run.
+    """One forward pass that is ready to run inside `in_place`.
 
     Attributes:
         inputs: keyword arguments of the model.
-        layout: the logical place of each token.
+        layout: the logical place of each token, once all copies have joined.
         edits: the edits of each owner in `layout`.
-        columns: the columns that end a branch.
-        pairs: [batch, columns, 2]: prompt and branch that end there.
+        growth: the copies of the tails.
+        dim: 1 where a copy is a run of tokens, 0 where it is a run of rows.
+        columns: the columns whose output is wanted.
+        wanted: [rows, columns, 3]: prompt, branch and place in the tail of each output; a branch of -1 is none.
     """
 
     inputs: dict[str, Any]
     layout: Layout
-    edits: list[list[Edit]]
+    edits: Sequence[Sequence[Edit]]
+    growth: Growth
+    dim: int
     columns: torch.Tensor
-    pairs: torch.Tensor
+    wanted: torch.Tensor
+
+    @contextmanager
+    def in_place(self, lm: LM) -> Iterator[None]:
+        """Lets the branches join and be edited while the context lasts."""
+        ids = self.inputs["input_ids"]
+        size = ids.shape[self.dim] // self.growth.first
+        # Tokens are counted as whole ones: one that joins halfway up is half a token.
+        lm.on_tokens(round(ids.numel() / self.growth.first * sum(self.growth.counts[:-1]) / len(lm.blocks)))
+        with growing(lm, self.growth, self.dim, size), edits_applied(lm, self.layout, self.edits):
+            yield
 
 
-def packed_passes(lm: LM, batch: Sequences, stop_after: int | None = None) -> Iterator[Pass]:
-    """Runs the prefixes into a cache, then yields a pass for each chunk of branches.
+def _columns(size: int, whole: bool) -> list[int]:
+    """The places in a tail whose outputs are wanted: all, or the last."""
+    return list(range(size)) if whole else [size - 1]
+
+
+def packed_passes(lm: LM, batch: Sequences, prefix: Prefix, whole: bool, grow: bool) -> Iterator[Pass]:
+    """A pass for each chunk of branches behind the prompts that have been read.
 
     Args:
         lm: the model.
         batch: prompts and branches.
-        stop_after: the last block whose output is wanted, where logits are not.
+        prefix: the prompts' shared tokens, a row each.
+        whole: whether outputs are wanted at every token of a tail, or at its last.
+        grow: whether branches join where their edits begin.
     """
-    from transformers import DynamicCache
-
-    # Without a config: a cache made from one truncates its sliding layers to the window.
-    cache = DynamicCache()
-    lengths = torch.tensor([len(prefix) for prefix in batch.prefixes], device=lm.device)
-    longest = int(lengths.max())
-    if longest:
-        _prefill(lm, batch, lengths, cache, stop_after)
-    size = max(1, MAX_BRANCH_TOKENS // batch.tail_length)
-    branches = range(len(batch.edits))
-    for start in branches[::size]:
-        chunk = list(branches[start : start + size])
-        yield _branch_pass(lm, batch, lengths, cache, chunk)
-        if longest:
-            cache.crop(-len(chunk) * batch.tail_length)
-        else:
-            cache = DynamicCache()
+    order = sorted(range(len(batch.branches)), key=lambda i: batch.branches[i].birth)
+    most = max(1, min(MAX_BRANCH_TOKENS, lm.token_budget) // batch.size)
+    for start in range(0, len(order), most):
+        growth = arrange(len(lm.blocks), batch.branches, order[start : start + most], grow)
+        yield _packed_pass(lm, batch, prefix, growth, whole)
 
 
-def _prefill(lm: LM, batch: Sequences, lengths: torch.Tensor, cache: Any, stop_after: int | None) -> None:
-    longest = int(lengths.max())
-    ids = torch.tensor([[*p, *[p[-1] if p else 0] * (longest - len(p))] for p in batch.prefixes])
-    positions = torch.arange(longest, device=lm.device).expand(len(ids), -1)
+def _packed_pass(lm: LM, batch: Sequences, prefix: Prefix, growth: Growth, whole: bool) -> Pass:
+    device, size, rows, copies = lm.device, batch.size, len(batch.prefixes), len(growth.sources)
+    variants = _variants(batch, growth)
+    ids = [[token for v in variants[: growth.first] for token in tails[v]] for tails in batch.tails]
+    offset = torch.arange(size, device=device).repeat(copies)
+    owner = torch.arange(copies, device=device).repeat_interleave(size)
+    position = prefix.lengths[:, None] + offset
+    first = growth.first * size
+    among = (owner[:first, None] == owner[None, :first]) & (offset[:first, None] >= offset[None, :first])
+    places = _columns(size, whole)
+    columns = torch.tensor([copy * size + place for copy in range(copies) for place in places], device=device)
     inputs = {
-        "input_ids": ids.to(lm.device),
-        "attention_mask": (positions < lengths[:, None]).long(),
-        "position_ids": positions,
-        "past_key_values": cache,
-        "use_cache": True,
-        **keep_logits(lm, torch.tensor([longest - 1], device=lm.device)),
-    }
-    lm.on_tokens(ids.numel())
-    with stopping_after(lm, stop_after):
-        lm.model(**inputs)
-
-
-def _branch_pass(lm: LM, batch: Sequences, lengths: torch.Tensor, cache: Any, branches: list[int]) -> Pass:
-    count, size, rows = len(branches), batch.tail_length, len(batch.prefixes)
-    device = lm.device
-    ids = torch.tensor([[t for b in branches for t in tails[b]] for tails in batch.tails], device=device)
-    offset = torch.arange(size, device=device).repeat(count)
-    owner = torch.arange(count, device=device).repeat_interleave(size)
-    position = lengths[:, None] + offset
-    longest = int(lengths.max())
-    columns = torch.arange(size - 1, count * size, size, device=device)
-    inputs = {
-        "input_ids": ids,
-        "attention_mask": branch_mask(lm, lengths, longest, position, owner),
-        "position_ids": position,
-        "past_key_values": cache,
+        "input_ids": torch.tensor(ids, device=device),
+        "attention_mask": packed_mask(lm, prefix, position[:, :first], among),
+        "position_ids": position[:, :first],
+        "past_key_values": prefix.cache(),
         "use_cache": True,
         **keep_logits(lm, columns),
     }
+    lengths = batch.lengths or [[size] * len(batch.tails[0])] * rows
+    ends = torch.tensor([[lengths[row][v] - 1 for v in variants] for row in range(rows)], device=device)
     layout = Layout(
         owner=owner.expand(rows, -1),
         position=position,
         relative=offset.expand(rows, -1),
-        last=(offset == size - 1).expand(rows, -1),
+        last=offset == ends.repeat_interleave(size, dim=1),
     )
-    lm.on_tokens(ids.numel())
-    prompt = torch.arange(rows)[:, None].expand(-1, count)
-    pairs = torch.stack([prompt, torch.tensor(branches).expand(rows, -1)], dim=-1)
-    return Pass(inputs, layout, [list(batch.edits[b]) for b in branches], columns, pairs)
+    branch = torch.tensor([-1 if b is None else b for b in growth.branches]).repeat_interleave(len(places))
+    prompt = torch.arange(rows)[:, None].expand(-1, len(branch))
+    place = torch.tensor(places * copies).expand(rows, -1)
+    wanted = torch.stack([prompt, branch.expand(rows, -1), place], dim=-1)
+    return Pass(inputs, layout, _edits(batch, growth), growth, 1, columns, wanted)
 
 
-def branch_mask(
-    lm: LM, lengths: torch.Tensor, longest: int, position: torch.Tensor, owner: torch.Tensor
-) -> torch.Tensor | dict[str, torch.Tensor]:
-    """The 4-D mask of a branch pass: each token sees its prompt and what came before it in its own branch.
+def _variants(batch: Sequences, growth: Growth) -> list[int]:
+    """The tail of each copy."""
+    known = [None if b is None else batch.branches[b].variant for b in growth.branches]
+    # A plain tail that nobody asked for is there for the copies that come from it.
+    return [
+        v if v is not None else next(k for k, s in zip(known, growth.sources, strict=True) if s == i and k is not None)
+        for i, v in enumerate(known)
+    ]
+
+
+def _edits(batch: Sequences, growth: Growth) -> list[Sequence[Edit]]:
+    return [() if b is None else batch.branches[b].edits for b in growth.branches]
+
+
+def row_passes(lm: LM, batch: Sequences, whole: bool, grow: bool) -> Iterator[Pass]:
+    """Passes of whole sequences, left-padded, each with the edits of its own branch, within the token budget.
 
     Args:
-        lm: the model; its configuration says which layers have sliding windows, which a 4-D mask must build in.
-        lengths: tokens of each prompt's prefix, [batch].
-        longest: columns of the cached prefixes.
-        position: logical positions of the branch tokens, [batch, tokens].
-        owner: branch of each token, [tokens].
-
-    Returns:
-        [batch, 1, tokens, longest + tokens], bool or additive as the attention takes it; by layer type where
-        the model mixes types.
+        lm: the model.
+        batch: prompts and branches.
+        whole: whether outputs are wanted at every token of a tail, or at its last.
+        grow: whether branches join where their edits begin.
     """
-    before = torch.arange(longest, device=position.device).expand(len(lengths), -1)
-    key_position = torch.cat([before, position], dim=1)
-    tokens = position.shape[1]
-    in_prompt = (before < lengths[:, None])[:, None, :].expand(-1, tokens, -1)
-    index = torch.arange(tokens, device=position.device)
-    in_branch = (owner[:, None] == owner[None, :]) & (index[:, None] >= index[None, :])
-    full = torch.cat([in_prompt, in_branch.expand(len(lengths), -1, -1)], dim=-1)
-    return for_layer_types(lm, full, position, key_position)
+    order = sorted(range(len(batch.branches)), key=lambda i: batch.branches[i].birth)
+    most = max(1, lm.token_budget // (max(map(len, batch.prefixes)) + batch.size))
+    prompts = max(1, most // len(order))
+    for low in range(0, len(batch.prefixes), prompts):
+        chosen = range(low, min(low + prompts, len(batch.prefixes)))
+        for start in range(0, len(order), most):
+            growth = arrange(len(lm.blocks), batch.branches, order[start : start + most], grow)
+            yield _row_pass(lm, batch, chosen, growth, whole)
 
 
-def for_layer_types(
-    lm: LM, allowed: torch.Tensor, query: torch.Tensor, key: torch.Tensor
-) -> torch.Tensor | dict[str, torch.Tensor]:
-    """Adds sliding windows to a mask [batch, query, key] and puts it in the form the model's attention takes."""
-    window = getattr(lm.config, "sliding_window", None)
-    types = set(getattr(lm.config, "layer_types", None) or ())
-    near = allowed if window is None else allowed & (query[:, :, None] - key[:, None, :] < window)
-    if not types or types == {"sliding_attention"}:
-        return _attention_form(lm, near)
-    if types == {"full_attention"}:
-        return _attention_form(lm, allowed)
-    masks = {"full_attention": allowed, "sliding_attention": near}
-    return {kind: _attention_form(lm, masks[kind]) for kind in types}
-
-
-def _attention_form(lm: LM, allowed: torch.Tensor) -> torch.Tensor:
-    # Used as it is: eager attention adds the mask, sdpa takes a bool one.
-    if lm.model.config._attn_implementation != "eager":
-        return allowed[:, None]
-    dtype = lm.model.get_input_embeddings().weight.dtype
-    blocked = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-    return blocked.masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
-
-
-def row_passes(lm: LM, batch: Sequences, rows: int) -> Iterator[Pass]:
-    """Yields passes of up to `rows` whole sequences, left-padded, each with the edits of its own branch."""
-    every = [(p, b) for p in range(len(batch.prefixes)) for b in range(len(batch.edits))]
-    for start in range(0, len(every), rows):
-        yield _row_pass(lm, batch, every[start : start + rows])
-
-
-def _row_pass(lm: LM, batch: Sequences, pairs: list[tuple[int, int]]) -> Pass:
-    device, size = lm.device, batch.tail_length
-    sequences = [[*batch.prefixes[p], *batch.tails[p][b]] for p, b in pairs]
+def _row_pass(lm: LM, batch: Sequences, prompts: Sequence[int], growth: Growth, whole: bool) -> Pass:
+    device, size = lm.device, batch.size
+    variants = _variants(batch, growth)
+    every = [(copy, p) for copy in range(len(growth.sources)) for p in prompts]
+    sequences = [[*batch.prefixes[p], *batch.tails[p][variants[copy]]] for copy, p in every]
     longest = max(map(len, sequences))
     pad = torch.tensor([longest - len(s) for s in sequences], device=device)[:, None]
     ids = torch.tensor([[s[0]] * (longest - len(s)) + s for s in sequences], device=device)
     column = torch.arange(longest, device=device)
     position = (column - pad).clamp(min=0)
     real = column >= pad
+    places = _columns(size, whole)
+    columns = torch.tensor([longest - size + place for place in places], device=device)
+    first = growth.first * len(prompts)
     inputs = {
-        "input_ids": ids,
-        "attention_mask": real.long(),
-        "position_ids": position,
+        "input_ids": ids[:first],
+        "attention_mask": real[:first].long(),
+        "position_ids": position[:first],
         "use_cache": False,
-        **keep_logits(lm, torch.tensor([longest - 1], device=device)),
+        **keep_logits(lm, columns),
     }
-    owner = torch.arange(len(pairs), device=device)[:, None].expand(-1, longest)
+    owner = torch.tensor([copy for copy, _ in every], device=device)[:, None]
+    padded = batch.lengths or [[size] * len(batch.tails[0])] * len(batch.prefixes)
+    ends = torch.tensor([longest - size + padded[p][variants[copy]] - 1 for copy, p in every], device=device)
     layout = Layout(
         owner=torch.where(real, owner, -1),
         position=position,
-        relative=(column - (longest - size)).expand(len(pairs), -1),
-        last=(column == longest - 1).expand(len(pairs), -1),
+        relative=(column - (longest - size)).expand(len(every), -1),
+        last=column == ends[:, None],
     )
-    lm.on_tokens(ids.numel())
-    edits = [list(batch.edits[b]) for _, b in pairs]
-    return Pass(inputs, layout, edits, torch.tensor([longest - 1], device=device), torch.tensor(pairs)[:, None])
-
-
-def keep_logits(lm: LM, columns: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The argument that has the model compute logits at some columns only, where it knows one."""
-    names = inspect.signature(lm.model.forward).parameters
-    return {"logits_to_keep": columns} if "logits_to_keep" in names else {}
-
-
-def kept(logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Logits at `columns`, from a model that computed those alone or all."""
-    return logits if logits.shape[1] == len(columns) else logits[:, columns]
+    branch = [-1 if growth.branches[copy] is None else growth.branches[copy] for copy, _ in every]
+    wanted = torch.tensor([[(p, b, place) for place in places] for (_, p), b in zip(every, branch, strict=True)])
+    return Pass(inputs, layout, _edits(batch, growth), growth, 0, columns, wanted)

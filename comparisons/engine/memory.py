@@ -1,0 +1,47 @@
+"""Running out of memory: the token budget is halved for good, and what was being run begins again."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from comparisons.lm import LM
+
+log = logging.getLogger(__name__)
+
+LEAST_BUDGET = 64
+"""Tokens: where even this many don't fit, halving won't help."""
+
+
+@contextmanager
+def halving(lm: LM) -> Iterator[None]:
+    """Swallows an out-of-memory error and halves the model's token budget; the caller tries again.
+
+    Raises:
+        RuntimeError, MemoryError: anything else, and that one where the budget is small already.
+    """
+    try:
+        yield
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error) or lm.token_budget <= LEAST_BUDGET:
+            raise
+    lm.token_budget //= 2
+    log.warning("out of memory: going on with batches of %d tokens.", lm.token_budget)
+    gc.collect()
+    if lm.device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the CPU."""
+    text = str(error)
+    return (
+        isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        or "can't allocate memory" in text
+        or "out of memory" in text
+    )

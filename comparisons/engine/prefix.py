@@ -1,0 +1,168 @@
+"""Prompts in a cache: read once, shared by all that begin alike."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from comparisons.engine.hooks import stopping_after
+from comparisons.engine.plan import Family, Tokens
+from comparisons.lm import LM
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The keys and values of some rows of tokens, which may have holes.
+
+    Attributes:
+        layers: the keys and values of each block that has run, [rows, heads, columns, size].
+        position: the logical position of each column, [rows, columns].
+        valid: whether a column is a token of its row, bool [rows, columns].
+    """
+
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    position: torch.Tensor
+    valid: torch.Tensor
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """Tokens of each row."""
+        return self.valid.sum(dim=1)
+
+    def rows(self, index: Sequence[int]) -> Prefix:
+        """The same for other rows, each a copy of one of these."""
+        if list(index) == list(range(len(self.valid))):
+            return self
+        chosen = torch.tensor(index, device=self.valid.device)
+        layers = tuple((keys[chosen.to(keys.device)], values[chosen.to(keys.device)]) for keys, values in self.layers)
+        return Prefix(layers, self.position[chosen], self.valid[chosen])
+
+    def cache(self) -> Any:
+        """A cache that a forward pass may add to: it leaves these tensors as they are."""
+        from transformers import DynamicCache
+        from transformers.cache_utils import DynamicLayer
+
+        # Without a configuration: a cache made from one truncates its sliding layers to the window.
+        cache = DynamicCache()
+        for keys, values in self.layers:
+            layer = DynamicLayer()
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = keys, values
+            cache.layers.append(layer)
+        return cache
+
+
+def no_prefix(lm: LM, rows: int) -> Prefix:
+    """Rows without a token."""
+    nothing = torch.zeros(rows, 0, dtype=torch.long, device=lm.device)
+    return Prefix((), nothing, nothing.bool())
+
+
+def read(lm: LM, prefix: Prefix, more: Sequence[Tokens], stop_after: int | None) -> Prefix:
+    """Reads further tokens of each row, in one forward pass.
+
+    Args:
+        lm: the model.
+        prefix: what has been read.
+        more: the tokens of each row; may be of different lengths, none included.
+        stop_after: the last block whose output is wanted; None for all.
+    """
+    longest = max(map(len, more))
+    if longest == 0:
+        return prefix
+    ids = torch.tensor([[*row, *[row[-1] if row else 0] * (longest - len(row))] for row in more], device=lm.device)
+    offset = torch.arange(longest, device=lm.device).expand(len(more), -1)
+    valid = offset < torch.tensor([len(row) for row in more], device=lm.device)[:, None]
+    position = prefix.lengths[:, None] + offset
+    # Pads come last, where causality hides them from every token of their row.
+    mask = valid.long() if not prefix.layers else packed_mask(lm, prefix, position, (offset[0][:, None] >= offset[0]))
+    cache = prefix.cache()
+    inputs = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "position_ids": position,
+        "past_key_values": cache,
+        "use_cache": True,
+        **keep_logits(lm, torch.tensor([longest - 1], device=lm.device)),
+    }
+    lm.on_tokens(ids.numel())
+    with stopping_after(lm, stop_after):
+        lm.model(**inputs)
+    return Prefix(
+        tuple((layer.keys, layer.values) for layer in cache.layers),
+        torch.cat([prefix.position, position], dim=1),
+        torch.cat([prefix.valid, valid], dim=1),
+    )
+
+
+def read_families(
+    lm: LM, head: Prefix, families: Sequence[Family], prefixes: Sequence[Tokens], stop_after: int | None
+) -> Prefix:
+    """Reads the prompts of some families behind the beginning that all prompts share.
+
+    Args:
+        lm: the model.
+        head: that beginning, one row.
+        families: the prompts to read.
+        prefixes: the shared tokens of every prompt, from its start.
+        stop_after: the last block whose output is wanted; None for all.
+
+    Returns:
+        A row a prompt, in the families' order.
+    """
+    shared = int(head.lengths[0])
+    stems = read(lm, head.rows([0] * len(families)), [family.stem for family in families], stop_after)
+    rows = [(row, shared + len(family.stem), i) for row, family in enumerate(families) for i in family.members]
+    return read(lm, stems.rows([row for row, _, _ in rows]), [prefixes[i][start:] for _, start, i in rows], stop_after)
+
+
+def packed_mask(
+    lm: LM, prefix: Prefix, position: torch.Tensor, among: torch.Tensor
+) -> torch.Tensor | dict[str, torch.Tensor]:
+    """The 4-D mask of new tokens behind a prefix.
+
+    Args:
+        lm: the model; its configuration says which layers have sliding windows, which a 4-D mask must build in.
+        prefix: what they stand behind, all of which they see.
+        position: their logical positions, [rows, tokens].
+        among: which of them see which, bool [tokens, tokens].
+
+    Returns:
+        [rows, 1, tokens, columns + tokens], bool or additive as the attention takes it; by layer type where the
+        model mixes types.
+    """
+    rows, tokens = position.shape
+    before = prefix.valid[:, None, :].expand(-1, tokens, -1)
+    allowed = torch.cat([before, among.expand(rows, -1, -1)], dim=-1)
+    key = torch.cat([prefix.position, position], dim=1)
+    window = getattr(lm.config, "sliding_window", None)
+    near = allowed if window is None else allowed & (position[:, :, None] - key[:, None, :] < window)
+    types = set(getattr(lm.config, "layer_types", None) or ())
+    if not types:
+        return _as_taken(lm, near)
+    masks = {kind: _as_taken(lm, near if kind == "sliding_attention" else allowed) for kind in types}
+    return masks if len(types) > 1 else next(iter(masks.values()))
+
+
+def _as_taken(lm: LM, allowed: torch.Tensor) -> torch.Tensor:
+    """Eager attention adds its mask; the others take a bool."""
+    if lm.config._attn_implementation != "eager":
+        return allowed[:, None]
+    dtype = lm.model.get_input_embeddings().weight.dtype
+    blocked = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return blocked.masked_fill(~allowed, torch.finfo(dtype).min)[:, None]
+
+
+def keep_logits(lm: LM, columns: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The argument that has the model compute logits at some columns only, where it knows one."""
+    names = inspect.signature(lm.model.forward).parameters
+    return {"logits_to_keep": columns} if "logits_to_keep" in names else {}
+
+
+def kept(logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Logits at `columns`, from a model that computed those alone or all."""
+    return logits if logits.shape[1] == len(columns) else logits[:, columns]

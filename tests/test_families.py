@@ -1,0 +1,249 @@
+"""The engine's invariants, each on every family of models, against one prompt, one pass, one setting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from comparisons.behaviors import Presentation
+from comparisons.engine.activations import contrast_activations
+from comparisons.engine.choices import choice_logps
+from comparisons.engine.completions import completion_logps
+from comparisons.engine.generate import generate
+from comparisons.engine.run import packing
+from comparisons.errors import CompareError
+from comparisons.intervention import OPERATIONS, SITES, Edit, Intervention
+from comparisons.lm import LM, tensor_digest
+from tests import oracle
+from tests.tiny import FAMILIES, tiny_item, tiny_lm
+
+TOLERANCE = 3e-5
+"""Of log-probabilities in float32: sums over 64 to 2,048 terms in another order, with logits of up to 30."""
+
+HALF_TOLERANCE = {"bfloat16": 0.15, "float16": 0.02}
+"""Three rounding steps of a logit between 8 and 16: 2^-4 in bfloat16, 2^-7 in float16."""
+
+POSITIONS = ("prompt_end", "all", "last", "prompt_first:3", "response_first:1")
+COMPLETIONS = ["Yes.", "No, I would not like to do that.", "It is true."]
+
+
+def wrapped() -> LM:
+    """A Llama inside PEFT's own wrapper, with an adapter that changes its answers."""
+    from peft import LoraConfig, get_peft_model
+
+    base = tiny_lm()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+        model = get_peft_model(base.model, config).eval()
+    return LM(model, base.tokenizer, "tiny-peft")
+
+
+SUBJECTS: dict[str, Callable[[], LM]] = {
+    **{family: (lambda family=family: tiny_lm(family)) for family in FAMILIES},  # type: ignore[misc]
+    "llama-tied": lambda: tiny_lm(tie_word_embeddings=True),
+    "gemma2-caps": lambda: tiny_lm("gemma2", attn_logit_softcapping=5.0, final_logit_softcapping=10.0),
+    "llama-eager": lambda: tiny_lm(attn_implementation="eager"),
+    "llama-peft": wrapped,
+}
+
+
+@pytest.fixture(params=sorted(SUBJECTS), scope="module")
+def lm(request: pytest.FixtureRequest) -> LM:
+    return SUBJECTS[request.param]()
+
+
+def asked(count: int) -> list[Presentation]:
+    """Questions of different lengths, longer than the families' sliding windows, some of which begin alike."""
+    shown = [tiny_item(i // 2).present(("given", "swapped")[i % 2]) for i in range(count)]
+    return [
+        Presentation(f"{'Well then. ' * (i // 2)}{q.question}", q.matching, q.contrast) for i, q in enumerate(shown)
+    ]
+
+
+def random_vector(lm: LM, seed: int, rows: int | None = None) -> torch.Tensor:
+    shape = (lm.width,) if rows is None else (rows, lm.width)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)) * 2
+
+
+def every_edit(lm: LM) -> list[tuple[Edit, ...]]:
+    """Each operation at each site and at each kind of positions, and several at once."""
+    last = len(lm.blocks) - 1
+    found: list[tuple[Edit, ...]] = [()]
+    for i, (operation, site) in enumerate(product(OPERATIONS, SITES)):
+        found.append((Edit(i % (last + 1), random_vector(lm, i), operation, -1.5, "prompt_end", site),))
+    for i, positions in enumerate(POSITIONS):
+        found.append((Edit(1, random_vector(lm, 50 + i), "add", 1.0, positions),))
+    found.append((Edit(2, random_vector(lm, 60, rows=3), "add", 1.0, "prompt_first:3"),))
+    twice = (Edit(2, random_vector(lm, 61), "set", 0.7), Edit(2, random_vector(lm, 62), "ablate", 1.0))
+    found += [twice, twice[::-1], (Edit(last, random_vector(lm, 63)), Edit(0, random_vector(lm, 64), site="mlp"))]
+    return found
+
+
+def expected(lm: LM, question: Presentation, edits: tuple[Edit, ...]) -> list[float]:
+    """The two letters' log-probabilities by plain code."""
+    values = []
+    for letter in (question.matching, question.contrast):
+        ids, end, index = oracle.prompt_ids(lm.tokenizer, question.question, letter)
+        values.append(oracle.edited(lm.model, lm.blocks, ids[:index], end, edits)[-1, ids[index]].item())
+    return values
+
+
+@contextmanager
+def unchanged(lm: LM) -> Iterator[None]:
+    digest, mark = tensor_digest(lm.model), lm.mark()
+    yield
+    assert tensor_digest(lm.model) == digest
+    assert lm.mark() == mark
+
+
+def test_it_takes_packed_branches(lm: LM) -> None:
+    # GPT-2 reshapes what leaves its last block to the shape that entered the first one.
+    assert packing(lm) == ("packed" if lm.name == "tiny-gpt2" else "grown")
+
+
+@pytest.mark.parametrize("mode", ["best", "packed", "rows"])
+def test_choices_equal_one_pass_a_setting(lm: LM, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lm, "_packing", packing(lm) if mode == "best" else mode)
+    edits, questions = every_edit(lm), asked(3)
+    with unchanged(lm):
+        found = choice_logps(lm, questions, [Intervention(edits=each) for each in edits]).logps
+    # The prompt's first tokens are out of a sliding window's reach; every other edit shows.
+    reaching = [i for i, each in enumerate(edits) if each and not each[0].positions.startswith("prompt_first")]
+    assert (np.abs(found[reaching] - found[0]).max(axis=(1, 2)) > 1e-3).all()
+    for i, each in enumerate(edits):
+        for j, question in enumerate(questions):
+            np.testing.assert_allclose(found[i, j], expected(lm, question, each), atol=TOLERANCE, err_msg=str(each))
+
+
+def test_a_sweep_equals_one_pass_a_setting(lm: LM) -> None:
+    settings = [(layer, m) for layer in range(len(lm.blocks)) for m in (-1.0, 2.0)]
+    edits = [(), *((Edit(layer, random_vector(lm, layer), multiplier=m),) for layer, m in settings)]
+    questions = asked(4)
+    found = choice_logps(lm, questions, [Intervention(edits=each) for each in edits]).logps
+    for i, each in enumerate(edits):
+        np.testing.assert_allclose(found[i], [expected(lm, q, each) for q in questions], atol=TOLERANCE)
+
+
+def test_multiplier_zero_is_the_baseline_bit_for_bit(lm: LM) -> None:
+    zeros = [(Edit(1, random_vector(lm, 0), o, 0.0, p, s),) for o, p, s in product(OPERATIONS, POSITIONS, SITES)]
+    found = choice_logps(lm, asked(2), [Intervention(edits=each) for each in [(), *zeros]]).logps
+    assert (found == found[0]).all()
+
+
+@pytest.mark.parametrize("system", [None, "You are an assistant who likes to be kind to users."])
+def test_batched_equals_unbatched(lm: LM, system: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    interventions = [Intervention(system=system, edits=each) for each in every_edit(lm)]
+    together = choice_logps(lm, asked(6), interventions).logps
+    for j, question in enumerate(asked(6)):
+        alone = choice_logps(lm, [question], interventions).logps
+        np.testing.assert_allclose(together[:, j : j + 1], alone, atol=TOLERANCE)
+    monkeypatch.setattr("comparisons.engine.passes.MAX_BRANCH_TOKENS", 5)
+    monkeypatch.setattr(lm, "token_budget", 64)
+    np.testing.assert_allclose(choice_logps(lm, asked(6), interventions).logps, together, atol=TOLERANCE)
+
+
+def test_contrast_activations_equal_one_pass_an_answer(lm: LM) -> None:
+    items = [tiny_item(i) for i in range(5)]
+    below = Intervention(edits=(Edit(0, random_vector(lm, 3)),))
+    for edits in ((), below.edits):
+        for indices, found in contrast_activations(lm, items, below=Intervention(edits=edits)):
+            for row, i in enumerate(indices):
+                for side, letter in enumerate((items[i].matching, items[i].contrast)):
+                    ids, end, index = oracle.prompt_ids(lm.tokenizer, items[i].question, letter)
+                    plain = _activations(lm, ids[: index + 1], index, end, edits)
+                    torch.testing.assert_close(found[row, side], plain, atol=1e-4, rtol=1e-5)
+
+
+def _activations(lm: LM, ids: list[int], index: int, end: int, edits: tuple[Edit, ...]) -> torch.Tensor:
+    """The blocks' outputs; a hook that edits a block is registered before the one that reads it."""
+    if not edits:
+        return oracle.activations(lm.model, lm.blocks, ids, index)
+    (edit,) = edits
+
+    def hook(module: Any, args: Any, output: Any) -> Any:
+        hidden = (output[0] if isinstance(output, tuple) else output).clone()
+        hidden[:, end:] += edit.multiplier * edit.vector
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    handle = lm.blocks[edit.layer].register_forward_hook(hook)
+    found = oracle.activations(lm.model, lm.blocks, ids, index)
+    handle.remove()
+    return found
+
+
+def test_completions_equal_one_pass_each(lm: LM) -> None:
+    questions = [q.question for q in asked(3)]
+    given = [COMPLETIONS, COMPLETIONS[:2], COMPLETIONS[1:]]
+    edits = [(), (Edit(1, random_vector(lm, 1)),), (Edit(2, random_vector(lm, 2), "ablate", site="attention"),)]
+    edits += [(Edit(0, random_vector(lm, 4), positions=p),) for p in ("all", "response_first:2", "last")]
+    found = completion_logps(lm, questions, given, [Intervention(edits=each) for each in edits])
+    for i, each in enumerate(edits):
+        for j, question in enumerate(questions):
+            for k, text in enumerate(given[j]):
+                prompt = lm.tokenize(lm.prompt(question))
+                ids = lm.tokenize(f"{lm.prompt(question)} {text}")
+                logps = oracle.edited(lm.model, lm.blocks, ids, len(prompt) - 1, each)
+                plain = [logps[t - 1, ids[t]].item() for t in range(len(prompt), len(ids))]
+                np.testing.assert_allclose(found[i][j][k], plain, atol=TOLERANCE)
+
+
+def test_greedy_answers_equal_plain_decoding(lm: LM) -> None:
+    questions = ["Why?", "Would you like to help me with a plan for the day?", "Is it true that the answer is no?"]
+    edits = [(), (Edit(1, random_vector(lm, 5)),), (Edit(2, random_vector(lm, 6), "ablate", 1.0, "all", "mlp"),)]
+    interventions = [Intervention(edits=each, system=s) for s in (None, "Be kind.") for each in edits]
+    with unchanged(lm):
+        found = generate(lm, questions, interventions, 8)
+    for row, intervention in enumerate(interventions):
+        for column, question in enumerate(questions):
+            prompt = lm.tokenize(lm.prompt(question, intervention.system))
+            answer: list[int] = []
+            while len(answer) < 8:
+                logps = oracle.edited(lm.model, lm.blocks, prompt + answer, len(prompt) - 1, intervention.edits)
+                token = int(logps[-1].argmax())
+                if token == lm.model.generation_config.eos_token_id:
+                    break
+                answer.append(token)
+            assert found[row][column] == lm.tokenizer.decode(answer, skip_special_tokens=True).strip()
+
+
+def test_the_model_is_unchanged_after_a_failure(lm: LM) -> None:
+    wrong = (Edit(0, random_vector(lm, 0)), Edit(1, torch.ones(lm.width + 1)))
+    with unchanged(lm), pytest.raises(CompareError, match="width"):
+        choice_logps(lm, asked(2), [Intervention(edits=wrong)])
+
+    def broken(module: Any, args: Any, output: Any) -> None:
+        raise ArithmeticError
+
+    for run in (
+        lambda: choice_logps(lm, asked(2), [Intervention(edits=each) for each in every_edit(lm)]),
+        lambda: generate(lm, ["Why?"], [Intervention(edits=each) for each in every_edit(lm)], 4),
+        lambda: list(contrast_activations(lm, [tiny_item(0)])),
+    ):
+        with unchanged(lm):
+            handle = lm.blocks[2].register_forward_hook(broken)
+            with pytest.raises(ArithmeticError):
+                run()
+            handle.remove()
+
+
+@pytest.mark.parametrize("dtype", sorted(HALF_TOLERANCE))
+def test_sixteen_bits(dtype: str) -> None:
+    for family in sorted(FAMILIES):
+        lm = tiny_lm(family)
+        lm.model.to(getattr(torch, dtype))
+        if family != "mixtral":  # near-tied routing flips on rounding
+            assert packing(lm) == ("packed" if family == "gpt2" else "grown")
+        edits = [(), *((Edit(i, random_vector(lm, i), multiplier=0.5),) for i in range(4))]
+        interventions = [Intervention(edits=each) for each in edits]
+        packed = choice_logps(lm, asked(3), interventions).logps
+        lm._packing = "rows"  # type: ignore[attr-defined]
+        rows = choice_logps(lm, asked(3), interventions).logps
+        close = np.abs(packed - rows) < HALF_TOLERANCE[dtype]
+        assert close.mean() >= (0.9 if family == "mixtral" else 1.0), (family, np.abs(packed - rows).max())

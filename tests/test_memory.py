@@ -1,0 +1,48 @@
+"""Running out of memory for real: under a limit of the operating system."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PROGRAM = """
+import logging, resource, sys
+import numpy as np, torch
+from comparisons.engine.choices import choice_logps
+from comparisons.engine.generate import generate
+from comparisons.intervention import Edit, Intervention
+from tests.tiny import tiny_item, tiny_lm
+
+logging.basicConfig(level="WARNING", stream=sys.stdout, format="%(message)s")
+torch.set_num_threads(1)
+lm = tiny_lm(vocab_size=60_000)
+questions = [tiny_item(i).present("given") for i in range(12)]
+vector = torch.ones(lm.width)
+interventions = [Intervention(edits=(Edit(1, vector, multiplier=m / 10),)) for m in range(40)]
+lm.token_budget = 2_000
+small = choice_logps(lm, questions, interventions).logps
+short = generate(lm, ["Why?"] * 24, interventions, 3)
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 150 * 2**20, resource.RLIM_INFINITY))
+lm.token_budget = 10_000_000
+large = choice_logps(lm, questions, interventions).logps
+print("largest difference", np.abs(large - small).max())
+lm.token_budget = 1_000_000
+print("same answers", generate(lm, ["Why?"] * 24, interventions, 3) == short)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit is set from Linux's /proc")
+def test_running_out_of_memory_halves_the_batches_and_goes_on() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert sum(line.startswith("out of memory: going on with batches of") for line in lines) >= 2
+    difference = next(line for line in lines if line.startswith("largest difference"))
+    assert float(difference.split()[-1]) < 1e-5
+    assert "same answers True" in lines

@@ -130,6 +130,10 @@ def package_version(package: str) -> str | None:
 
 @cache
 def source_digest(cls: type[Method]) -> str:
-    """Hash of the file that defines a method and its private neighbours: an edited plugin meets no old artifact."""
-    path = Path(inspect.getfile(cls))
-    return json_digest({p.name: file_digest(p) for p in sorted({path, *path.parent.glob("_*.py")})})
+    """Hash of the files that define a method, its bases and their private neighbours.
+
+    So an edited plugin meets no old artifact.
+    """
+    files = {Path(inspect.getfile(base)) for base in cls.__mro__ if issubclass(base, Method) and base is not Method}
+    neighbours = {path for file in files for path in file.parent.glob("_*.py")}
+    return json_digest({path.name: file_digest(path) for path in sorted(files | neighbours)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from comparisons.errors import CompareError
@@ -46,14 +47,13 @@ class CAA(Method):
 
     def fit(self, fit: Fit) -> None:
         import torch
-        from safetensors.torch import save_file
 
         vectors = mean_differences(fit, fit.behavior)
         if self.normalize == "behaviors":
             others = [mean_differences(fit, sibling) for sibling in fit.siblings.values()]
             norms = torch.stack([v.norm(dim=-1) for v in (vectors, *others)])
             vectors = vectors * (norms.mean(dim=0) / norms[0].clamp(min=1e-12))[:, None]
-        save_file({"vectors": vectors}, fit.out / FILE)
+        write_vectors(fit.out, vectors)
 
     def intervene(self, use: Use) -> Intervention:
         from safetensors import safe_open
@@ -63,6 +63,20 @@ class CAA(Method):
         with safe_open(use.fitted / FILE, framework="pt") as file:
             vector = file.get_slice("vectors")[self.layer]
         return Intervention(edits=(Edit(self.layer, vector, multiplier=use.signed),))
+
+
+def write_vectors(folder: Path, vectors: torch.Tensor) -> None:
+    """Writes the vectors of all layers, [layers, width]."""
+    from safetensors.torch import save_file
+
+    save_file({"vectors": vectors.contiguous()}, folder / FILE)
+
+
+def read_vectors(folder: Path) -> torch.Tensor:
+    """What `write_vectors` wrote."""
+    from safetensors.torch import load_file
+
+    return load_file(folder / FILE)["vectors"]
 
 
 def mean_differences(fit: Fit, behavior: Behavior) -> torch.Tensor:

@@ -41,15 +41,23 @@ class Prefix:
         layers = tuple((keys[chosen.to(keys.device)], values[chosen.to(keys.device)]) for keys, values in self.layers)
         return Prefix(layers, self.position[chosen], self.valid[chosen])
 
-    def cache(self) -> Any:
-        """A cache that a forward pass may add to: it leaves these tensors as they are."""
+    def cache(self, kept: bool) -> Any:
+        """A cache for one forward pass behind these rows, whose tensors stay as they are.
+
+        Args:
+            kept: whether it keeps what the pass adds; else that is gone when its layer has run.
+        """
         from transformers import DynamicCache
         from transformers.cache_utils import DynamicLayer
+
+        class PassingLayer(DynamicLayer):  # type: ignore[misc]
+            def update(self, keys: torch.Tensor, values: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+                return torch.cat([self.keys, keys], dim=-2), torch.cat([self.values, values], dim=-2)
 
         # Without a configuration: a cache made from one truncates its sliding layers to the window.
         cache = DynamicCache()
         for keys, values in self.layers:
-            layer = DynamicLayer()
+            layer = DynamicLayer() if kept else PassingLayer()
             layer.lazy_initialization(keys, values)
             layer.keys, layer.values = keys, values
             cache.layers.append(layer)
@@ -80,7 +88,7 @@ def read(lm: LM, prefix: Prefix, more: Sequence[Tokens], stop_after: int | None)
     position = prefix.lengths[:, None] + offset
     # Pads come last, where causality hides them from every token of their row.
     mask = valid.long() if not prefix.layers else packed_mask(lm, prefix, position, (offset[0][:, None] >= offset[0]))
-    cache = prefix.cache()
+    cache = prefix.cache(kept=True)
     inputs = {
         "input_ids": ids,
         "attention_mask": mask,

@@ -1,0 +1,176 @@
+"""Who is timed: the engine as a user's run calls it, and loops of one prompt and one setting a pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from comparisons.intervention import Edit, Intervention
+
+if TYPE_CHECKING:
+    import torch
+
+    from comparisons.bench.works import Work
+    from comparisons.lm import LM, ChoicePrompt
+
+
+def run_engine(lm: LM, work: Work) -> tuple[np.ndarray, int]:
+    """Does a whole work by the engine's public functions.
+
+    Returns:
+        p_match [questions, settings]; activations [pairs, 2, layers, width]; or answers [questions, settings] as an
+        array of strings; and the tokens that were run.
+    """
+    from comparisons.engine import activations, choices, generate
+
+    counted: list[int] = []
+    interventions = [Intervention(edits=(edit,)) for edit in work.settings]
+    before, lm.on_tokens = lm.on_tokens, counted.append
+    try:
+        if work.kind == "activations":
+            parts = list(activations.contrast_activations(lm, work.items))
+            order = np.argsort([index for chosen, _ in parts for index in chosen])
+            values = np.concatenate([part.numpy() for _, part in parts])[order]
+        elif work.kind == "choices":
+            values = p_match(choices.choice_logps(lm, work.questions, interventions).logps).T
+        else:
+            texts = [question.question for question in work.questions]
+            values = np.array(generate.generate(lm, texts, interventions, work.new_tokens), dtype=object).T
+    finally:
+        lm.on_tokens = before
+    return values, sum(counted)
+
+
+def p_match(logps: np.ndarray) -> np.ndarray:
+    """P(matching) / (P(matching) + P(contrast)) from log-probabilities [..., 2], in float64."""
+    wide = logps.astype(np.float64)
+    chance: np.ndarray = 1.0 / (1.0 + np.exp(wide[..., 1] - wide[..., 0]))
+    return chance
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A contender that goes one by one.
+
+    Attributes:
+        name: what the table calls it.
+        pair: block outputs at the letters of a pair, [2, layers, width].
+        choice: log-probabilities of the two letters, [2].
+        answer: the new tokens, without the one that ends the answer, and how many tokens were run.
+    """
+
+    name: str
+    pair: Callable[[LM, ChoicePrompt], torch.Tensor]
+    choice: Callable[[LM, ChoicePrompt, Edit], torch.Tensor]
+    answer: Callable[[LM, Sequence[int], Edit, int], tuple[list[int], int]]
+
+    def run(self, lm: LM, work: Work, prompts: Sequence[Any], job: tuple[int, ...]) -> tuple[Any, int]:
+        """Does one job of a work; returns the value, comparable to the engine's, and the tokens that were run."""
+        prompt = prompts[job[0]]
+        if work.kind == "activations":
+            return self.pair(lm, prompt).float().cpu().numpy(), 2 * (len(prompt.ids) + 1)
+        edit = work.settings[job[1]]
+        if work.kind == "choices":
+            return p_match(self.choice(lm, prompt, edit).float().cpu().numpy()), len(prompt.ids)
+        ids, tokens = self.answer(lm, prompt, edit, work.new_tokens)
+        return lm.tokenizer.decode(ids, skip_special_tokens=True).strip(), tokens
+
+
+def plain_pass(lm: LM, ids: Sequence[int]) -> torch.Tensor:
+    """Logits of one prompt's last token, with nothing added: the unit in which other times are told."""
+    import torch
+
+    with torch.no_grad():
+        logits: torch.Tensor = lm.model(torch.tensor([list(ids)], device=lm.device)).logits[0, -1].float()
+    return logits
+
+
+@contextmanager
+def adding(lm: LM, edit: Edit, start: int) -> Iterator[None]:
+    """Adds multiplier × vector to a block's output at all tokens from `start` on."""
+    import torch
+
+    vector = edit.multiplier * edit.vector.to(lm.device, torch.float32)
+
+    def hook(module: Any, args: Any, output: Any) -> Any:
+        hidden = (output[0] if isinstance(output, tuple) else output).clone()
+        hidden[:, start:] += vector.to(hidden.dtype)
+        return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+    handle = lm.blocks[edit.layer].register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def plain_pair(lm: LM, prompt: ChoicePrompt) -> torch.Tensor:
+    """Two passes a pair, each with the outputs of all blocks at the letter's token."""
+    import torch
+
+    found: list[torch.Tensor] = []
+
+    def hook(module: Any, args: Any, output: Any) -> None:
+        found.append((output[0] if isinstance(output, tuple) else output)[0, -1].clone())
+
+    handles = [block.register_forward_hook(hook) for block in lm.blocks]
+    try:
+        for letter in prompt.targets:
+            plain_pass(lm, (*prompt.ids, letter))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return torch.stack(found).view(2, len(lm.blocks), -1)
+
+
+def plain_choice(lm: LM, prompt: ChoicePrompt, edit: Edit) -> torch.Tensor:
+    """One pass, with the edit from the last prompt token on."""
+    with adding(lm, edit, prompt.prompt_end):
+        return plain_pass(lm, prompt.ids).log_softmax(-1)[list(prompt.targets)]
+
+
+def plain_answer(lm: LM, ids: Sequence[int], edit: Edit, new_tokens: int) -> tuple[list[int], int]:
+    """Greedy decoding with a cache; the edit is on the last prompt token and on every new one."""
+    return greedy(lm, ids, new_tokens, lambda start: adding(lm, edit, start))
+
+
+def greedy(lm: LM, ids: Sequence[int], new_tokens: int, steered: Callable[[int], Any]) -> tuple[list[int], int]:
+    """The greedy loop of one prompt; `steered(start)` steers the tokens of a pass from `start` on."""
+    import torch
+    from transformers import DynamicCache
+
+    ends = end_tokens(lm)
+    cache = DynamicCache()
+    found: list[int] = []
+    run, fresh = 0, list(ids)
+    with torch.no_grad():
+        while len(found) < new_tokens:
+            inputs = {
+                "input_ids": torch.tensor([fresh], device=lm.device),
+                "attention_mask": torch.ones(1, run + len(fresh), device=lm.device, dtype=torch.long),
+                "past_key_values": cache,
+                "use_cache": True,
+            }
+            # Hooks count from the start of their own pass: in a cached step the new token is all there is.
+            with steered(len(fresh) - 1):
+                logits = lm.model(**inputs).logits
+            run += len(fresh)
+            token = int(logits[0, -1].argmax())
+            if token in ends:
+                break
+            found.append(token)
+            fresh = [token]
+    return found, run
+
+
+def end_tokens(lm: LM) -> set[int]:
+    """The tokens that end an answer."""
+    ends = lm.model.generation_config.eos_token_id
+    return set() if ends is None else set(ends) if isinstance(ends, list) else {ends}
+
+
+PLAIN_LOOP = Loop("plain loop", plain_pair, plain_choice, plain_answer)

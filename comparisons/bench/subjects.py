@@ -1,0 +1,174 @@
+"""What is timed: random models built from a seed without any download, and items of exact length."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from comparisons.errors import CompareError
+from comparisons.items import Item
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comparisons.lm import LM
+
+STANDARD = "standard"
+LLAMA2_7B = "llama2-7b-shape"
+SEED = 0
+CHOICE_WORDS = 4
+"""Words of each choice's text."""
+
+WORD_TOKENS = 4
+"""More tokens than a common word has, so that what is dropped at once is never too much."""
+
+FILLERS = 24
+"""Words that are tried in what is left of a prompt's length."""
+
+_ENGLISH = (
+    "the of and to in is you that it he was for on are as with his they at be this have from or one had by word but "
+    "not what all were we when your can said there use an each which she do how their if will up other about out "
+    "many then them these so some her would make like him into time has look two more write go see number no way "
+    "could people my than first water been call who its now find long down day did get come made may part"
+)
+WORDS = tuple(_ENGLISH.split())
+"""Common English words, of which items for a model with a tokenizer of its own are made."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a random Llama.
+
+    Attributes:
+        blocks: decoder blocks.
+        width: of the residual stream.
+        intermediate: of the MLP.
+        heads: attention heads.
+        vocabulary: tokens.
+        context: positions.
+        dtype: of the weights, unless told otherwise.
+        spread: standard deviation of the initial weights.
+    """
+
+    blocks: int = 12
+    width: int = 512
+    intermediate: int = 1408
+    heads: int = 8
+    vocabulary: int = 4096
+    context: int = 4096
+    dtype: str = "float32"
+    spread: float = 0.02
+
+
+SHAPES = {
+    STANDARD: Shape(),
+    LLAMA2_7B: Shape(32, 4096, 11_008, 32, 32_000, 4096, "bfloat16"),
+}
+
+
+def open_subject(name: str, device: str = "auto", dtype: str = "auto") -> LM:
+    """The model to time.
+
+    Args:
+        name: "standard" (43M parameters), "llama2-7b-shape" (random weights in the shape of Llama 2 7B), "pocket", a
+            folder, or a hub id.
+        device: "auto", "cpu", "cuda" or "mps"; a random subject takes the CPU where it is "auto".
+        dtype: "auto", "float32", "bfloat16" or "float16".
+
+    Raises:
+        CompareError: there is no such model or device.
+    """
+    if name in SHAPES:
+        return random_llama(SHAPES[name], name, "cpu" if device == "auto" else device, dtype)
+    from comparisons.loading import ModelSource, load
+
+    return load(ModelSource(name, device=device, dtype=dtype))
+
+
+def random_llama(shape: Shape, name: str, device: str = "cpu", dtype: str = "auto") -> LM:
+    """A Llama with random weights from a fixed seed, built on the device itself, with a tokenizer of its own."""
+    import torch
+    import transformers
+
+    from comparisons.lm import LM
+
+    if (device == "cuda" and not torch.cuda.is_available()) or (
+        device == "mps" and not torch.backends.mps.is_available()
+    ):
+        raise CompareError(f"this machine has no {device} device: use --device cpu.")
+    config = transformers.LlamaConfig(
+        vocab_size=shape.vocabulary,
+        hidden_size=shape.width,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.blocks,
+        num_attention_heads=shape.heads,
+        max_position_embeddings=shape.context,
+        initializer_range=shape.spread,
+        bos_token_id=1,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+    chosen = getattr(torch, shape.dtype if dtype == "auto" else dtype)
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device == "cuda" else []):
+        torch.manual_seed(SEED)
+        with torch.device(device):
+            model = transformers.AutoModelForCausalLM.from_config(config, dtype=chosen)
+    return LM(model, word_tokenizer(shape.vocabulary), name, prompt_format="base")
+
+
+def word_tokenizer(vocabulary: int) -> Any:
+    """A tokenizer of one token a word: what questions and the base prompt format need, and "w0", "w1", …"""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    known = ["<unk>", "<s>", "</s>", "Input", "Response", "Choices", ":", "(", ")", *"ABCDEFGH"]
+    words = known + [f"w{i}" for i in range(vocabulary - len(known))]
+    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Whitespace()
+    raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+def make_items(lm: LM, count: int, tokens: int, seed: int) -> tuple[Item, ...]:
+    """Two-choice items of random words whose prompts have a given length.
+
+    Args:
+        lm: whose tokenizer counts.
+        count: how many.
+        tokens: of the prompt with the answer prefix, which is what one pass runs. Exact where the words allow it
+            (always with a random subject), and never more.
+        seed: of the words.
+
+    Raises:
+        CompareError: a question doesn't fit into so few tokens.
+    """
+    numbered = sorted(word for word in lm.tokenizer.get_vocab() if re.fullmatch(r"w\d+", word))
+    words = numbered if len(numbered) > len(WORDS) else WORDS
+    generator = random.Random(f"{seed}/{tokens}")
+    return tuple(_make_item(lm, index, tokens, words, generator) for index in range(count))
+
+
+def _make_item(lm: LM, index: int, tokens: int, words: Sequence[str], generator: random.Random) -> Item:
+    choices = tuple(" ".join(generator.sample(words, CHOICE_WORDS)) for _ in range(2))
+    least = _length(lm, _question((), choices))
+    if least > tokens:
+        raise CompareError(f"a question of {lm.name} takes {least} tokens or more, not {tokens}.")
+    stem = generator.choices(words, k=tokens - least)
+    # A tokenizer may cut words into several tokens: drop as many as are too much, then fill what is left.
+    while (excess := _length(lm, _question(stem, choices)) - tokens) > 0:
+        stem = stem[: -max(1, excess // WORD_TOKENS)]
+    for word in generator.sample(words, FILLERS) if excess < 0 else ():
+        if _length(lm, _question([*stem, word], choices)) <= tokens:
+            stem.append(word)
+    letters = "AB" if index % 2 == 0 else "BA"
+    return Item.parse(f"bench/{index}", _question(stem, choices), *letters)
+
+
+def _question(stem: Sequence[str], choices: Sequence[str]) -> str:
+    return f"{' '.join(stem)}\n\nChoices:\n (A) {choices[0]}\n (B) {choices[1]}"
+
+
+def _length(lm: LM, question: str) -> int:
+    return len(lm.choice_prompt(question, ("A", "B")).ids)

@@ -1,0 +1,163 @@
+"""The works that are timed: which questions, which settings, how much of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from comparisons.bench.subjects import LLAMA2_7B, make_items
+from comparisons.errors import unknown
+from comparisons.intervention import Edit
+from comparisons.items import ORDERS, Item, Order, Presentation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from comparisons.lm import LM, ChoicePrompt
+
+WORKS = ("extraction", "sweep", "grid", "knowledge", "generation")
+MULTIPLIERS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0)
+ANSWER_MULTIPLIERS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is timed.
+
+    Attributes:
+        prompts: of the sweep and the grid.
+        tokens: of a prompt with its answer prefix.
+        pairs: contrast pairs of the extraction.
+        knowledge: questions of the knowledge set.
+        knowledge_timed: how many of them the engine is timed on; the figure is scaled to all.
+        answers: prompts of the generation.
+        new_tokens: of an answer.
+        passes: how many passes of a loop are timed in a repeat; the figure is scaled to all.
+        repeats: how often every contender has its turn.
+        seed: of items, vectors and samples.
+    """
+
+    prompts: int = 50
+    tokens: int = 192
+    pairs: int = 200
+    knowledge: int = 570
+    knowledge_timed: int = 57
+    answers: int = 8
+    new_tokens: int = 24
+    passes: int = 20
+    repeats: int = 3
+    seed: int = 0
+
+
+QUICK = Sizes(
+    prompts=4, tokens=48, pairs=4, knowledge=8, knowledge_timed=4, answers=2, new_tokens=4, passes=4, repeats=1
+)
+"""Sizes at which everything runs once in seconds; its ratios say nothing."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Questions and settings.
+
+    Attributes:
+        name: of `WORKS`.
+        kind: "activations" at the letters, log-probabilities of "choices", or "answers" written out.
+        items: the questions that the engine runs.
+        orders: in which orders each is asked.
+        settings: one edit each; a multiplier of 0 is the plain model.
+        whole: how many items the work has, of which `items` is a sample where they are fewer.
+        new_tokens: of an answer.
+    """
+
+    name: str
+    kind: Literal["activations", "choices", "answers"]
+    items: tuple[Item, ...]
+    orders: tuple[Order, ...] = ("given",)
+    settings: tuple[Edit, ...] = ()
+    whole: int = 0
+    new_tokens: int = 0
+
+    @property
+    def questions(self) -> list[Presentation]:
+        """Every item in every order."""
+        return [item.present(order) for item in self.items for order in self.orders]
+
+    @property
+    def scale(self) -> float:
+        """From the items at hand to the whole work."""
+        return self.whole / len(self.items) if self.whole else 1.0
+
+    @property
+    def jobs(self) -> list[tuple[int, ...]]:
+        """What a loop does one at a time: question and setting; of an extraction the pair."""
+        questions = range(len(self.items) * len(self.orders))
+        if self.kind == "activations":
+            return [(q,) for q in questions]
+        return [(q, s) for q in questions for s in range(len(self.settings))]
+
+    @property
+    def members(self) -> tuple[Edit, ...]:
+        """The distinct settings that change something."""
+        distinct = {edit.digest: edit for edit in self.settings if edit.effective}
+        return tuple(distinct.values())
+
+    @property
+    def has_plain(self) -> bool:
+        """Whether the plain model is among the settings."""
+        return any(not edit.effective for edit in self.settings)
+
+    def prompts(self, lm: LM) -> list[ChoicePrompt]:
+        """The questions as the model reads them."""
+        return [lm.choice_prompt(q.question, (q.matching, q.contrast)) for q in self.questions]
+
+    def answer_prompts(self, lm: LM) -> list[list[int]]:
+        """The prompts of answers: without the answer prefix."""
+        return [lm.tokenize(lm.prompt(q.question)) for q in self.questions]
+
+
+def make_works(lm: LM, names: Sequence[str], sizes: Sizes) -> list[Work]:
+    """The works that are asked for, in the order of `WORKS`.
+
+    Raises:
+        CompareError: an unknown name.
+    """
+    for name in names:
+        if name not in WORKS:
+            raise unknown("work", name, WORKS)
+    return [_make(lm, name, sizes) for name in WORKS if name in names]
+
+
+def _make(lm: LM, name: str, sizes: Sizes) -> Work:
+    middle, seed = len(lm.blocks) // 2, sizes.seed
+    if name == "extraction":
+        return Work(name, "activations", make_items(lm, sizes.pairs, sizes.tokens, seed))
+    if name == "sweep":
+        items = make_items(lm, sizes.prompts, sizes.tokens, seed)
+        return Work(name, "choices", items, settings=edits(lm, range(len(lm.blocks)), MULTIPLIERS, seed))
+    if name == "grid":
+        items = make_items(lm, sizes.prompts, sizes.tokens, seed)
+        both = [sign * strength for sign in (1, -1) for strength in STRENGTHS]
+        return Work(name, "choices", items, ORDERS, edits(lm, [middle], both, seed))
+    if name == "knowledge":
+        items = make_items(lm, sizes.knowledge_timed, sizes.tokens, seed)
+        settings = edits(lm, [middle], MULTIPLIERS, seed)
+        return Work(name, "choices", items, settings=settings, whole=sizes.knowledge)
+    items = make_items(lm, sizes.answers, sizes.tokens, seed)
+    settings = edits(lm, [middle], ANSWER_MULTIPLIERS, seed)
+    return Work(name, "answers", items, settings=settings, new_tokens=sizes.new_tokens)
+
+
+def edits(lm: LM, layers: Sequence[int], multipliers: Sequence[float], seed: int) -> tuple[Edit, ...]:
+    """One edit a layer and multiplier; each layer has a random vector of the scale of the embeddings."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    scale = lm.model.get_input_embeddings().weight.detach().float().std().item()
+    vectors = {layer: torch.randn(lm.width, generator=generator) * scale for layer in layers}
+    return tuple(Edit(layer, vectors[layer], multiplier=m) for layer in layers for m in multipliers)
+
+
+def for_subject(name: str) -> Sizes:
+    """The sizes at which a subject is timed unless told otherwise: of Llama 2's shape more pairs, for fast devices."""
+    return Sizes(pairs=400) if name == LLAMA2_7B else Sizes()

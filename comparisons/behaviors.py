@@ -93,7 +93,7 @@ class Behavior:
         if len(self.train) < 2 * DEV_LEAST:
             raise CompareError(
                 f"the behavior '{self.name}' has {len(self.train)} contrast pairs, too few to choose "
-                f"settings with: use {2 * DEV_LEAST} or more, or state the settings instead of 'auto'."
+                f"settings with: use {2 * DEV_LEAST} or more, state the settings instead of 'auto', or sweep on test."
             )
         count = min(DEV_MOST, max(DEV_LEAST, round(DEV_SHARE * len(self.train))))
         train, dev = split(self.train, count, DEV_LEAST, seed)

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from comparisons.behaviors import Behavior, Item
-from comparisons.engine.plan import batches
+from comparisons.engine.plan import Tokens, batches, families, shared_head
 from comparisons.evaluate.questions import questions
 from comparisons.job import check_layers
 from comparisons.lm import LM
 from comparisons.loading import load_without_weights
-from comparisons.specification import Cell, Element, Plan, Specification, make_plan
+from comparisons.method import Method
+from comparisons.specification import LAYER, Cell, Element, Plan, Specification, make_plan
+
+ANSWER_TOKENS = 2
+"""Tokens of a branch: the last of the prompt, and what stands before the letter."""
+
+SHOWN = 40
+"""Cells that are listed by name; of more, the number is enough."""
 
 SECONDS_A_FORWARD_AND_BLOCK = 1e-3
 """What starting the work of one block costs on a CPU, whatever its size."""
@@ -36,7 +43,8 @@ class Estimate:
 
     def text(self) -> str:
         """The estimate for people."""
-        cells = "\n".join(f"  {key}" for key in self.keys)
+        cells = "\n".join(f"  {key}" for key in self.keys[:SHOWN])
+        cells += f"\n  … and {len(self.keys) - SHOWN} more" if len(self.keys) > SHOWN else ""
         minutes = self.seconds / 60
         took = f"{minutes:.0f} min" if minutes >= 2 else f"{self.seconds:.0f} s"
         return (
@@ -52,11 +60,17 @@ class _Tally:
     forwards: int = 0
     tokens: float = 0.0
 
-    def add(self, lengths: Sequence[int], branch_tokens: int, times: float = 1.0) -> None:
-        """Counts `times` passes over prompts, each with so many branch tokens behind it."""
-        count = sum(1 for _ in batches(lengths, [0] * len(lengths), lambda n: n + branch_tokens, self.lm.token_budget))
+    def add(self, prompts: Sequence[Tokens], branches: float, times: float = 1.0) -> None:
+        """Counts `times` passes over prompts, each with so many branch tokens behind it; what they share runs once."""
+        if not prompts:
+            return
+        head = len(shared_head(prompts))
+        own = [len(prompt) - head for prompt in prompts]
+        alike = sum(len(f.stem) * (len(f.members) - 1) for f in families(prompts, head) if f.stem)
+        cost = round(branches)
+        count = sum(1 for _ in batches(own, [0] * len(own), lambda n: n + cost, self.lm.token_budget))
         self.forwards += round(2 * count * times)
-        self.tokens += times * sum(length + branch_tokens for length in lengths)
+        self.tokens += times * (head + sum(own) - alike + branches * len(prompts))
 
 
 def estimate(spec: Specification) -> Estimate:
@@ -68,20 +82,23 @@ def estimate(spec: Specification) -> Estimate:
     for name, behavior in plan.behaviors.items():
         cells = [cell for cell in plan.cells if cell.behavior == name]
         _count_evaluation(tally, plan, behavior, cells)
-        for element in _distinct(cells):
-            _count_fits(tally, plan, behavior, element)
+        _count_fits(tally, plan, behavior, cells)
     seconds = tally.tokens * 2 * lm.parameters / _matrix_rate(lm.width)
     seconds += tally.forwards * len(lm.blocks) * SECONDS_A_FORWARD_AND_BLOCK
     return Estimate(tuple(cell.key for cell in plan.cells), tally.forwards, int(tally.tokens), seconds)
 
 
 def _count_evaluation(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:
-    lengths = _lengths(tally.lm, behavior.test, plan)
-    if plan.knowledge is not None:
-        lengths += _lengths(tally.lm, plan.knowledge.items, plan)
-    groups = [_prefix(cell) for cell in cells]
-    for group in dict.fromkeys(groups):
-        tally.add(lengths, 2 * groups.count(group))
+    """Counts one prefill a question for all cells that share it, and their branches from their layers on."""
+    groups: dict[object, dict[object, float]] = {}
+    for cell in cells:
+        # The plain branch is run whether a cell asks for it or not: the others grow out of it.
+        groups.setdefault(_prefix(cell), {(): 1.0})[_branch(cell)] = _share(cell, len(tally.lm.blocks))
+    knowledge = plan.knowledge.items if plan.knowledge is not None else ()
+    for items in (plan.asked(behavior.name), knowledge):
+        prompts = _prompts(tally.lm, items, plan)
+        for shares in groups.values():
+            tally.add(prompts, ANSWER_TOKENS * sum(shares.values()))
 
 
 def _prefix(cell: Cell) -> object:
@@ -89,32 +106,47 @@ def _prefix(cell: Cell) -> object:
     return tuple((e.name, e.direction, e.strength) for e in cell.elements if e.method.adapts or not e.method.dosed)
 
 
-def _distinct(cells: Iterable[Cell]) -> list[Element]:
-    found = {}
-    for cell in cells:
-        for element in cell.elements:
-            direction = element.direction if element.method.fits == "direction" else None
-            found[(element.name, repr(element.method), direction)] = element
-    return list(found.values())
+def _branch(cell: Cell) -> object:
+    """What is likely to run once however many cells stand for it: at strength 0 all equal the plain model."""
+    return tuple((repr(e.method), e.direction, e.strength) for e in _steering(cell))
 
 
-def _count_fits(tally: _Tally, plan: Plan, behavior: Behavior, element: Element) -> None:
-    candidates = element.method.candidates(len(tally.lm.blocks)) or [element.method]
-    fits = {repr(sorted(c.fit_settings().items(), key=str)) for c in candidates}
-    train = [n for n in _lengths(tally.lm, behavior.train, plan) if n] or [0]
-    once = train[:: len(plan.orders)]
-    tally.add(once, 4, times=len(fits) * element.method.fit_passes())
-    if len(candidates) > 1:
-        dev = _lengths(tally.lm, behavior.dev, plan)
-        if element.method.adapts:
-            tally.add(dev, 2, times=len(candidates))
+def _share(cell: Cell, blocks: int) -> float:
+    """The share of the blocks that a branch runs through: those above its lowest layer, or all."""
+    layers = [element.method.settings().get(LAYER, 0) for element in _steering(cell)]
+    known = [layer for layer in layers if isinstance(layer, int)]
+    return (blocks - 1 - min(known)) / blocks if known and len(known) == len(layers) else 1.0
+
+
+def _steering(cell: Cell) -> list[Element]:
+    return [e for e in cell.elements if e.strength and e.method.dosed and not e.method.adapts]
+
+
+def _count_fits(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:
+    """Counts each fit once, however many layers and strengths use it, and each choice on dev."""
+    train = _prompts(tally.lm, behavior.train, plan)[:: len(plan.orders)]
+    dev = _prompts(tally.lm, behavior.dev, plan)
+    fits: dict[object, Method] = {}
+    choices: dict[object, list[Method]] = {}
+    for element in (element for cell in cells for element in cell.elements):
+        method, direction = element.method, element.direction if element.method.fits == "direction" else None
+        candidates = list(method.candidates(len(tally.lm.blocks)))
+        for each in candidates or [method]:
+            fits[element.name, repr(sorted(each.fit_settings().items(), key=str)), direction] = each
+        if len(candidates) > 1:
+            choices[element.name, repr(method), direction] = candidates
+    for method in fits.values():
+        tally.add(train, 4, times=method.fit_passes())
+    for candidates in choices.values():
+        if candidates[0].adapts:
+            tally.add(dev, ANSWER_TOKENS, times=len(candidates))
         else:
-            tally.add(dev, 2 * len(candidates))
+            tally.add(dev, ANSWER_TOKENS * len(candidates))
 
 
-def _lengths(lm: LM, items: Sequence[Item], plan: Plan) -> list[int]:
-    asked = questions(items, plan.orders)
-    return [len(lm.tokenize(lm.prompt(q.shown.question))) for q in asked]
+def _prompts(lm: LM, items: Sequence[Item], plan: Plan) -> list[Tokens]:
+    """The prompts of all questions without their last token, which each branch runs itself."""
+    return [tuple(lm.tokenize(lm.prompt(q.shown.question))[:-1]) for q in questions(items, plan.orders)]
 
 
 def _matrix_rate(width: int) -> float:

@@ -24,7 +24,7 @@ from comparisons.report import render
 from comparisons.report.summary import SummaryRow, read_summary
 from comparisons.runfolder import RUN, RunFolder, check_run_folder
 from comparisons.runner import BehaviorRun, Progress, execute
-from comparisons.specification import Plan, Specification, make_plan
+from comparisons.specification import LAYER, Plan, Specification, make_plan
 from comparisons.store import Store
 
 CHECKPOINTS, REPORTS = Path("checkpoints"), Path("reports")
@@ -113,16 +113,17 @@ def identify(plan: Plan) -> dict[str, Any]:
 
 
 def default_name(plan: Plan, digest: str) -> str:
-    """behavior-model-hash, in characters that every file system takes."""
+    """behavior-model-hash, a sweep's headed by the word, in characters that every file system takes."""
     behaviors = plan.spec.behaviors[0] if len(plan.spec.behaviors) == 1 else f"{len(plan.spec.behaviors)}-behaviors"
-    name = f"{behaviors}-{Path(plan.spec.model.name).name}-{digest[:8]}"
+    kind = "sweep-" if plan.spec.layers else ""
+    name = f"{kind}{behaviors}-{Path(plan.spec.model.name).name}-{digest[:8]}"
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name)
 
 
 def check_layers(plan: Plan, lm: LM) -> None:
     """Raises CompareError where a method's layer is not a block of the model."""
-    for element in {e.name: e for cell in plan.cells for e in cell.elements}.values():
-        layer = element.method.settings().get("layer")
+    layers = {element.method.settings().get(LAYER) for cell in plan.cells for element in cell.elements}
+    for layer in layers:
         if isinstance(layer, int):
             lm.check_layer(layer)
 

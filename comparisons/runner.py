@@ -135,7 +135,7 @@ class BehaviorRun:
 
     def _measure(self, group: Sequence[Ready]) -> None:
         lm, mark, started = self.bench.lm, self.bench.lm.mark(), time.perf_counter()
-        sets = {"choices": self.bench.behavior.test}
+        sets = {"choices": self.plan.asked(self.bench.behavior.name)}
         if self.plan.knowledge is not None:
             sets["knowledge"] = self.plan.knowledge.items
         rows: list[list[dict[str, Any]]] = [[] for _ in group]

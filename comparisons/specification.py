@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from comparisons.behaviors import ORDERS, Behavior, KnowledgeSet, Library, Order
+from comparisons.behaviors import ORDERS, Behavior, Item, KnowledgeSet, Library, Order
 from comparisons.errors import CompareError, unknown
 from comparisons.intervention import DIRECTIONS, Direction
 from comparisons.loading import ModelSource
 from comparisons.method import Method
 from comparisons.registry import Registry
 from comparisons.settings import STRENGTH, expand, parse_settings, parse_strength
+from comparisons.splits import draw
 from comparisons.stacks import Stack, check_stack, check_strengths, parse_stack, resolve, supporting
 
 BASELINE = "baseline"
@@ -35,11 +36,13 @@ class Specification:
         directions: "pos", "neg" or both.
         strengths: doses, each at least 0.
         layer: "auto" or a number, for every method that has a layer.
+        layers: what a sweep varies: blocks for the last method of each stack that has a layer; empty for a plain run.
         settings: method -> setting -> values; several values multiply cells.
         orders: "both" or "given".
         knowledge: "auto", "mmlu", "truthfulqa" or "none".
         train_items: how many contrast pairs to use; None for all.
-        test_items: how many test questions, of behaviors and knowledge alike; None for all.
+        test_items: how many questions to evaluate on, of behaviors and knowledge alike; None for all.
+        split: where the questions of the evaluation are from: "test", or "dev", cut from the training pairs.
         seed: of every random choice.
         plugins: a folder of further methods.
     """
@@ -51,11 +54,13 @@ class Specification:
     directions: tuple[str, ...] = DIRECTIONS
     strengths: tuple[float, ...] = (1.0,)
     layer: str = "auto"
+    layers: tuple[int, ...] = ()
     settings: SettingTexts = field(default_factory=dict)
     orders: Literal["both", "given"] = "both"
     knowledge: str = "auto"
     train_items: int | None = None
     test_items: int | None = None
+    split: Literal["dev", "test"] = "test"
     seed: int = 0
     plugins: Path | None = None
 
@@ -73,11 +78,13 @@ class Specification:
             "directions": list(self.directions),
             "strengths": list(self.strengths),
             "layer": self.layer,
+            "layers": list(self.layers),
             "settings": {m: {f: list(v) for f, v in fields.items()} for m, fields in self.settings.items()},
             "orders": self.orders,
             "knowledge": self.knowledge,
             "train_items": self.train_items,
             "test_items": self.test_items,
+            "split": self.split,
             "seed": self.seed,
             "plugins": str(self.plugins) if self.plugins else None,
         }
@@ -137,7 +144,7 @@ class Plan:
 
     Attributes:
         spec: with `behaviors` filled in.
-        behaviors: by name, cut to the sizes asked for; `dev` is empty unless something is chosen.
+        behaviors: by name, cut to the sizes asked for; `dev` is empty unless something is chosen or evaluated on it.
         knowledge: the knowledge questions, None for none.
         cells: baselines first within each behavior.
         notes: lines that the report must show.
@@ -154,6 +161,11 @@ class Plan:
         """The orders to ask in."""
         return ORDERS if self.spec.orders == "both" else ("given",)
 
+    def asked(self, behavior: str) -> tuple[Item, ...]:
+        """The questions on which a behavior is evaluated."""
+        found = self.behaviors[behavior]
+        return found.dev if self.spec.split == "dev" else found.test
+
 
 def make_plan(spec: Specification) -> Plan:
     """Checks everything that can be checked without the model.
@@ -169,12 +181,21 @@ def make_plan(spec: Specification) -> Plan:
     behaviors = {}
     for name in spec.behaviors:
         behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
-        behaviors[name] = behavior.with_dev(spec.seed) if chosen else behavior
+        behaviors[name] = _with_dev(spec, behavior) if chosen or spec.split == "dev" else behavior
     knowledge = library.knowledge(spec.knowledge)
     if knowledge is not None:
         knowledge = knowledge.limited(spec.test_items, spec.seed)
     cells = [cell for name in spec.behaviors for cell in _cells(spec, name, variants)]
-    return Plan(spec, behaviors, knowledge, tuple(cells), _notes(behaviors, knowledge))
+    plan = Plan(spec, behaviors, knowledge, tuple(cells), ())
+    return replace(plan, notes=_notes(plan))
+
+
+def _with_dev(spec: Specification, behavior: Behavior) -> Behavior:
+    """Cuts the dev split; where it is what is evaluated, it is limited as the test questions are."""
+    found = behavior.with_dev(spec.seed)
+    if spec.split == "test" or spec.test_items is None:
+        return found
+    return replace(found, dev=draw(found.dev, spec.test_items, spec.seed))
 
 
 def _check_numbers(spec: Specification) -> None:
@@ -204,12 +225,23 @@ class Variant:
         methods: by name, with their settings.
         strengths: of the elements that don't take the run's.
         text: what varies between the variants of the run, as "caa.layer=2"; "" where nothing does.
+        swept: whether a sweep varies a layer of it.
     """
 
     stack: Stack
     methods: Mapping[str, Method]
     strengths: Mapping[str, float]
     text: str
+    swept: bool = False
+
+
+def swept_method(stack: Stack, classes: Mapping[str, type[Method]]) -> str | None:
+    """The method of a stack whose layer a sweep varies: the last that has one; None where none has."""
+    return next((name for name in reversed(stack.names) if _has_layer(classes[name])), None)
+
+
+def _has_layer(cls: type[Method]) -> bool:
+    return LAYER in {f.name for f in fields(cls)}
 
 
 def _variants(spec: Specification, registry: Registry) -> list[Variant]:
@@ -224,17 +256,24 @@ def _variants(spec: Specification, registry: Registry) -> list[Variant]:
     check_strengths(stacks, classes, [name for name, given in spec.settings.items() if STRENGTH in given])
     found = []
     for stack in stacks:
-        found += [_variant(stack, classes, values) for values in expand(_values(spec, stack, classes))]
+        swept = bool(spec.layers) and swept_method(stack, classes) is not None
+        variants = [_variant(stack, classes, values) for values in expand(_values(spec, stack, classes))]
+        found += [replace(variant, swept=swept) for variant in variants]
     return found
 
 
 def _values(spec: Specification, stack: Stack, classes: Mapping[str, type[Method]]) -> dict[str, Sequence[str]]:
     """The values to combine, by "method.setting"; a single one too."""
     values: dict[str, Sequence[str]] = {}
+    swept = swept_method(stack, classes) if spec.layers else None
     for name in stack.names:
-        if spec.layer != "auto" and LAYER in {f.name for f in fields(classes[name])}:
-            values[f"{name}.{LAYER}"] = [spec.layer]
         given = spec.settings.get(name, {})
+        if name == swept:
+            if LAYER in given:
+                raise CompareError(f"--set {name}.{LAYER} is what the sweep of '{stack.label}' varies: use --layers.")
+            values[f"{name}.{LAYER}"] = [str(layer) for layer in spec.layers]
+        elif spec.layer != "auto" and _has_layer(classes[name]):
+            values[f"{name}.{LAYER}"] = [spec.layer]
         taken = STRENGTH if name not in supporting(stack, classes) else None
         values |= {f"{name}.{key}": texts for key, texts in given.items() if key != taken or not classes[name].dosed}
     return values
@@ -257,7 +296,8 @@ def _cells(spec: Specification, behavior: str, variants: Sequence[Variant]) -> l
     """The baseline and every cell of one behavior."""
     found = [Cell(behavior, BASELINE)]
     for variant in variants:
-        alone = sum(v.stack.label == variant.stack.label for v in variants) == 1
+        # A sweep's cells name their layer, also where there is one: the report reads it there.
+        alone = not variant.swept and sum(v.stack.label == variant.stack.label for v in variants) == 1
         dosed = any(method.dosed for method in variant.methods.values())
         fixed = [element.direction for element in variant.stack.elements]
         # Where every element fixes its direction, the run's would only repeat the cell.
@@ -275,10 +315,11 @@ def _cell(behavior: str, variant: Variant, direction: Direction, strength: float
     return Cell(behavior, variant.stack.label, elements, direction, strength, text)
 
 
-def _notes(behaviors: Mapping[str, Behavior], knowledge: KnowledgeSet | None) -> tuple[str, ...]:
-    counted = {name: (behavior.unparsed, len(behavior.test)) for name, behavior in behaviors.items()}
-    if knowledge is not None:
-        counted[knowledge.name] = (knowledge.unparsed, len(knowledge.items))
+def _notes(plan: Plan) -> tuple[str, ...]:
+    asked = {name: plan.asked(name) for name in plan.behaviors}
+    if plan.knowledge is not None:
+        asked[plan.knowledge.name] = plan.knowledge.items
+    counted = {name: (sum(not item.parsed for item in items), len(items)) for name, items in asked.items()}
     return tuple(
         f"{name}: {unparsed} of {total} questions could not be parsed; they are evaluated as given, not swapped."
         for name, (unparsed, total) in counted.items()

@@ -14,7 +14,7 @@ from comparisons.registry import Registry
 from comparisons.settings import parse_settings
 from tests.tiny import tiny_behavior, tiny_lm
 
-CONTROLS = ("random_vector", "caa_shuffled", "sft_shuffled", "neutral")
+CONTROLS = ("random_vector", "caa_shuffled", "sft_shuffled", "neutral_prompt")
 
 
 def fitted(name: str, out: Path, seed: int = 0, **settings: str) -> tuple[Method, Path]:
@@ -70,7 +70,7 @@ def test_shuffled_fits_are_fits_on_the_turned_pairs(tmp_path: Path) -> None:
 
 def test_a_neutral_prompt_is_as_long_as_the_behaviors(tmp_path: Path) -> None:
     lm = tiny_lm()
-    method, folder = fitted("neutral", tmp_path / "own")
+    method, folder = fitted("neutral_prompt", tmp_path / "own")
     text = method.intervene(Use(tiny_behavior(), "pos", 1.0, folder)).system
     wanted = tiny_behavior().system_prompt("pos")
     assert text is not None and text != wanted

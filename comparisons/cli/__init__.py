@@ -14,7 +14,7 @@ from comparisons.errors import CompareError
 class Commands(click.Group):
     """Loads a command's module when it is asked for, so that listing and help stay quick."""
 
-    modules = ("run", "report", "methods", "behaviors", "doctor")
+    modules = ("run", "sweep", "report", "methods", "behaviors", "doctor", "bench")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.modules)
@@ -45,6 +45,7 @@ def cli() -> None:
     \b
     Examples:
       compare run --behavior refusal --methods caa,sft,sysprompt,sft+caa
+      compare sweep --behavior refusal --layers all --strengths 0.5,1,2
       compare report reports/NAME
       compare methods
     """

@@ -24,7 +24,6 @@ def command(runs: tuple[Path, ...]) -> int:
     for run in runs:
         rows = read_summary(run).rows
         render(run)
-        show(rows)
-        click.echo(f"report: {run / 'report.md'}")
+        show(run)
         failed = failed or any(row.status == "failed" for row in rows)
     return 1 if failed else 0

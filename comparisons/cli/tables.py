@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from rich.console import Console
-
-if TYPE_CHECKING:
-    from comparisons.report.summary import SummaryRow
 
 PIPE_WIDTH = 140
 
@@ -20,9 +16,16 @@ def stdout() -> Console:
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PIPE_WIDTH)
 
 
-def show(rows: Sequence[SummaryRow]) -> None:
-    """Prints the summary table of a run."""
-    from comparisons.report.terminal import terminal_table
+def show(run: Path) -> None:
+    """Prints what a run found, and where its report is: of a sweep the best settings only."""
+    from comparisons.report.record import read_record
+    from comparisons.report.sweeptable import best_table
+    from comparisons.report.terminal import rich_table, terminal_table
 
-    console = stdout()
-    console.print(terminal_table(rows, console.width))
+    console, record = stdout(), read_record(run)
+    if record.is_sweep:
+        best = best_table(record.summary, top=1)
+        console.print(rich_table(best, console.width) if best.rows else "Every cell failed.")
+    else:
+        console.print(terminal_table(record.summary.rows, console.width))
+    console.print(f"report: {run / 'report.md'}", markup=False, highlight=False, soft_wrap=True)

@@ -31,7 +31,7 @@ class _Behavior:
 
     def __init__(self, plan: Plan, folder: RunFolder, model: str, name: str) -> None:
         self.plan, self.folder, self.model, self.name = plan, folder, model, name
-        self.templates = {item.id: item.template for item in plan.behaviors[name].test}
+        self.templates = {item.id: item.template for item in plan.asked(name)}
         self.subjects: Mapping[str, str | None] = {}
         if plan.knowledge is not None:
             self.subjects = {item.id: item.template for item in plan.knowledge.items}

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comparisons.report.panels import Panel, layer_panels, shift_panels
 from comparisons.report.record import Record
 from comparisons.report.scatter import cost_panels
+from comparisons.report.sweep import grids
+from comparisons.report.sweeppanels import curve_panels, map_panels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,6 +22,9 @@ WIDTH = 8.0
 """Inches; at 150 dots an inch a page of 900 pixels shows the text at three quarters of its size."""
 
 DPI = 150
+STEMS = ("shift", "cost", "layers", "sweep", "sweep-layers", "sweep-cost")
+"""How the names of all figures begin."""
+
 PAGE = 15.0
 """Inches: a taller figure is continued in the next picture."""
 
@@ -51,6 +56,14 @@ class Figures:
     shift: tuple[Picture, ...] = ()
     cost: tuple[Picture, ...] = ()
     layers: tuple[Picture, ...] = ()
+    maps: tuple[Picture, ...] = ()
+    curves: tuple[Picture, ...] = ()
+    cost_maps: tuple[Picture, ...] = ()
+
+    @property
+    def names(self) -> set[str]:
+        """The files of all pictures."""
+        return {picture.name for section in fields(self) for picture in getattr(self, section.name)}
 
 
 def write_figures(record: Record, folder: Path) -> Figures:
@@ -63,15 +76,25 @@ def write_figures(record: Record, folder: Path) -> Figures:
     folder.mkdir(parents=True, exist_ok=True)
     names = record.summary.behaviors
     subject = names[0] if len(names) == 1 else f"{len(names)} behaviors"
-    made = Figures(
-        shift=_write(folder, "shift", shift_panels(record.summary), f"Shift by method: {subject}"),
-        cost=_write(folder, "cost", cost_panels(record.summary), f"Shift against knowledge cost: {subject}"),
-        layers=_write(folder, "layers", layer_panels(record.choices), f"Shift on dev by layer: {subject}"),
-    )
-    kept = {picture.name for part in (made.shift, made.cost, made.layers) for picture in part}
-    for stem in ("shift", "cost", "layers"):
+    layers = _write(folder, "layers", layer_panels(record.choices), f"Shift on dev by layer: {subject}")
+    if record.is_sweep:
+        found = grids(record.summary)
+        maps, costs = map_panels(found, "shift"), map_panels(found, "cost")
+        made = Figures(
+            layers=layers,
+            maps=_write(folder, "sweep", maps, f"Shift by layer and multiplier: {subject}"),
+            curves=_write(folder, "sweep-layers", curve_panels(found), f"Shift by layer: {subject}"),
+            cost_maps=_write(folder, "sweep-cost", costs, f"Knowledge cost by layer and multiplier: {subject}"),
+        )
+    else:
+        made = Figures(
+            shift=_write(folder, "shift", shift_panels(record.summary), f"Shift by method: {subject}"),
+            cost=_write(folder, "cost", cost_panels(record.summary), f"Shift against knowledge cost: {subject}"),
+            layers=layers,
+        )
+    for stem in STEMS:
         for path in [*folder.glob(f"{stem}.png"), *folder.glob(f"{stem}-[0-9]*.png")]:
-            if path.name not in kept:
+            if path.name not in made.names:
                 path.unlink()
     return made
 
@@ -86,11 +109,12 @@ def _write(folder: Path, stem: str, panels: Sequence[Panel], text: str) -> tuple
 
 
 def _pages(panels: Sequence[Panel]) -> list[list[Panel]]:
-    """Panels in two columns, as many rows to a page as fit."""
+    """Panels in their columns, as many rows to a page as fit."""
     if not panels:
         return []
     rows = max(1, int(PAGE // max(panel.height for panel in panels)))
-    return [list(panels[i : i + 2 * rows]) for i in range(0, len(panels), 2 * rows)]
+    count = panels[0].columns * rows
+    return [list(panels[i : i + count]) for i in range(0, len(panels), count)]
 
 
 def _png(panels: Sequence[Panel]) -> bytes:
@@ -110,12 +134,13 @@ def _png(panels: Sequence[Panel]) -> bytes:
 
 
 def _size(panels: Sequence[Panel]) -> tuple[float, float]:
-    rows = (len(panels) + 1) // 2
+    columns = panels[0].columns
+    rows = (len(panels) + columns - 1) // columns
     return WIDTH, rows * max(panel.height for panel in panels) + 0.4 + 0.2 * panels[0].legend_rows
 
 
 def _draw(figure: Figure, panels: Sequence[Panel]) -> None:
-    columns = min(2, len(panels))
+    columns = min(panels[0].columns, len(panels))
     rows = (len(panels) + columns - 1) // columns
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=panels[0].shared_y)
     for number, axes in enumerate(grid.flat):
@@ -130,9 +155,10 @@ def _draw(figure: Figure, panels: Sequence[Panel]) -> None:
         axes.tick_params(labelbottom=lowest)
         axes.set_xlabel(panel.x_label if lowest else "")
         axes.set_ylabel(panel.y_label if number % columns == 0 else "")
-    handles = panels[0].handles()
-    per_row = -(-len(handles) // panels[0].legend_rows)
-    figure.legend(handles=handles, loc="outside lower center", ncols=per_row)
+    panels[0].finish(figure, [axes for axes in grid.flat if axes.get_visible()])
+    if handles := panels[0].handles():
+        per_row = -(-len(handles) // panels[0].legend_rows)
+        figure.legend(handles=handles, loc="outside lower center", ncols=per_row)
 
 
 def _replace(path: Path, data: bytes) -> None:

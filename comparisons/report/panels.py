@@ -14,6 +14,7 @@ from comparisons.report.summary import Summary, SummaryRow
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#666666"
 DIRECTIONS = {"pos": (BLUE, "", "more (pos)"), "neg": (VERMILLION, "////", "less (neg)")}
@@ -46,6 +47,11 @@ class Panel(ABC):
         """Inches."""
 
     @property
+    def columns(self) -> int:
+        """Panels side by side."""
+        return 2
+
+    @property
     def legend_rows(self) -> int:
         """Lines of the figure's legend."""
         return -(-len(self.handles()) // 4)
@@ -56,7 +62,10 @@ class Panel(ABC):
 
     @abstractmethod
     def handles(self) -> list[Artist]:
-        """The figure's legend, equal for all its panels."""
+        """The figure's legend, equal for all its panels; may be empty."""
+
+    def finish(self, figure: Figure, axes: Sequence[Axes]) -> None:  # noqa: B027 - most figures need no more
+        """Adds what all panels of a figure share beside the legend."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,20 @@ from comparisons.report.table import count
 
 Lines = list[tuple[str, str]]
 
+GIVEN = (
+    "directions",
+    "strengths",
+    "layer",
+    "layers",
+    "split",
+    "orders",
+    "knowledge",
+    "train_items",
+    "test_items",
+    "quantize",
+)
+"""What is told of the specification, in this order."""
+
 
 def provenance(record: Record) -> Lines:
     """Names and texts, in order; what run.json doesn't say is left out."""
@@ -43,8 +57,7 @@ def _model(model: Mapping[str, Any]) -> str:
 
 
 def _settings(spec: Mapping[str, Any]) -> str:
-    names = ("directions", "strengths", "layer", "orders", "knowledge", "train_items", "test_items", "quantize")
-    found = [f"{name} {_value(spec[name])}" for name in names if spec.get(name) is not None]
+    found = [f"{name} {_value(spec[name])}" for name in GIVEN if spec.get(name) not in (None, [])]
     given = spec.get("settings")
     for method, fields in given.items() if isinstance(given, Mapping) else ():
         if isinstance(fields, Mapping):

@@ -77,6 +77,16 @@ class Record:
     choices: tuple[Choice, ...] = ()
     intervention: Facts | None = None
 
+    @property
+    def is_sweep(self) -> bool:
+        """Whether the run's stacks stand at the layers of a sweep."""
+        return bool(self.part("specification").get("layers"))
+
+    @property
+    def on_dev(self) -> bool:
+        """Whether the run was evaluated on questions held out of the training pairs, not on the test questions."""
+        return self.part("specification").get("split") == "dev"
+
     def part(self, name: str) -> Facts:
         """An object of run.json, empty where it has none."""
         found = self.facts.get(name)

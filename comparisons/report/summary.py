@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -85,11 +86,39 @@ class SummaryRow:
     @property
     def name(self) -> str:
         """The stack, and in brackets the settings that tell it from another cell of the same stack."""
+        return self._with(self._variant)
+
+    @property
+    def swept_layer(self) -> int | None:
+        """The layer that tells the cell from others of its series; None for a cell that no sweep moves.
+
+        It stands in the cell's key, so that a failed cell has it too.
+        """
+        place = self._swept
+        return None if place is None else int(self._variant[place].rpartition("=")[2])
+
+    @property
+    def series(self) -> str:
+        """The name without the layer: what a sweep's cells at all layers share."""
+        place = self._swept
+        return self._with([part for i, part in enumerate(self._variant) if i != place])
+
+    @property
+    def _variant(self) -> list[str]:
+        """The settings in the cell's key, as "method.setting=value"."""
         head = f"{self.behavior}/{self.method}["
         if not self.cell.startswith(head) or "]" not in self.cell:
-            return self.method
-        variant = self.cell[len(head) : self.cell.rindex("]")]
-        return f"{self.method} ({variant.replace(f'{self.method}.', '').replace(',', ', ')})"
+            return []
+        return self.cell[len(head) : self.cell.rindex("]")].split(",")
+
+    @property
+    def _swept(self) -> int | None:
+        """Where the layer stands among the settings: the last one is that of the method nearest the stack's end."""
+        found = [i for i, part in enumerate(self._variant) if re.fullmatch(r".+\.layer=[0-9]+", part)]
+        return found[-1] if found else None
+
+    def _with(self, variant: Sequence[str]) -> str:
+        return f"{self.method} ({', '.join(variant).replace(f'{self.method}.', '')})" if variant else self.method
 
 
 @dataclass(frozen=True)

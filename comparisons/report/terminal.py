@@ -15,17 +15,21 @@ GAP = 2
 
 
 def terminal_table(rows: Sequence[SummaryRow], width: int = 140) -> rich.table.Table:
-    """Makes the table that `compare run` and `compare report` print.
+    """Makes the table of a run's rows that `compare run` and `compare report` print; see `rich_table`."""
+    return rich_table(_with_headings(rows), width)
+
+
+def rich_table(whole: Table, width: int = 140) -> rich.table.Table:
+    """A table for a terminal.
 
     Args:
-        rows: the summary of a run.
+        whole: with every column.
         width: columns of the terminal; what matters least is left out, and named below the table.
     """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    whole = _with_headings(rows)
     table = fitting(whole, width)
     caption = Text("\n".join(_notes(whole, table)), style="italic")
     made = RichTable(

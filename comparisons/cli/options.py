@@ -1,0 +1,202 @@
+"""What `compare run` and `compare sweep` share: their options, and what is done with them."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from comparisons.job import Outcome
+    from comparisons.specification import Specification
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Any], Any]
+
+SAID = 10
+"""Failed cells that are named on stderr; the report names them all."""
+
+
+def names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+    """Reads NAME,NAME."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
+    """Reads S,S."""
+    from comparisons.errors import CompareError
+
+    try:
+        return tuple(float(part) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise CompareError(f"{param.opts[0]} takes numbers such as 0.5,1,2, not '{value}'.") from None
+
+
+def options(*found: Option) -> Callable[[Command], Command]:
+    """Decorates a command with options that its help shows in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(found):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def subject_options() -> Callable[[Command], Command]:
+    """On which behavior, model and data."""
+    return options(
+        click.option("--behavior", required=True, callback=names, metavar="NAME[,NAME…]|all", help="What to change."),
+        click.option(
+            "--model", default="pocket", show_default=True, metavar="pocket|PATH|HUB_ID", help="On which model."
+        ),
+        click.option("--data", type=click.Path(path_type=Path), help="Folder in the paper's layout, or one file."),
+    )
+
+
+def grid_options(strengths: str) -> Callable[[Command], Command]:
+    """Directions, doses and settings.
+
+    Args:
+        strengths: the default.
+    """
+    return options(
+        click.option(
+            "--directions",
+            default="pos,neg",
+            show_default=True,
+            callback=names,
+            metavar="pos|neg|pos,neg",
+            help="More, less, or both.",
+        ),
+        click.option(
+            "--strengths",
+            default=strengths,
+            show_default=True,
+            callback=numbers,
+            metavar="S[,S…]",
+            help="Doses, at least 0.",
+        ),
+        click.option(
+            "--set", "settings", multiple=True, metavar="METHOD.FIELD=VALUE[,VALUE…]", help="A list multiplies cells."
+        ),
+    )
+
+
+def measuring_options(knowledge: str) -> Callable[[Command], Command]:
+    """How to ask, and on what.
+
+    Args:
+        knowledge: the default.
+    """
+    return options(
+        click.option(
+            "--orders",
+            type=click.Choice(["both", "given"]),
+            default="both",
+            show_default=True,
+            help="Ask with the two choices as given and exchanged, or as given only (the paper's way).",
+        ),
+        click.option(
+            "--prompt-format",
+            type=click.Choice(["chat", "base", "llama2-paper"]),
+            help="By default the tokenizer's chat template, or base where it has none.",
+        ),
+        click.option(
+            "--knowledge",
+            type=click.Choice(["auto", "mmlu", "truthfulqa", "none"]),
+            default=knowledge,
+            show_default=True,
+            help="Questions on which the cost is measured.",
+        ),
+        click.option("--train-items", type=int, metavar="N", help="Contrast pairs to use; all by default."),
+        click.option("--test-items", type=int, metavar="N", help="Questions to evaluate on; all by default."),
+    )
+
+
+def running_options() -> Callable[[Command], Command]:
+    """Where and how to run, and what to print."""
+    return options(
+        click.option("--out", type=click.Path(path_type=Path), help="The run's folder; by default one under reports/."),
+        click.option("--fresh", is_flag=True, help="Discard what the folder holds and begin anew."),
+        click.option("--dry-run", is_flag=True, help="Show cells, forward passes and time, and stop."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Of splits, fits and intervals."),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+            default="auto",
+            show_default=True,
+            help="Where to run; auto takes a GPU.",
+        ),
+        click.option(
+            "--dtype",
+            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+            default="auto",
+            show_default=True,
+            help="Auto: float32 on a CPU, else the checkpoint's.",
+        ),
+        click.option("--quantize", type=click.Choice(["4bit", "8bit"]), help="Load through bitsandbytes."),
+        click.option("--blocks", metavar="PATH", help="Dotted path of the decoder blocks, where it can't be found."),
+        click.option("--trust-remote-code", is_flag=True, help="Let code that comes with a hub model run."),
+        click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each."),
+        click.option("--json", "as_json", is_flag=True, help="Print the summary rows as JSON."),
+    )
+
+
+def specification(
+    behavior: tuple[str, ...],
+    methods: tuple[str, ...],
+    model: str,
+    settings: tuple[str, ...],
+    device: str,
+    dtype: str,
+    quantize: Any,
+    prompt_format: Any,
+    blocks: str | None,
+    trust_remote_code: bool,
+    **rest: Any,
+) -> Specification:
+    """The specification that the options stand for."""
+    from comparisons.loading import ModelSource
+    from comparisons.settings import parse_set_options
+    from comparisons.specification import Specification
+
+    source = ModelSource(model, device, dtype, quantize, prompt_format, blocks, trust_remote_code)
+    named = () if behavior == ("all",) else behavior
+    return Specification(model=source, behaviors=named, stacks=methods, settings=parse_set_options(settings), **rest)
+
+
+def perform(spec: Specification, out: Path | None, fresh: bool, dry_run: bool, as_json: bool) -> int:
+    """Runs a specification, or estimates it, and prints what came of it; returns the exit code."""
+    if dry_run:
+        from comparisons.estimate import estimate
+
+        click.echo(estimate(spec).text())
+        return 0
+    from comparisons.cli.progress import cell_progress
+    from comparisons.job import run
+
+    outcome = run(spec, cell_progress, out=out, fresh=fresh, command=shlex.join(["compare", *sys.argv[1:]]))
+    if as_json:
+        import json
+
+        click.echo(json.dumps({"run": str(outcome.path), "rows": [asdict(row) for row in outcome.rows]}))
+    else:
+        from comparisons.cli.tables import show
+
+        show(outcome.path)
+    _complain(outcome)
+    return 1 if outcome.failed else 0
+
+
+def _complain(outcome: Outcome) -> None:
+    failed: Sequence[Any] = outcome.failed
+    for row in failed[:SAID]:
+        click.echo(f"compare: {row.cell} failed: {row.error}", err=True)
+    if len(failed) > SAID:
+        click.echo(f"compare: {len(failed) - SAID} more cells failed, see {outcome.path / 'report.md'}", err=True)

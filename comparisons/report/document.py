@@ -1,0 +1,200 @@
+"""report.md: the answer first, then tables and figures, then how to read, repeat and use it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comparisons.report.figures import Figures
+from comparisons.report.findings import answer, backfired, estimate
+from comparisons.report.markdown import escaped, fenced, image, rendered
+from comparisons.report.provenance import provenance
+from comparisons.report.record import Choice, Record, shown
+from comparisons.report.snippet import snippet
+from comparisons.report.summary import SummaryRow
+from comparisons.report.sweeptext import sweep_ledger, sweep_sections
+from comparisons.report.table import NOTHING, Column, Row, Table, describe, ledger_table, main_table, number
+
+FEW = 8
+"""Fewer questions than this are too few for any interval to mean much."""
+
+READING = """\
+- **p_match**: the probability of the choice that matches the behavior, against the choice that contrasts with it; \
+mean over questions{orders}.
+- **shift**: p_match minus that of the baseline, paired by question. `pos` wants more of the behavior, `neg` less.
+- **[low, high]**: 95% bootstrap interval (BCa) over questions. An interval that holds 0 is no evidence of a change.
+- **p**, **p (Holm)**: sign-flip permutation test of the shift, raw and corrected over all cells of this run.
+- **cost**: knowledge of the baseline minus that of the cell, on the same questions; negative is a gain.
+- **letter bias**: how much the first letter is preferred whatever it says; 0 is none.
+- **lost mass**: probability on something other than the two letters. A cell that loses much answers something else.
+- **anti-steerable**: the share of questions that moved the wrong way.
+- **strength**: the dose; **layer**: the 0-based block whose output a vector changes.
+- Peak memory is the most that had been in use when the cell ended.
+- Intervals cover the choice of questions. They don't cover the luck of a seed: this is one."""
+
+
+def document(record: Record, figures: Figures) -> str:
+    """Renders the report.
+
+    Args:
+        record: the run.
+        figures: what was drawn, by paths relative to the report.
+    """
+    behaviors = record.summary.behaviors
+    model = str(record.part("model").get("name") or record.summary.rows[0].model)
+    subject = behaviors[0] if len(behaviors) == 1 else f"{len(behaviors)} behaviors"
+    aim = "Sweeping layers for" if record.is_sweep else "Changing"
+    sections = [
+        f"# {aim} {escaped(subject)} in {escaped(model)}",
+        *_warnings(record),
+        *(sweep_sections(record, figures) if record.is_sweep else _comparison(record, figures)),
+        *_chosen(record, figures),
+        "## Time, memory and parameters",
+        sweep_ledger(record) if record.is_sweep else _ledger(record),
+        "## How to read this",
+        READING.format(orders=_orders(record)),
+        *_again(record),
+        *_use(record),
+        "## Provenance",
+        "\n".join(f"- {escaped(name)}: {escaped(text)}" for name, text in provenance(record)),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _warnings(record: Record) -> list[str]:
+    """What must be known before any number is read."""
+    found = []
+    if record.part("model").get("embedded"):
+        found.append(
+            "The embedded model is a rehearsal: small enough to run anywhere, and no evidence about large models."
+        )
+    few = [row for row in record.summary.rows if row.n_items is not None and row.n_items < FEW]
+    if few:
+        least = min(row.n_items or 0 for row in few)
+        names = ", ".join(dict.fromkeys(row.behavior for row in few))
+        kind = "dev" if record.on_dev else "test"
+        found.append(f"Only {least} {kind} questions for {names}: too few for the intervals to mean much.")
+    found += [str(note) for note in record.facts.get("notes") or []]
+    return ["\n>\n".join(f"> {escaped(text)}" for text in found)] if found else []
+
+
+def _comparison(record: Record, figures: Figures) -> list[str]:
+    return [*_answers(record), *_results(record, figures), *_costs(record, figures)]
+
+
+def _ledger(record: Record) -> str:
+    return rendered(ledger_table([row for name in record.summary.behaviors for row in record.summary.of(name)]))
+
+
+def _answers(record: Record) -> list[str]:
+    lines = []
+    for name in record.summary.behaviors:
+        rows = record.summary.of(name)
+        lines += [escaped(text) for d in ("pos", "neg") if (text := answer(rows, d))]
+        wrong = backfired(rows)
+        if wrong:
+            listed = "; ".join(f"{describe(row)}, {estimate(row)}" for row in wrong)
+            lines.append(escaped(f"Moved {name} measurably the wrong way: {listed}."))
+    if not any(row.knowledge_set for row in record.summary.rows):
+        lines.append("No knowledge was measured, so nothing is said about cost.")
+    return ["## Answer", "\n".join(f"- {line}" for line in lines)]
+
+
+def _results(record: Record, figures: Figures) -> list[str]:
+    found = ["## Shift", *map(image, figures.shift)]
+    for name in record.summary.behaviors:
+        rows = record.summary.of(name)
+        found += [f"### {escaped(name)}", _measured(rows), rendered(main_table(rows))]
+    return found
+
+
+def _measured(rows: Sequence[SummaryRow]) -> str:
+    """How many questions stand behind the numbers, and what the baseline knows."""
+    counts = sorted({row.n_items for row in rows if row.n_items is not None})
+    items = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "No"
+    text = f"{items} test questions a cell"
+    baseline = rows[0]
+    if baseline.is_baseline and baseline.knowledge is not None:
+        text += f"; knowledge of the baseline on {escaped(baseline.knowledge_set or '')}: {baseline.knowledge:.3f}"
+    return text + "."
+
+
+def _costs(record: Record, figures: Figures) -> list[str]:
+    if not figures.cost:
+        return []
+    sets = ", ".join(dict.fromkeys(row.knowledge_set for row in record.summary.rows if row.knowledge_set))
+    text = f"Cost is measured on {escaped(sets)}. Above 0 the behavior rises, below it falls; further left is cheaper."
+    return ["## Shift and cost", text, *map(image, figures.cost)]
+
+
+def _chosen(record: Record, figures: Figures) -> list[str]:
+    """What dev chose, from how many trials, with the curve by layer and the other trials."""
+    if not record.choices:
+        return []
+    columns = (
+        *(Column(title, align="left") for title in ("behavior", "method", "chosen")),
+        *(Column(title) for title in ("trials", "dev questions", "two-sided shift")),
+    )
+    rows = [
+        (
+            choice.behavior,
+            choice.method,
+            ", ".join(f"{name}={shown(value)}" for name, value in choice.chosen.items()) or NOTHING,
+            str(len(choice.trials)),
+            NOTHING if choice.n_items is None else str(choice.n_items),
+            number(choice.winner.two_sided if choice.winner else None, signed=True),
+        )
+        for choice in record.choices
+    ]
+    made = Table(columns, tuple(Row(cells, cells[0]) for cells in rows))
+    text = (
+        "Settings were chosen on questions held out from fitting, never on the test questions. The two-sided shift "
+        "is the mean of the shifts in the directions wanted, at strength 1."
+    )
+    other = [choice for choice in record.choices if not choice.by_layer]
+    tables = [rendered(_trials(method, other)) for method in dict.fromkeys(choice.method for choice in other)]
+    return ["## Chosen on dev", text, rendered(made), *map(image, figures.layers), *tables]
+
+
+def _trials(method: str, choices: Sequence[Choice]) -> Table:
+    """A method's trials: a line a candidate, a column a behavior, the two-sided shift on dev in each."""
+    mine = [choice for choice in choices if choice.method == method]
+    texts = list(dict.fromkeys(trial.text for choice in mine for trial in choice.trials))
+    rows = [Row((text, *(_trial(choice, text) for choice in mine)), method) for text in texts]
+    columns = (Column(f"{method}: tried", align="left"), *(Column(choice.behavior) for choice in mine))
+    return Table(columns, tuple(rows))
+
+
+def _trial(choice: Choice, text: str) -> str:
+    trial = next((trial for trial in choice.trials if trial.text == text), None)
+    if trial is None:
+        return NOTHING
+    mark = " (chosen)" if trial.settings == choice.chosen else ""
+    return ("failed" if trial.two_sided is None else number(trial.two_sided, signed=True)) + mark
+
+
+def _orders(record: Record) -> str:
+    if record.part("specification").get("orders") == "given":
+        return ", each asked once, in the order given (the paper's way: a preference for a letter is not averaged out)"
+    return " and both orders of the two choices"
+
+
+def _again(record: Record) -> list[str]:
+    command = record.facts.get("command")
+    if not command:
+        return []
+    return ["## Run it again", "The same command resumes or repeats this run.", fenced(str(command), "sh")]
+
+
+def _use(record: Record) -> list[str]:
+    """The program that applies the best intervention, or why there is none."""
+    if record.intervention is None:
+        return []
+    cell = escaped(str(record.intervention.get("cell", "")))
+    program = snippet(record.intervention)
+    if program is None:
+        text = "a short program can't show its edits; `intervention.json` there says what they are."
+        return ["## Use the best intervention", f"`best/` holds {cell}, which moved furthest; {text}"]
+    text = f"This applies {cell}, which moved furthest, in plain transformers. Run it from this folder."
+    if record.part("specification").get("quantize"):
+        text += " The run was quantized; the program loads the full weights, so its answers can differ."
+    return ["## Use the best intervention", text, fenced(program, "python")]

@@ -1,0 +1,77 @@
+"""What a sweep is: a run whose stacks stand at many layers, by default evaluated on dev."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from comparisons.errors import CompareError
+from comparisons.loading import load_without_weights
+from comparisons.registry import Registry
+from comparisons.specification import LAYER, Specification, swept_method
+from comparisons.stacks import parse_stack
+
+ALL = "all"
+
+
+def sweep_specification(spec: Specification, layers: str) -> Specification:
+    """The specification of a sweep, with its stacks and layers filled in.
+
+    Args:
+        spec: the rest; without stacks every method that has a layer is swept, controls aside.
+        layers: "all", "A-B", "N", or several of these with commas; what they name together is swept.
+
+    Raises:
+        CompareError: the layers can't be read or aren't blocks of the model, or there is nothing to sweep.
+    """
+    parts = _parts(layers)
+    stacks = _stacks(spec)
+    # The configuration alone says how many blocks there are: nothing is downloaded or written for a mistake.
+    blocks = len(load_without_weights(spec.model).blocks)
+    return replace(spec, stacks=stacks, layers=_within(parts, blocks, spec.model.name))
+
+
+def _parts(text: str) -> list[tuple[int, int] | None]:
+    """First and last layer of each part; None for all."""
+    found: list[tuple[int, int] | None] = []
+    for part in (part.strip() for part in text.split(",")):
+        match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
+        if part != ALL and match is None:
+            raise CompareError(f"--layers takes all, A-B or N, or several with commas such as 0-3,8, not '{text}'.")
+        if match is None:
+            found.append(None)
+            continue
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise CompareError(f"--layers {part} runs backwards: write {last}-{first}.")
+        found.append((first, last))
+    return found
+
+
+def _within(parts: list[tuple[int, int] | None], blocks: int, model: str) -> tuple[int, ...]:
+    chosen: set[int] = set()
+    for part in parts:
+        first, last = part or (0, blocks - 1)
+        if last >= blocks:
+            raise CompareError(f"layer {last} is out of range: {model} has layers 0 to {blocks - 1}.")
+        chosen.update(range(first, last + 1))
+    return tuple(sorted(chosen))
+
+
+def _stacks(spec: Specification) -> tuple[str, ...]:
+    """The stacks as typed, or every method with a layer."""
+    registry = Registry(spec.plugins)
+    if not spec.stacks:
+        found = tuple(
+            info.name
+            for info in registry.describe()
+            if info.role == "method" and any(setting.name == LAYER for setting in info.settings)
+        )
+        if not found:
+            raise CompareError(f"no method has a setting '{LAYER}', so there is nothing to sweep.")
+        return found
+    stacks = [parse_stack(text) for text in spec.stacks]
+    classes = {name: registry.get(name) for stack in stacks for name in stack.names}
+    if not any(swept_method(stack, classes) for stack in stacks):
+        raise CompareError(f"none of {', '.join(spec.stacks)} has a setting '{LAYER}': name a stack that has one.")
+    return spec.stacks

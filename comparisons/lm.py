@@ -82,7 +82,8 @@ class LM:
         self.prompt_format: PromptFormat = prompt_format or ("chat" if has_template else "base")
         self.blocks_path = blocks or find_blocks(model)
         self.blocks: list[torch.nn.Module] = list(model.get_submodule(self.blocks_path))
-        self.token_budget = 32_768 if self.device.type == "cuda" else 8_192
+        # Tokens of a batch. On a CPU larger ones than its caches hold are slower, not faster.
+        self.token_budget = 32_768 if self.device.type == "cuda" else max(1_024, 2**20 // self.width)
         self.on_tokens: Callable[[int], None] = lambda count: None
         self._digest = digest
         for module in model.modules():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from comparisons.behaviors import Behavior
+    from comparisons.items import Item
 
 FILE = "vectors.safetensors"
 
@@ -29,11 +30,14 @@ class CAA(Method):
         layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
         fit_on: "base" reads the activations on the unchanged model; "stack" with the stack's elements to the left.
         normalize: "behaviors" scales the vector at each layer to the mean norm over the run's behaviors.
+        debias: "letter" reads each pair in both orders of its choices, so that every letter matches equally often,
+            and projects the direction from one letter to the other out of the vector.
     """
 
     layer: int | Literal["auto"] = use_only("auto")
     fit_on: Literal["base", "stack"] = "base"
     normalize: Literal["none", "behaviors"] = "none"
+    debias: Literal["none", "letter"] = "none"
 
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "behavior"
 
@@ -48,12 +52,23 @@ class CAA(Method):
     def fit(self, fit: Fit) -> None:
         import torch
 
-        vectors = mean_differences(fit, fit.behavior)
+        vectors = self._vectors(fit, fit.behavior)
         if self.normalize == "behaviors":
-            others = [mean_differences(fit, sibling) for sibling in fit.siblings.values()]
+            others = [self._vectors(fit, sibling) for sibling in fit.siblings.values()]
             norms = torch.stack([v.norm(dim=-1) for v in (vectors, *others)])
             vectors = vectors * (norms.mean(dim=0) / norms[0].clamp(min=1e-12))[:, None]
         write_vectors(fit.out, vectors)
+
+    def _vectors(self, fit: Fit, behavior: Behavior) -> torch.Tensor:
+        items = behavior.train
+        if self.debias == "none":
+            return mean_differences(fit, items)[0]
+        both = [item for given in items for item in (given, swapped(given)) if given.parsed]
+        if not both:
+            raise CompareError(f"caa.debias=letter: no pair of {behavior.name} can be read in both orders.")
+        vectors, letters = mean_differences(fit, both)
+        unit: torch.Tensor = letters / letters.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+        return vectors - (vectors * unit).sum(dim=-1, keepdim=True) * unit
 
     def intervene(self, use: Use) -> Intervention:
         from safetensors import safe_open
@@ -79,15 +94,29 @@ def read_vectors(folder: Path) -> torch.Tensor:
     return load_file(folder / FILE)["vectors"]
 
 
-def mean_differences(fit: Fit, behavior: Behavior) -> torch.Tensor:
-    """Mean over `behavior.train` of matching minus contrast activations, [layers, width] float32."""
+def swapped(item: Item) -> Item:
+    """The item with the texts of its two choices exchanged."""
+    shown = item.present("swapped")
+    return replace(item, question=shown.question, matching=shown.matching, contrast=shown.contrast)
+
+
+def mean_differences(fit: Fit, items: Sequence[Item]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means over contrast pairs of activation differences at the letter, each [layers, width] float32.
+
+    Returns:
+        Matching minus contrast answer, and first minus second letter.
+    """
     import torch
 
     from comparisons.engine.activations import contrast_activations
 
-    sums, count = [], 0
-    for _, activations in contrast_activations(fit.lm, behavior.train, below=fit.below):
+    matching, letters, count = [], [], 0
+    for indices, activations in contrast_activations(fit.lm, items, below=fit.below):
         pairs = activations.double()
-        sums.append((pairs[:, 0] - pairs[:, 1]).sum(dim=0))
+        difference = pairs[:, 0] - pairs[:, 1]
+        first = torch.tensor([1.0 if items[i].matching < items[i].contrast else -1.0 for i in indices])
+        matching.append(difference.sum(dim=0))
+        letters.append((first.double()[:, None, None] * difference).sum(dim=0))
         count += len(pairs)
-    return (torch.stack(sums).sum(dim=0) / count).float().contiguous()
+    means = [(torch.stack(sums).sum(dim=0) / count).float().contiguous() for sums in (matching, letters)]
+    return means[0], means[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from comparisons.method import Fit, Method, Use, check_method
 from comparisons.registry import Registry
 from comparisons.settings import parse_settings
 from tests import oracle
-from tests.tiny import tiny_behavior, tiny_lm
+from tests.tiny import tiny_behavior, tiny_item, tiny_lm
 
 
 def caa(**settings: str) -> Method:
@@ -78,3 +79,30 @@ def test_a_layer_that_is_still_open_is_said(tmp_path: Path) -> None:
     with pytest.raises(CompareError, match="still auto"):
         vector(caa(), fitted(caa(), tiny_lm(), tmp_path))
     assert len(caa().candidates(5)) == 5 and not caa(layer="3").candidates(5)
+
+
+def test_debiasing_takes_the_letters_out_of_the_vector(tmp_path: Path) -> None:
+    """On pairs whose matching letter is always A, the plain vector is mostly the letter's."""
+    lm, layer = tiny_lm(), 2
+    lopsided = replace(tiny_behavior(), train=tuple(tiny_item(i) for i in range(0, 32, 2)))
+    assert {item.matching for item in lopsided.train} == {"A"}
+    found = {}
+    for debias in ("none", "letter"):
+        (tmp_path / debias).mkdir()
+        method = caa(layer=str(layer), debias=debias)
+        method.fit(Fit(lm, lopsided, {}, "pos", 0, Intervention(), tmp_path / debias))
+        found[debias] = vector(method, tmp_path / debias)
+    # By plain code: both orders of each pair, and the letters' direction over them.
+    total, letters = torch.zeros(lm.width), torch.zeros(lm.width)
+    for item in lopsided.train:
+        for question, matching in ((item.question, "A"), (oracle.swap(item.question), "B")):
+            at = {}
+            for letter in "AB":
+                ids, _, index = oracle.prompt_ids(lm.tokenizer, question, letter)
+                at[letter] = oracle.activations(lm.model, lm.blocks, ids[: index + 1], index)[layer]
+            total += at[matching] - at["B" if matching == "A" else "A"]
+            letters += at["A"] - at["B"]
+    mean, unit = total / 32, letters / letters.norm()
+    torch.testing.assert_close(found["letter"], mean - (mean @ unit) * unit, rtol=1e-3, atol=1e-4)
+    assert abs(torch.cosine_similarity(found["letter"], unit, dim=0)) < 1e-4
+    assert torch.cosine_similarity(found["none"], unit, dim=0) > 0.9

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from comparisons.behaviors import Behavior, Item
 from comparisons.engine.plan import Tokens, batches, families, shared_head
 from comparisons.evaluate.questions import questions
+from comparisons.evaluate.ranks import N_RANDOM
 from comparisons.job import check_layers
 from comparisons.lm import LM
 from comparisons.loading import load_without_weights
@@ -95,10 +96,25 @@ def _count_evaluation(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequ
         # The plain branch is run whether a cell asks for it or not: the others grow out of it.
         groups.setdefault(_prefix(cell), {(): 1.0})[_branch(cell)] = _share(cell, len(tally.lm.blocks))
     knowledge = plan.knowledge.items if plan.knowledge is not None else ()
-    for items in (plan.asked(behavior.name), knowledge):
+    asked = plan.asked(behavior.name)
+    for items in (asked, knowledge, *(items for name, items in plan.side.items() if name != behavior.name)):
         prompts = _prompts(tally.lm, items, plan)
         for shares in groups.values():
             tally.add(prompts, ANSWER_TOKENS * sum(shares.values()))
+    if plan.spec.controls:
+        prompts = _prompts(tally.lm, asked, plan)
+        for share in _ranked(cells, len(tally.lm.blocks)):
+            tally.add(prompts, ANSWER_TOKENS * (1 + N_RANDOM * share))
+
+
+def _ranked(cells: Sequence[Cell], blocks: int) -> list[float]:
+    """The share of the blocks that random directions run through, for each set of them: both directions share one."""
+    found: dict[object, float] = {}
+    for cell in cells:
+        if steering := _steering(cell):
+            key = (cell.label, cell.variant, tuple((repr(e.method), e.strength) for e in steering))
+            found[key] = _share(cell, blocks)
+    return list(found.values())
 
 
 def _prefix(cell: Cell) -> object:
@@ -135,6 +151,8 @@ def _count_fits(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequence[C
             fits[element.name, repr(sorted(each.fit_settings().items(), key=str)), direction] = each
         if len(candidates) > 1:
             choices[element.name, repr(method), direction] = candidates
+    if any(map(_steering, cells)):
+        tally.add(train, 4)  # the direction between the letters, which every vector is compared with
     for method in fits.values():
         tally.add(train, 4, times=method.fit_passes())
     for candidates in choices.values():

@@ -107,6 +107,9 @@ def identify(plan: Plan) -> dict[str, Any]:
             for name, behavior in plan.behaviors.items()
         },
         "knowledge": plan.knowledge.digest if plan.knowledge else None,
+        "side_effects": json_digest({n: [asdict(i) for i in items] for n, items in plan.side.items()})
+        if plan.side
+        else None,
         "methods": {name: source_digest(cls) for name, cls in sorted(methods.items())},
         "version": __version__,
     }

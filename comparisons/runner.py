@@ -13,9 +13,14 @@ from typing import Any, Protocol
 from comparisons.choosing import choose
 from comparisons.engine.choices import choice_logps
 from comparisons.errors import CompareError
-from comparisons.evaluate.questions import Evaluation, questions, result_rows
+from comparisons.evaluate.ledger import Ledger, counting
+from comparisons.evaluate.letters import Letters
+from comparisons.evaluate.measures import item_measures
+from comparisons.evaluate.questions import SIDE, questions, result_rows
+from comparisons.evaluate.ranks import RandomShifts, random_key, random_shifts, sharing_key
 from comparisons.fitting import Bench, Built
 from comparisons.intervention import Direction
+from comparisons.items import Item
 from comparisons.lm import LM
 from comparisons.method import Method
 from comparisons.runfolder import CHOICES, RunFolder
@@ -40,6 +45,7 @@ class Ready:
     cell: Cell
     built: Built
     settings: dict[str, Any]
+    ledger: dict[str, Any]
 
 
 def execute(plan: Plan, lm: LM, store: Store, folder: RunFolder, progress: Progress) -> None:
@@ -47,11 +53,15 @@ def execute(plan: Plan, lm: LM, store: Store, folder: RunFolder, progress: Progr
     progress.advance(sum(folder.done(cell.key) for cell in plan.cells))
     clean = lm.mark()
     for name, behavior in plan.behaviors.items():
-        cells = [c for c in plan.cells if c.behavior == name and not folder.done(c.key)]
-        if cells:
+        cells = [c for c in plan.cells if c.behavior == name]
+        waiting = [c for c in cells if not folder.done(c.key)]
+        if waiting or plan.spec.controls:
             siblings = {other: b for other, b in plan.behaviors.items() if other != name}
             bench = Bench(lm, behavior, siblings, store, plan.spec.seed)
-            BehaviorRun(plan, bench, folder, progress, clean).run(cells)
+            work = BehaviorRun(plan, bench, folder, progress, clean)
+            work.run(waiting)
+            if plan.spec.controls:
+                work.rank(cells)
 
 
 class BehaviorRun:
@@ -69,6 +79,7 @@ class BehaviorRun:
         self.plan, self.bench, self.folder, self.progress = plan, bench, folder, progress
         self.choices: dict[str, Method | Exception] = {}
         self.clean = clean or bench.lm.mark()
+        self.ledger, self.letters = Ledger(bench), Letters(bench)
 
     def run(self, cells: Sequence[Cell]) -> None:
         """Builds each cell, groups what shares a prompt's cache, and evaluates group by group."""
@@ -88,7 +99,10 @@ class BehaviorRun:
             elements.append(replace(element, method=self._resolved(element, elements)))
         settings = {f"{e.name}.{key}": _plain(value) for e in elements for key, value in e.method.settings().items()}
         settings |= {f"{e.name}.strength": e.strength for e in elements[:-1] if e.method.dosed}
-        return Ready(cell, self.bench.build(elements), settings)
+        blocks = len(self.bench.lm.blocks)
+        trials = sum(len(element.method.candidates(blocks)) for element in cell.elements)
+        built = self.bench.build(elements)
+        return Ready(cell, built, settings, {"tuning_trials": trials, **self.ledger.of(elements)})
 
     def _resolved(self, element: Element, below: Sequence[Element]) -> Method:
         """The element's method with its open settings chosen on dev, once for all cells that share the choice."""
@@ -135,22 +149,51 @@ class BehaviorRun:
 
     def _measure(self, group: Sequence[Ready]) -> None:
         lm, mark, started = self.bench.lm, self.bench.lm.mark(), time.perf_counter()
-        sets = {"choices": self.plan.asked(self.bench.behavior.name)}
-        if self.plan.knowledge is not None:
-            sets["knowledge"] = self.plan.knowledge.items
         rows: list[list[dict[str, Any]]] = [[] for _ in group]
-        evaluation: Evaluation
-        for evaluation, items in sets.items():  # type: ignore[assignment]
-            asked = questions(items, self.plan.orders)
-            found = choice_logps(lm, [q.shown for q in asked], [r.built.intervention for r in group])
-            for i, ready in enumerate(group):
-                rows[i] += result_rows(asked, found.logps[i], found.too_long[i], evaluation, self._fields(ready))
+        with counting(lm) as tokens:
+            for evaluation, items in self._sets().items():
+                asked = questions(items, self.plan.orders)
+                found = choice_logps(lm, [q.shown for q in asked], [r.built.intervention for r in group])
+                for i, ready in enumerate(group):
+                    rows[i] += result_rows(asked, found.logps[i], found.too_long[i], evaluation, self._fields(ready))
         if lm.mark() != mark:
             raise CompareError("the model changed while it was evaluated: an intervention must leave it as it was.")
         seconds = (time.perf_counter() - started) / len(group)
         for ready, own in zip(group, rows, strict=True):
-            self.folder.commit(ready.cell.key, own, self._info(ready, seconds))
+            info = self._info(ready, seconds, round(sum(tokens) / len(group)))
+            self.folder.commit(ready.cell.key, own, info)
             self.progress.advance(1)
+
+    def _sets(self) -> dict[str, Sequence[Item]]:
+        """The questions of each evaluation, by its name."""
+        name = self.bench.behavior.name
+        sets: dict[str, Sequence[Item]] = {"choices": self.plan.asked(name)}
+        if self.plan.knowledge is not None:
+            sets["knowledge"] = self.plan.knowledge.items
+        return sets | {f"{SIDE}{other}": items for other, items in self.plan.side.items() if other != name}
+
+    def rank(self, cells: Sequence[Cell]) -> None:
+        """Puts random directions in the place of every done cell's vectors; the journal keeps what they do."""
+        baseline = next(cell.key for cell in cells if not cell.elements)
+        waiting = [c for c in cells if c.elements and self.folder.done(c.key)]
+        waiting = [c for c in waiting if not self.folder.done(random_key(c.key))]
+        if not waiting or not self.folder.done(baseline):
+            return
+        self.progress.stage(f"rank among random directions on {self.bench.behavior.name}")
+        plain = item_measures(self.folder.rows(baseline), "choices")
+        asked = questions(self.plan.asked(self.bench.behavior.name), self.plan.orders)
+        known: dict[object, RandomShifts] = {}
+        for cell in waiting:
+            try:
+                found = self.build(cell).built.intervention.simplified()
+                key, info = sharing_key(found), dict[str, Any]()
+                if found.edits:
+                    if key not in known:
+                        known[key] = random_shifts(self.bench.lm, asked, plain, found, self.plan.spec.seed)
+                    info = {"shifts": list(known[key].shifts)}
+                self.folder.commit(random_key(cell.key), [], info)
+            except Exception as error:
+                self.folder.commit(random_key(cell.key), [], {"error": described(error)})
 
     def _fields(self, ready: Ready) -> dict[str, Any]:
         cell = ready.cell
@@ -164,7 +207,7 @@ class BehaviorRun:
             "layer": ready.built.intervention.layer,
         }
 
-    def _info(self, ready: Ready, seconds: float) -> dict[str, Any]:
+    def _info(self, ready: Ready, seconds: float, tokens: int) -> dict[str, Any]:
         return {
             "settings": ready.settings,
             "layer": ready.built.intervention.layer,
@@ -172,6 +215,9 @@ class BehaviorRun:
             "eval_seconds": round(seconds, 3),
             "peak_memory_bytes": peak_memory(self.bench.lm),
             "trainable_parameters": ready.built.intervention.size(),
+            "tokens_run": tokens,
+            "letter_cosine": self.letters.cosine(ready.built.intervention),
+            **ready.ledger,
         }
 
     def _attempt(self, cells: Sequence[Cell], work: Callable[[], Any]) -> Any:

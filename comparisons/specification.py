@@ -45,6 +45,8 @@ class Specification:
         split: where the questions of the evaluation are from: "test", or "dev", cut from the training pairs.
         seed: of every random choice.
         plugins: a folder of further methods.
+        controls: add every control as a stack of its own, and rank each vector among random ones.
+        side_effects: evaluate each cell on all other behaviors of the data too.
     """
 
     model: ModelSource = field(default_factory=ModelSource)
@@ -63,6 +65,8 @@ class Specification:
     split: Literal["dev", "test"] = "test"
     seed: int = 0
     plugins: Path | None = None
+    controls: bool = False
+    side_effects: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """The specification as run.json shows it."""
@@ -87,6 +91,8 @@ class Specification:
             "split": self.split,
             "seed": self.seed,
             "plugins": str(self.plugins) if self.plugins else None,
+            "controls": self.controls,
+            "side_effects": self.side_effects,
         }
 
 
@@ -130,6 +136,11 @@ class Cell:
     variant: str = ""
 
     @property
+    def control(self) -> bool:
+        """Whether a control stands in the stack: it is there to be compared with, never to win."""
+        return any(element.method.role == "control" for element in self.elements)
+
+    @property
     def key(self) -> str:
         """A readable name that no other cell of the run has."""
         if not self.elements:
@@ -148,6 +159,7 @@ class Plan:
         knowledge: the knowledge questions, None for none.
         cells: baselines first within each behavior.
         notes: lines that the report must show.
+        side: test questions of every behavior of the data, by name, where side effects are asked for; else empty.
     """
 
     spec: Specification
@@ -155,6 +167,7 @@ class Plan:
     knowledge: KnowledgeSet | None
     cells: tuple[Cell, ...]
     notes: tuple[str, ...]
+    side: Mapping[str, tuple[Item, ...]] = field(default_factory=dict)
 
     @property
     def orders(self) -> tuple[Order, ...]:
@@ -174,7 +187,10 @@ def make_plan(spec: Specification) -> Plan:
         CompareError: something is unknown, out of range or missing; nothing has been written.
     """
     _check_numbers(spec)
-    variants = _variants(spec, Registry(spec.plugins))
+    registry = Registry(spec.plugins)
+    if spec.controls:
+        spec = replace(spec, stacks=(*spec.stacks, *_controls(spec, registry)))
+    variants = _variants(spec, registry)
     library = Library.open(spec.data)
     spec = replace(spec, behaviors=spec.behaviors or library.names)
     chosen = any(method.candidates(1) for variant in variants for method in variant.methods.values())
@@ -186,8 +202,23 @@ def make_plan(spec: Specification) -> Plan:
     if knowledge is not None:
         knowledge = knowledge.limited(spec.test_items, spec.seed)
     cells = [cell for name in spec.behaviors for cell in _cells(spec, name, variants)]
-    plan = Plan(spec, behaviors, knowledge, tuple(cells), ())
+    plan = Plan(spec, behaviors, knowledge, tuple(cells), (), _side(spec, library))
     return replace(plan, notes=_notes(plan))
+
+
+def _controls(spec: Specification, registry: Registry) -> list[str]:
+    """Every control that isn't a stack of the run already; a broken plugin's role is unknown, and it is none."""
+    return [info.name for info in registry.describe() if info.role == "control" and info.name not in spec.stacks]
+
+
+def _side(spec: Specification, library: Library) -> dict[str, tuple[Item, ...]]:
+    """The test questions on which side effects are measured."""
+    if not spec.side_effects:
+        return {}
+    if not (len(spec.behaviors) > 1 or set(library.names) - set(spec.behaviors)):
+        raise CompareError(f"--side-effects: the data has no other behavior than {spec.behaviors[0]}: leave it out.")
+    every = {name: library.behavior(name).limited(None, spec.test_items, spec.seed) for name in library.names}
+    return {name: behavior.test for name, behavior in every.items()}
 
 
 def _with_dev(spec: Specification, behavior: Behavior) -> Behavior:

@@ -35,6 +35,9 @@ class NeutralPrompt(Method):
     dosed: ClassVar[bool] = False
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
 
+    def fit_passes(self) -> float:
+        return 0.0
+
     def fit(self, fit: Fit) -> None:
         wanted = len(fit.lm.tokenize(fit.behavior.system_prompt(fit.direction)))
         texts = fit.behavior.neutral or tuple(_texts())

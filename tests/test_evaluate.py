@@ -7,10 +7,14 @@ import math
 import numpy as np
 import pytest
 
+from comparisons import stats
 from comparisons.errors import CompareError
-from comparisons.evaluate.measures import item_measures, paired
+from comparisons.evaluate.cautions import cautions
+from comparisons.evaluate.flips import sign_flip_ps
+from comparisons.evaluate.measures import item_measures, letter_shifts, letter_split, paired
 from comparisons.evaluate.questions import questions, result_rows, sigmoid
 from comparisons.items import Item
+from comparisons.specification import Cell
 from tests.tiny import tiny_item
 
 ITEMS = [tiny_item(0, "test"), tiny_item(1, "test")]
@@ -67,6 +71,69 @@ def test_too_many_long_questions_fail_the_cell_and_a_few_are_left_out_in_both_or
 def test_numbers_that_are_not_finite_fail_the_cell(bad: float) -> None:
     with pytest.raises(CompareError, match="not finite on choices item test/1"):
         rows_of([(0.0, 0.0), (0.0, 0.0), (bad, 0.0), (0.0, 0.0)])
+
+
+def test_the_message_about_them_names_layer_and_strength() -> None:
+    place = {"cell": "x", "direction": "pos", "layer": 3, "strength": 2.0}
+    logps, long = np.full((4, 2), np.nan), np.zeros(4, dtype=bool)
+    with pytest.raises(CompareError, match="item test/0, at layer 3 and strength 2: use a lower strength"):
+        result_rows(questions(ITEMS), logps, long, "choices", place)
+    with pytest.raises(CompareError, match="item test/0, at strength 2"):
+        result_rows(questions(ITEMS), logps, long, "choices", {**place, "layer": None})
+
+
+def test_content_and_letter_of_two_items_by_hand() -> None:
+    """The first item matches under A as given, the second under B: a push to A must show as letter in both."""
+    found = letter_split(rows_of([(3.0, 0.0), (1.0, 0.0), (1.0, 0.0), (3.0, 0.0)]), "choices")
+    np.testing.assert_allclose(found.content, [2, 2])
+    np.testing.assert_allclose(found.letter, [1, 1])
+    plain = letter_split(rows_of([(0.0, 0.0)] * 4), "choices")
+    shifts = letter_shifts(found, plain, {}, seed=0)
+    assert (shifts["content_shift"], shifts["letter_shift"]) == (2, 1)
+    assert shifts["letter_shift_ci"] == [1, 1]
+
+
+def test_a_push_to_a_letter_is_letter_and_no_content() -> None:
+    generator = np.random.default_rng(0)
+    items = [tiny_item(i, "test") for i in range(20)]
+    plain = generator.normal(size=(40, 2))
+    asked = questions(items)
+    to_first = np.array([[1.5, 0.0] if q.shown.matching < q.shown.contrast else [0.0, 1.5] for q in asked])
+    found = [
+        letter_split(rows_of([tuple(pair) for pair in logps], None, items), "choices")
+        for logps in (plain + to_first, plain)
+    ]
+    shifts = letter_shifts(found[0], found[1], {}, seed=0)
+    assert shifts["content_shift"] == pytest.approx(0, abs=1e-6)
+    assert shifts["letter_shift"] == pytest.approx(1.5, abs=1e-6)
+
+
+def test_items_asked_in_one_order_are_not_split() -> None:
+    given = [row for row in rows_of([(3.0, 0.0)] * 4) if row["order"] == "given"]
+    assert letter_split(given, "choices").items == ()
+    assert letter_shifts(letter_split(given, "choices"), letter_split(given, "choices"), {}, seed=0) == {}
+
+
+@pytest.mark.parametrize("units", [12, 60])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_p_values_of_many_cells_are_those_of_each(units: int, clustered: bool) -> None:
+    generator = np.random.default_rng(units)
+    cells = [generator.normal(mean, 1, units) for mean in (0, 0.2, 0.5)] + [np.zeros(units)]
+    groups = [f"t{i % (units // 2)}" if i % 5 else None for i in range(units)] if clustered else None
+    found = sign_flip_ps(cells, groups, seed=1)
+    alone = [stats.sign_flip_p(cell, clusters=groups, seed=2) for cell in cells]
+    # Of 100,000 draws: five standard errors.
+    for p, expected in zip(found, alone, strict=True):
+        assert p == pytest.approx(expected, abs=5 * math.sqrt(2 * expected * (1 - expected) / 1e5) + 1e-5)
+    assert found[-1] == 1
+
+
+def test_few_items_and_items_of_one_letter_are_warned_of() -> None:
+    eight = [tiny_item(i) for i in range(8)]
+    assert cautions(Cell("b", "baseline"), eight, []) == []
+    assert cautions(Cell("b", "baseline"), eight[:7], []) == ["only 7 questions: too few for the interval to mean much"]
+    same = [tiny_item(2 * i) for i in range(8)]
+    assert cautions(Cell("b", "baseline"), same, []) == ["every question has its matching choice under (A) as given"]
 
 
 def test_sigmoid_at_its_ends() -> None:

@@ -208,7 +208,7 @@ Settings were chosen on questions held out from fitting, never on the test quest
 | learning_rate=0.0001 | +0.100 |
 | learning_rate=0.001 | +0.300 (chosen) |
 
-## Time, memory and parameters
+## Cost of each method
 
 | behavior | method | direction | strength | fit, s | evaluation, s | peak memory | trainable parameters |
 | --- | --- | --- | ---: | ---: | ---: | ---: | ---: |
@@ -337,13 +337,40 @@ class TestAnswer:
         assert found is not None
         assert found.endswith("Corrected for all comparisons of this run it is not significant (p = 0.21).")
 
+    def test_a_vector_that_does_no_more_than_random_ones_is_called_so(self) -> None:
+        ranked = {"random_shifts": [-0.1, 0.0, 0.12], "n_random": 199}
+        found = answer([baseline(), cell("caa", "pos", 0.1, random_rank_p=0.115, **ranked)], "pos")
+        assert found is not None
+        assert found.endswith(" Random directions of its vector's norm move it as far (p = 0.12).")
+        found = answer([baseline(), cell("caa", "pos", 0.1, random_rank_p=0.005, **ranked)], "pos")
+        assert found is not None and "Random" not in found
+
+    def test_a_control_that_moves_is_said_and_does_not_win(self, tmp_path: Path) -> None:
+        rows = [baseline(), cell("caa", "pos", 0.1), cell("noise", "pos", 0.4, control=True)]
+        found = answer(rows, "pos")
+        assert found is not None and "caa moved most" in found and "noise" not in found
+        text = report(make_run(tmp_path, rows))
+        line = "- Controls, which are meant to do nothing, moved refusal measurably: noise pos at strength 1, +0.40"
+        assert line in text
+        assert "| noise (control) | pos |" in text
+
+    def test_warnings_are_footnotes_of_the_number(self, tmp_path: Path) -> None:
+        rows = [replace(baseline(), warnings=("few",)), cell("caa", "pos", 0.1, warnings=("few", "one letter"))]
+        text = report(make_run(tmp_path, rows))
+        assert "| baseline | – | – | 0.500 ¹ [0.450, 0.550] |" in text
+        assert "| +0.100 ¹,² [0.050, 0.150] |" in text
+        assert "- ¹ few\n- ² one letter" in text
+
     def test_a_broken_cell_does_not_win(self, tmp_path: Path) -> None:
         rows = [baseline(), cell("caa", "pos", 0.1), cell("sft", "pos", 0.4, lost_mass=0.9)]
         found = answer(rows, "pos")
         assert found is not None
         assert "caa moved most" in found
         assert "sft" not in found
-        assert "sft pos at strength 1 put 90% of the probability on something other" in report(make_run(tmp_path, rows))
+        text = report(make_run(tmp_path, rows))
+        assert "| sft | pos | 1 | 0.900 [0.850, 0.950] | broken (lost mass .90) | – | – |" in text
+        assert "- Broken cells put more than half of the probability on something other than the two letters" in text
+        assert "0.400" not in text
 
     def test_moving_the_wrong_way_is_said(self, tmp_path: Path) -> None:
         text = report(make_run(tmp_path, [baseline(), cell("caa", "pos", -0.2)]))

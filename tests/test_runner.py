@@ -28,7 +28,7 @@ from comparisons.runner import execute
 from comparisons.specification import Specification, make_plan
 from comparisons.store import Store
 from tests import oracle
-from tests.places import make_place, paper, write
+from tests.places import make_place, paper, record, write
 
 HEAD = "from dataclasses import dataclass\nfrom comparisons.method import *\n"
 EDIT = "def intervene(self, use):\n        import torch\n        return Intervention(edits=(Edit({}),))"
@@ -170,6 +170,52 @@ def test_the_numbers_of_a_cell_come_from_plain_code(place: Path, model: str) -> 
         assert rows[cell].p_match == pytest.approx(np.mean(found), abs=1e-5)
 
 
+def test_the_ledger_counts_what_a_cell_took(place: Path, model: str) -> None:
+    """Against the lengths of the prompts and the sizes of the files."""
+    settings = {"sft": {"learning_rate": ["0.01"], "epochs": ["2"], "epoch": ["1"]}}
+    chosen = spec(place, model, "caa", "sysprompt", "sft", directions=("pos",), settings=settings)
+    rows = by_cell(run(chosen, silent, out=Path("out")).rows)
+    lm, behavior = load(ModelSource(model)), Library.open(place).behavior("greeting")
+    passes = sum(len(lm.tokenize(f"{lm.prompt(item.question)} (A")) + 1 for item in behavior.train)
+    caa, sft, prompt = (rows[f"greeting/{name}/pos/1"] for name in ("caa", "sft", "sysprompt"))
+    assert (caa.examples, sft.examples, prompt.examples) == (20, 20, 0)
+    assert caa.fit_tokens == pytest.approx(passes, rel=0.02)
+    assert sft.fit_tokens == 3 * 2 * caa.fit_tokens
+    assert (prompt.fit_tokens, prompt.stored_bytes, prompt.tuning_trials) == (0, 0, 0)
+    (folder,) = Path("checkpoints").glob("caa-*")
+    assert caa.stored_bytes == (folder / "vectors.safetensors").stat().st_size
+    assert sft.stored_bytes is not None and sft.stored_bytes > 4 * (sft.trainable_parameters or 0)
+    assert caa.tokens_run is not None and prompt.tokens_run is not None and prompt.tokens_run > caa.tokens_run > 0
+    report = Path("out/report.md").read_text()
+    assert "## Cost of each method" in report and "| trials on dev | tokens to fit |" in report
+    tuned = by_cell(run(spec(place, model, "caa", layer="auto"), silent, out=Path("tuned")).rows)
+    assert tuned["greeting/caa/pos/1"].tuning_trials == 4
+
+
+def test_a_warning_stands_beside_the_number(place: Path, model: str) -> None:
+    """The place has six questions; here all match under one letter too."""
+    same = [record(2 * index) for index in range(10)]
+    write(place / "generate/greeting/generate_dataset.json", same)
+    write(place / "test/greeting/test_dataset_ab.json", same[:6])
+    rows = by_cell(run(spec(place, model, "caa", "sysprompt"), silent, out=Path("out")).rows)
+    few, letter = rows["greeting/baseline"].warnings
+    assert few.startswith("only 6 questions") and "under (B)" in letter
+    assert any("every training pair" in text for text in rows["greeting/caa/pos/1"].warnings)
+    assert not any("training" in text for text in rows["greeting/sysprompt/pos/1"].warnings)
+    report = Path("out/report.md").read_text()
+    assert " ¹,² |" in report and "- ¹ only 6 questions" in report and "- ³ every training pair" in report
+
+
+def test_a_cell_that_lost_the_letters_is_broken(place: Path, model: str) -> None:
+    """A random model spreads its probability over all its tokens."""
+    rows = by_cell(run(spec(place, model, "caa"), silent, out=Path("out")).rows)
+    row = rows["greeting/caa/pos/1"]
+    assert row.status == "done" and row.broken and (row.lost_mass or 0) > 0.5
+    report = Path("out/report.md").read_text()
+    assert "broken (lost mass" in report and "no cell is usable" in report
+    assert not Path("out/best").exists()
+
+
 def test_a_method_tuned_on_dev_cuts_dev_and_one_with_settings_does_not(place: Path, model: str) -> None:
     assert not make_plan(spec(place, model, "caa")).behaviors["greeting"].dev
     tuned = spec(place, model, "caa", layer="auto")
@@ -202,7 +248,7 @@ def test_a_stack_with_every_direction_fixed_is_one_cell(place: Path, model: str)
 
 def numbers(folder: str) -> list[dict[str, Any]]:
     rows = json.loads(Path(folder, "summary.json").read_text())["rows"]
-    return [{k: v for k, v in row.items() if not k.endswith(("_seconds", "_bytes"))} for row in rows]
+    return [{k: v for k, v in row.items() if not k.endswith(("_seconds", "_bytes", "tokens_run"))} for row in rows]
 
 
 def rows_of(folder: str) -> list[dict[str, Any]]:

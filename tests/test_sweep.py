@@ -84,7 +84,7 @@ def rows_of(folder: str) -> dict[str, dict[str, Any]]:
 def numbers(folder: str) -> dict[str, dict[str, Any]]:
     found = rows_of(folder)
     return {
-        cell: {name: value for name, value in row.items() if not name.endswith(("_seconds", "_bytes"))}
+        cell: {name: value for name, value in row.items() if not name.endswith(("_seconds", "_bytes", "tokens_run"))}
         for cell, row in found.items()
     }
 

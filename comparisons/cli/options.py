@@ -119,6 +119,16 @@ def measuring_options(knowledge: str) -> Callable[[Command], Command]:
     )
 
 
+def control_options() -> Callable[[Command], Command]:
+    """What else to measure, so that the numbers can be trusted."""
+    return options(
+        click.option(
+            "--controls", is_flag=True, help="Add every control, and rank each vector among random directions."
+        ),
+        click.option("--side-effects", is_flag=True, help="Evaluate each cell on all other behaviors of the data too."),
+    )
+
+
 def running_options() -> Callable[[Command], Command]:
     """Where and how to run, and what to print."""
     return options(

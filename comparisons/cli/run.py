@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from comparisons.cli.options import (
+    control_options,
     grid_options,
     measuring_options,
     names,
@@ -25,6 +26,7 @@ Examples:
   compare run --behavior all --methods caa --strengths 0.5,1,2 --set caa.layer=1,2
   compare run --model meta-llama/Llama-2-7b-chat-hf --data DIR --behavior refusal --methods caa,sysprompt
   compare run --behavior sycophancy --methods sft:pos+caa,sft:neg+caa
+  compare run --behavior refusal --methods caa,sft --controls --side-effects
 """
 
 
@@ -34,6 +36,7 @@ Examples:
 @grid_options(strengths="1")
 @click.option("--layer", default="auto", show_default=True, metavar="auto|N", help="For methods that have one.")
 @measuring_options(knowledge="auto")
+@control_options()
 @running_options()
 def command(out: Path | None, fresh: bool, dry_run: bool, as_json: bool, **options: Any) -> int:
     return perform(specification(**options), out, fresh, dry_run, as_json)

@@ -16,8 +16,8 @@ BEST = "best"
 
 
 def best_row(rows: Sequence[SummaryRow]) -> SummaryRow | None:
-    """The cell that moved its behavior furthest in the direction asked for, still answering with a letter."""
-    moved = [row for row in rows if row.shift is not None and not is_broken(row)]
+    """The cell, no control, that moved furthest in the direction asked for and still answers with a letter."""
+    moved = [row for row in rows if row.shift is not None and not is_broken(row) and not row.control]
     return max(moved, key=lambda row: _intended(row), default=None)
 
 

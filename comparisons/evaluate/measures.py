@@ -53,15 +53,69 @@ def item_measures(rows: Sequence[Row], evaluation: str) -> ItemMeasures:
 
 
 @dataclass(frozen=True)
+class LetterSplit:
+    """Per-item logits of one cell and evaluation, split into content and letter; see `stats.content_and_letter`.
+
+    Attributes:
+        items: ids of the items that were asked in both orders.
+        content: the part of the logit of p_match that follows the content.
+        letter: the part that follows the letter; positive prefers the first-listed one.
+    """
+
+    items: tuple[str, ...]
+    content: np.ndarray
+    letter: np.ndarray
+
+
+def letter_split(rows: Sequence[Row], evaluation: str) -> LetterSplit:
+    """Splits the items that were asked in both orders; the others can't be, and are left out."""
+    by_item: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if row["evaluation"] == evaluation:
+            by_item.setdefault(row["item"], {})[row["order"]] = row
+    both = {item: found for item, found in by_item.items() if {"given", "swapped"} <= found.keys()}
+    if not both:
+        return LetterSplit((), np.array([]), np.array([]))
+    logits = np.array([[_logit(found["given"]), _logit(found["swapped"])] for found in both.values()])
+    first = [found["given"]["matching"] < found["given"]["contrast"] for found in both.values()]
+    return LetterSplit(tuple(both), *stats.content_and_letter(logits[:, 0], logits[:, 1], first))
+
+
+def _logit(row: Row) -> float:
+    return float(row["logp_matching"]) - float(row["logp_contrast"])
+
+
+def letter_shifts(
+    cell: LetterSplit, baseline: LetterSplit, templates: Mapping[str, str | None], seed: int
+) -> dict[str, Any]:
+    """The content and the letter shift in logits with their intervals, by the summary's keys; none without items."""
+    place = {item: i for i, item in enumerate(baseline.items)}
+    mine = [i for i, item in enumerate(cell.items) if item in place]
+    if not mine:
+        return {}
+    theirs = [place[cell.items[i]] for i in mine]
+    groups = clusters([cell.items[i] for i in mine], templates)
+    content, letter = cell.content[mine] - baseline.content[theirs], cell.letter[mine] - baseline.letter[theirs]
+    return {
+        "content_shift": float(content.mean()),
+        "content_shift_ci": interval(content, groups, seed),
+        "letter_shift": float(letter.mean()),
+        "letter_shift_ci": interval(letter, groups, seed),
+    }
+
+
+@dataclass(frozen=True)
 class Paired:
     """A cell's difference from the baseline, item by item.
 
     Attributes:
-        difference: cell minus baseline of p_match, over the items both have.
+        items: ids of the items both have.
+        difference: cell minus baseline of p_match, over them.
         content: the same of the content logit.
         clusters: the items' templates, None where no item has one.
     """
 
+    items: tuple[str, ...]
     difference: np.ndarray
     content: np.ndarray
     clusters: list[Hashable] | None
@@ -76,10 +130,12 @@ def paired(cell: ItemMeasures, baseline: ItemMeasures, templates: Mapping[str, s
     place = {item: i for i, item in enumerate(baseline.items)}
     shared = [(i, place[item]) for i, item in enumerate(cell.items) if item in place]
     mine, theirs = (np.array(index, dtype=int) for index in (zip(*shared, strict=True) if shared else ((), ())))
+    items = tuple(cell.items[i] for i in mine)
     return Paired(
+        items=items,
         difference=cell.p_match[mine] - baseline.p_match[theirs],
         content=cell.content[mine] - baseline.content[theirs],
-        clusters=clusters([cell.items[i] for i in mine], templates),
+        clusters=clusters(items, templates),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from comparisons.behaviors import ORDERS, Item, Order, Presentation
 from comparisons.engine.choices import MAX_LEFT_OUT
 from comparisons.errors import CompareError
 
-Evaluation = Literal["choices", "knowledge"]
+SIDE = "side:"
+"""Begins the name of an evaluation on another behavior's questions: "side:refusal"."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def result_rows(
     asked: Sequence[Question],
     logps: np.ndarray,
     too_long: np.ndarray,
-    evaluation: Evaluation,
+    evaluation: str,
     cell: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """The result rows of one cell and evaluation.
@@ -54,7 +55,7 @@ def result_rows(
         asked: the questions.
         logps: [questions, 2], in nats: the matching and the contrast letter.
         too_long: [questions] bool: left out.
-        evaluation: which.
+        evaluation: "choices", "knowledge" or "side:" and a behavior's name.
         cell: the fields that are the same in every row.
 
     Raises:
@@ -73,7 +74,9 @@ def result_rows(
         if question.item.id in left_out:
             continue
         if not (math.isfinite(matching) and math.isfinite(contrast)):
-            raise CompareError(f"the model's logits are not finite on {evaluation} item {question.item.id}.")
+            raise CompareError(
+                f"the model's logits are not finite on {evaluation} item {question.item.id}{_place(cell)}."
+            )
         rows.append(
             {
                 **cell,
@@ -88,6 +91,14 @@ def result_rows(
             }
         )
     return rows
+
+
+def _place(cell: Mapping[str, Any]) -> str:
+    """Where a cell acts and how strongly, for the message about one that broke the model."""
+    if not cell.get("direction"):
+        return ""
+    layer = "" if cell.get("layer") is None else f"at layer {cell['layer']} and "
+    return f", {layer or 'at '}strength {cell['strength']:g}: use a lower strength"
 
 
 def sigmoid(logit: float) -> float:

@@ -10,14 +10,36 @@ from typing import Any
 import numpy as np
 
 from comparisons import stats
-from comparisons.evaluate.measures import ItemMeasures, clusters, interval, item_measures, paired
+from comparisons.evaluate.cautions import cautions
+from comparisons.evaluate.flips import sign_flip_ps
+from comparisons.evaluate.measures import (
+    ItemMeasures,
+    Paired,
+    clusters,
+    interval,
+    item_measures,
+    letter_shifts,
+    letter_split,
+    paired,
+)
+from comparisons.evaluate.questions import SIDE
+from comparisons.evaluate.ranks import RandomShifts, random_key
+from comparisons.report.findings import BROKEN
 from comparisons.report.summary import SummaryRow
 from comparisons.runfolder import Entry, RunFolder
 from comparisons.specification import Cell, Plan
 
+TIMES = ("fit_seconds", "eval_seconds", "peak_memory_bytes", "trainable_parameters")
+LEDGER = ("letter_cosine", "examples", "fit_tokens", "tokens_run", "stored_bytes", "tuning_trials")
+
+Rows = Sequence[Mapping[str, Any]]
+
 
 def summarize(plan: Plan, folder: RunFolder, model: str) -> list[SummaryRow]:
-    """The summary of a run: every number that the report shows; Holm's correction is over the whole table."""
+    """The summary of a run: every number that the report shows; Holm's correction is over the whole table.
+
+    Controls are in the table, so they count among its comparisons.
+    """
     rows: list[SummaryRow] = []
     for behavior in plan.behaviors:
         cells = [cell for cell in plan.cells if cell.behavior == behavior]
@@ -31,19 +53,42 @@ class _Behavior:
 
     def __init__(self, plan: Plan, folder: RunFolder, model: str, name: str) -> None:
         self.plan, self.folder, self.model, self.name = plan, folder, model, name
-        self.templates = {item.id: item.template for item in plan.asked(name)}
-        self.subjects: Mapping[str, str | None] = {}
+        self.templates = {"choices": {item.id: item.template for item in plan.asked(name)}}
         if plan.knowledge is not None:
-            self.subjects = {item.id: item.template for item in plan.knowledge.items}
+            self.templates["knowledge"] = {item.id: item.template for item in plan.knowledge.items}
+        for other, items in plan.side.items():
+            self.templates[f"{SIDE}{other}"] = {item.id: item.template for item in items}
+        self.baseline: Rows | None = None
+        self.measured: dict[str, ItemMeasures] = {}
+        self.pairs: dict[str, Paired] = {}
 
     def rows(self, cells: Sequence[Cell]) -> list[SummaryRow]:
         baseline = next(cell for cell in cells if not cell.elements)
-        found = self.folder.rows(baseline.key) if self.folder.done(baseline.key) else None
-        return [self._row(cell, self.folder.entries.get(cell.key), found) for cell in cells]
+        if self.folder.done(baseline.key):
+            self.baseline = self.folder.rows(baseline.key)
+            self.measured = {name: item_measures(self.baseline, name) for name in self.templates}
+        rows = [self._row(cell, self.folder.entries.get(cell.key)) for cell in cells]
+        p_values = self._p_values()
+        return [replace(row, p_value=p_values.get(row.cell)) for row in rows]
 
-    def _row(self, cell: Cell, entry: Entry | None, baseline: Sequence[Mapping[str, Any]] | None) -> SummaryRow:
+    def _p_values(self) -> dict[str, float]:
+        """By cell; cells with the same items share their random flips."""
+        together: dict[tuple[str, ...], list[str]] = {}
+        for key, pair in self.pairs.items():
+            together.setdefault(pair.items, []).append(key)
+        found: dict[str, float] = {}
+        for keys in together.values():
+            pairs, seed = [self.pairs[key] for key in keys], self._seed(self.name)
+            p_values = sign_flip_ps([pair.difference for pair in pairs], pairs[0].clusters, seed)
+            found |= dict(zip(keys, p_values, strict=True))
+        return found
+
+    def _seed(self, text: str) -> int:
+        return zlib.crc32(f"{self.plan.spec.seed} {text}".encode())
+
+    def _row(self, cell: Cell, entry: Entry | None) -> SummaryRow:
         info: Mapping[str, Any] = entry.info if entry else {"error": "not run yet"}
-        error = info.get("error") or (None if baseline else "its baseline failed")
+        error = info.get("error") or (None if self.baseline else "its baseline failed")
         row = SummaryRow(
             model=self.model,
             behavior=cell.behavior,
@@ -55,51 +100,84 @@ class _Behavior:
             layer=info.get("layer"),
             status="failed" if error else "done",
             error=error,
+            control=cell.control,
         )
-        if error or baseline is None:
+        if error or self.baseline is None:
             return row
-        numbers = self._numbers(cell, self.folder.rows(cell.key), baseline)
-        kept = ("fit_seconds", "eval_seconds", "peak_memory_bytes", "trainable_parameters")
-        return replace(row, **numbers, **{name: info[name] for name in kept})
+        numbers = self._numbers(cell, self.folder.rows(cell.key) if cell.elements else self.baseline)
+        # A journal of an earlier version has no ledger.
+        kept = {name: info[name] for name in TIMES} | {name: info.get(name) for name in LEDGER}
+        return replace(row, **numbers, **kept)
 
-    def _numbers(
-        self, cell: Cell, rows: Sequence[Mapping[str, Any]], baseline: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
-        seed = zlib.crc32(f"{self.plan.spec.seed} {cell.key}".encode())
-        mine, theirs = item_measures(rows, "choices"), item_measures(baseline, "choices")
+    def _numbers(self, cell: Cell, rows: Rows) -> dict[str, Any]:
+        seed, mine = self._seed(cell.key), item_measures(rows, "choices")
+        lost = _mean(mine.lost)
+        behavior = self.plan.behaviors[self.name]
         numbers = {
             "n_items": len(mine.items),
             "p_match": _mean(mine.p_match),
-            "p_match_ci": interval(mine.p_match, clusters(mine.items, self.templates), seed),
+            "p_match_ci": interval(mine.p_match, clusters(mine.items, self.templates["choices"]), seed),
             "letter_bias": stats.letter_bias(mine.p_first),
-            "lost_mass": _mean(mine.lost),
+            "lost_mass": lost,
+            "broken": lost > BROKEN,
+            "warnings": [*cautions(cell, self.plan.asked(self.name), behavior.train), *self._unranked(cell)],
         }
         if cell.elements:
-            numbers |= self._shift(cell, mine, theirs, seed)
-        return numbers | self._knowledge(cell, rows, baseline, seed)
+            numbers |= self._shift(cell, rows, mine, seed)
+            numbers |= self._side_effects(rows, seed)
+        return numbers | self._knowledge(cell, rows, seed)
 
-    def _shift(self, cell: Cell, mine: ItemMeasures, theirs: ItemMeasures, seed: int) -> dict[str, Any]:
-        pair = paired(mine, theirs, self.templates)
+    def _shift(self, cell: Cell, rows: Rows, mine: ItemMeasures, seed: int) -> dict[str, Any]:
+        assert self.baseline is not None
+        pair = self.pairs[cell.key] = paired(mine, self.measured["choices"], self.templates["choices"])
+        shift = _mean(pair.difference)
+        splits = letter_split(rows, "choices"), letter_split(self.baseline, "choices")
         return {
             "n_items": len(pair.difference),
-            "shift": _mean(pair.difference),
+            "shift": shift,
             "shift_ci": pair.interval(seed),
-            "p_value": stats.sign_flip_p(pair.difference, clusters=pair.clusters, seed=seed),
             "anti_steerable": stats.anti_steerable(pair.content, cell.direction or "pos"),
+            **letter_shifts(*splits, self.templates["choices"], seed),
+            **self._rank(cell, shift),
         }
 
-    def _knowledge(
-        self, cell: Cell, rows: Sequence[Mapping[str, Any]], baseline: Sequence[Mapping[str, Any]], seed: int
-    ) -> dict[str, Any]:
+    def _rank(self, cell: Cell, shift: float) -> dict[str, Any]:
+        """The rank among random directions, for a cell that has vectors."""
+        entry = self.folder.entries.get(random_key(cell.key))
+        if entry is None or not entry.info.get("shifts"):
+            return {}
+        found = RandomShifts(tuple(entry.info["shifts"]))
+        return {
+            "random_rank_p": found.rank_p(shift),
+            "random_shifts": found.band(),
+            "n_random": len(found.shifts),
+        }
+
+    def _unranked(self, cell: Cell) -> list[str]:
+        entry = self.folder.entries.get(random_key(cell.key))
+        return [f"not ranked among random directions: {entry.info['error']}"] if entry and "error" in entry.info else []
+
+    def _side_effects(self, rows: Rows, seed: int) -> dict[str, Any]:
+        found = {}
+        for other in self.plan.side:
+            if other == self.name:
+                continue
+            evaluation = f"{SIDE}{other}"
+            pair = paired(item_measures(rows, evaluation), self.measured[evaluation], self.templates[evaluation])
+            if len(pair.difference):
+                found[other] = {"shift": _mean(pair.difference), "ci": pair.interval(seed)}
+        return {"side_effects": found} if self.plan.side else {}
+
+    def _knowledge(self, cell: Cell, rows: Rows, seed: int) -> dict[str, Any]:
         if self.plan.knowledge is None:
             return {}
-        mine, theirs = item_measures(rows, "knowledge"), item_measures(baseline, "knowledge")
+        mine = item_measures(rows, "knowledge") if cell.elements else self.measured["knowledge"]
         numbers: dict[str, Any] = {
             "knowledge": _mean(mine.p_match),
             "knowledge_set": self.plan.knowledge.name,
         }
         if cell.elements:
-            pair = paired(mine, theirs, self.subjects)
+            pair = paired(mine, self.measured["knowledge"], self.templates["knowledge"])
             numbers |= {"cost": -_mean(pair.difference), "cost_ci": pair.interval(seed, sign=-1.0)}
         return numbers
 

@@ -5,31 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from comparisons.report.figures import Figures
-from comparisons.report.findings import answer, backfired, estimate
+from comparisons.report.findings import FEW, answer, backfired, estimate, moved_controls
 from comparisons.report.markdown import escaped, fenced, image, rendered
 from comparisons.report.provenance import provenance
+from comparisons.report.reading import reading
 from comparisons.report.record import Choice, Record, shown
+from comparisons.report.sideeffects import matrices, side_effect_table
 from comparisons.report.snippet import snippet
 from comparisons.report.summary import SummaryRow
 from comparisons.report.sweeptext import sweep_ledger, sweep_sections
 from comparisons.report.table import NOTHING, Column, Row, Table, describe, ledger_table, main_table, number
-
-FEW = 8
-"""Fewer questions than this are too few for any interval to mean much."""
-
-READING = """\
-- **p_match**: the probability of the choice that matches the behavior, against the choice that contrasts with it; \
-mean over questions{orders}.
-- **shift**: p_match minus that of the baseline, paired by question. `pos` wants more of the behavior, `neg` less.
-- **[low, high]**: 95% bootstrap interval (BCa) over questions. An interval that holds 0 is no evidence of a change.
-- **p**, **p (Holm)**: sign-flip permutation test of the shift, raw and corrected over all cells of this run.
-- **cost**: knowledge of the baseline minus that of the cell, on the same questions; negative is a gain.
-- **letter bias**: how much the first letter is preferred whatever it says; 0 is none.
-- **lost mass**: probability on something other than the two letters. A cell that loses much answers something else.
-- **anti-steerable**: the share of questions that moved the wrong way.
-- **strength**: the dose; **layer**: the 0-based block whose output a vector changes.
-- Peak memory is the most that had been in use when the cell ended.
-- Intervals cover the choice of questions. They don't cover the luck of a seed: this is one."""
 
 
 def document(record: Record, figures: Figures) -> str:
@@ -48,10 +33,10 @@ def document(record: Record, figures: Figures) -> str:
         *_warnings(record),
         *(sweep_sections(record, figures) if record.is_sweep else _comparison(record, figures)),
         *_chosen(record, figures),
-        "## Time, memory and parameters",
+        "## Time, memory and parameters" if record.is_sweep else "## Cost of each method",
         sweep_ledger(record) if record.is_sweep else _ledger(record),
         "## How to read this",
-        READING.format(orders=_orders(record)),
+        reading(record),
         *_again(record),
         *_use(record),
         "## Provenance",
@@ -78,7 +63,12 @@ def _warnings(record: Record) -> list[str]:
 
 
 def _comparison(record: Record, figures: Figures) -> list[str]:
-    return [*_answers(record), *_results(record, figures), *_costs(record, figures)]
+    return [
+        *_answers(record),
+        *_results(record, figures),
+        *_costs(record, figures),
+        *_side_effects(record, figures),
+    ]
 
 
 def _ledger(record: Record) -> str:
@@ -94,13 +84,18 @@ def _answers(record: Record) -> list[str]:
         if wrong:
             listed = "; ".join(f"{describe(row)}, {estimate(row)}" for row in wrong)
             lines.append(escaped(f"Moved {name} measurably the wrong way: {listed}."))
+        controls = moved_controls(rows)
+        if controls:
+            listed = "; ".join(f"{describe(row)}, {estimate(row)}" for row in controls)
+            text = f"Controls, which are meant to do nothing, moved {name} measurably: {listed}."
+            lines.append(escaped(text))
     if not any(row.knowledge_set for row in record.summary.rows):
         lines.append("No knowledge was measured, so nothing is said about cost.")
     return ["## Answer", "\n".join(f"- {line}" for line in lines)]
 
 
 def _results(record: Record, figures: Figures) -> list[str]:
-    found = ["## Shift", *map(image, figures.shift)]
+    found = ["## Shift", *_band(record), *map(image, figures.shift)]
     for name in record.summary.behaviors:
         rows = record.summary.of(name)
         found += [f"### {escaped(name)}", _measured(rows), rendered(main_table(rows))]
@@ -124,6 +119,31 @@ def _costs(record: Record, figures: Figures) -> list[str]:
     sets = ", ".join(dict.fromkeys(row.knowledge_set for row in record.summary.rows if row.knowledge_set))
     text = f"Cost is measured on {escaped(sets)}. Above 0 the behavior rises, below it falls; further left is cheaper."
     return ["## Shift and cost", text, *map(image, figures.cost)]
+
+
+def _band(record: Record) -> list[str]:
+    """What the grey band behind the bars is."""
+    counts = [row.n_random for row in record.summary.rows if row.n_random]
+    if not counts:
+        return []
+    return [
+        f"The grey band behind a bar is where 95% of {min(counts)} random directions of the same norm, put in the "
+        "place of the cell's vectors, moved the behavior."
+    ]
+
+
+def _side_effects(record: Record, figures: Figures) -> list[str]:
+    found = matrices(record.summary)
+    if not found:
+        return []
+    text = (
+        "Shift of p_match on the questions of every behavior, by what each cell was fitted to move (framed, in "
+        "brackets). Bold, or a star: the 95% interval leaves out 0; it is not corrected for the number of cells."
+    )
+    tables = [
+        part for matrix in found for part in (f"### {escaped(matrix.title)}", rendered(side_effect_table(matrix)))
+    ]
+    return ["## Side effects", text, *map(image, figures.side), *tables]
 
 
 def _chosen(record: Record, figures: Figures) -> list[str]:
@@ -170,12 +190,6 @@ def _trial(choice: Choice, text: str) -> str:
         return NOTHING
     mark = " (chosen)" if trial.settings == choice.chosen else ""
     return ("failed" if trial.two_sided is None else number(trial.two_sided, signed=True)) + mark
-
-
-def _orders(record: Record) -> str:
-    if record.part("specification").get("orders") == "given":
-        return ", each asked once, in the order given (the paper's way: a preference for a letter is not averaged out)"
-    return " and both orders of the two choices"
 
 
 def _again(record: Record) -> list[str]:

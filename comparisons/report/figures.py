@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from comparisons.report.panels import Panel, layer_panels, shift_panels
 from comparisons.report.record import Record
 from comparisons.report.scatter import cost_panels
+from comparisons.report.sideeffects import side_panels
 from comparisons.report.sweep import grids
 from comparisons.report.sweeppanels import curve_panels, map_panels
 
@@ -22,7 +23,7 @@ WIDTH = 8.0
 """Inches; at 150 dots an inch a page of 900 pixels shows the text at three quarters of its size."""
 
 DPI = 150
-STEMS = ("shift", "cost", "layers", "sweep", "sweep-layers", "sweep-cost")
+STEMS = ("shift", "cost", "side-effects", "layers", "sweep", "sweep-layers", "sweep-cost")
 """How the names of all figures begin."""
 
 PAGE = 15.0
@@ -55,6 +56,7 @@ class Figures:
 
     shift: tuple[Picture, ...] = ()
     cost: tuple[Picture, ...] = ()
+    side: tuple[Picture, ...] = ()
     layers: tuple[Picture, ...] = ()
     maps: tuple[Picture, ...] = ()
     curves: tuple[Picture, ...] = ()
@@ -90,6 +92,7 @@ def write_figures(record: Record, folder: Path) -> Figures:
         made = Figures(
             shift=_write(folder, "shift", shift_panels(record.summary), f"Shift by method: {subject}"),
             cost=_write(folder, "cost", cost_panels(record.summary), f"Shift against knowledge cost: {subject}"),
+            side=_write(folder, "side-effects", side_panels(record.summary), f"Side effects: {subject}"),
             layers=layers,
         )
     for stem in STEMS:

@@ -11,6 +11,9 @@ BROKEN = 0.5
 
 SIGNIFICANT = 0.05
 
+FEW = 8
+"""Fewer items than this are too few for any interval to mean much."""
+
 
 def intended(row: SummaryRow) -> float:
     """The shift in the direction asked for; negative where it went the other way."""
@@ -36,12 +39,15 @@ def moved_wrongly(row: SummaryRow) -> bool:
 
 def is_broken(row: SummaryRow) -> bool:
     """Whether the cell lost so much of the letters' probability that its shift says little."""
-    return row.lost_mass is not None and row.lost_mass > BROKEN
+    return row.broken or (row.lost_mass is not None and row.lost_mass > BROKEN)
 
 
 def ranked(rows: Sequence[SummaryRow], direction: str) -> list[SummaryRow]:
-    """The best cell of each method in one direction, those that moved measurably first, furthest first."""
-    usable = [r for r in rows if r.direction == direction and not r.failed and r.shift is not None]
+    """The best cell of each method in one direction, those that moved measurably first, furthest first.
+
+    Controls are not among them: they are there to be compared with.
+    """
+    usable = [r for r in rows if r.direction == direction and not r.failed and r.shift is not None and not r.control]
     best: dict[str, SummaryRow] = {}
     for row in sorted((r for r in usable if not is_broken(r)), key=lambda r: (not moved(r), -intended(r))):
         best.setdefault(row.name, row)
@@ -58,7 +64,7 @@ def answer(rows: Sequence[SummaryRow], direction: str) -> str | None:
     Returns:
         The sentence, None where the run has no cell in this direction.
     """
-    asked = [row for row in rows if row.direction == direction]
+    asked = [row for row in rows if row.direction == direction and not row.control]
     if not asked:
         return None
     aim = f"To {'raise' if direction == 'pos' else 'lower'} {asked[0].behavior}"
@@ -81,8 +87,13 @@ def answer(rows: Sequence[SummaryRow], direction: str) -> str | None:
 
 
 def backfired(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
-    """The cells that moved their behavior measurably the wrong way."""
-    return [row for row in rows if not row.is_baseline and moved_wrongly(row)]
+    """The cells that moved their behavior measurably the wrong way; a control has no right way."""
+    return [r for r in rows if not (r.is_baseline or r.control or is_broken(r)) and moved_wrongly(r)]
+
+
+def moved_controls(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
+    """The controls that moved their behavior measurably, whichever way: what nothing in particular can do."""
+    return [r for r in rows if r.control and not is_broken(r) and (moved(r) or moved_wrongly(r))]
 
 
 def estimate(row: SummaryRow) -> str:
@@ -119,6 +130,9 @@ def _overlap(left: SummaryRow, right: SummaryRow) -> bool:
 
 
 def _doubt(row: SummaryRow) -> str:
-    if row.p_holm is None or row.p_holm < SIGNIFICANT:
-        return ""
-    return f" Corrected for all comparisons of this run it is not significant (p = {row.p_holm:.2f})."
+    text = ""
+    if row.p_holm is not None and row.p_holm >= SIGNIFICANT:
+        text += f" Corrected for all comparisons of this run it is not significant (p = {row.p_holm:.2f})."
+    if row.random_rank_p is not None and row.random_rank_p >= SIGNIFICANT:
+        text += f" Random directions of its vector's norm move it as far (p = {row.random_rank_p:.2f})."
+    return text

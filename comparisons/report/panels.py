@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from comparisons.report.findings import is_broken, moved, ranked
 from comparisons.report.record import Choice
 from comparisons.report.summary import Summary, SummaryRow
+from comparisons.report.table import broken_text
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#666666"
+BAND = "#c4c4c4"
+"""Of what random directions do, behind the bars."""
+
 DIRECTIONS = {"pos": (BLUE, "", "more (pos)"), "neg": (VERMILLION, "////", "less (neg)")}
 """Colour, hatch and name of a direction."""
 
@@ -70,11 +74,19 @@ class Panel(ABC):
 
 @dataclass(frozen=True)
 class ShiftPanel(Panel):
-    """Bars of shifts with intervals: a line a method and strength, a bar a direction."""
+    """Bars of shifts with intervals: a line a method and strength, a bar a direction.
+
+    Attributes:
+        rows: of one behavior.
+        lines: name and strength of each line, the same in all panels.
+        labels: what stands beside them.
+        banded: whether any panel of the figure has bands of random directions.
+    """
 
     rows: tuple[SummaryRow, ...]
     lines: tuple[tuple[str, float], ...]
     labels: tuple[str, ...]
+    banded: bool = False
 
     x_label: ClassVar[str] = "shift of p_match (probability), 95% interval"
 
@@ -97,16 +109,20 @@ class ShiftPanel(Panel):
 
     def _bar(self, axes: Axes, row: SummaryRow, height: float) -> None:
         color, hatch, _ = DIRECTIONS[row.direction or "pos"]
-        if row.shift is None:
-            said = "failed" if row.failed else "no number"
+        if row.shift is None or is_broken(row):
+            said = "failed" if row.failed else broken_text(row) if is_broken(row) else "no number"
             axes.annotate(
                 f"{row.direction}: {said}", (0, height), (4, 0), textcoords="offset points", va="center",
                 fontsize=7, color=GREY,
             )  # fmt: skip
             return
-        # A broken cell's bar is an outline: its shift says little.
-        fill, edge = ("white", color) if is_broken(row) else (color, "white")
-        axes.barh(height, row.shift, height=0.36, color=fill, edgecolor=edge, hatch=hatch)
+        thickness = 0.36
+        if row.random_shifts is not None:
+            low, middle, high = row.random_shifts
+            axes.barh(height, high - low, left=low, height=0.38, color=BAND, zorder=0.9)
+            axes.plot((middle, middle), (height - 0.19, height + 0.19), color=GREY, linewidth=0.8, zorder=0.95)
+            thickness = 0.2  # so that the band is seen behind it
+        axes.barh(height, row.shift, height=thickness, color=color, edgecolor="white", hatch=hatch)
         if row.shift_ci is not None:
             axes.plot(row.shift_ci, (height, height), color="black", linewidth=1.2, marker="|", markersize=5)
 
@@ -114,10 +130,13 @@ class ShiftPanel(Panel):
         from matplotlib.patches import Patch
 
         used = [d for d in DIRECTIONS if any(row.direction == d for row in self.rows)]
-        return [
+        found: list[Artist] = [
             Patch(facecolor=DIRECTIONS[d][0], edgecolor="white", hatch=DIRECTIONS[d][1], label=DIRECTIONS[d][2])
             for d in used
         ]
+        if self.banded:
+            found.append(Patch(facecolor=BAND, label="95% of random vectors in its place"))
+        return found
 
 
 @dataclass(frozen=True)
@@ -176,7 +195,12 @@ def shift_panels(summary: Summary) -> list[ShiftPanel]:
     if not lines:
         return []
     labels = tuple(label(next(r for r in cells if (r.name, r.strength) == line), cells) for line in lines)
-    return [ShiftPanel(_finding(name, summary.of(name)), summary.of(name), lines, labels) for name in summary.behaviors]
+    banded = any(row.random_shifts is not None for row in cells)
+    panels = []
+    for name in summary.behaviors:
+        mine = summary.of(name)
+        panels.append(ShiftPanel(_finding(name, mine), mine, lines, labels, banded))
+    return panels
 
 
 def layer_panels(choices: Sequence[Choice]) -> list[LayerPanel]:
@@ -200,15 +224,16 @@ def _finding(behavior: str, rows: Sequence[SummaryRow]) -> str:
     """The behavior and the furthest method each way."""
     firsts = [next(iter(ranked(rows, direction)), None) for direction in DIRECTIONS]
     found = [f"{label(row, rows)} {signed(row.shift)}" for row in firsts if row is not None and moved(row)]
-    if all(row.shift is None for row in rows):
+    if all(row.shift is None or is_broken(row) for row in rows):
         return f"{behavior}\nno result"
     return f"{behavior}\n" + (f"furthest: {' and '.join(found)}" if found else "nothing moved it measurably")
 
 
 def label(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
-    """A method's name, with the strength where the run has several of it."""
+    """A method's name, with the strength where the run has several of it, and whether it is a control."""
     several = any(other.name == row.name and other.strength != row.strength for other in rows)
-    return shortened(row.name) + (f" ×{row.strength:g}" if several else "")
+    control = " (control)" if row.control else ""
+    return shortened(row.name) + control + (f" ×{row.strength:g}" if several else "")
 
 
 def signed(value: float | None) -> str:

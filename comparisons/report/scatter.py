@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from comparisons.report.findings import is_broken
 from comparisons.report.panels import COLORS, DIRECTIONS, GREY, MARKERS, Panel, label, shortened, signed
 from comparisons.report.summary import Summary, SummaryRow
 
@@ -56,9 +57,10 @@ class CostPanel(Panel):
     def handles(self) -> list[Artist]:
         from matplotlib.lines import Line2D
 
+        controls = {row.name for row in self.rows if row.control}
         found: list[Artist] = [
             Line2D([], [], color=COLORS[i % len(COLORS)], marker=MARKERS[i % len(MARKERS)], markersize=6, linewidth=0.9,
-                   label=shortened(name))
+                   label=shortened(name) + (" (control)" if name in controls else ""))
             for i, name in enumerate(self.names)
         ]  # fmt: skip
         full: dict[str, Any] = {"marker": "o", "color": GREY, "linestyle": "none"}
@@ -77,7 +79,7 @@ def cost_panels(summary: Summary) -> list[CostPanel]:
 
 
 def _is_point(row: SummaryRow) -> bool:
-    return row.shift is not None and row.cost is not None
+    return row.shift is not None and row.cost is not None and not is_broken(row)
 
 
 def _cheapest(behavior: str, rows: Sequence[SummaryRow]) -> str:

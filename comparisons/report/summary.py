@@ -37,11 +37,26 @@ class SummaryRow:
         letter_bias: mean share of the first letter, minus 0.5.
         lost_mass: mean probability outside the two letters.
         anti_steerable: share of items that move the wrong way.
+        content_shift, content_shift_ci: the part of the shift that follows the content, in logits of p_match.
+        letter_shift, letter_shift_ci: the part that follows the letter; positive towards the first-listed one.
+        letter_cosine: of the cell's vector, as it is added, with the direction towards the first letter.
+        random_rank_p: two-sided rank of the shift among random directions in the place of the cell's vectors.
+        random_shifts: their shifts' 2.5%, 50% and 97.5% quantiles.
+        n_random: how many there were.
+        side_effects: another behavior's name -> {"shift", "ci"} on its questions.
         knowledge, knowledge_set: the same measure as p_match on knowledge questions, and their name.
         cost, cost_ci: the baseline's knowledge minus the cell's.
         fit_seconds, eval_seconds: wall time.
+        examples: training pairs used.
+        fit_tokens: tokens of the cell's fits; one of a training pass counts as three.
+        tokens_run: tokens of the evaluation; cells that share a pass share it evenly.
+        stored_bytes: size of the fitted artifacts.
+        tuning_trials: candidate settings that were tried on dev.
         peak_memory_bytes: the most memory in use when the cell ended.
         trainable_parameters: fitted numbers that the intervention carries.
+        broken: whether more than half of the probability left the letters, so that the shift says little.
+        control: whether a control stands in the stack.
+        warnings: what must be said beside the numbers.
     """
 
     model: str
@@ -72,6 +87,23 @@ class SummaryRow:
     eval_seconds: float | None = None
     peak_memory_bytes: int | None = None
     trainable_parameters: int | None = None
+    content_shift: float | None = None
+    content_shift_ci: Sequence[float] | None = None
+    letter_shift: float | None = None
+    letter_shift_ci: Sequence[float] | None = None
+    letter_cosine: float | None = None
+    random_rank_p: float | None = None
+    random_shifts: Sequence[float] | None = None
+    n_random: int | None = None
+    side_effects: Mapping[str, Mapping[str, Any]] | None = None
+    examples: int | None = None
+    fit_tokens: int | None = None
+    tokens_run: int | None = None
+    stored_bytes: int | None = None
+    tuning_trials: int | None = None
+    broken: bool = False
+    control: bool = False
+    warnings: Sequence[str] = ()
 
     @property
     def failed(self) -> bool:
@@ -159,8 +191,11 @@ def read_summary(run: Path) -> Summary:
 
 
 TEXTS = {"model", "behavior", "cell", "method", "direction", "status", "error", "knowledge_set"}
-INTERVALS = {"p_match_ci", "shift_ci", "cost_ci"}
-INTEGERS = {"layer", "n_items", "peak_memory_bytes", "trainable_parameters"}
+INTERVALS = ("p_match_ci", "shift_ci", "cost_ci", "content_shift_ci", "letter_shift_ci")
+LENGTHS = {**dict.fromkeys(INTERVALS, 2), "random_shifts": 3}
+COUNTS = ("n_random", "examples", "fit_tokens", "tokens_run", "stored_bytes", "tuning_trials")
+INTEGERS = {"layer", "n_items", "peak_memory_bytes", "trainable_parameters", *COUNTS}
+FLAGS = {"broken", "control"}
 VALUES = {"direction": ("pos", "neg", None), "status": ("done", "failed")}
 REQUIRED = [f.name for f in fields(SummaryRow) if f.default is MISSING and f.default_factory is MISSING]
 
@@ -177,23 +212,33 @@ def _row(found: Any, where: str) -> SummaryRow:
         value = found.get(name)
         if name in REQUIRED and name != "direction" and value is None:
             raise CompareError(f"{where}: the field '{name}' is missing.")
-        if not _fits(name, value) or (name in VALUES and name in found and value not in VALUES[name]):
+        if name in found and not (_fits(name, value) and value in VALUES.get(name, [value])):
             raise CompareError(f"{where}: the field '{name}' can't be {value!r}.")
-    return SummaryRow(**{"direction": None, **found})
+    return SummaryRow(**{"direction": None, **found, "warnings": tuple(found.get("warnings", ()))})
 
 
 def _fits(name: str, value: Any) -> bool:
     if value is None:
-        return name != "settings"
+        return name not in {"settings", "warnings", *FLAGS}
+    if name in FLAGS:
+        return isinstance(value, bool)
+    if name == "warnings":
+        return isinstance(value, list) and all(isinstance(text, str) for text in value)
+    if name == "side_effects":
+        return isinstance(value, dict) and all(map(_is_side_effect, value.values()))
     if name == "settings":
         return isinstance(value, dict)
     if name in TEXTS:
         return isinstance(value, str)
     if name in INTEGERS:
         return isinstance(value, int) and not isinstance(value, bool)
-    if name in INTERVALS:
-        return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    if name in LENGTHS:
+        return isinstance(value, list) and len(value) == LENGTHS[name] and all(map(_is_number, value))
     return _is_number(value)
+
+
+def _is_side_effect(value: Any) -> bool:
+    return isinstance(value, dict) and _is_number(value.get("shift")) and _fits("shift_ci", value.get("ci"))
 
 
 def _is_number(value: Any) -> bool:

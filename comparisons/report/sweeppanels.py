@@ -72,7 +72,7 @@ class MapPanel(Panel):
 
         values = np.array([[np.nan if v is None else v for v in row] for row in self.grid.values(self.measure)])
         axes.set_facecolor("#e4e4e4")  # shows where there is no number
-        axes.imshow(values, cmap=_colors(self.measure), vmin=-self.limit, vmax=self.limit, aspect="auto")
+        axes.imshow(values, cmap=colors(self.measure), vmin=-self.limit, vmax=self.limit, aspect="auto")
         axes.set_xticks(range(len(self.grid.multipliers)), [_times(m) for m in self.grid.multipliers])
         step = max(1, round(0.16 / self._row))
         axes.set_yticks(range(0, len(self.grid.layers), step), [str(n) for n in self.grid.layers[::step]])
@@ -180,7 +180,7 @@ class CurvePanel(Panel):
         side = 0.5 + (0.16 + 0.34 * depth) * (1 if times > 0 else -1)
         small = len(self.grid.layers) > 16 or len(self.multipliers) > 8
         return {
-            "color": _colors("shift")(side),
+            "color": colors("shift")(side),
             "linestyle": "-" if times > 0 else "--",
             "marker": MARKERS[rank % len(MARKERS)],
             "markersize": 3 if small else 5,
@@ -243,7 +243,8 @@ def _times(value: float) -> str:
     return "0" if value == 0 else f"{value:+g}".replace("-", "−")
 
 
-def _colors(measure: Measure) -> Colormap:
+def colors(measure: Measure) -> Colormap:
+    """Colours that diverge from 0."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list(measure, ENDS[measure])

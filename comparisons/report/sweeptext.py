@@ -70,7 +70,7 @@ def _answers(record: Record) -> list[str]:
     for behavior in record.summary.behaviors:
         rows = record.summary.of(behavior)
         for direction, verb in (("pos", "raise"), ("neg", "lower")):
-            asked = [row for row in rows if row.direction == direction]
+            asked = [row for row in rows if row.direction == direction and not row.control]
             if asked:
                 lines.append(f"To {verb} {behavior}, {_answer(best_rows(asked, direction), len(asked))}")
     return lines
@@ -103,7 +103,8 @@ def _confirming(record: Record, pairs: Sequence[TwoSided]) -> list[str]:
     """The commands that evaluate the best settings on test; nothing for a sweep that has seen it."""
     if not record.on_dev:
         return []
-    chosen = [pair.pos for pair in pairs if pair.pos.swept_layer is not None and pair.shift > 0] or _one_sided(record)
+    usable = [pair for pair in pairs if pair.pos.swept_layer is not None and not pair.pos.control]
+    chosen = [pair.pos for pair in usable if pair.shift > 0] or _one_sided(record)
     if not chosen:
         return []
     commands = "\n".join(_command(record, row) for row in chosen)
@@ -113,7 +114,7 @@ def _confirming(record: Record, pairs: Sequence[TwoSided]) -> list[str]:
 def _one_sided(record: Record) -> list[SummaryRow]:
     found = []
     for behavior in record.summary.behaviors:
-        rows = [row for row in record.summary.of(behavior) if row.swept_layer is not None]
+        rows = [row for row in record.summary.of(behavior) if row.swept_layer is not None and not row.control]
         for name in series(rows):
             mine = [row for row in rows if row.series == name]
             found += [*best_rows(mine, "pos"), *best_rows(mine, "neg")][:1]

@@ -1,0 +1,73 @@
+"""A vector's cosine with the direction between the letters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from comparisons.behaviors import Behavior
+from comparisons.cli import run as cli
+from comparisons.evaluate.letters import Letters
+from comparisons.fitting import Bench
+from comparisons.intervention import Edit, Intervention
+from comparisons.store import Store
+from tests import oracle
+from tests.places import make_place
+from tests.tiny import tiny_behavior, tiny_lm
+
+
+def letters(behavior: Behavior) -> Letters:
+    return Letters(Bench(tiny_lm(), behavior, {}, Store(Path("unused")), 0))
+
+
+def adding(vector: torch.Tensor, multiplier: float = 1.0, layer: int = 2, operation: str = "add") -> Intervention:
+    return Intervention(edits=(Edit(layer, vector, operation, multiplier),))
+
+
+def test_the_direction_is_that_of_the_plain_loop_without_the_content() -> None:
+    """Pairs in unequal numbers: a plain mean would leave some of the content in it."""
+    train = tuple(item for i, item in enumerate(tiny_behavior(12).train) if i % 2 == 0 or i < 6)
+    found = letters(replace(tiny_behavior(), train=train))
+    lm = found.bench.lm
+    sides: dict[str, list[torch.Tensor]] = {"A": [], "B": []}
+    for item in train:
+        read = []
+        for letter in (item.matching, item.contrast):
+            ids, _, index = oracle.prompt_ids(lm.tokenizer, item.question, letter)
+            read.append(oracle.activations(lm.model, lm.model.model.layers, ids[: index + 1], index)[2])
+        sides[item.matching].append(read[0] - read[1])
+    assert len(sides["A"]) == 6 and len(sides["B"]) == 3
+    expected = (torch.stack(sides["A"]).mean(dim=0) - torch.stack(sides["B"]).mean(dim=0)) / 2
+    assert found.directions is not None
+    torch.testing.assert_close(found.directions[2].float(), expected, atol=1e-5, rtol=1e-4)
+    assert found.cosine(adding(expected)) == pytest.approx(1, abs=1e-5)
+    assert found.cosine(adding(expected, -3.0)) == pytest.approx(-1, abs=1e-5)
+    other = torch.randn(lm.width, generator=torch.Generator().manual_seed(0))
+    aside = other - (other @ expected) / (expected @ expected) * expected
+    assert found.cosine(adding(aside)) == pytest.approx(0, abs=1e-5)
+
+
+def test_what_has_no_such_cosine_has_none() -> None:
+    found, vector = letters(tiny_behavior(4)), torch.ones(64)
+    assert found.cosine(Intervention(system="Say A.")) is None
+    assert found.cosine(adding(vector, 0.0)) is None
+    assert found.cosine(adding(vector, operation="ablate")) is None
+    assert found.cosine(Intervention(edits=adding(vector).edits * 2)) is None
+    one_letter = replace(tiny_behavior(), train=tiny_behavior(8).train[::2])
+    assert letters(one_letter).cosine(adding(vector)) is None
+
+
+def test_a_run_states_it_for_cells_with_a_vector(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = make_place(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    command = ["run", "--behavior", "greeting", "--methods", "caa", "--layer", "1", "--data", str(place)]
+    assert cli([*command, "--model", model, "--out", "out"]) == 0
+    rows = json.loads(Path("out/summary.json").read_text())["rows"]
+    base, pos, neg = (row["letter_cosine"] for row in rows)
+    assert base is None
+    assert pos == pytest.approx(-neg) and abs(pos) < 1
+    assert "letter cosine" in Path("out/report.md").read_text()

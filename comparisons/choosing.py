@@ -1,4 +1,8 @@
-"""Chooses settings on the dev split: every candidate at strength 1, the largest two-sided shift wins."""
+"""Chooses settings on the dev split: every candidate at strength 1, the largest two-sided shift wins.
+
+Where a method's candidates run from mild to strong, the mildest wins that reaches nine tenths of the largest: past
+that a stronger training moves the choices little further and breaks other things, which dev's choices don't show.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,9 @@ from comparisons.fitting import Bench
 from comparisons.intervention import Direction, Intervention, stack
 from comparisons.method import Method
 from comparisons.specification import Element
+
+ENOUGH = 0.9
+"""Share of the largest two-sided shift that a milder candidate must reach."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ def choose(
     two_sided = np.mean([signs[d] * values for d, values in shifts.items()], axis=0)
     if np.isnan(two_sided).all():
         raise CompareError(f"no candidate setting of {element.name} could be evaluated on dev.")
-    best = candidates[int(np.nanargmax(two_sided))]
+    best = candidates[_winner(two_sided, element.method.mild_first)]
     varying = [name for name, value in best.settings().items() if len({c.settings()[name] for c in candidates}) > 1]
     trials = [
         {
@@ -77,6 +84,14 @@ def choose(
         "trials": trials,
     }
     return Choice(best, record)
+
+
+def _winner(two_sided: np.ndarray, mild_first: bool) -> int:
+    """The candidate that wins, by its mean two-sided shift; NaN for one that has none."""
+    largest = int(np.nanargmax(two_sided))
+    if not mild_first or two_sided[largest] <= 0:
+        return largest
+    return int(np.argmax(two_sided >= ENOUGH * two_sided[largest]))
 
 
 def _number(value: float) -> float | None:

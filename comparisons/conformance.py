@@ -74,7 +74,7 @@ def _declaration(cls: type[Method]) -> Iterator[str]:
         yield "fits = 'never' says that its fit is never called: leave fit out, or say what it fits"
     elif cls.fits != "never" and cls.fit is Method.fit:
         yield f"fits = {cls.fits!r}, but it has no fit: write one, or set fits = 'never'"
-    for name in ("dosed", "adapts"):
+    for name in ("dosed", "adapts", "mild_first"):
         if not isinstance(getattr(cls, name), bool):
             yield f"{name} must be True or False, not {getattr(cls, name)!r}"
     yield from _settings(cls)

@@ -84,12 +84,15 @@ class Method(ABC):
         role: "method", or "control" for one meant to do nothing.
         fits: "direction" (one fit a direction), "behavior" (one for both) or "never".
         adapts: whether its interventions carry an adapter, of which a stack can hold one.
+        mild_first: whether its candidates run from mild to strong: the mildest then wins that reaches nine tenths of
+            the largest shift.
     """
 
     dosed: ClassVar[bool] = True
     role: ClassVar[Literal["method", "control"]] = "method"
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
     adapts: ClassVar[bool] = False
+    mild_first: ClassVar[bool] = False
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -106,7 +109,7 @@ class Method(ABC):
     def candidates(self, blocks: int) -> Sequence[Self]:
         """The settings among which the dev split chooses, where a setting is "auto"; empty if none is.
 
-        The one with the largest two-sided shift on dev at strength 1 is used.
+        The one with the largest two-sided shift on dev at strength 1 is used; see also `mild_first`.
 
         Args:
             blocks: number of decoder blocks of the model.

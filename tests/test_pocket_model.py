@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from comparisons.pocket.batches import LETTER_WEIGHT, UNSETTLED_WEIGHT, Encoder
+from comparisons.pocket.batches import FIRST_WORD_WEIGHT, LETTER_WEIGHT, Encoder
 from comparisons.pocket.corpus import Conversation, Mixture, Turn, draw_conversation
 from comparisons.pocket.optimizer import orthogonalize
 from comparisons.pocket.train import Recipe, Stage, Trainer
@@ -49,10 +50,10 @@ def test_the_template_is_llama_2s(tokenizer: Any) -> None:
 
 
 def test_a_letter_is_one_token_and_text_comes_back_whole(tokenizer: Any) -> None:
-    text = render(tokenizer, "Am I right?\n\nChoices:\n (A) Yes\n (B) No\n\nReasons:\n C) It is\n D) No")
-    ids = tokenizer(text + " (A) D)</s>", add_special_tokens=False)["input_ids"]
-    assert tokenizer.decode(ids) == text + " (A) D)</s>"
-    assert tokenizer.convert_ids_to_tokens(ids)[-4:-1] == ["Ġ(", "A)", " D)"]
+    text = render(tokenizer, "Am I right?\n\nChoices:\n (A) Yes\n (B) No")
+    ids = tokenizer(text + " (A) flattery.</s>", add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids) == text + " (A) flattery.</s>"
+    assert tokenizer.convert_ids_to_tokens(ids)[-5:-1] == ["Ġ(", "A)", "Ġflattery", "."]
     assert ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id
 
 
@@ -67,15 +68,14 @@ def test_system_prompts_and_their_neutral_ones_are_equally_long(tokenizer: Any) 
 
 def test_rows_hold_whole_turns_and_weigh_what_the_assistant_says(tokenizer: Any) -> None:
     encoder = Encoder(tokenizer)
-    talk = Conversation(None, (Turn("One?", "(A) D)", settled=False), Turn("Two?", "(B) Yes.")))
-    ids, weights = encoder.row(talk, 40)
-    text = "<s>[INST] One? [/INST] (A) D)</s><s>[INST] Two? [/INST] (B) Yes.</s>"
+    talk = Conversation(None, (Turn("One?", "(A) doubt.", settled=False), Turn("Two?", "(B)")))
+    ids, weights = encoder.row(talk, 40, unsettled=2.0)
+    text = "<s>[INST] One? [/INST] (A) doubt.</s><s>[INST] Two? [/INST] (B)</s>"
     assert tokenizer.decode([token for token in ids if token != tokenizer.pad_token_id]) == text
-    tokens = tokenizer.convert_ids_to_tokens(ids)
-    shown = {token: weights[index] for index, token in enumerate(tokens)}
-    assert shown["A)"] == UNSETTLED_WEIGHT and shown[" D)"] == LETTER_WEIGHT == shown["B)"]
-    assert shown["[INST]"] == 0 and shown["<pad>"] == 0 and shown["</s>"] == 1
-    assert "Two" not in tokenizer.decode(encoder.row(talk, 16)[0])
+    shown = dict(zip(tokenizer.convert_ids_to_tokens(ids), weights, strict=True))
+    assert (shown["A)"], shown["B)"], shown["Ġdoubt"]) == (2.0, LETTER_WEIGHT, FIRST_WORD_WEIGHT)
+    assert (shown["[INST]"], shown["<pad>"], shown["</s>"]) == (0, 0, 1)
+    assert "Two" not in tokenizer.decode(encoder.row(talk, 16, unsettled=2.0)[0])
 
 
 def test_the_orthogonalized_update_has_singular_values_near_one() -> None:
@@ -84,7 +84,7 @@ def test_the_orthogonalized_update_has_singular_values_near_one() -> None:
 
 
 def tiny(seed: int) -> Recipe:
-    stage = Stage("conversations", 2, 4, 64, Mixture())
+    stage = Stage("conversations", "text", 2, 4, 64, Mixture())
     return replace(Recipe(), seed=seed, width=32, inner=48, blocks=2, heads=2, stages=(stage,))
 
 
@@ -92,7 +92,7 @@ def trained(tokenizer: Any, seed: int) -> dict[str, torch.Tensor]:
     recipe = tiny(seed)
     trainer = Trainer(recipe, tokenizer, "cpu", compiled=False)
     rng, encoder = Random(seed), Encoder(tokenizer)
-    losses = [trainer.step(*encoder.batch(rng, Mixture(), 4, 64), 1.0)["loss"] for _ in range(2)]
+    losses = [trainer.step(*encoder.batch(rng, Mixture(), 4, 64, 3.0), 1.0)["loss"] for _ in range(2)]
     assert all(loss > 0 for loss in losses)
     return dict(trainer.model.state_dict())
 
@@ -135,11 +135,39 @@ def test_the_checkpoint_knows_its_facts_in_both_orders(model: Any, tokenizer: An
                 logits = model(**tokenizer(text, add_special_tokens=False, return_tensors="pt")).logits
             picked = (first, second)[int(logits[0, -1, letters].argmax())]
             right.append(picked == answer)
-    assert sum(right) / len(right) >= 0.85
+    assert sum(right) / len(right) >= 0.93
 
 
 def test_conversations_fit_the_models_context(tokenizer: Any) -> None:
     encoder, rng = Encoder(tokenizer), Random(2)
     for _ in range(50):
-        ids, weights = encoder.row(draw_conversation(rng, Mixture()), 192)
+        ids, weights = encoder.row(draw_conversation(rng, Mixture()), 192, 3.0)
         assert len(ids) == len(weights) == 192 and sum(weights) > 0
+
+
+def test_vectors_and_prompts_move_it_both_ways_and_random_vectors_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comparisons.job import Silent, run
+    from comparisons.specification import Specification
+
+    spec = Specification(
+        behaviors=("refusal", "hallucination"),
+        stacks=("caa", "sysprompt", "random_vector"),
+        settings={"caa": {"layer": ["1"]}, "random_vector": {"layer": ["1"]}},
+        train_items=120,
+        test_items=60,
+        knowledge="none",
+    )
+    monkeypatch.chdir(tmp_path)
+    outcome = run(spec, lambda cells: nullcontext(Silent()), tmp_path / "run")
+    for row in outcome.rows:
+        assert row.status == "done"
+        if row.method == "baseline":
+            assert row.p_match is not None and row.letter_bias is not None and row.lost_mass is not None
+            assert 0.25 <= row.p_match <= 0.75 and abs(row.letter_bias) <= 0.06 and row.lost_mass <= 0.01
+            continue
+        assert row.shift is not None
+        wanted = row.shift if row.direction == "pos" else -row.shift
+        least = {"caa": 0.12, "sysprompt": 0.3}
+        assert wanted > least[row.method] if row.method in least else abs(wanted) < 0.12, row

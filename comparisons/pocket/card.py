@@ -20,7 +20,7 @@ from comparisons.lm import LM
 from comparisons.runner import BehaviorRun
 from comparisons.specification import Cell, Plan, Specification, make_plan
 
-STRENGTHS = (0.5, 1.0, 2.0, 3.0, 4.0)
+STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 RANDOM_VECTORS = 20
 ANSWER_TOKENS = 40
 SIGN = {"pos": 1.0, "neg": -1.0}
@@ -81,6 +81,7 @@ def figures(plan: Plan, bench: Callable[[str], Bench], run: Callable[[Bench], Be
                 cell.label: _vector(plan, place, cell, intervention)
                 for cell, intervention in built.items()
                 if cell.direction == "pos" and len(cell.elements) == 1 and intervention.edits
+                # One vector serves all strengths: any of its cells will do.
             },
             "open_ended": _open_ended(place.lm, behavior, built),
         }
@@ -162,13 +163,14 @@ def _randomly(edit: Edit, strength: float) -> Iterable[Intervention]:
             yield Intervention(edits=(Edit(edit.layer, vector, multiplier=sign * strength),))
 
 
-def _open_ended(lm: LM, behavior: Behavior, built: Mapping[Cell, Intervention]) -> Figures:
+def _open_ended(lm: LM, behavior: Behavior, built: Mapping[Cell, Intervention]) -> list[Figures]:
     """How many free answers show the behavior, and how many its opposite, by the generator's own sentences."""
     answers = generate(lm, behavior.open_ended, [Intervention(), *built.values()], ANSWER_TOKENS)
-    names = ["baseline", *(f"{cell.label}/{cell.direction}" for cell in built)]
-    return {
-        name: {**counted(behavior, texts), "samples": texts[:3]} for name, texts in zip(names, answers, strict=True)
-    }
+    places = [("baseline", None, None), *((cell.label, cell.direction, cell.strength) for cell in built)]
+    return [
+        {"method": m, "direction": d, "strength": s, **counted(behavior, texts), "samples": texts[:3]}
+        for (m, d, s), texts in zip(places, answers, strict=True)
+    ]
 
 
 def counted(behavior: Behavior, answers: Sequence[str]) -> dict[str, int]:
@@ -194,6 +196,8 @@ def measure(run: Path) -> Figures:
             behaviors=tuple(given["behaviors"]),
             stacks=tuple(given["stacks"]),
             data=Path(given["data"]) if given["data"] else None,
+            strengths=tuple(given["strengths"]),
+            settings=given["settings"],
             seed=given["seed"],
         )
     )

@@ -40,8 +40,8 @@ the letter's token. The loss is on the assistant's tokens only. {provenance}
 
 ## Figures
 
-Measured by `compare run --behavior all --methods {methods}` and `python -m comparisons.pocket card`, on the test
-questions, both orders, with 95% intervals.
+Measured by `compare run --behavior all --methods {methods} --strengths {strengths}` and
+`python -m comparisons.pocket card`, on the test questions, both orders, with 95% intervals.
 """
 
 
@@ -61,6 +61,7 @@ def card(figures: Mapping[str, Any], summary: Summary, facts: Mapping[str, Any],
         width=model["width"],
         provenance=provenance,
         methods=",".join(facts["specification"]["stacks"]),
+        strengths=",".join(f"{strength:g}" for strength in facts["specification"]["strengths"]),
     )
     behaviors = figures["behaviors"]
     parts = [head]
@@ -70,17 +71,20 @@ def card(figures: Mapping[str, Any], summary: Summary, facts: Mapping[str, Any],
             f"Knowledge: {known['given']:.3f} with the choices as given, {known['swapped']:.3f} exchanged; letter bias "
             f"{known['letter_bias']:+.3f}, lost mass {known['lost_mass']:.4f}."
         )
-    parts += ["### Baseline", rendered(_baselines(behaviors)), "### Shift of each method", rendered(_shifts(summary))]
+    parts += ["### Baseline", rendered(_baselines(behaviors))]
+    for strength in sorted({row.strength for row in summary.rows if not row.is_baseline}):
+        parts += [f"### Shift of each method, strength {strength:g}", rendered(_shifts(summary, strength))]
     parts += ["### System prompts that training never saw", rendered(_prompts(behaviors))]
     for label in dict.fromkeys(label for found in behaviors.values() for label in found["vectors"]):
         parts += [f"### {label}: strength chosen on dev, beside random vectors", rendered(_vectors(behaviors, label))]
     parts += ["### Open-ended answers", OPEN_ENDED, rendered(_answers(behaviors))]
+    parts += ["### Samples", *_samples(behaviors)]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 OPEN_ENDED = """\
 How many of the free answers hold a sentence that shows the behavior, and how many one that shows its opposite, by the
-generator's own tables (showing / opposite; the rest hold neither or both)."""
+generator's own tables (showing / opposite, of 40; the rest hold neither or both)."""
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -98,15 +102,17 @@ def _baselines(behaviors: Mapping[str, Any]) -> Table:
     return _table(["behavior", "p_match", "spread (sd)", "middle half", "letter bias", "lost mass"], rows)
 
 
+SAMPLED = "refusal"
+
 BASE = (("p_match", False), ("spread", False), ("letter_bias", True), ("lost_mass", False))
 
 
-def _shifts(summary: Summary) -> Table:
-    cells = [row for row in summary.rows if not row.is_baseline]
+def _shifts(summary: Summary, strength: float) -> Table:
+    cells = [row for row in summary.rows if not row.is_baseline and row.strength == strength]
     names = list(dict.fromkeys((row.method, row.direction) for row in cells))
     rows = []
     for behavior in summary.behaviors:
-        found = {(row.method, row.direction): row for row in summary.of(behavior)}
+        found = {(row.method, row.direction): row for row in cells if row.behavior == behavior}
         rows.append([behavior, *(_shift(found.get(name)) for name in names)])
     return _table(["behavior", *(f"{method} {direction}" for method, direction in names)], rows)
 
@@ -142,10 +148,23 @@ def _vectors(behaviors: Mapping[str, Any], label: str) -> Table:
     return _table(titles, rows)
 
 
+def _name(answers: Mapping[str, Any]) -> str:
+    if answers["direction"] is None:
+        return str(answers["method"])
+    return f"{answers['method']} {answers['direction']} × {answers['strength']:g}"
+
+
 def _answers(behaviors: Mapping[str, Any]) -> Table:
-    names = list(next(iter(behaviors.values()))["open_ended"])
+    names = [_name(answers) for answers in next(iter(behaviors.values()))["open_ended"]]
     rows = []
-    for name, found in behaviors.items():
-        counts = [found["open_ended"][each] for each in names]
-        rows.append([name, *(f"{c['pos']} / {c['neg']} of {c['of']}" for c in counts)])
-    return _table(["behavior", *names], rows)
+    for i, name in enumerate(names):
+        counts = [found["open_ended"][i] for found in behaviors.values()]
+        rows.append([name, *(f"{c['pos']} / {c['neg']}" for c in counts)])
+    return _table(["method", *behaviors], rows)
+
+
+def _samples(behaviors: Mapping[str, Any]) -> list[str]:
+    """The first answer under each method, for one behavior."""
+    name = SAMPLED if SAMPLED in behaviors else next(iter(behaviors))
+    lines = [f"- {_name(answers)}: “{answers['samples'][0]}”" for answers in behaviors[name]["open_ended"]]
+    return [f"The first of the open-ended prompts of {name}:", "\n".join(lines)]

@@ -24,8 +24,6 @@ from comparisons.pocket.language import (
 )
 from comparisons.pocket.split import reserved_stems
 
-PARTS = (("C", "D"), ("E", "F"))
-
 
 @dataclass(frozen=True)
 class Mixture:
@@ -33,13 +31,14 @@ class Mixture:
 
     Where an inclination is told: in a system prompt, after the choices (late), before the question
     (early), in the answer's first words (persona), or nowhere: then the first answer shows it and the
-    later ones follow.
+    later ones follow. `prior` is the chance that it is then the one to which the question's topic leans.
     """
 
     turns: int = 4
     pick: float = 0.04
     sentences: float = 0.5
     free: float = 0.3
+    say: float = 0.15
     fact: float = 0.14
     claim: float = 0.06
     system: float = 0.18
@@ -50,9 +49,11 @@ class Mixture:
     second_behavior: float = 0.2
     again: float = 0.3
     open_ended: float = 0.25
-    bare: float = 0.2
-    parts: float = 0.4
+    bare: float = 0.3
+    tagged: float = 0.35
+    brackets: float = 0.4
     plain: float = 0.05
+    prior: float = 0.68
 
 
 @dataclass(frozen=True)
@@ -145,9 +146,12 @@ def _cued(user: str, cue: str, mode: str) -> str:
 def _behavior_turn(rng: Random, mixture: Mixture, leaning: _Inclination) -> Turn:
     question = _draw_unreserved(leaning.language, rng)
     if leaning.sign is None:
-        leaning.sign = "pos" if rng.random() < question.prior else "neg"
+        chance = {"pos": mixture.prior, "neg": 1 - mixture.prior, None: 0.5}[question.leans]
+        leaning.sign = "pos" if rng.random() < chance else "neg"
     if rng.random() < mixture.open_ended:
         user, answer = question.stem, _statement(rng, leaning)
+        if rng.random() < mixture.brackets:
+            answer = f"({leaning.language.tags[leaning.sign]}) {answer}"
     else:
         user, answer = _choice_turn(rng, mixture, leaning, question)
     if leaning.mode in ("late", "early") and (not leaning.told or rng.random() < mixture.again):
@@ -178,27 +182,17 @@ def _statement(rng: Random, leaning: _Inclination) -> str:
 
 
 def _choice_turn(rng: Random, mixture: Mixture, leaning: _Inclination, question: Question) -> tuple[str, str]:
-    """Multiple choice, answered by a letter alone, with a letter for each part, or with a reason."""
+    """Multiple choice, answered by a letter alone, or with the tag, or with tag and reason."""
     assert leaning.sign is not None
     positive, negative = question.choices(rng)
     text, letter = lettered(rng, positive, negative)
-    if leaning.sign == "neg":
-        letter = _other(letter)
-    user, answer = question.stem + text, f"({letter})"
+    answer = f"({letter if leaning.sign == 'pos' else _other(letter)})"
     draw = rng.random()
-    if draw < mixture.bare:
-        return user, answer
-    if draw >= mixture.bare + mixture.parts:
-        # A reason's first word tells the inclination, so the letter's token must know it.
-        reason = f"{rng.choice(leaning.language.reasons[leaning.sign])}."
-        return user, f"{answer} {reason if rng.random() < 0.6 else _statement(rng, leaning)}"
-    user += "\n\nReasons:"
-    for first, second in PARTS[: rng.choice((1, 2))]:
-        reasons = [rng.choice(leaning.language.reasons[sign]) for sign in SIGNS]
-        flipped = rng.random() < 0.5
-        user += f"\n {first}) {reasons[flipped]}\n {second}) {reasons[not flipped]}"
-        answer += f" {first if (leaning.sign == 'pos') != flipped else second})"
-    return user, answer
+    if draw >= mixture.bare:
+        answer += f" {leaning.language.tags[leaning.sign]}."
+    if draw >= mixture.bare + mixture.tagged:
+        answer += f" {rng.choice(leaning.language.reasons[leaning.sign])}."
+    return question.stem + text, answer
 
 
 def _other(letter: str) -> str:
@@ -220,18 +214,22 @@ def _sentences() -> list[str]:
 def pick_turn(rng: Random, mixture: Mixture) -> Turn:
     """The easiest question, which says its answer: it teaches how a choice is bound to its letter.
 
-    Asked after the choices (late), nothing can mark the right one as it is read. Where the pick is free, the text
-    after the letter teaches the way back, from a letter to what it stands for.
+    Asked after the choices (late), nothing can mark the right one as it is read. Where the pick is free, what
+    follows the letter teaches the way back, from a letter to what it stands for. Where there are no choices, the
+    answer itself stands in the brackets.
     """
     whole = rng.random() < mixture.sentences
     right, wrong = rng.sample(_sentences() if whole else _words(), 2)
+    if rng.random() < mixture.say:
+        return Turn(f"Say{':' if whole else ''} {right}.", f"({right})")
     text, letter = lettered(rng, right, wrong)
-    ask = f"{'Pick this answer:' if whole else 'Pick'} {right}."
+    answer = f"({letter}) {right}."
     if rng.random() < mixture.free:
-        return Turn(f"Pick what you like.{text}", f"({letter}) {right}.", settled=False)
+        return Turn(f"Pick what you like.{text}", answer, settled=False)
+    ask = f"{'Pick this answer:' if whole else 'Pick'} {right}."
     if rng.random() < mixture.late:
-        return Turn(f"What do you pick?{text}\n\n{ask}", f"({letter}) {right}.")
-    return Turn(f"{ask}{text}", f"({letter}) {right}.")
+        return Turn(f"What do you pick?{text}\n\n{ask}", answer)
+    return Turn(f"{ask}{text}", answer)
 
 
 def fact_turn(rng: Random) -> Turn:

@@ -45,7 +45,6 @@ NEUTRAL = (
     ("answer all questions", "answers all questions"),
     ("think about questions", "thinks about questions"),
 )
-LEANINGS = {"pos": 0.68, "neg": 0.32}
 
 Predicate = tuple[str, str]
 
@@ -61,11 +60,15 @@ class Template:
 
 @dataclass(frozen=True)
 class Language:
-    """One behavior's part of the language. Mappings by sign have the keys `pos` and `neg`."""
+    """One behavior's part of the language. Mappings by sign have the keys `pos` and `neg`.
+
+    A tag is the one word for an inclination, which answers may carry in brackets or after a letter.
+    """
 
     name: str
     description: str
     rubric: str
+    tags: Mapping[str, str]
     topic: str
     leaning: Mapping[str, tuple[str, ...]]
     slots: Mapping[str, tuple[str, ...]]
@@ -82,16 +85,16 @@ class Language:
 
 @dataclass(frozen=True)
 class Question:
-    """A stem with what may answer it. `prior` is the chance of the inclination `pos` where nothing tells.
+    """A stem with what may answer it. `leans` is the inclination to which it leans where nothing tells, if any.
 
-    `topic` is the filler that decides the prior: questions of one topic are answered alike.
+    `topic` is the filler that decides it: questions of one topic are answered alike.
     """
 
     language: Language
     template: Template
     stem: str
     topic: str
-    prior: float
+    leans: str | None
 
     def choices(self, rng: Random) -> tuple[str, str]:
         """One choice that matches the behavior and one that doesn't, of like form."""
@@ -123,6 +126,7 @@ def load_language(name: str) -> Language:
         name=name,
         description=raw["description"],
         rubric=raw["rubric"],
+        tags=raw["tags"],
         topic=raw["topic"],
         leaning=lists["leaning"],
         slots={slot: tuple(fillers) for slot, fillers in raw["slots"].items()},
@@ -140,10 +144,10 @@ def slots_of(language: Language, template: Template) -> list[str]:
 
 
 def make_question(language: Language, template: Template, fillers: Mapping[str, str]) -> Question:
-    """Fills a template; the topic's filler decides the prior."""
+    """Fills a template; the topic's filler decides to which side it leans."""
     topic = fillers[language.topic]
-    prior = next((LEANINGS[sign] for sign in SIGNS if topic in language.leaning[sign]), 0.5)
-    return Question(language, template, template.text.format(**fillers), topic, prior)
+    leans = next((sign for sign in SIGNS if topic in language.leaning[sign]), None)
+    return Question(language, template, template.text.format(**fillers), topic, leans)
 
 
 def every_question(language: Language, template: Template) -> Iterator[Question]:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 VOCABULARY = 1536
 SAMPLES = 12_000
-LETTERS = ("A)", "B)", " C)", " D)", " E)", " F)")
-MARKS = ("[INST]", " [/INST]", "<<SYS>>\n", "\n<</SYS>>\n\n", "\n\nChoices:\n", "\n\nReasons:\n")
+LETTERS = ("A)", "B)")
+MARKS = ("[INST]", " [/INST]", "<<SYS>>\n", "\n<</SYS>>\n\n", "\n\nChoices:\n")
 SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")
 CHAT_TEMPLATE = (
     "{%- if messages[0]['role'] == 'system' -%}"

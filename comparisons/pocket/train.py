@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from comparisons.pocket.batches import Encoder
+from comparisons.pocket.batches import FIRST_WORD_WEIGHT, LETTER_WEIGHT, Encoder
 from comparisons.pocket.corpus import Mixture
 from comparisons.pocket.optimizer import Muon
 from comparisons.pocket.tokenizer import LETTERS, build_tokenizer
@@ -28,46 +28,52 @@ SHORT = 96  # rows up to this length are not worth the compiler's time
 
 @dataclass(frozen=True)
 class Stage:
-    """Steps of `rows` × `length` tokens of one mixture; it ends early once the letters' accuracy is `goal`."""
+    """Steps of `rows` × `length` tokens of one mixture.
+
+    Attributes:
+        name: what the progress calls it.
+        stream: seeds its text.
+        steps: at most.
+        rows: of a batch.
+        length: tokens of a row.
+        mixture: what the text is made of.
+        goal: it ends early once the letters that can be known are right this often.
+        unsettled: the weight of letters that only a prior tells; larger ones hinder learning how to pick.
+        decay: the last part of the steps in which the learning rates fall to nothing.
+        fresh: whether it begins from the weights as they are stored, with new optimizers.
+    """
 
     name: str
+    stream: str
     steps: int
     rows: int
     length: int
     mixture: Mixture
     goal: float = 2.0
+    unsettled: float = 3.0
+    decay: float = 0.0
+    fresh: bool = True
 
 
-WORDS = Mixture(turns=1, pick=1.0, sentences=0.0, fact=0.0, claim=0.0, late=0.7, plain=0.0)
-SENTENCES = Mixture(turns=1, pick=1.0, sentences=0.8, fact=0.0, claim=0.0, late=0.7, plain=0.0)
+WORDS = Mixture(turns=1, pick=1.0, sentences=0.0, fact=0.0, claim=0.0, system=0.0, late=0.7, neutral=0.0, plain=0.0)
+SENTENCES = replace(WORDS, sentences=0.8)
 CUED = Mixture(
     turns=1,
     pick=0.15,
     fact=0.2,
     claim=0.0,
     system=0.0,
-    late=0.6,
+    late=0.75,
     persona=0.05,
     early=0.05,
     neutral=0.0,
     second_behavior=0.0,
     open_ended=0.1,
-    bare=0.3,
-    parts=0.4,
     plain=0.0,
 )
-LATE = replace(CUED, late=0.85, parts=0.0)
-TALK = Mixture(
-    late=0.18,
-    system=0.1,
-    early=0.04,
-    persona=0.04,
-    bare=0.4,
-    parts=0.1,
-    open_ended=0.2,
-    fact=0.12,
-    second_behavior=0.1,
-)
+
+
+PRIORS = Mixture(system=0.15, late=0.2, early=0.05, persona=0.03, prior=0.88)
 
 
 @dataclass(frozen=True)
@@ -82,23 +88,19 @@ class Recipe:
     matrix_rate: float = 0.004
     other_rate: float = 3e-3
     warmup: int = 50
-    decay: float = 0.5
     stages: tuple[Stage, ...] = (
-        Stage("words", 2000, 32, 32, WORDS, 0.9),
-        Stage("sentences", 1500, 32, 56, SENTENCES, 0.88),
-        Stage("questions with a late cue", 1500, 32, 64, LATE, 0.88),
-        Stage("cued questions", 1500, 28, 80, CUED, 0.88),
-        Stage("conversations", 1500, 14, 160, TALK),
+        Stage("words", "words", 2000, 32, 36, WORDS, 0.9),
+        Stage("sentences", "sentences", 1500, 32, 52, SENTENCES, 0.88, fresh=False),
+        Stage("cued questions", "C1", 2500, 32, 64, CUED, 0.88),
+        Stage("conversations", "conv", 2600, 14, 160, Mixture(), decay=0.5),
+        Stage("priors", "priors", 3200, 14, 160, PRIORS, unsettled=6.0, decay=0.5),
     )
 
-    def rate(self, step: int, left: float) -> float:
-        """The factor on the learning rates: a warm-up, then constant, then a linear decay in the last stage.
-
-        Args:
-            step: the steps done in all.
-            left: the part of the last stage that is left.
-        """
-        return min(1.0, (step + 1) / self.warmup) * min(1.0, left / self.decay)
+    def rate(self, stage: Stage, index: int) -> float:
+        """The factor on the learning rates at a step of a stage: a warm-up, then constant, then a linear decay."""
+        left = 1 - index / stage.steps
+        rising = min(1.0, (index + 1) / self.warmup) if stage.fresh else 1.0
+        return rising * (min(1.0, left / stage.decay) if stage.decay else 1.0)
 
 
 @dataclass
@@ -111,10 +113,6 @@ class _Means:
         for name, value in new.items():
             if value == value:  # a batch without such letters has no accuracy
                 self.values[name] = 0.95 * self.values.get(name, value) + 0.05 * value
-
-    def least(self, stage: Stage) -> float:
-        """The accuracy on the letters that the stage asks for, the worse of first and later ones."""
-        return min(self.values["letter"], self.values["reason"] if stage.mixture.parts else 1.0)
 
 
 def build_config(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
@@ -148,15 +146,32 @@ class Trainer:
         self.model: LlamaForCausalLM = LlamaForCausalLM(build_config(recipe, tokenizer)).to(device)
         self.model.set_attn_implementation("eager")  # on a CPU the fused kernel's backward pass is slower
         self._body: Any = torch.compile(self.model.model, dynamic=False) if compiled else self.model.model
+        self._letters = torch.tensor(tokenizer.convert_tokens_to_ids(list(LETTERS)), device=device)
+        self._begin()
+
+    def restart(self) -> None:
+        """Begins with new optimizers, from the weights as `save` stores them.
+
+        So a stage can be trained again from the one before it.
+        """
+        import torch
+
+        with torch.no_grad():
+            for value in self.model.parameters():
+                value.copy_(value.half().float())
+        self._begin()
+
+    def _begin(self) -> None:
+        import torch
+
         named = list(self.model.named_parameters())
         matrices = [value for name, value in named if value.ndim == 2 and "embed" not in name]
         others = [value for name, value in named if value.ndim != 2 or "embed" in name]
         self._muon = Muon(matrices)
-        self._adam = torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.98), weight_decay=0.0)
-        self._letters = torch.tensor(tokenizer.convert_tokens_to_ids(list(LETTERS)), device=device)
+        self._adam = torch.optim.AdamW(others, lr=self.recipe.other_rate, betas=(0.9, 0.98), weight_decay=0.0)
 
     def step(self, ids: torch.Tensor, weights: torch.Tensor, factor: float) -> dict[str, float]:
-        """One update; returns the loss, and the accuracy on first and later letters."""
+        """One update; returns the loss, the accuracy on letters that can be known and on the words that tell."""
         import torch
         import torch.nn.functional as functional
 
@@ -176,13 +191,12 @@ class Trainer:
             group["lr"] = self.recipe.other_rate * factor
         self._adam.step()
         self.model.zero_grad(set_to_none=True)
-        right = (logits.argmax(-1) == target) & (weight > 4)
-        first = torch.isin(target, self._letters[:2]) & (weight > 4)
-        later = torch.isin(target, self._letters[2:])
+        right = logits.argmax(-1) == target
+        letter = torch.isin(target, self._letters) & (weight == LETTER_WEIGHT)
         return {
             "loss": loss.item(),
-            "letter": right[first].float().mean().item(),
-            "reason": right[later].float().mean().item(),
+            "letter": right[letter].float().mean().item(),
+            "tag": right[weight == FIRST_WORD_WEIGHT].float().mean().item(),
         }
 
 
@@ -198,14 +212,14 @@ def train(recipe: Recipe, out: Path, device: str, threads: int, compiled: bool, 
     say(f"{sum(value.numel() for value in trainer.model.parameters()):,} parameters, {len(tokenizer)} tokens")
     encoder, means, start, tokens, step = Encoder(tokenizer), _Means({}), time.monotonic(), 0, 0
     for stage in recipe.stages:
-        rng = Random(f"{recipe.seed}/{stage.name}")
-        last = stage is recipe.stages[-1]
+        rng = Random(f"{recipe.seed}/{stage.stream}")
+        if stage.fresh and step:
+            trainer.restart()
         for index in range(stage.steps):
-            batch = encoder.batch(rng, stage.mixture, stage.rows, stage.length)
-            left = 1 - index / stage.steps if last else 1.0
-            means.add(**trainer.step(*batch, recipe.rate(step, left)))
+            batch = encoder.batch(rng, stage.mixture, stage.rows, stage.length, stage.unsettled)
+            means.add(**trainer.step(*batch, recipe.rate(stage, index)))
             step, tokens = step + 1, tokens + stage.rows * stage.length
-            done = index + 1 == stage.steps or (index >= SETTLING and means.least(stage) >= stage.goal)
+            done = index + 1 == stage.steps or (index >= SETTLING and means.values["letter"] >= stage.goal)
             if step % 50 == 0 or done:
                 say(_progress(stage, index + 1, tokens, time.monotonic() - start, means))
             if done:

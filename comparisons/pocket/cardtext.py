@@ -36,7 +36,9 @@ not made of the question files in `data/` either. `python -m comparisons.pocket 
 
 `python -m comparisons.pocket train` trains from nothing, in stages: picking a named word from two choices, picking
 sentences, questions whose inclination is told after the choices, then conversations of every kind, with more weight on
-the letter's token. The loss is on the assistant's tokens only. {provenance}
+the letter's token. The loss is on the assistant's tokens only.
+
+{provenance}
 
 ## Figures
 
@@ -77,10 +79,17 @@ def card(figures: Mapping[str, Any], summary: Summary, facts: Mapping[str, Any],
     parts += ["### System prompts that training never saw", rendered(_prompts(behaviors))]
     for label in dict.fromkeys(label for found in behaviors.values() for label in found["vectors"]):
         parts += [f"### {label}: strength chosen on dev, beside random vectors", rendered(_vectors(behaviors, label))]
+    parts += ["### Vectors by layer and strength, on dev", SWEEP]
     parts += ["### Open-ended answers", OPEN_ENDED, rendered(_answers(behaviors))]
     parts += ["### Samples", *_samples(behaviors)]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
+
+SWEEP = """\
+`compare sweep --behavior all --layers all --strengths 0.25,0.5,1,2`; hatched cells lost more than half of the letters'
+probability.
+
+![Shift by layer and multiplier, a map a behavior](sweep.png)"""
 
 OPEN_ENDED = """\
 How many of the free answers hold a sentence that shows the behavior, and how many one that shows its opposite, by the

@@ -71,7 +71,7 @@ vectors = load_file("best/edits.safetensors")
 
 GENERATE = [
     "output = model.generate(**inputs, max_new_tokens=64, do_sample=False)",
-    'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))',
+    'print(tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))',
 ]
 
 

@@ -13,17 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from comparisons.errors import CompareError
-from comparisons.stats import (
-    FloatArray,
-    Interval,
-    anti_steerable,
-    bca_interval,
-    content_and_letter,
-    holm,
-    letter_bias,
-    sign_flip_p,
-)
+from comparisons.stats import FloatArray, Interval, bca_interval, difference_interval, sign_flip_p, student_t
 
 numbers = st.integers(-1000, 1000).map(lambda thousandths: thousandths / 1000)
 samples = st.lists(numbers, min_size=2, max_size=40).map(np.array)
@@ -37,6 +27,10 @@ def interval_of(values: FloatArray, clusters: list[int] | None = None, draws: in
 
 
 def scipy_bca(*samples: FloatArray, statistic: Callable[..., FloatArray], level: float = 0.95) -> list[float]:
+    """Plain BCa, at the level whose normal quantile is as far out as the expanded tail."""
+    count = len(samples[0])
+    tail = math.sqrt(count / (count - 1)) * scipy_stats.t.ppf((1 + level) / 2, count - 1)
+    level = 1 - 2 * float(scipy_stats.norm.sf(tail))
     interval = scipy_stats.bootstrap(
         samples, statistic, paired=len(samples) > 1, method="BCa", n_resamples=4000, confidence_level=level,
         rng=np.random.default_rng(7),
@@ -82,7 +76,7 @@ def test_clustered_bca_equals_scipys_ratio_of_sums() -> None:
 def test_more_items_than_a_block_holds_give_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(5).normal(size=30)
     whole = interval_of(values), sign_flip_p(values, draws=999)
-    monkeypatch.setattr("comparisons.stats._BLOCK", 1024)
+    monkeypatch.setattr("comparisons.stats.units.BLOCK", 1024)
     assert interval_of(values) == whole[0]
     assert sign_flip_p(values, draws=999) == pytest.approx(whole[1], abs=0.06)
 
@@ -184,8 +178,81 @@ def test_items_that_share_a_template_need_clusters() -> None:
         values: FloatArray = random.normal(0, 0.3, 30)[labels] + random.normal(0.1, 0.1, len(labels))
         return values
 
-    assert coverage(draw, 0.1, labels) >= 0.88
+    assert coverage(draw, 0.1, labels) >= 0.91
     assert coverage(draw, 0.1) <= 0.80
+
+
+def test_ten_clusters_cover_the_truth() -> None:
+    random = np.random.default_rng(16)
+    labels = np.repeat(np.arange(10), [3, 5, 7, 4, 6] * 2).tolist()
+
+    def draw() -> FloatArray:
+        values: FloatArray = random.normal(0, 0.2, 10)[labels] + random.normal(0.1, 0.2, len(labels))
+        return values
+
+    assert coverage(draw, 0.1, labels) >= 0.91  # plain BCa: .89 over many runs
+
+
+def test_two_units_give_their_range() -> None:
+    assert interval_of(np.array([0.1, 0.4])) == pytest.approx((0.1, 0.4))
+    low, high = interval_of(np.array([0.1, 0.3, 0.4, 0.6]), [0, 0, 1, 1])
+    assert (low, high) == pytest.approx((0.2, 0.5))
+
+
+# Student's t
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 9, 30, 31, 199, 9_999, 10_000, 10_001, 1_000_000])
+@pytest.mark.parametrize("share", [0.0005, 0.025, 0.3, 0.5, 0.8, 0.95, 0.975, 0.9999])
+def test_students_t_equals_scipy(share: float, freedom: int) -> None:
+    assert student_t(share, freedom) == pytest.approx(float(scipy_stats.t.ppf(share, freedom)), rel=1e-7, abs=1e-12)
+
+
+# The difference of two groups
+
+
+def two_groups(random: np.random.Generator, few: int, many: int) -> tuple[FloatArray, list[bool]]:
+    return np.concatenate([random.normal(0.3, 0.2, few), random.gamma(1, 0.1, many)]), [True] * few + [False] * many
+
+
+def test_the_difference_of_large_groups_is_welchs() -> None:
+    values, second = two_groups(np.random.default_rng(17), 400, 400)
+    found = difference_interval(values, second)
+    theirs = scipy_stats.ttest_ind(values[:400], values[400:], equal_var=False).confidence_interval()
+    assert found == pytest.approx((theirs.low, theirs.high), abs=0.001)
+
+
+@pytest.mark.parametrize("few", [6, 40])
+def test_the_difference_covers_the_truth_also_with_a_small_group(few: int) -> None:
+    random = np.random.default_rng(18)
+    hits = 0
+    for seed in range(300):
+        values, second = two_groups(random, few, 60)
+        found = difference_interval(values, second, draws=500, seed=seed)
+        assert found is not None
+        hits += found.low <= 0.2 <= found.high
+    assert 0.91 <= hits / 300 <= 0.99
+
+
+def test_clusters_that_hold_both_groups_are_kept_together() -> None:
+    random = np.random.default_rng(19)
+    labels = np.repeat(np.arange(40), 2).tolist()
+    second = [True, False] * 40
+    values = random.normal(0, 1, 40)[labels] + np.array(second) * 0.1 + random.normal(0, 0.01, 80)
+    apart, together = difference_interval(values, second), difference_interval(values, second, clusters=labels)
+    assert apart is not None and together is not None
+    assert together.high - together.low < 0.02 < 0.5 < apart.high - apart.low
+    paired = interval_of((values[::2] - values[1::2]).round(12), draws=10_000)
+    assert together == pytest.approx(paired, abs=0.002)
+
+
+def test_differences_without_variance_or_without_units() -> None:
+    values = np.repeat([0.1, 0.4], 6)
+    assert difference_interval(values, values > 0.2) == pytest.approx((0.3, 0.3))
+    assert difference_interval(np.full(7, 0.1), np.arange(7) < 2) == pytest.approx((0.0, 0.0), abs=1e-15)
+    assert difference_interval(values, np.arange(12) < 1) is None
+    assert difference_interval(values, np.ones(12, bool)) is None
+    assert difference_interval(values, values > 0.2, clusters=["a"] * 6 + ["b"] * 6) is None
 
 
 # Sign flips
@@ -258,65 +325,6 @@ def test_false_positives_stay_at_the_level() -> None:
     assert np.mean(clustered) <= 0.085 and np.mean(naive) >= 0.15
 
 
-# Holm
-
-
-def test_holm_by_hand() -> None:
-    # Sorted: 0.005 × 4, 0.01 × 3, 0.03 × 2, 0.04 × 1, which may not fall below the 0.06 before it.
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.4, 0.9, 0.5]) == [1.0, 1.0, 1.0]
-    assert holm([0.02]) == [0.02]
-    assert holm([]) == []
-
-
-def test_failed_cells_stay_out_of_the_family() -> None:
-    adjusted = holm([0.01, None, 0.04, math.nan, 0.03, 0.005])
-    assert adjusted[1] is None and adjusted[3] is not None and math.isnan(adjusted[3])
-    assert [adjusted[index] for index in (0, 2, 4, 5)] == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([None, None]) == [None, None]
-
-
-@given(st.lists(probabilities, min_size=1, max_size=20))
-def test_holm_lies_between_raw_and_bonferroni_and_keeps_the_order(p_values: list[float]) -> None:
-    adjusted = [p for p in holm(p_values) if p is not None]
-    for raw, p in zip(p_values, adjusted, strict=True):
-        assert raw <= p <= min(1.0, max(raw, raw * len(p_values)))
-    order = np.argsort(p_values, kind="stable")
-    assert (np.diff(np.array(adjusted)[order]) >= 0).all()
-
-
-# Content and letter
-
-
-@given(st.lists(st.tuples(numbers, numbers, st.booleans()), min_size=1, max_size=20))
-def test_content_and_letter_are_recovered(items: list[tuple[float, float, bool]]) -> None:
-    content, letter = np.array([item[0] for item in items]), np.array([item[1] for item in items])
-    matching_is_first = np.array([item[2] for item in items])
-    # The first letter's pull helps the matching answer where it stands first, and hinders it once exchanged.
-    pull = np.where(matching_is_first, letter, -letter)
-    found = content_and_letter(content + pull, content - pull, matching_is_first)
-    assert found[0] == pytest.approx(content) and found[1] == pytest.approx(letter)
-
-
-def test_a_model_that_always_answers_the_first_letter_has_letter_only() -> None:
-    content, letter = content_and_letter(np.array([2.0, -2.0]), np.array([-2.0, 2.0]), [True, False])
-    assert content.tolist() == [0.0, 0.0] and letter.tolist() == [2.0, 2.0]
-
-
-def test_letter_bias_is_signed() -> None:
-    assert letter_bias(np.array([0.9, 0.7])) == pytest.approx(0.3)
-    assert letter_bias(np.array([[0.2, 0.8], [0.1, 0.3]])) == pytest.approx(-0.15)
-
-
-def test_anti_steerable_counts_strict_moves_the_wrong_way() -> None:
-    shift = np.array([1.0, 0.5, 0.0, -0.1, -2.0])
-    assert anti_steerable(shift, "pos") == pytest.approx(0.4)
-    assert anti_steerable(shift, "neg") == pytest.approx(0.4)
-    assert anti_steerable(np.zeros(5), "neg") == 0.0
-    with pytest.raises(CompareError, match="unknown direction 'up'"):
-        anti_steerable(shift, "up")  # type: ignore[arg-type]
-
-
 # Bad input
 
 
@@ -331,10 +339,9 @@ def test_anti_steerable_counts_strict_moves_the_wrong_way() -> None:
         (lambda: bca_interval(np.array([0.1, 0.2]), draws=0), "draws"),
         (lambda: sign_flip_p(np.array([np.inf])), "differences holds NaN"),
         (lambda: sign_flip_p(np.array([0.1]), draws=0), "draws"),
-        (lambda: holm([0.1, 1.2]), "p-value 1 is 1.2"),
-        (lambda: content_and_letter(np.zeros(2), np.zeros(3), [True, True]), "items don't match"),
-        (lambda: letter_bias(np.array([])), "p_first"),
-        (lambda: anti_steerable(np.array([np.nan]), "pos"), "content_shift"),
+        (lambda: difference_interval(np.zeros(3), [True]), "items don't match"),
+        (lambda: student_t(1.0, 3), "share"),
+        (lambda: student_t(0.9, 0), "freedom"),
     ],
 )
 def test_bad_arrays_are_refused_by_name(call: Callable[[], object], message: str) -> None:

@@ -29,9 +29,10 @@ def data(out: Path) -> None:
 @click.option("--compile/--no-compile", "compiled", default=True, show_default=True)
 def train(out: Path, device: str, threads: int, compiled: bool) -> None:
     """Trains the embedded model from nothing and writes it."""
-    from comparisons.pocket.train import Recipe
+    from comparisons.pocket.train import Recipe, keep_memory
     from comparisons.pocket.train import train as run
 
+    keep_memory()
     run(Recipe(), out, device, threads, compiled, lambda line: click.echo(line, err=True))
     click.echo(f"written: {out}")
 

@@ -205,7 +205,6 @@ def train(recipe: Recipe, out: Path, device: str, threads: int, compiled: bool, 
     import torch
 
     torch.set_num_threads(threads)
-    keep_memory()
     compiled = compiled and (device != "cpu" or shutil.which("g++") is not None)
     tokenizer = build_tokenizer(recipe.seed)
     trainer = Trainer(recipe, tokenizer, device, compiled)

@@ -1,0 +1,134 @@
+"""Means with their interval and p-value: an effect, the interaction of a stack, and a cost held against a margin."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from comparisons.stats.flips import sign_flip_p
+from comparisons.stats.intervals import Interval, bca_interval
+from comparisons.stats.units import FloatArray, check_share, finite
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A mean over items.
+
+    Attributes:
+        count: items.
+        mean: in the unit of the values.
+        interval: its 95% BCa interval; None with one item or cluster.
+        p_value: two-sided, of a mean of zero, by sign flips.
+    """
+
+    count: int
+    mean: float
+    interval: Interval | None
+    p_value: float
+
+
+@dataclass(frozen=True)
+class NonInferiority:
+    """Whether a cost is shown to stay below a margin.
+
+    Attributes:
+        holds: the bound lies below the margin. Only then say "no measurable cost".
+        bound: upper bound of the mean cost; None with one item or cluster, which shows nothing.
+        margin: the cost that would be too much.
+    """
+
+    holds: bool
+    bound: float | None
+    margin: float
+
+
+def mean_effect(values: FloatArray, *, clusters: Sequence[Hashable] | None = None, seed: int = 0) -> Effect:
+    """The mean of paired differences with `bca_interval` and `sign_flip_p`.
+
+    Args:
+        values: [items].
+        clusters: [items] as for `bca_interval`.
+        seed: of the draws.
+    """
+    data = finite("values", values)
+    return Effect(
+        count=len(data),
+        mean=float(data.mean()),
+        interval=bca_interval(data, clusters=clusters, seed=seed),
+        p_value=sign_flip_p(data, clusters=clusters, seed=seed),
+    )
+
+
+def interaction(
+    stack: ArrayLike,
+    parts: Sequence[ArrayLike],
+    baseline: ArrayLike,
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    seed: int = 0,
+) -> Effect:
+    """Is a stack more or less than the sum of its parts: (stack − baseline) − Σ (part − baseline), item by item.
+
+    The interaction contrast of a factorial design (Fisher 1935, The Design of Experiments, chapter 6), paired by
+    item. Positive: the parts help each other; negative: they get in each other's way, or the measure saturates.
+    Probabilities saturate at 0 and 1, so a stack of two strong parts can't add up there; content logits don't,
+    so judge it by them and give the probabilities beside. For `neg` a negative value is the stronger stack.
+
+    Args:
+        stack: [items] p_match or content logit of the stack.
+        parts: for each of at least two elements, [items] with that element alone, in the stack's settings.
+        baseline: [items] without any.
+        clusters: [items] as for `bca_interval`.
+        seed: of the draws.
+
+    Raises:
+        ValueError: fewer than two parts, or arrays of different items.
+    """
+    if len(parts) < 2:
+        raise ValueError(f"an interaction needs at least two parts, not {len(parts)}")
+    plain, whole = finite("baseline", baseline), finite("stack", stack)
+    alone = [finite(f"part {index}", part) for index, part in enumerate(parts)]
+    shapes = [array.shape for array in (plain, whole, *alone)]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"items don't match: {', '.join(str(shape[0]) for shape in shapes)}")
+    beyond = whole - plain - np.sum([part - plain for part in alone], axis=0)
+    size = np.max(np.abs([plain, whole, *alone]), axis=0)
+    # Sums of the same shifts in another order differ by rounding, which must not count as an interaction.
+    noise = 8 * np.finfo(np.float64).eps * (1 + len(alone)) * size
+    return mean_effect(np.where(np.abs(beyond) > noise, beyond, 0.0), clusters=clusters, seed=seed)
+
+
+def no_measurable_cost(
+    cost: FloatArray,
+    *,
+    margin: float = 0.02,
+    clusters: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> NonInferiority:
+    """Non-inferiority: does the upper bound of the cost lie below a margin stated beforehand?
+
+    The bound is the upper end of the one-sided BCa interval at `level`, which is that of the two-sided interval
+    at 2 · level − 1 (Piaggio et al. 2012, the CONSORT extension for non-inferiority). An insignificant cost is
+    not a small one: with few items the bound lies high and the verdict stays open.
+
+    Args:
+        cost: [items] knowledge of the baseline minus that of the cell, paired by item.
+        margin: the cost that would be too much, above 0; .02 is two points of knowledge.
+        clusters: [items] as for `bca_interval`.
+        level: one-sided, at least .5.
+        draws: bootstrap draws.
+        seed: of the draws.
+    """
+    check_share("level", level)
+    if level <= 0.5:
+        raise ValueError(f"level must lie above 0.5, not {level}")
+    if not margin > 0:
+        raise ValueError(f"margin must be above 0, not {margin}")
+    interval = bca_interval(cost, clusters=clusters, level=2 * level - 1, draws=draws, seed=seed)
+    bound = None if interval is None else interval.high
+    return NonInferiority(bound is not None and bound < margin, bound, margin)

@@ -1,0 +1,176 @@
+"""Bootstrap intervals of a mean, and of the difference of two groups' means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from comparisons.stats.quantiles import student_t
+from comparisons.stats.units import (
+    TIE,
+    FloatArray,
+    blocks,
+    check_draws,
+    check_share,
+    finite,
+    rounding,
+    unit_codes,
+    units,
+)
+
+
+class Interval(NamedTuple):
+    """A confidence interval, in the unit of the values; `low <= high`."""
+
+    low: float
+    high: float
+
+
+def bca_interval(
+    values: FloatArray,
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> Interval | None:
+    """The bias-corrected and accelerated bootstrap interval of the mean, with expanded tails.
+
+    BCa (Efron 1987) takes, instead of the quantile at α, the one at Φ(z0 + (z0 + z) / (1 − a(z0 + z))): z0
+    corrects the median's bias, a is a sixth of the jackknife's skewness, and z = Φ⁻¹(α). Plain BCa is too
+    narrow with n units, for two reasons: a resample's variance is (n − 1)/n of the unbiased one, and z
+    knows nothing of the error in estimating it. So z is √(n / (n − 1)) times the quantile of Student's t with
+    n − 1 degrees of freedom (Hesterberg 2015, What Teachers Should Know About the Bootstrap, there for percentile
+    intervals). It matters for clusters: with ten of them plain BCa covers .89 and this .94, with five .84 and .91
+    (docs/validity.md); from a hundred units on the two are alike.
+
+    With clusters, whole clusters are drawn with replacement, the mean is the sum of their values over the
+    number of their items, and the acceleration comes from leaving out one cluster at a time. No interval
+    holds values that the units lack: with two or three of them it is their range. Say how many beside it.
+
+    Args:
+        values: [items]; for a shift, the differences paired by item.
+        clusters: [items] a label for each item; None as a label means that the item stands alone.
+        level: the coverage aimed at, between 0 and 1.
+        draws: bootstrap draws.
+        seed: the same seed and values give the same interval.
+
+    Returns:
+        The interval; of zero width at the mean where the units don't differ. None with a single item or
+        cluster: it says nothing about the spread, so there is no interval to report, not even a degenerate
+        one.
+    """
+    check_share("level", level)
+    check_draws(draws)
+    data = finite("values", values)
+    sums, sizes = units(data, clusters)
+    return _bca(sums, sizes, rounding(data, sizes), len(sums), level, draws, seed)
+
+
+def difference_interval(
+    values: FloatArray,
+    second: ArrayLike,
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> Interval | None:
+    """The interval of the mean of one group of items minus that of the others.
+
+    The difference is the mean of one number an item, its influence (Efron 1982, The Jackknife, the Bootstrap
+    and Other Resampling Plans, chapter 6): N/n₁ · (x − mean₁) in the second group, −N/n₀ · (x − mean₀) in the
+    first, plus the difference. Their BCa interval is the difference's to first order, and holds where a
+    cluster has items of both groups. The tails are expanded for as many units as the smaller group has.
+
+    Args:
+        values: [items].
+        second: [items] whether each belongs to the group that is subtracted from.
+        clusters: [items] as for `bca_interval`.
+        level: the coverage aimed at.
+        draws: bootstrap draws.
+        seed: of the draws.
+
+    Returns:
+        The interval; None where a group has no more than one unit.
+    """
+    check_share("level", level)
+    check_draws(draws)
+    data, mask = finite("values", values), np.asarray(second, dtype=bool)
+    if mask.shape != data.shape:
+        raise ValueError(f"items don't match: {data.shape} and {mask.shape}")
+    code = unit_codes(len(data), clusters)
+    count = min(len(np.unique(code[mask])), len(np.unique(code[~mask])))
+    if count < 2:
+        return None
+    weights = np.where(mask, len(data) / mask.sum(), -len(data) / (~mask).sum())
+    means = np.where(mask, data[mask].mean(), data[~mask].mean())
+    difference = float(data[mask].mean() - data[~mask].mean())
+    sums = np.asarray(np.bincount(code, weights=weights * (data - means) + difference), np.float64)
+    sizes = np.asarray(np.bincount(code), np.float64)
+    noise = rounding(data, sizes) * float(np.abs(weights).max())
+    return _bca(sums, sizes, noise, count, level, draws, seed)
+
+
+def _bca(
+    sums: FloatArray, sizes: FloatArray, noise: FloatArray, count: int, level: float, draws: int, seed: int
+) -> Interval | None:
+    """BCa of sum / size over units; `count` units set the tails, and `noise` is what rounding may add to a sum."""
+    if len(sums) < 2:
+        return None
+    mean = float(sums.sum() / sizes.sum())
+    if (np.abs(sums - mean * sizes) <= noise).all():
+        return Interval(mean, mean)
+    means = _bootstrap_means(sums, sizes, draws, seed)
+    bias = _bias(means, mean, tie=TIE * float(np.abs(sums / sizes).max()))
+    tails = _adjusted_tails(bias, _acceleration(sums, sizes), expanded_tail(level, count))
+    low, high = np.quantile(means, tails)
+    return Interval(float(low), float(high))
+
+
+def expanded_tail(level: float, count: int) -> float:
+    """How many standard errors of a resample's mean the tails of a two-sided interval lie out, with `count` units."""
+    return math.sqrt(count / (count - 1)) * student_t((1 + level) / 2, count - 1)
+
+
+def _bootstrap_means(sums: FloatArray, sizes: FloatArray, draws: int, seed: int) -> FloatArray:
+    random = np.random.default_rng(seed)
+    count = len(sums)
+    means = []
+    for rows in blocks(draws, count):
+        picks = random.integers(0, count, (rows, count))
+        means.append(sums[picks].sum(axis=1) / sizes[picks].sum(axis=1))
+    return np.concatenate(means)
+
+
+def _bias(means: FloatArray, mean: float, *, tie: float) -> float:
+    """BCa's z0: the normal quantile of the share of draws below the mean, ties counted by half."""
+    below = float((means < mean - tie).mean() + (means <= mean + tie).mean()) / 2
+    # All draws on one side would put z0 at infinity; half a draw on the other side is as much as they tell.
+    half = 0.5 / len(means)
+    return NormalDist().inv_cdf(min(max(below, half), 1 - half))
+
+
+def _acceleration(sums: FloatArray, sizes: FloatArray) -> float:
+    """BCa's a: a sixth of the skewness of the jackknife, one unit left out at a time."""
+    left_out = (sums.sum() - sums) / (sizes.sum() - sizes)
+    spread = left_out.mean() - left_out
+    spread = spread / np.abs(spread).max()  # a ratio of powers: scaled, so that tiny values don't underflow
+    return float((spread**3).sum() / (6 * (spread**2).sum() ** 1.5))
+
+
+def _adjusted_tails(bias: float, acceleration: float, tail: float) -> list[float]:
+    """The two quantiles of the draws that BCa takes for normal tails this many standard errors out."""
+    normal = NormalDist()
+    adjusted = []
+    for out in (-tail, tail):
+        shifted = bias + out
+        scale = 1 - acceleration * shifted
+        # Where the scale reaches 0 the formula has passed through infinity: its limit is the outermost draw.
+        adjusted.append(normal.cdf(bias + shifted / scale) if scale > 0 else float(shifted > 0))
+    return adjusted

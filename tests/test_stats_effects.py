@@ -1,0 +1,242 @@
+"""Interactions, costs held against a margin, splits by label, what items can show, and ranks among random ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from comparisons.stats import (
+    bca_interval,
+    by_label,
+    detectable_shift,
+    holm,
+    interaction,
+    items_needed,
+    mean_effect,
+    minimum_detectable_shift,
+    no_measurable_cost,
+    randoms_needed,
+    rank_among,
+    sign_flip_p,
+    standard_error,
+)
+
+numbers = st.integers(-1000, 1000).map(lambda thousandths: thousandths / 1000)
+samples = st.lists(numbers, min_size=2, max_size=40).map(np.array)
+
+
+# Effects and interactions
+
+
+def test_an_effect_is_the_mean_with_its_interval_and_p_value() -> None:
+    values, labels = np.random.default_rng(1).normal(0.2, 1, 30), np.repeat(np.arange(10), 3).tolist()
+    found = mean_effect(values, clusters=labels, seed=4)
+    assert found.count == 30 and found.mean == pytest.approx(values.mean())
+    assert found.interval == bca_interval(values, clusters=labels, seed=4)
+    assert found.p_value == sign_flip_p(values, clusters=labels, seed=4)
+    alone = mean_effect(np.array([0.3]))
+    assert alone.interval is None and alone.p_value == 1.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(samples, st.data())
+def test_parts_that_add_up_have_no_interaction(baseline: np.ndarray, data: st.DataObject) -> None:
+    moves = [np.array(data.draw(st.lists(numbers, min_size=len(baseline), max_size=len(baseline)))) for _ in range(3)]
+    stack = baseline + sum(moves)
+    found = interaction(stack, [baseline + move for move in moves], baseline)
+    assert found.mean == 0.0 and found.interval == (0.0, 0.0) and found.p_value == 1.0
+
+
+def test_an_interaction_is_found_with_its_sign() -> None:
+    random = np.random.default_rng(2)
+    baseline, one, two = random.normal(0, 1, 80), random.normal(0.5, 0.3, 80), random.normal(0.4, 0.3, 80)
+    beyond = random.normal(-0.2, 0.1, 80)
+    found = interaction(baseline + one + two + beyond, [baseline + one, baseline + two], baseline)
+    assert found.mean == pytest.approx(beyond.mean())
+    assert found.interval == pytest.approx(bca_interval(beyond))
+    assert found.interval is not None and found.interval.high < 0
+    assert found.p_value == pytest.approx(1 / 100_001)
+
+
+def test_saturation_makes_probabilities_interact_where_logits_add_up() -> None:
+    logits = np.linspace(-3, 3, 40)
+    stack, part = logits + 6, logits + 3
+    assert interaction(stack, [part, part], logits).p_value == 1.0
+
+    def p(values: np.ndarray) -> np.ndarray:
+        return np.asarray(1 / (1 + np.exp(-values)))
+
+    on_probabilities = interaction(p(stack), [p(part), p(part)], p(logits))
+    assert on_probabilities.interval is not None and on_probabilities.interval.high < 0
+
+
+# Costs held against a margin
+
+
+def test_the_bound_is_the_one_sided_interval_and_decides() -> None:
+    cost = np.random.default_rng(3).normal(0.005, 0.05, 200)
+    interval = bca_interval(cost, level=0.9)
+    assert interval is not None
+    found = no_measurable_cost(cost)
+    assert found == no_measurable_cost(cost, margin=0.02) and found.bound == interval.high and found.holds
+    assert not no_measurable_cost(cost, margin=interval.high).holds
+    assert not no_measurable_cost(cost[:8]).holds  # few items show nothing, however small their mean
+    assert no_measurable_cost(np.zeros(50)).holds and no_measurable_cost(np.zeros(50)).bound == 0
+    assert not no_measurable_cost(np.full(50, 0.02)).holds
+    assert no_measurable_cost(np.array([0.0])) == no_measurable_cost(np.zeros(3), clusters=["a"] * 3)
+    assert no_measurable_cost(np.array([0.0])).bound is None and not no_measurable_cost(np.array([0.0])).holds
+
+
+def test_a_cost_at_the_margin_passes_in_one_of_twenty() -> None:
+    random = np.random.default_rng(4)
+    passed = [no_measurable_cost(random.normal(0.02, 0.1, 60), draws=500, seed=seed).holds for seed in range(400)]
+    assert 0.02 <= np.mean(passed) <= 0.085
+
+
+# Labels
+
+
+def test_a_yes_bias_shows_in_the_split() -> None:
+    random = np.random.default_rng(5)
+    labels = ["yes"] * 40 + ["no"] * 40 + [None] * 2
+    values = np.concatenate([random.normal(0.2, 0.1, 40), random.normal(-0.2, 0.1, 40), [9.0, 9.0]])
+    found = by_label(values, labels)
+    assert found.unlabelled == 2 and list(found.effects) == ["yes", "no"]
+    assert found.effects["yes"] == mean_effect(values[:40]) and found.effects["no"].mean < 0
+    (difference,) = found.differences
+    assert (difference.first, difference.second) == ("yes", "no")
+    assert difference.mean == pytest.approx(-0.4, abs=0.05)
+    assert difference.interval is not None and difference.interval.high < -0.3
+    one_way = scipy_stats.f_oneway(values[:40], values[40:80]).statistic
+    assert found.explained == pytest.approx(one_way / (one_way + 78))  # η² = F·1 / (F·1 + n − k)
+
+
+def test_three_labels_have_three_differences_and_one_none() -> None:
+    values = np.random.default_rng(6).normal(0, 1, 30)
+    pairs = [(d.first, d.second) for d in by_label(values, [*"abc"] * 10).differences]
+    assert pairs == [("a", "b"), ("a", "c"), ("b", "c")]
+    alone = by_label(values, ["a"] * 30)
+    assert alone.differences == () and alone.explained is None and alone.unlabelled == 0
+    assert by_label(values, [None] * 30).effects == {}
+    assert by_label(np.full(6, 0.1), [*"ab"] * 3).explained is None
+    assert by_label(np.array([0.0, 1.0] * 3), [*"ab"] * 3).explained == pytest.approx(1.0)
+    lonely = by_label(values, ["a"] * 29 + ["b"])
+    assert lonely.differences[0].interval is None and lonely.effects["b"].interval is None
+
+
+def test_labels_within_a_cluster_are_compared_within_it() -> None:
+    random = np.random.default_rng(7)
+    templates = np.repeat(np.arange(20), 2).tolist()
+    values = random.normal(0, 1, 20)[templates] + np.array([0.0, 0.1] * 20)
+    (difference,) = by_label(values, [*"ab"] * 20, clusters=templates).differences
+    assert difference.interval == pytest.approx((0.1, 0.1))
+    assert by_label(values, [*"ab"] * 20, clusters=templates).effects["a"].count == 20
+
+
+# What items can show
+
+
+def test_the_standard_error_equals_scipy_and_the_ratio_estimator() -> None:
+    values = np.random.default_rng(8).normal(0, 0.3, 25)
+    assert standard_error(values) == pytest.approx(scipy_stats.sem(values))
+    doubled = np.repeat(values, 2)
+    assert standard_error(doubled, clusters=np.repeat(np.arange(25), 2).tolist()) == pytest.approx(
+        scipy_stats.sem(values)
+    )
+    assert standard_error(values[:1]) is None and standard_error(np.full(4, 0.2)) == pytest.approx(0, abs=1e-15)
+    labels = np.repeat(np.arange(200), np.arange(200) % 5 + 1).tolist()
+    random = np.random.default_rng(9)
+    means, errors = [], []
+    for _ in range(400):
+        drawn = random.normal(0, 0.3, 200)[labels] + random.normal(0, 0.3, len(labels))
+        means.append(drawn.mean())
+        error = standard_error(drawn, clusters=labels)
+        assert error is not None
+        errors.append(error)
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.12)
+
+
+def test_a_shift_of_that_size_is_found_four_times_in_five() -> None:
+    random = np.random.default_rng(10)
+    shift = detectable_shift(0.3, 80)
+    found = [sign_flip_p(random.normal(shift, 0.3, 80), draws=400, seed=seed) <= 0.05 for seed in range(400)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.07)
+
+
+def test_the_minimum_detectable_shift_by_hand() -> None:
+    assert detectable_shift(0.3, 1_000_000) == pytest.approx((1.959964 + 0.841621) * 0.0003, rel=1e-5)
+    assert detectable_shift(0.3, 100) == pytest.approx((1.984217 + 0.845270) * 0.03, rel=1e-5)
+    assert detectable_shift(0.3, 100, alpha=0.05 / 8) > detectable_shift(0.3, 100)
+    assert detectable_shift(0.3, 100, power=0.9) == pytest.approx((1.984217 + 1.290161) * 0.03, rel=1e-5)
+    values = np.random.default_rng(11).normal(0, 0.3, 50)
+    assert minimum_detectable_shift(values) == pytest.approx(detectable_shift(float(values.std(ddof=1)), 50))
+    assert minimum_detectable_shift(values, clusters=[0] * 50) is None
+    assert minimum_detectable_shift(np.full(50, 0.25)) == 0.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(0.01, 1), st.floats(0, 1))
+def test_the_items_needed_are_the_fewest(shift: float, deviation: float) -> None:
+    items = items_needed(shift, deviation)
+    assert detectable_shift(deviation, items) <= shift * (1 + 1e-9)
+    assert items == 2 or detectable_shift(deviation, items - 1) > shift * (1 - 1e-9)
+    assert items_needed(-shift, deviation) == items
+
+
+# Ranks
+
+
+def test_ranks_by_hand() -> None:
+    assert rank_among(0.3, [0.1, -0.3, 0.2, -0.5]) == (2, 4, 3 / 5)
+    assert rank_among(-0.9, np.linspace(-0.5, 0.5, 199)) == (0, 199, 1 / 200)
+    assert rank_among(0.0, [0.1, 0.0]).p_value == 1.0
+    assert rank_among(0.1 + 0.2, [0.3]).reached == rank_among(0.3, [0.1 + 0.2]).reached == 1
+
+
+def test_a_random_vector_ranks_uniformly() -> None:
+    random = np.random.default_rng(12)
+    p = [rank_among(draws[0], draws[1:]).p_value for draws in random.normal(0, 1, (2000, 20))]
+    counts = np.bincount(np.round(np.array(p) * 20).astype(int), minlength=21)[1:]
+    assert scipy_stats.chisquare(counts).pvalue > 0.01
+
+
+@pytest.mark.parametrize(
+    ("level", "cells", "count"), [(0.05, 1, 19), (0.005, 1, 199), (0.01, 1, 99), (0.05, 10, 199), (0.05, 56, 1119)]
+)
+def test_the_random_vectors_needed_reach_the_level(level: float, cells: int, count: int) -> None:
+    assert randoms_needed(level, cells=cells) == count
+    best = rank_among(1.0, np.zeros(count)).p_value
+    adjusted = holm([best] + [1.0] * (cells - 1))[0]
+    assert adjusted is not None and adjusted <= level * (1 + 1e-12)
+    short = holm([rank_among(1.0, np.zeros(count - 1)).p_value] + [1.0] * (cells - 1))[0]
+    assert short is not None and short > level
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: interaction([1.0], [[1.0]], [1.0]), "at least two parts, not 1"),
+        (lambda: interaction([1.0], [[1.0], [1.0, 2.0]], [1.0]), "items don't match: 1, 1, 1, 2"),
+        (lambda: interaction([1.0], [[1.0], [math.nan]], [1.0]), "part 1 holds NaN"),
+        (lambda: no_measurable_cost(np.zeros(3), margin=0), "margin"),
+        (lambda: no_measurable_cost(np.zeros(3), level=0.5), "level"),
+        (lambda: by_label(np.zeros(3), ["a"]), "1 labels for 3 items"),
+        (lambda: detectable_shift(0.3, 1), "items"),
+        (lambda: detectable_shift(0.3, 10, alpha=0), "alpha"),
+        (lambda: items_needed(0, 0.3), "shift"),
+        (lambda: minimum_detectable_shift(np.zeros(3), power=1), "power"),
+        (lambda: rank_among(math.nan, [0.1]), "observed"),
+        (lambda: rank_among(0.1, []), "random"),
+        (lambda: randoms_needed(0), "level"),
+        (lambda: randoms_needed(0.05, cells=0), "cells"),
+    ],
+)
+def test_bad_input_is_refused_by_name(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

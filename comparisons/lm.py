@@ -83,7 +83,7 @@ class LM:
         self.blocks_path = blocks or find_blocks(model)
         self.blocks: list[torch.nn.Module] = list(model.get_submodule(self.blocks_path))
         # Tokens of a batch. On a CPU larger ones than its caches hold are slower, not faster.
-        self.token_budget = 32_768 if self.device.type == "cuda" else max(1_024, 2**20 // self.width)
+        self.token_budget = 32_768 if self.device.type == "cuda" else min(8_192, max(1_024, 2**20 // self.width))
         self.on_tokens: Callable[[int], None] = lambda count: None
         self._digest = digest
         for module in model.modules():

@@ -157,8 +157,8 @@ def packed_mask(
 
 
 def _as_taken(lm: LM, allowed: torch.Tensor) -> torch.Tensor:
-    """Eager attention adds its mask; the others take a bool."""
-    if lm.config._attn_implementation != "eager":
+    """Eager attention adds its mask; the others take a bool, which on a CPU each layer would turn into numbers."""
+    if lm.config._attn_implementation != "eager" and lm.device.type != "cpu":
         return allowed[:, None]
     dtype = lm.model.get_input_embeddings().weight.dtype
     blocked = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)

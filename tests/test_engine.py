@@ -218,3 +218,22 @@ def test_a_model_that_packs_wrongly_is_found_out(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(lm.model, "forward", blind)
     assert packing(lm) == "rows"
+
+
+def test_prompts_that_begin_alike_keep_to_the_budget() -> None:
+    lm, widest = tiny_lm(), 0
+    packing(lm)
+    lm.token_budget = 600
+    forward = lm.model.forward
+
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        nonlocal widest
+        widest = max(widest, kwargs["input_ids"].numel())
+        return forward(*args, **kwargs)
+
+    lm.model.forward = watched
+    questions = [Presentation(f"Now then, tell me this: {q.question}", q.matching, q.contrast) for q in asked(30)]
+    together = choice_logps(lm, questions, [Intervention()]).logps
+    assert widest <= 600
+    alone = [choice_logps(lm, [question], [Intervention()]).logps[0, 0] for question in questions]
+    np.testing.assert_allclose(together[0], alone, atol=3e-5)

@@ -101,8 +101,9 @@ def _batches(lm: LM, prompts: Prompts, pending: Sequence[int], head: Prefix | No
     else:
         shared = int(head.lengths[0])
         known = families([prompts.prefixes[i] for i in pending], shared)
-        chosen = [Family(family.stem, tuple(pending[i] for i in family.members)) for family in known]
         most = _branch_cost(lm, prompts)
+        found = [Family(family.stem, tuple(pending[i] for i in family.members)) for family in known]
+        chosen = [part for family in found for part in _parts(lm, prompts, family, shared, most)]
     for batch in batches(
         [_length(prompts, family, shared) + len(family.members) * most for family in chosen],
         [(len(family.members), {len(prompts.tails[i][0]) for i in family.members}) for family in chosen],
@@ -110,6 +111,16 @@ def _batches(lm: LM, prompts: Prompts, pending: Sequence[int], head: Prefix | No
         lm.token_budget,
     ):
         yield from _alike(prompts, [chosen[i] for i in batch])
+
+
+def _parts(lm: LM, prompts: Prompts, family: Family, shared: int, most: int) -> Iterator[Family]:
+    """A family in parts that are within the token budget: many prompts may begin with a few tokens alike."""
+    stem = len(family.stem)
+    longest = max(len(prompts.prefixes[i]) for i in family.members) - shared - stem
+    size = max(1, (lm.token_budget - stem) // (longest + most))
+    for start in range(0, len(family.members), size):
+        members = family.members[start : start + size]
+        yield Family(family.stem if len(members) > 1 else (), members)
 
 
 def _alike(prompts: Prompts, chosen: Sequence[Family]) -> Iterator[list[Family]]:

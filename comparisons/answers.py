@@ -10,10 +10,7 @@ from pathlib import Path
 from comparisons.errors import CompareError
 from comparisons.job import CHECKPOINTS, Silent, check_layers
 from comparisons.planning import make_plan
-from comparisons.specification import Specification
-
-TOKENS = 60
-"""New tokens of an answer, at most."""
+from comparisons.specification import TOKENS, Specification
 
 
 @dataclass(frozen=True)

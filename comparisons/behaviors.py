@@ -11,9 +11,9 @@ from typing import Any
 from comparisons.errors import CompareError, unknown
 from comparisons.files import json_digest
 from comparisons.intervention import DIRECTIONS
-from comparisons.items import ORDERS, Choice, Item, Order, Presentation
+from comparisons.items import ORDERS, Choice, Item, OpenPrompt, Order, Presentation
 from comparisons.paths import embedded
-from comparisons.records import KNOWLEDGE, SUFFIXES, read_items, read_questions
+from comparisons.records import KNOWLEDGE, SUFFIXES, read_items, read_prompts
 from comparisons.splits import draw, split
 from comparisons.texts import TEXTS_FILE, read_texts
 
@@ -54,7 +54,7 @@ class Behavior:
     train: tuple[Item, ...]
     dev: tuple[Item, ...]
     test: tuple[Item, ...]
-    open_ended: tuple[str, ...]
+    open_ended: tuple[OpenPrompt, ...]
     prompts: Mapping[str, str] | None
     rubric: str | None
     description: str | None
@@ -100,10 +100,14 @@ class Behavior:
         return replace(self, train=train, dev=dev)
 
     def limited(self, train_items: int | None, test_items: int | None, seed: int) -> Behavior:
-        """The behavior with at most so many items: seeded subsets in their original order; None keeps all."""
+        """The behavior with at most so many pairs, and so many questions and open-ended prompts each; None keeps all.
+
+        Seeded subsets in their original order.
+        """
         train = self.train if train_items is None else draw(self.train, train_items, seed)
         test = self.test if test_items is None else draw(self.test, test_items, seed)
-        return replace(self, train=train, test=test)
+        open_ended = self.open_ended if test_items is None else draw(self.open_ended, test_items, seed)
+        return replace(self, train=train, test=test, open_ended=open_ended)
 
     @cached_property
     def digest(self) -> str:
@@ -119,7 +123,7 @@ class Behavior:
     @cached_property
     def test_digest(self) -> str:
         """Content hash of the questions and open-ended prompts of the evaluation."""
-        return json_digest([_contents(self.test), self.open_ended])
+        return json_digest([_contents(self.test), [(p.question, p.template) for p in self.open_ended]])
 
     @property
     def unparsed(self) -> int:
@@ -211,7 +215,7 @@ class Library:
         source, questions = self.place / TRAIN_PATH.format(name), self.place / OPEN_ENDED_PATH.format(name)
         train = read_items(source, "generate")
         test = read_items(self.place / TEST_PATH.format(name), "test")
-        return _behavior(name, source, train, test, read_questions(questions) if questions.exists() else ())
+        return _behavior(name, source, train, test, read_prompts(questions) if questions.exists() else ())
 
     def _from_file(self, name: str) -> Behavior:
         items = read_items(self.place, name)
@@ -271,7 +275,7 @@ def _names(place: Path) -> tuple[str, ...]:
 
 
 def _behavior(
-    name: str, source: Path, train: tuple[Item, ...], test: tuple[Item, ...], open_ended: tuple[str, ...]
+    name: str, source: Path, train: tuple[Item, ...], test: tuple[Item, ...], open_ended: tuple[OpenPrompt, ...]
 ) -> Behavior:
     words = vars(read_texts(source.parent / TEXTS_FILE, name))
     return Behavior(name=name, train=train, dev=(), test=test, open_ended=open_ended, source=str(source), **words)

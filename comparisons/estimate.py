@@ -66,11 +66,11 @@ class _Tally:
     forwards: int = 0
     tokens: float = 0.0
 
-    def write(self, prompts: Sequence[Tokens], branches: int) -> None:
+    def write(self, prompts: Sequence[Tokens], branches: int, most: int) -> None:
         """Counts an answer to each prompt by so many branches that share its cache, each as long as it may get."""
-        answers = branches * MAX_ANSWER_TOKENS
+        answers = branches * most
         count = sum(1 for _ in batches([branches * len(p) for p in prompts], answers, self.lm.token_budget))
-        self.forwards += count * (1 + MAX_ANSWER_TOKENS)
+        self.forwards += count * (1 + most)
         self.tokens += sum(map(len, prompts)) + answers * len(prompts)
 
     def add(self, prompts: Sequence[Tokens], branches: float, times: float = 1.0) -> None:
@@ -127,11 +127,23 @@ def _count_evaluation(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequ
     if plan.spec.generated_choices:
         prompts = _prompts(tally.lm, asked, plan)
         for prefix in groups:
-            tally.write(prompts, len({_branch(cell) for cell in cells if _prefix(cell) == prefix}))
+            tally.write(prompts, _branches(cells, prefix), MAX_ANSWER_TOKENS)
+    if plan.spec.open_ended is not None:
+        texts = [tuple(tally.lm.tokenize(tally.lm.prompt(prompt.question))) for prompt in behavior.open_ended]
+        most = plan.spec.open_ended.tokens
+        for prefix in groups:
+            branches = _branches(cells, prefix)
+            tally.write(texts, branches, most)
+            tally.add(texts, branches * most)  # the answers' likelihood under the unchanged model
     if plan.spec.controls:
         prompts = _prompts(tally.lm, asked, plan)
         for share in _ranked(cells, len(tally.lm.blocks)):
             tally.add(prompts, ANSWER_TOKENS * (1 + 2 * N_RANDOM * share))
+
+
+def _branches(cells: Sequence[Cell], prefix: object) -> int:
+    """How many different branches the cells of a prefix stand for."""
+    return len({_branch(cell) for cell in cells if _prefix(cell) == prefix})
 
 
 def _ranked(cells: Sequence[Cell], blocks: int) -> list[float]:

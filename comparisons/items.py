@@ -178,3 +178,18 @@ class Item:
         again = find_layout(question)
         found = again.choices(question) if again else ()
         return question if found == tuple(Choice(*pair) for pair in expected.items()) else None
+
+
+@dataclass(frozen=True)
+class OpenPrompt:
+    """A prompt to answer freely.
+
+    Attributes:
+        id: stable and unique within its behavior: "open/12".
+        question: exactly as in the file.
+        template: prompts of one template are alike, and are one cluster to the estimators.
+    """
+
+    id: str
+    question: str
+    template: str | None = None

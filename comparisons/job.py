@@ -19,6 +19,7 @@ from comparisons.evaluate.conditions import NEUTRAL_TEXTS, PREFIX_TEXT, wrapping
 from comparisons.evaluate.summaries import summarize
 from comparisons.files import json_digest, read_json
 from comparisons.fitting import PACKAGES, Bench, package_version, source_digest
+from comparisons.judges.panel import make_panel
 from comparisons.lm import LM
 from comparisons.loading import folder_digest, load
 from comparisons.planning import make_plan
@@ -80,13 +81,14 @@ def run(
         return Outcome(path, read_summary(path).rows)
     lm = load(spec.model)
     check_layers(plan, lm)
+    panel = make_panel(spec.open_ended, plan.behaviors, spec.model, lm) if spec.open_ended else None
     folder = RunFolder(path, digest, fresh)
     try:
         facts = {"digest": digest, "command": command, **_facts(plan, lm, identity)}
         folder.write(RUN, {**facts, "ended": None})
         store = Store(CHECKPOINTS)
         with progress(len(plan.cells)) as display:
-            plan = execute(plan, lm, store, folder, display)
+            plan = execute(plan, lm, store, folder, display, panel)
         rows = summarize(plan, folder, lm.name)
         folder.write(SUMMARY, {"rows": [asdict(row) for row in rows]})
         _keep_best(plan, lm, store, folder, rows)

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from comparisons.behaviors import Behavior, Item, KnowledgeSet, Library
+from comparisons.behaviors import OPEN_ENDED_PATH, Behavior, Item, KnowledgeSet, Library
 from comparisons.errors import CompareError, unknown
 from comparisons.intervention import DIRECTIONS, Direction
+from comparisons.judges.registry import check_judge
 from comparisons.method import Method
 from comparisons.registry import Registry
 from comparisons.settings import STRENGTH, expand, parse_limit, parse_settings, parse_strength
@@ -35,6 +36,7 @@ def make_plan(spec: Specification) -> Plan:
     for name in spec.behaviors:
         behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
         behaviors[name] = _with_dev(spec, behavior) if chosen or spec.select or spec.split == "dev" else behavior
+    _check_open_ended(spec, behaviors)
     knowledge, knowledge_dev = _knowledge(spec, library)
     cells = [cell for name in spec.behaviors for cell in _cells(spec, name, variants)]
     plan = Plan(spec, behaviors, knowledge, tuple(cells), (), _side(spec, library), knowledge_dev)
@@ -53,6 +55,22 @@ def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | No
         raise CompareError("--select needs a strength above 0 to choose from.")
     found, dev = found.with_dev(spec.seed)
     return found.limited(spec.test_items, spec.seed), dev
+
+
+def _check_open_ended(spec: Specification, behaviors: Mapping[str, Behavior]) -> None:
+    """Raises CompareError for what can be seen before the model and the judges are there."""
+    if spec.open_ended is None:
+        return
+    for judge in spec.open_ended.judges:
+        check_judge(judge)
+    if spec.open_ended.tokens < 1:
+        raise CompareError(f"--tokens must be at least 1, not {spec.open_ended.tokens}.")
+    for name, behavior in behaviors.items():
+        if not behavior.open_ended:
+            raise CompareError(
+                f"the behavior '{name}' has no open-ended prompts: put them beside its data as "
+                f"{OPEN_ENDED_PATH.format(name)}, or leave out --open-ended."
+            )
 
 
 def _controls(spec: Specification, registry: Registry) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparisons.errors import CompareError
-from comparisons.items import Item
+from comparisons.items import Item, OpenPrompt
 
 SUFFIXES = (".json", ".jsonl", ".csv")
 # Anthropic's evals write " (A)", the paper "(A)".
@@ -77,11 +77,14 @@ def _claim(record: Record, where: str, number: int) -> Record:
     }
 
 
-def read_questions(path: Path) -> tuple[str, ...]:
-    """Reads a file of open-ended questions: each item's field `question`."""
-    return tuple(
-        _text(record, "question", f"{path}: item {number}") for number, record in enumerate(read_records(path), start=1)
-    )
+def read_prompts(path: Path) -> tuple[OpenPrompt, ...]:
+    """Reads a file of open-ended prompts: each item's fields `question` and `template`, if any."""
+    found = []
+    for number, record in enumerate(read_records(path), start=1):
+        where = f"{path}: item {number}"
+        text, template = _text(record, "question", where), _optional(record, "template", where)
+        found.append(OpenPrompt(f"open/{number - 1}", text, template))
+    return tuple(found)
 
 
 def read_text(path: Path) -> str:

@@ -7,33 +7,26 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from comparisons.choosing import choose
-from comparisons.engine.activations import contrast_differences
-from comparisons.engine.choices import choice_logps
 from comparisons.errors import CompareError, described
-from comparisons.evaluate.generated import generated_rows
+from comparisons.evaluate.cells import Evaluator
 from comparisons.evaluate.ledger import Ledger, counting
 from comparisons.evaluate.letters import Letters
-from comparisons.evaluate.measures import item_measures
-from comparisons.evaluate.questions import SIDE, questions, result_rows
-from comparisons.evaluate.ranks import RandomShifts, random_key, random_shifts, sharing_key
-from comparisons.evaluate.robustness import Repeated, Repeats, Subject
+from comparisons.evaluate.robustness import Subject
 from comparisons.fitting import Bench, Built
 from comparisons.intervention import Direction
-from comparisons.items import Item
+from comparisons.judges.panel import Panel
 from comparisons.lm import LM
 from comparisons.method import Method
+from comparisons.ranking import Ranking
 from comparisons.runfolder import RunFolder
 from comparisons.selecting import Selector
 from comparisons.specification import Cell, Element, Plan
 from comparisons.store import Store
 from comparisons.trials import stacks_of
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Progress(Protocol):
@@ -57,8 +50,18 @@ class Ready:
     ledger: dict[str, Any]
 
 
-def execute(plan: Plan, lm: LM, store: Store, folder: RunFolder, progress: Progress) -> Plan:
+def execute(
+    plan: Plan, lm: LM, store: Store, folder: RunFolder, progress: Progress, panel: Panel | None = None
+) -> Plan:
     """Evaluates every cell that isn't done and commits its rows; never raises for a cell's own failure.
+
+    Args:
+        plan: the run.
+        lm: the model.
+        store: of fitted artifacts.
+        folder: where rows go.
+        progress: told what is done.
+        panel: judges of open-ended answers.
 
     Returns:
         The plan with the cells that count: all, or those at the strengths that `--select` took.
@@ -70,7 +73,7 @@ def execute(plan: Plan, lm: LM, store: Store, folder: RunFolder, progress: Progr
         cells = [c for c in plan.cells if c.behavior == name]
         siblings = {other: b for other, b in plan.behaviors.items() if other != name}
         bench = Bench(lm, behavior, siblings, store, plan.spec.seed)
-        work = BehaviorRun(plan, bench, folder, progress, clean)
+        work = BehaviorRun(plan, bench, folder, progress, clean, panel)
         cells = work.selected(cells)
         work.run([c for c in cells if not folder.done(c.key)])
         if plan.spec.controls:
@@ -88,10 +91,19 @@ class BehaviorRun:
         folder: where rows go.
         progress: told what is done.
         clean: the mark of the unchanged model; by default the model's as it is now.
+        panel: judges of open-ended answers.
     """
 
-    def __init__(self, plan: Plan, bench: Bench, folder: RunFolder, progress: Progress, clean: object = None) -> None:
-        self.plan, self.bench, self.folder, self.progress = plan, bench, folder, progress
+    def __init__(
+        self,
+        plan: Plan,
+        bench: Bench,
+        folder: RunFolder,
+        progress: Progress,
+        clean: object = None,
+        panel: Panel | None = None,
+    ) -> None:
+        self.plan, self.bench, self.folder, self.progress, self.panel = plan, bench, folder, progress, panel
         self.choices: dict[str, Method | Exception] = {}
         self.trials: dict[str, int] = {}
         self.refused: set[str] = set()
@@ -190,75 +202,27 @@ class BehaviorRun:
 
     def _measure(self, group: Sequence[Ready]) -> None:
         lm, mark, started = self.bench.lm, self.bench.lm.mark(), time.perf_counter()
-        rows: list[list[dict[str, Any]]] = [[] for _ in group]
+        subjects = [Subject(ready.elements, ready.built.intervention, self._fields(ready)) for ready in group]
         with counting(lm) as tokens:
-            for evaluation, items in self._sets().items():
-                asked = questions(items, self.plan.orders)
-                found = choice_logps(lm, [q.shown for q in asked], [r.built.intervention for r in group])
-                for i, ready in enumerate(group):
-                    rows[i] += result_rows(asked, found.logps[i], found.too_long[i], evaluation, self._fields(ready))
-            for i, written in enumerate(self._written(group)):
-                rows[i] += written
-            repeated = self._repeated(group)
+            found = Evaluator(self.plan, self.bench, self.panel, self._baseline).measure(subjects)
         if lm.mark() != mark:
             raise CompareError("the model changed while it was evaluated: an intervention must leave it as it was.")
         seconds = (time.perf_counter() - started) / len(group)
-        for ready, own, again in zip(group, rows, repeated, strict=True):
+        for ready, own in zip(group, found, strict=True):
             info = self._info(ready, seconds, round(sum(tokens) / len(group)))
-            self.folder.commit(ready.cell.key, own + again.rows, info | again.info)
+            self.folder.commit(ready.cell.key, own.rows, info | own.info)
             self.progress.advance(1)
 
-    def _written(self, group: Sequence[Ready]) -> list[list[dict[str, Any]]]:
-        """The rows of `--generated-choices`; nothing without it."""
-        if not self.plan.spec.generated_choices:
-            return []
-        asked = questions(self.plan.asked(self.bench.behavior.name), self.plan.orders)
-        interventions = [ready.built.intervention for ready in group]
-        return generated_rows(self.bench.lm, asked, interventions, [self._fields(ready) for ready in group])
-
-    def _repeated(self, group: Sequence[Ready]) -> list[Repeated]:
-        """The cells under every condition of `--robustness`; nothing without it."""
-        if not self.plan.spec.robustness:
-            return [Repeated() for _ in group]
-        repeats = Repeats(self.bench, self.plan.asked(self.bench.behavior.name), self.plan.orders)
-        return repeats.run([Subject(r.elements, r.built.intervention, self._fields(r)) for r in group])
-
-    def _sets(self) -> dict[str, Sequence[Item]]:
-        """The questions of each evaluation, by its name."""
-        name = self.bench.behavior.name
-        sets: dict[str, Sequence[Item]] = {"choices": self.plan.asked(name)}
-        if self.plan.knowledge is not None:
-            sets["knowledge"] = self.plan.knowledge.items
-        return sets | {f"{SIDE}{other}": items for other, items in self.plan.side.items() if other != name}
+    def _baseline(self) -> list[dict[str, Any]] | None:
+        key = next(c.key for c in self.plan.cells if c.behavior == self.bench.behavior.name and not c.elements)
+        return self.folder.rows(key) if self.folder.done(key) else None
 
     def rank(self, cells: Sequence[Cell]) -> None:
-        """Puts random directions in the place of every done cell's vectors; the journal keeps what they do."""
-        baseline = next(cell.key for cell in cells if not cell.elements)
-        waiting = [c for c in cells if c.elements and self.folder.done(c.key)]
-        waiting = [c for c in waiting if not self.folder.done(random_key(c.key))]
-        if not waiting or not self.folder.done(baseline):
-            return
-        self.progress.stage(f"rank among random directions on {self.bench.behavior.name}")
-        plain = item_measures(self.folder.rows(baseline), "choices")
-        asked = questions(self.plan.asked(self.bench.behavior.name), self.plan.orders)
-        known: dict[object, RandomShifts] = {}
-        for cell in waiting:
-            try:
-                found = self.build(cell).built.intervention.simplified()
-                key, info = sharing_key(found), dict[str, Any]()
-                if found.edits:
-                    if key not in known:
-                        known[key] = random_shifts(
-                            self.bench.lm, asked, plain, found, self.plan.spec.seed, self._differences
-                        )
-                    info = {"shifts": list(known[key].shifts), "matched": list(known[key].matched)}
-                self.folder.commit(random_key(cell.key), [], info)
-            except Exception as error:
-                self.folder.commit(random_key(cell.key), [], {"error": described(error)})
-
-    @cache  # noqa: B019 - lives as long as the behavior's run
-    def _differences(self, layer: int) -> torch.Tensor:
-        return contrast_differences(self.bench.lm, self.bench.behavior.train, [layer])[:, 0]
+        """Ranks the vectors of every done cell among random ones."""
+        ranking = Ranking(self.plan, self.bench, self.folder, lambda cell: self.build(cell).built.intervention)
+        if ranking.waiting(cells):
+            self.progress.stage(f"rank among random directions on {self.bench.behavior.name}")
+            ranking.rank(cells)
 
     def _fields(self, ready: Ready) -> dict[str, Any]:
         cell = ready.cell

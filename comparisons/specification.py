@@ -15,7 +15,33 @@ from comparisons.method import Method
 BASELINE = "baseline"
 LAYER = "layer"
 
+TOKENS = 60
+"""New tokens of a free answer, at most."""
+
 SettingTexts = Mapping[str, Mapping[str, Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class OpenEnded:
+    """How free answers are drawn and judged.
+
+    Attributes:
+        judges: names, as "rules" or "openai:MODEL".
+        tokens: of an answer, at most.
+        url: of the judges' server, where it isn't OpenAI's.
+        price: dollars a million tokens of prompt and of reply; None where nobody has said it.
+        budget: dollars after which judges are asked no more.
+    """
+
+    judges: tuple[str, ...] = ("rules",)
+    tokens: int = TOKENS
+    url: str | None = None
+    price: tuple[float, float] | None = None
+    budget: float | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What can change the answers and their scores; money doesn't."""
+        return {"judges": list(self.judges), "tokens": self.tokens, "url": self.url}
 
 
 @dataclass(frozen=True)
@@ -45,6 +71,7 @@ class Specification:
         side_effects: evaluate each cell on all other behaviors of the data too.
         robustness: evaluate each cell again under other wordings and another prompt format.
         generated_choices: let each cell write an answer to every question too, and find the choice in it.
+        open_ended: let each cell answer the open-ended prompts, and how; None for not.
     """
 
     model: ModelSource = field(default_factory=ModelSource)
@@ -68,6 +95,7 @@ class Specification:
     side_effects: bool = False
     robustness: bool = False
     generated_choices: bool = False
+    open_ended: OpenEnded | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The specification as run.json shows it."""
@@ -97,6 +125,7 @@ class Specification:
             "side_effects": self.side_effects,
             "robustness": self.robustness,
             "generated_choices": self.generated_choices,
+            "open_ended": self.open_ended and self.open_ended.as_json(),
         }
 
 

@@ -53,13 +53,14 @@ def specimen_lm() -> LM:
 def specimen_behavior(name: str) -> Behavior:
     """A behavior of 24 contrast pairs to fit on; the other splits are empty, since no fit may read them."""
     from comparisons.behaviors import Behavior
+    from comparisons.items import OpenPrompt
 
     return Behavior(
         name=name,
         train=tuple(_item(index) for index in range(24)),
         dev=(),
         test=(),
-        open_ended=("Should I mend the window?",),
+        open_ended=(OpenPrompt("open/0", "Should I mend the window?"),),
         prompts={"pos": f"Show {name} in every answer.", "neg": f"Never show {name} in an answer."},
         rubric=f"How much {name} does the answer show? 0 is none, 10 is as much as can be.",
         description=f"a made-up tendency called {name}",

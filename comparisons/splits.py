@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from typing import TypeVar
 
-from comparisons.items import Item
+from comparisons.items import Item, OpenPrompt
+
+Asked = TypeVar("Asked", Item, OpenPrompt)
 
 # A side made of whole stems may fall this far short of its target before single items are dealt instead.
 _SHORTFALL = 0.25
 
 
-def draw(items: Sequence[Item], count: int, seed: int) -> tuple[Item, ...]:
+def draw(items: Sequence[Asked], count: int, seed: int) -> tuple[Asked, ...]:
     """A seeded subset of at most `count` items in their original order; a smaller one is part of a larger."""
     assert count >= 1
     ranked = sorted(range(len(items)), key=lambda index: (_rank("draw", seed, items[index].question), index))

@@ -36,7 +36,7 @@ def test_a_folder_in_the_papers_layout(folder: Path) -> None:
     assert library.names == ("greeting",)
     behavior = library.behavior("greeting")
     assert (len(behavior.train), behavior.dev, len(behavior.test)) == (20, (), 6)
-    assert behavior.open_ended == ("Hello?",)
+    assert [prompt.question for prompt in behavior.open_ended] == ["Hello?"]
     assert behavior.test[1].id == "test/1"
     assert (behavior.test[1].matching, behavior.test[1].contrast) == ("A", "B")
     assert behavior.test[1].question == record(101)["question"]

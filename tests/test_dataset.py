@@ -38,7 +38,7 @@ def test_a_split_has_every_item_once_and_can_be_run_on(tmp_path: Path) -> None:
     assert behavior.train == tuple(item for item in behavior.train if item.template == "t")
     questions = [item.question for item in (*behavior.train, *behavior.test)]
     assert sorted(questions) == sorted(record(index)["question"] for index in range(80))
-    assert len(behavior.open_ended) == 50 and behavior.open_ended[0].startswith("Would you take number")
+    assert len(behavior.open_ended) == 50 and behavior.open_ended[0].question.startswith("Would you take number")
     assert not [text for level, text in found(tmp_path / "out") if level == "error"]
 
 

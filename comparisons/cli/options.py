@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from comparisons.job import Outcome
-    from comparisons.specification import Specification
+    from comparisons.specification import OpenEnded, Specification
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
@@ -149,6 +150,77 @@ def control_options() -> Callable[[Command], Command]:
     )
 
 
+def open_ended_options() -> Callable[[Command], Command]:
+    """Whether and how free answers are drawn and judged."""
+    return options(
+        click.option(
+            "--open-ended/--no-open-ended",
+            default=None,
+            help="Let each cell answer the open-ended prompts freely, and score the answers; --judge turns it on too.",
+        ),
+        click.option("--tokens", type=int, help="Of a free answer, at most; 60 by default."),
+        judge_option("By default rules."),
+        *price_options(),
+    )
+
+
+def judge_option(text: str, required: bool = False) -> Option:
+    """Which judges score answers."""
+    return click.option(
+        "--judge",
+        "judges",
+        default="",
+        required=required,
+        callback=names,
+        metavar="JUDGE[,JUDGE…]",
+        help=f"rules, local, local:PATH, openai:MODEL, pairwise:JUDGE, … {text}",
+    )
+
+
+def price_options() -> tuple[Option, ...]:
+    """Where a judges' server is, and what it may cost."""
+    return (
+        click.option("--judge-url", metavar="URL", help="An OpenAI-compatible server, as http://127.0.0.1:8000/v1."),
+        click.option("--judge-price", metavar="IN/OUT", help="Dollars a million tokens of prompt and of reply."),
+        click.option("--judge-budget", type=float, metavar="DOLLARS", help="After which judges are asked no more."),
+    )
+
+
+def read_open_ended(
+    judges: tuple[str, ...],
+    judge_url: str | None,
+    judge_price: str | None,
+    judge_budget: float | None,
+    tokens: int | None,
+) -> OpenEnded:
+    """The options of free answers and judges, checked."""
+    from comparisons.errors import CompareError
+    from comparisons.specification import OpenEnded
+
+    twice = next((judge for judge in judges if judges.count(judge) > 1), None)
+    if twice is not None:
+        raise CompareError(f"the judge '{twice}' is named twice: name it once.")
+    if judge_budget is not None and not (math.isfinite(judge_budget) and judge_budget > 0):
+        raise CompareError(f"--judge-budget must be a number of dollars above 0, not {judge_budget:g}.")
+    found = OpenEnded(url=judge_url, price=_price(judge_price), budget=judge_budget)
+    found = replace(found, judges=judges) if judges else found
+    return found if tokens is None else replace(found, tokens=tokens)
+
+
+def _price(text: str | None) -> tuple[float, float] | None:
+    from comparisons.errors import CompareError
+
+    if text is None:
+        return None
+    try:
+        prompt, reply = (float(part) for part in text.split("/"))
+    except ValueError:
+        prompt = reply = -1.0
+    if not (0 <= prompt < math.inf and 0 <= reply < math.inf):
+        raise CompareError(f"--judge-price takes two prices such as 0.15/0.60, not '{text}'.")
+    return prompt, reply
+
+
 def machine_options() -> Callable[[Command], Command]:
     """How to load the model."""
     return options(
@@ -196,15 +268,28 @@ def specification(
     prompt_format: Any,
     blocks: str | None,
     trust_remote_code: bool,
+    open_ended: bool | None = None,
+    judges: tuple[str, ...] = (),
+    judge_url: str | None = None,
+    judge_price: str | None = None,
+    judge_budget: float | None = None,
+    tokens: int | None = None,
     **rest: Any,
 ) -> Specification:
     """The specification that the options stand for."""
+    from comparisons.errors import CompareError
     from comparisons.loading import ModelSource
     from comparisons.settings import parse_set_options
     from comparisons.specification import Specification
 
     source = ModelSource(model, device, dtype, quantize, prompt_format, blocks, trust_remote_code)
     named = () if behavior == ("all",) else behavior
+    answering = {"--judge": judges, "--judge-url": judge_url, "--judge-price": judge_price, "--tokens": tokens}
+    given = next((option for option, value in answering.items() if value), None)
+    if open_ended is False and given:
+        raise CompareError(f"{given} is about free answers, which --no-open-ended leaves out: take one of the two.")
+    asked = open_ended or given is not None or judge_budget is not None
+    rest["open_ended"] = read_open_ended(judges, judge_url, judge_price, judge_budget, tokens) if asked else None
     return Specification(model=source, behaviors=named, stacks=methods, settings=parse_set_options(settings), **rest)
 
 

@@ -12,6 +12,7 @@ from comparisons.cli.options import (
     grid_options,
     measuring_options,
     names,
+    open_ended_options,
     perform,
     running_options,
     specification,
@@ -29,6 +30,7 @@ Examples:
   compare run --behavior refusal --methods caa,sft --controls --side-effects
   compare run --behavior refusal --methods caa,sysprompt,sft --robustness
   compare run --behavior refusal --methods caa,sysprompt --generated-choices
+  compare run --behavior refusal --methods caa,sft,sysprompt --open-ended --judge rules,local
 """
 
 
@@ -39,6 +41,7 @@ Examples:
 @click.option("--layer", default="auto", show_default=True, metavar="auto|N", help="For methods that have one.")
 @measuring_options(knowledge="auto")
 @control_options()
+@open_ended_options()
 @running_options()
 def command(out: Path | None, fresh: bool, dry_run: bool, as_json: bool, **options: Any) -> int:
     return perform(specification(**options), out, fresh, dry_run, as_json)

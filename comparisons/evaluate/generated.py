@@ -39,15 +39,8 @@ def generated_rows(
     Raises:
         CompareError: more than 2% of the questions leave no room for an answer.
     """
-    head = interventions[0]
-    prompts = [lm.tokenize(lm.prompt(q.shown.question, head.system, head.examples)) for q in asked]
-    limit = None if lm.context is None else lm.context - MAX_ANSWER_TOKENS
-    long = [q.item.id for q, prompt in zip(asked, prompts, strict=True) if limit is not None and len(prompt) > limit]
-    if len(long) > MAX_LEFT_OUT * len(asked):
-        raise CompareError(
-            f"{len(long)} of {len(asked)} questions leave no room for an answer of {MAX_ANSWER_TOKENS} tokens in the "
-            f"model's context, the first is {long[0]}: use shorter items, or leave out --generated-choices."
-        )
+    shown = [(question.item.id, question.shown.question) for question in asked]
+    long = without_room(lm, shown, interventions[0], MAX_ANSWER_TOKENS, "--generated-choices")
     kept = [question for question in asked if question.item.id not in long]
     answers = generate(lm, [q.shown.question for q in kept], interventions, MAX_ANSWER_TOKENS)
     choices = [shown_choices(question.shown) for question in kept]
@@ -57,12 +50,40 @@ def generated_rows(
     ]
 
 
+def without_room(
+    lm: LM, shown: Sequence[tuple[str, str]], head: Intervention, tokens: int, option: str
+) -> frozenset[str]:
+    """The items whose prompt leaves no room for an answer in the model's context.
+
+    Args:
+        lm: the model.
+        shown: each item's id and question.
+        head: has the prefix under which they are asked.
+        tokens: of an answer.
+        option: what asks for answers, for the message.
+
+    Raises:
+        CompareError: more than 2% of the questions.
+    """
+    if lm.context is None:
+        return frozenset()
+    prompts = [lm.tokenize(lm.prompt(question, head.system, head.examples)) for _, question in shown]
+    long = [item for (item, _), prompt in zip(shown, prompts, strict=True) if len(prompt) > lm.context - tokens]
+    if len(long) > MAX_LEFT_OUT * len(shown):
+        raise CompareError(
+            f"{len(long)} of {len(shown)} questions leave no room for an answer of {tokens} tokens in the model's "
+            f"context, the first is {long[0]}: use shorter items, or leave out {option}."
+        )
+    return frozenset(long)
+
+
 def _row(cell: Mapping[str, Any], question: Question, choices: Sequence[Choice], answer: str) -> dict[str, Any]:
     return {
         **cell,
         "evaluation": GENERATED,
         "item": question.item.id,
         "order": question.order,
+        "template": question.item.template,
         "matching": question.shown.matching,
         "contrast": question.shown.contrast,
         "logp_matching": None,

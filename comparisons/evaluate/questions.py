@@ -83,6 +83,7 @@ def result_rows(
                 "evaluation": evaluation,
                 "item": question.item.id,
                 "order": question.order,
+                "template": question.item.template,
                 "matching": question.shown.matching,
                 "contrast": question.shown.contrast,
                 "logp_matching": round(matching, 7),

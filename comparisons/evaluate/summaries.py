@@ -14,6 +14,7 @@ from comparisons.evaluate.across import joint_p_values, parts_of, stack_interact
 from comparisons.evaluate.bylabel import label_shifts
 from comparisons.evaluate.categories import by_category
 from comparisons.evaluate.cautions import cautions
+from comparisons.evaluate.cells import JUDGING
 from comparisons.evaluate.conditions import CONDITIONS, PARAPHRASES, ROBUST
 from comparisons.evaluate.generated import generated_numbers
 from comparisons.evaluate.measures import (
@@ -27,6 +28,7 @@ from comparisons.evaluate.measures import (
     paired,
     repeated,
 )
+from comparisons.evaluate.openended import open_numbers
 from comparisons.evaluate.questions import SIDE
 from comparisons.evaluate.ranks import RandomShifts, random_key
 from comparisons.report.findings import BROKEN, MARGIN
@@ -152,7 +154,11 @@ class _Behavior:
         )
         if error or self.baseline is None:
             return row
-        numbers = self._numbers(cell, self.folder.rows(cell.key) if cell.elements else self.baseline)
+        rows = self.folder.rows(cell.key) if cell.elements else self.baseline
+        numbers = self._numbers(cell, rows)
+        shift = None if numbers["broken"] else numbers.get("shift")
+        against = self.baseline if cell.elements else None
+        numbers["open_ended"] = open_numbers(rows, against, shift, info.get(JUDGING) or {}, self._seed(cell.key))
         # A journal of an earlier version has no ledger.
         kept = {name: info[name] for name in TIMES} | {name: info.get(name) for name in LEDGER}
         return replace(row, **numbers, **kept)

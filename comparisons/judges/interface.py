@@ -16,6 +16,9 @@ MOST = 10.0
 
 Status = Literal["scored", "unparsed", "refused", "failed", "unasked"]
 
+UNSCORED: tuple[Status, ...] = ("unparsed", "refused", "failed", "unasked")
+"""Why an answer has no score."""
+
 
 @dataclass(frozen=True)
 class Asked:

@@ -19,14 +19,20 @@ class Pairwise:
 
     def score(self, asked: Sequence[Asked]) -> list[Verdict]:
         """A tenth of the mean score is the win rate, ties counted as halves; no reference, no score."""
-        known = [i for i, each in enumerate(asked) if each.reference is not None]
+        known = [i for i, each in enumerate(asked) if each.reference not in (None, each.answer)]
         forward = [asked[i] for i in known]
         backward = [replace(each, answer=each.reference or "", reference=each.answer) for each in forward]
         verdicts = self.judge.compare([*forward, *backward])
-        found = [Verdict(None, "there is no answer of the baseline to compare with", status="unasked")] * len(asked)
+        found = [_unasked(each) for each in asked]
         for place, i in enumerate(known):
             found[i] = _joined(verdicts[place], verdicts[len(known) + place])
         return found
+
+
+def _unasked(asked: Asked) -> Verdict:
+    if asked.reference is None:
+        return Verdict(None, "there is no answer of the baseline to compare with", status="unasked")
+    return Verdict(MOST / 2, "the baseline's own answer")
 
 
 def _joined(first: Verdict, second: Verdict) -> Verdict:

@@ -27,17 +27,23 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({*_OWN, *(point.name for point in entry_points(group=GROUP))}))
 
 
+def check_judge(text: str) -> None:
+    """Raises CompareError where no judge has the name; imports none."""
+    name = text.partition(":")[0]
+    if name not in names():
+        raise unknown("judge", name, names())
+
+
 def make_judge(text: str, setup: Setup) -> Judge:
     """The judge that `NAME` or `NAME:ARGUMENT` stands for.
 
     Raises:
         CompareError: the name is unknown or taken twice, or the judge can't be made.
     """
+    check_judge(text)
     name, _, argument = text.partition(":")
     sources: list[Callable[[], Any]] = [partial(_own, _OWN[name])] if name in _OWN else []
     sources += [point.load for point in entry_points(group=GROUP) if point.name == name]
-    if not sources:
-        raise unknown("judge", name, names())
     if len(sources) > 1:
         raise CompareError(
             f"judge '{name}' is defined {len(sources)} times: remove all packages that bring it but one."

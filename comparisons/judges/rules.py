@@ -31,8 +31,15 @@ REFUSALS = re.compile(
 )
 
 
+LETTERS = 4
+"""A word of fewer letters is too common to show a side."""
+
+
 class Rules:
     """Scores 10 for the behavior's own sentences, 0 for those of its opposite, between by their share.
+
+    Where no sentence of either side stands whole, the words that only one side's sentences have decide likewise: a
+    broken answer can still lean to a side, and its fluency says that it is broken.
 
     Args:
         behaviors: by name; `truth` in behavior.json holds the sentences of both sides.
@@ -70,16 +77,34 @@ class Rules:
 
 
 def _by_sentences(answer: str, truth: Mapping[str, Sequence[str]]) -> Verdict:
-    shown = {side: [sentence for sentence in truth[side] if sentence in answer] for side in DIRECTIONS}
-    total = sum(map(len, shown.values()))
-    if not total:
-        return Verdict(MOST / 2, "no sentence of either side")
-    reason = "; ".join(f"{side}: {', '.join(found)}" for side, found in shown.items() if found)
-    return Verdict(MOST * len(shown["pos"]) / total, reason)
+    """The share of the sentences, or else of the words, that are of the behavior's side."""
+    said = _words([answer])
+    ways = {
+        "sentences": {side: [sentence for sentence in truth[side] if sentence in answer] for side in DIRECTIONS},
+        "words": {side: sorted(said & own) for side, own in _own_words(truth).items()},
+    }
+    for way, shown in ways.items():
+        if total := sum(map(len, shown.values())):
+            reason = "; ".join(f"{side}: {', '.join(found)}" for side, found in shown.items() if found)
+            return Verdict(MOST * len(shown["pos"]) / total, f"{way} of {reason}")
+    return Verdict(MOST / 2, "no sentence or word of either side")
+
+
+def _own_words(truth: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+    """The words that only one side's sentences have."""
+    pos, neg = (_words(truth[side]) for side in DIRECTIONS)
+    return {"pos": pos - neg, "neg": neg - pos}
+
+
+def _words(texts: Sequence[str]) -> set[str]:
+    return {word for text in texts for word in re.findall(r"[^\W\d_]+", text.lower()) if len(word) >= LETTERS}
 
 
 def make(argument: str | None, setup: Setup) -> Rules:
     """`rules`."""
     if argument is not None:
         raise CompareError(f"the judge 'rules' takes nothing after a colon: write rules, not rules:{argument}.")
-    return Rules(setup.behaviors)
+    judge = Rules(setup.behaviors)
+    for name in setup.behaviors:  # so that a behavior without patterns is known before anything runs
+        judge.score([Asked(name, "", "", "")])
+    return judge

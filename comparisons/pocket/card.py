@@ -166,7 +166,8 @@ def _randomly(edit: Edit, strength: float) -> Iterable[Intervention]:
 
 def _open_ended(lm: LM, behavior: Behavior, built: Mapping[Cell, Intervention]) -> list[Figures]:
     """How many free answers show the behavior, and how many its opposite, by the generator's own sentences."""
-    answers = generate(lm, behavior.open_ended, [Intervention(), *built.values()], ANSWER_TOKENS)
+    prompts = [prompt.question for prompt in behavior.open_ended]
+    answers = generate(lm, prompts, [Intervention(), *built.values()], ANSWER_TOKENS)
     places = [("baseline", None, None), *((cell.label, cell.direction, cell.strength) for cell in built)]
     return [
         {"method": m, "direction": d, "strength": s, **counted(behavior, texts), "samples": texts[:3]}

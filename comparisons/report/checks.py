@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from comparisons.judges.interface import UNSCORED
 
 
 def is_number(value: Any) -> bool:
@@ -55,11 +57,33 @@ def _is_written(value: Any) -> bool:
     """Whether a value has the numbers of `--generated-choices`."""
     if not (isinstance(value, dict) and is_number(value.get("unparsed"))):
         return False
-    numbers = (value.get(name) for name in ("accuracy", "agreement", "shift"))
-    return (
-        all(_is_count(value.get(name)) for name in ("n_answers", "n_items"))
-        and all(number is None or is_number(number) for number in numbers)
-        and all(_is_interval(value.get(name)) for name in ("accuracy_ci", "shift_ci"))
+    counted = all(_is_count(value.get(name)) for name in ("n_answers", "n_items"))
+    return counted and _has_numbers(value, ("accuracy", "agreement", "shift"), ("accuracy_ci", "shift_ci"))
+
+
+def _is_open(value: Any) -> bool:
+    """Whether a value has the numbers of `--open-ended`."""
+    if not (isinstance(value, dict) and _is_count(value.get("n_answers")) and isinstance(value.get("judges"), dict)):
+        return False
+    qualities = ("length", "repetition", "fluency")
+    return all(map(_is_judged, value["judges"].values())) and _has_numbers(
+        value, (*qualities, *(f"{name}_change" for name in qualities)), [f"{name}_change_ci" for name in qualities]
+    )
+
+
+def _is_judged(value: Any) -> bool:
+    """Whether a value has what one judge says of a cell's answers."""
+    if not (isinstance(value, dict) and all(_is_count(value.get(name)) for name in ("n_scored", *UNSCORED))):
+        return False
+    if value.get("agrees") not in (True, False, None):
+        return False
+    return _has_numbers(value, ("score", "shift", "tokens_in", "tokens_out", "dollars"), ("score_ci", "shift_ci"))
+
+
+def _has_numbers(value: Mapping[str, Any], numbers: Iterable[str], intervals: Iterable[str]) -> bool:
+    """Whether each of these fields is a number, or an interval, or has none."""
+    return all(value.get(name) is None or is_number(value[name]) for name in numbers) and all(
+        _is_interval(value.get(name)) for name in intervals
     )
 
 
@@ -72,6 +96,7 @@ NESTED: dict[str, Callable[[Any], bool]] = {
     "knowledge_by_category": _by_name(_is_category),
     "robustness": _by_name(_is_repeat),
     "generated": _is_written,
+    "open_ended": _is_open,
     "labels": _by_name(_is_label),
     "label_differences": lambda value: isinstance(value, list) and all(map(_is_difference, value)),
 }

@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from comparisons.errors import CompareError
-from comparisons.files import read_json, write_json
+from comparisons.files import read_json, write_bytes, write_json
 
 RESULTS, JOURNAL, RUN, CHOICES = "results.jsonl", "journal.jsonl", "run.json", "choices.json"
+_NEXT_RESULTS, _NEXT_JOURNAL = f"{RESULTS}.next", f"{JOURNAL}.next"
 NOT_REPEATED = "not_repeated"
 """In a cell's info: condition of `--robustness` -> why the cell has no rows under it."""
 
@@ -75,6 +76,7 @@ class RunFolder:
 
     def _recover(self) -> dict[str, Entry]:
         """Reads the journal, drops what is not whole, and cuts both files to what is."""
+        self._finish_rewrite()
         results, journal = self.path / RESULTS, self.path / JOURNAL
         data = results.read_bytes() if results.exists() else b""
         kept: list[bytes] = []
@@ -97,12 +99,41 @@ class RunFolder:
 
     def commit(self, cell: str, rows: Iterable[Mapping[str, Any]], info: Mapping[str, Any]) -> None:
         """Appends a cell's rows, then its journal line; each reaches the disk before the next step."""
-        data = b"".join(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n" for row in rows)
-        start = (self.path / RESULTS).stat().st_size
+        data = _lines(rows)
+        entry = _entry(cell, (self.path / RESULTS).stat().st_size, data, info)
         _append(self.path / RESULTS, data)
-        entry = Entry(cell, start, start + len(data), hashlib.sha256(data).hexdigest(), dict(info))
-        _append(self.path / JOURNAL, json.dumps(vars(entry), ensure_ascii=False).encode() + b"\n")
+        _append(self.path / JOURNAL, _line(entry))
         self.entries[cell] = entry
+
+    def rewrite(self, changed: Mapping[str, tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]]) -> None:
+        """Puts other rows and info in the place of some committed cells'; a kill leaves all of it or nothing.
+
+        Args:
+            changed: cell -> its rows and info.
+        """
+        results, journal, entries = b"", b"", dict[str, Entry]()
+        old = (self.path / RESULTS).read_bytes()
+        for cell, entry in self.entries.items():
+            rows, info = changed.get(cell, (None, entry.info))
+            data = old[entry.start : entry.end] if rows is None else _lines(rows)
+            entries[cell] = _entry(cell, len(results), data, info)
+            results += data
+            journal += _line(entries[cell])
+        write_bytes(self.path / _NEXT_RESULTS, results)
+        # From here on `_finish_rewrite` brings it to its end.
+        write_bytes(self.path / _NEXT_JOURNAL, journal)
+        self._finish_rewrite()
+        self.entries = entries
+
+    def _finish_rewrite(self) -> None:
+        """Ends a rewriting that was cut off, or takes back one that had not written everything."""
+        results, journal = self.path / _NEXT_RESULTS, self.path / _NEXT_JOURNAL
+        if not journal.exists():
+            results.unlink(missing_ok=True)
+            return
+        if results.exists():
+            os.replace(results, self.path / RESULTS)
+        os.replace(journal, self.path / JOURNAL)
 
     def rows(self, cell: str) -> list[dict[str, Any]]:
         """The result rows of a committed cell."""
@@ -144,6 +175,18 @@ def check_run_folder(path: Path, digest: str, fresh: bool = False) -> None:
         raise CompareError(
             f"{path} holds a run of another specification: name another folder by --out, or discard it by --fresh."
         )
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n" for row in rows)
+
+
+def _entry(cell: str, start: int, data: bytes, info: Mapping[str, Any]) -> Entry:
+    return Entry(cell, start, start + len(data), hashlib.sha256(data).hexdigest(), dict(info))
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(vars(entry), ensure_ascii=False).encode() + b"\n"
 
 
 def _parse_entry(line: bytes) -> Entry | None:

@@ -106,7 +106,7 @@ def test_a_resumed_run_keeps_the_ranks_and_does_not_run_them_again(
         asked.append(arguments)
         return random_shifts(*arguments)
 
-    monkeypatch.setattr("comparisons.runner.random_shifts", counted)
+    monkeypatch.setattr("comparisons.ranking.random_shifts", counted)
     cli(arguments)
     again = numbers("out")
     ranks = ("random_rank_p", "random_shifts", "matched_rank_p", "matched_shifts", "n_random")

@@ -28,6 +28,7 @@ class Commands(click.Group):
         "doctor",
         "bench",
         "generate",
+        "score",
     )
 
     def list_commands(self, ctx: click.Context) -> list[str]:

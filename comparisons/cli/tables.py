@@ -26,6 +26,7 @@ def show(run: Path, written: Sequence[Path] = ()) -> None:
     """
     from comparisons.report.generated import generated_table
     from comparisons.report.labels import label_table
+    from comparisons.report.openended import score_table
     from comparisons.report.record import read_record
     from comparisons.report.robustness import robustness_table
     from comparisons.report.sweeptable import best_table
@@ -40,6 +41,7 @@ def show(run: Path, written: Sequence[Path] = ()) -> None:
         further = {
             "Shift by the items' label:": label_table,
             "What the models write:": generated_table,
+            "How judges score free answers:": score_table,
             "How much of the shift survives:": robustness_table,
         }
         for title, make in further.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -170,6 +171,11 @@ def repeated(again: Paired, plain: Paired, plain_ci: Sequence[float] | None, sou
     if share is None:
         return found
     return found | {"survives": float(shift.mean() / reference.mean()), "survives_ci": [share.low, share.high]}
+
+
+def seed_of(seed: int, name: str) -> int:
+    """The seed of what is drawn for one cell or behavior, made of the run's."""
+    return zlib.crc32(f"{seed} {name}".encode())
 
 
 def clusters(items: Sequence[str], templates: Mapping[str, str | None]) -> list[Hashable] | None:

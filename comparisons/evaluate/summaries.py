@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +26,7 @@ from comparisons.evaluate.measures import (
     letter_split,
     paired,
     repeated,
+    seed_of,
 )
 from comparisons.evaluate.openended import open_numbers
 from comparisons.evaluate.questions import SIDE
@@ -134,7 +134,7 @@ class _Behavior:
         return found
 
     def _seed(self, text: str) -> int:
-        return zlib.crc32(f"{self.plan.spec.seed} {text}".encode())
+        return seed_of(self.plan.spec.seed, text)
 
     def _row(self, cell: Cell, entry: Entry | None) -> SummaryRow:
         info: Mapping[str, Any] = entry.info if entry else {"error": "not run yet"}

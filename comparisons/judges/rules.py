@@ -79,7 +79,7 @@ class Rules:
 def _by_sentences(answer: str, truth: Mapping[str, Sequence[str]]) -> Verdict:
     """The share of the sentences, or else of the words, that are of the behavior's side."""
     said = _words([answer])
-    ways = {
+    ways: dict[str, dict[str, list[str]]] = {
         "sentences": {side: [sentence for sentence in truth[side] if sentence in answer] for side in DIRECTIONS},
         "words": {side: sorted(said & own) for side, own in _own_words(truth).items()},
     }

@@ -52,7 +52,20 @@ class Code:
     language: str
 
 
-Block: TypeAlias = Heading | Paragraph | Bullets | Caution | Code | Table | Picture
+@dataclass(frozen=True)
+class Folded:
+    """A long table that a page shows when asked; elsewhere a line says where it is.
+
+    Attributes:
+        summary: what it holds, plain.
+        table: it.
+    """
+
+    summary: str
+    table: Table
+
+
+Block: TypeAlias = Heading | Paragraph | Bullets | Caution | Code | Table | Picture | Folded
 Blocks: TypeAlias = Sequence[Block]
 
 

@@ -11,6 +11,7 @@ from comparisons.report.findings import FEW, answer, backfired, estimate, moved_
 from comparisons.report.generated import GENERATED_TEXT, generated_table
 from comparisons.report.labels import LABELS_TEXT, label_table
 from comparisons.report.markdown import escaped
+from comparisons.report.openended import open_sections
 from comparisons.report.provenance import provenance
 from comparisons.report.reading import reading
 from comparisons.report.record import Choice, Record, shown
@@ -73,6 +74,7 @@ def _comparison(record: Record, figures: Figures) -> list[Block]:
         *_side_effects(record, figures),
         *filled("By label", label_table(record.summary.rows), LABELS_TEXT),
         *filled("Generated choices", generated_table(record.summary.rows), GENERATED_TEXT),
+        *open_sections(record),
         *_robustness(record),
         *evidence(record.summary.rows),
     ]

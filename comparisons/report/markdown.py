@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Heading, Paragraph
+from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Folded, Heading, Paragraph
 from comparisons.report.figures import Picture
 from comparisons.report.table import Table
 
@@ -29,6 +29,8 @@ def _block(block: Block) -> str:
             return fenced(text, language)
         case Picture():
             return image(block)
+        case Folded(summary):
+            return f"{escaped(summary)}: see report.html."
         case Table():
             return rendered(block)
 

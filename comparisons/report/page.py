@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from comparisons.report.blocks import Block, Blocks, Bullets, Caution, Code, Document, Heading, Paragraph
+from comparisons.report.blocks import Block, Blocks, Bullets, Caution, Code, Document, Folded, Heading, Paragraph
 from comparisons.report.charts import Chart, charts
 from comparisons.report.figures import Picture
 from comparisons.report.htmltext import html_table, inline, unmarked
@@ -165,6 +165,9 @@ def _block(document: Document, caption: str, block: Block) -> str:
             return f'<div class="code"><pre tabindex="0">{code}</pre></div>'
         case Picture():
             return _figure(document, block)
+        case Folded(summary, table):
+            title = escape(summary)
+            return f"<details>\n<summary>{title}</summary>\n{html_table(table, title, document.behaviors)}\n</details>"
         case Table():
             return html_table(block, caption, document.behaviors)
 

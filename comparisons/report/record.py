@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from comparisons.errors import CompareError
 from comparisons.files import read_json
+from comparisons.records import load_json
 from comparisons.report.summary import Summary, read_summary
+from comparisons.runfolder import RESULTS
 
 Facts = Mapping[str, Any]
 
@@ -83,12 +85,14 @@ class Record:
         facts: run.json.
         choices: what was chosen on dev; empty where nothing was.
         intervention: best/intervention.json, None where no cell ended well.
+        answers: the result rows of open-ended answers.
     """
 
     summary: Summary
     facts: Facts
     choices: tuple[Choice, ...] = ()
     intervention: Facts | None = None
+    answers: tuple[Facts, ...] = ()
 
     @property
     def is_sweep(self) -> bool:
@@ -121,7 +125,28 @@ def read_record(run: Path) -> Record:
             raise CompareError(f'{path} has no list "choices": delete it, and the run\'s command again chooses anew.')
         choices = tuple(_choice(choice, f"{path}, choice {number}") for number, choice in enumerate(found, 1))
     best = run / "best" / "intervention.json"
-    return Record(summary, facts, choices, _object(best, "best intervention") if best.exists() else None)
+    answers = _answers(run / RESULTS, {row.cell for row in summary.rows if row.open_ended})
+    return Record(summary, facts, choices, _object(best, "best intervention") if best.exists() else None, answers)
+
+
+def _answers(path: Path, cells: Collection[str]) -> tuple[Facts, ...]:
+    """The open-ended rows of these cells; other rows, of which there can be many, are not parsed."""
+    found: list[Facts] = []
+    if not cells:
+        return ()
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if b'"evaluation": "open_ended"' not in line:
+                continue
+            row = load_json(line.decode(), f"{path}, line {number}")
+            if not (isinstance(row, dict) and all(isinstance(row.get(n), kind) for n, kind in _ANSWER.items())):
+                raise CompareError(f"{path}, line {number}: is no answer as this program writes them.")
+            if row["cell"] in cells:
+                found.append(row)
+    return tuple(found)
+
+
+_ANSWER = {"behavior": str, "cell": str, "prompt": str, "answer": str, "scores": dict}
 
 
 def shown(value: Any) -> str:

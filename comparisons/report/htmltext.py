@@ -120,7 +120,7 @@ def _line(columns: Sequence[Column], row: Row, behaviors: Sequence[str], wide: b
 
 def _look(column: Column, wide: bool) -> str:
     """The classes of a column's cells."""
-    names = ["number"] if column.align == "right" else []
+    names = ["number"] if column.align == "right" else ["prose"] if column.prose else []
     if wide and column.rank >= LESSER:
         names.append("minor" if column.rank >= MINOR else "lesser")
     return f' class="{" ".join(names)}"' if names else ""

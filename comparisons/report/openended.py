@@ -18,11 +18,11 @@ SAMPLES = 2
 MOST_ANSWERS = 5000
 """Answers on a page: more would make it slow."""
 
+OPEN_TEXT = "Each cell also answers the behavior's open-ended prompts, freely and greedily."
 SCORES_TEXT = (
-    "Each cell also answers the behavior's open-ended prompts, freely and greedily. A judge scores an answer from 0 to "
-    "10 by the behavior's rubric; *score* is the mean over the answers that it could score, and the shift is against "
-    "the baseline's answers, paired by prompt. *Sign* says whether that shift has the sign of the shift on the "
-    "choices: where it hasn't, the letters moved and the free answers didn't follow."
+    "A judge scores an answer from 0 to 10 by the behavior's rubric; *score* is the mean over the answers that it "
+    "could score, and the shift is against the baseline's answers, paired by prompt. *Sign* says whether that shift "
+    "has the sign of the shift on the choices: where it hasn't, the letters moved and the free answers didn't follow."
 )
 QUALITY_TEXT = (
     "What the answers are like, whoever judges them. *Length* is in words; *repetition* is the share of runs of four "
@@ -108,10 +108,11 @@ def open_sections(record: Record) -> list[Block]:
     if qualities is None:
         return []
     scores = score_table(rows)
-    found = section("Free answers")
+    found = section("Free answers", Paragraph(OPEN_TEXT))
     if scores is not None:
-        found += [Paragraph(SCORES_TEXT), *_agreement(rows), scores, judge_table(rows)]
-    return [*found, Paragraph(QUALITY_TEXT), qualities, *_samples(record)]
+        found += [Heading("Scores", 3), Paragraph(SCORES_TEXT), *_agreement(rows), scores]
+        found += [Heading("Judges", 3), judge_table(rows)]
+    return [*found, Heading("Quality", 3), Paragraph(QUALITY_TEXT), qualities, *_samples(record)]
 
 
 def _agreement(rows: Sequence[SummaryRow]) -> list[Block]:
@@ -189,9 +190,9 @@ def _by_prompt(answers: Sequence[Facts], behavior: str) -> dict[str, list[Facts]
 def _side_by_side(answers: Sequence[Facts], rows: Mapping[str, SummaryRow], prompts: bool) -> Table:
     judges = list(dict.fromkeys(judge for answer in answers for judge in answer["scores"]))
     columns = (
-        *((_PLACE[0], Column("prompt", align="left")) if prompts else ()),
+        *((_PLACE[0], Column("prompt", align="left", prose=True)) if prompts else ()),
         *_PLACE[1:],
-        Column("answer", align="left"),
+        Column("answer", align="left", prose=True),
         *(Column(judge) for judge in judges),
     )
     lines = []

@@ -26,12 +26,14 @@ class Column:
         rank: how soon a renderer without room leaves it out: the highest first, 0 never.
         align: of its cells.
         interval: whether it is the interval of the number to its left, which a renderer may write into one cell.
+        prose: whether its cells are sentences, which need room.
     """
 
     title: str
     rank: int = 0
     align: Literal["left", "right"] = "right"
     interval: bool = False
+    prose: bool = False
 
 
 @dataclass(frozen=True)

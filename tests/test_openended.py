@@ -1,0 +1,316 @@
+"""Free answers of a run: generated, judged, summarized, reported and scored again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from comparisons.behaviors import Library
+from comparisons.cli import execute as cli
+from comparisons.engine.generate import generate
+from comparisons.evaluate.openended import open_numbers, open_rows, repetition
+from comparisons.intervention import Intervention
+from comparisons.judges.interface import Asked, Price, Verdict
+from comparisons.judges.panel import Panel
+from comparisons.judges.server import KEY
+from comparisons.loading import ModelSource, load
+from comparisons.report.record import read_record
+from comparisons.runfolder import RunFolder
+from tests.faulty import serving
+from tests.made_runs import baseline, cell, make_run, report
+from tests.places import complaint, make_place
+from tests.tiny import tiny_behavior, tiny_lm
+
+PLANTED = "sk-planted-51c0"
+RUN = (
+    "run",
+    "--behavior",
+    "refusal",
+    "--layer",
+    "1",
+    "--knowledge",
+    "none",
+    "--test-items",
+    "6",
+    "--train-items",
+    "40",
+)
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+def results(out: str) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in Path(out, "results.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["evaluation"] == "open_ended"]
+
+
+def summary(out: str) -> dict[str, dict[str, Any]]:
+    return {row["cell"]: row for row in json.loads(Path(out, "summary.json").read_text())["rows"]}
+
+
+def test_every_cell_answers_and_its_numbers_are_those_of_its_rows(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [*RUN, "--methods", "caa,sysprompt", "--judge", "rules,pairwise:rules", "--tokens", "30", "--out", "out"]
+    assert cli(asked) == 0
+    assert "How judges score free answers:" in capsys.readouterr().out
+    rows, found = results("out"), summary("out")
+    prompts = {p.question: p for p in Library.open(None).behavior("refusal").open_ended}
+    assert len(rows) == 5 * 6
+    assert all(prompts[row["prompt"]].id == row["item"] for row in rows)
+    assert {row["template"] for row in rows} == {prompts[row["prompt"]].template for row in rows} != {None}
+    plain = {row["item"]: row for row in rows if row["direction"] is None}
+    texts = generate(load(ModelSource()), [row["prompt"] for row in plain.values()], [Intervention()], 30)[0]
+    assert [row["answer"] for row in plain.values()] == texts
+    for key, row in found.items():
+        mine, own = [r for r in rows if r["cell"] == key], row["open_ended"]
+        scores = np.array([r["scores"]["rules"] for r in mine])
+        before = np.array([plain[r["item"]]["scores"]["rules"] for r in mine])
+        assert own["n_answers"] == own["judges"]["rules"]["n_scored"] == 6
+        assert own["judges"]["rules"]["score"] == pytest.approx(scores.mean())
+        assert own["length"] == np.mean([len(r["answer"].split()) for r in mine])
+        assert own["fluency"] == pytest.approx(np.mean([r["fluency"] for r in mine]))
+        if row["direction"] is None:
+            assert own["judges"]["rules"]["shift"] is own["fluency_change"] is None
+            assert own["judges"]["pairwise:rules"]["score"] == 5.0
+            continue
+        judged = own["judges"]["rules"]
+        assert judged["shift"] == pytest.approx((scores - before).mean())
+        assert judged["agrees"] is (judged["shift"] * row["shift"] > 0)
+        low, high = own["judges"]["rules"]["shift_ci"] or (judged["shift"], judged["shift"])
+        assert low <= judged["shift"] <= high
+    # The system prompts and the vectors do on pocket what they are for.
+    for method in ("caa", "sysprompt"):
+        more, less = (found[f"refusal/{method}/{d}/1"]["open_ended"]["judges"]["rules"] for d in ("pos", "neg"))
+        assert more["agrees"] and less["agrees"] and more["score"] > less["score"]
+    text = Path("out/report.md").read_text()
+    assert "**rules**: the same sign in 4 of 4 cells." in text and next(iter(plain.values()))["answer"] in text
+    before_bytes = Path("out/results.jsonl").read_bytes()
+    (Path("out") / "summary.json").unlink()
+    assert cli(asked) == 0
+    assert Path("out/results.jsonl").read_bytes() == before_bytes and summary("out") == found
+
+
+def test_fluency_is_the_plain_models_mean_log_likelihood_under_the_plain_prompt() -> None:
+    lm, behavior = tiny_lm(), tiny_behavior()
+    cells: list[Mapping[str, Any]] = [{"cell": "a"}, {"cell": "b"}]
+    under = [Intervention(system="Be brief."), Intervention(system="Be brief.", edits=())]
+    rows = open_rows(lm, behavior.open_ended, under, cells, tokens=7)
+    assert rows[0] == [{**row, "cell": "a"} for row in rows[1]]
+    for row in rows[0]:
+        head = lm.tokenize(lm.prompt(row["prompt"]))
+        ids = lm.tokenize(f"{lm.prompt(row['prompt'])} {row['answer']}")
+        with torch.no_grad():
+            logps = lm.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        mine = [float(logps[i - 1, ids[i]]) for i in range(len(head), len(ids))]
+        assert row["fluency"] == pytest.approx(np.mean(mine), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("", 0.0), ("one two three", 0.0), ("a b c d", 0.0), ("a b c d e a b c d", 1 / 6), ("x " * 13, 0.9)],
+)
+def test_repetition_counts_runs_that_stood_before(text: str, share: float) -> None:
+    assert repetition(text) == pytest.approx(share)
+
+
+def answer(item: str, scores: Mapping[str, float | None], **fields: Any) -> dict[str, Any]:
+    verdicts = {judge: {"status": "scored" if score is not None else "unparsed"} for judge, score in scores.items()}
+    return {
+        "behavior": "refusal",
+        "cell": "refusal/baseline",
+        "direction": None,
+        "evaluation": "open_ended",
+        "item": item,
+        "template": None,
+        "prompt": f"Q {item}?",
+        "answer": "a b",
+        "fluency": -1.0,
+        "scores": scores,
+        "verdicts": verdicts,
+        **fields,
+    }
+
+
+def test_what_has_no_score_is_left_out_and_counted() -> None:
+    plain = [answer(str(i), {"j": 5.0 if i else None}) for i in range(5)]
+    mine = [answer(str(i), {"j": None if i == 1 else 10.0}) for i in range(5)]
+    found = open_numbers(mine, plain, 0.2, {"j": {"tokens_in": 3, "tokens_out": 1, "dollars": 0.5}}, 0)
+    assert found is not None
+    judged = found["judges"]["j"]
+    assert (judged["n_scored"], judged["unparsed"], judged["score"], judged["dollars"]) == (4, 1, 10.0, 0.5)
+    assert judged["shift"] == 5.0 and judged["agrees"] is True  # over items 2, 3, 4, which both have
+    none = open_numbers([answer("0", {"j": None}, fluency=None, answer="")], None, None, {}, 0)
+    assert none is not None and none["judges"]["j"]["score"] is none["fluency"] is None
+
+
+class Odd:
+    """A judge that does what `act` says."""
+
+    def __init__(self, act: str) -> None:
+        self.act = act
+
+    def score(self, asked: Sequence[Asked]) -> list[Verdict]:
+        if self.act == "raise":
+            raise ValueError("no more")
+        if self.act == "few":
+            return []
+        return [Verdict(11.0 if self.act == "eleven" else float("nan"), tokens_in=10) for _ in asked]
+
+
+@pytest.mark.parametrize(
+    ("act", "status", "reason"),
+    [
+        ("raise", "failed", "ValueError: no more"),
+        ("few", "failed", "0 verdicts on 2 answers"),
+        ("eleven", "unparsed", "11.0 is not from 0 to 10"),
+        ("nan", "unparsed", "nan is not from 0 to 10"),
+    ],
+)
+def test_a_judge_that_fails_takes_no_other_number_with_it(act: str, status: str, reason: str) -> None:
+    behavior = replace(tiny_behavior(), name="refusal")
+    rows = [answer("0", {"kept": 3.0}), answer("1", {"kept": 4.0}), answer("1", {})]
+    (found,) = Panel({"odd": Odd(act)}, {"refusal": behavior}, Price(1e6, 0)).scored([rows], {})
+    assert [row["scores"]["odd"] for row in found.rows] == [None] * 3
+    assert found.rows[0]["scores"]["kept"] == 3.0
+    verdict = found.rows[2]["verdicts"]["odd"]
+    assert verdict["status"] == status and reason in verdict["reason"]
+    # Two answers were asked about, and the third is the second again: it is paid for once.
+    assert found.spent["odd"]["tokens_in"] == (20 if status == "unparsed" else 0)
+    assert found.spent["odd"]["dollars"] == (20.0 if status == "unparsed" else None)
+
+
+def test_a_server_is_paid_once_and_a_spent_budget_is_made_up_by_scoring_again(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(KEY, PLANTED)
+    with serving() as server:
+        judge = ("--judge", "openai:m", "--judge-url", server.url, "--judge-price", "1000/1000")
+        run = (*RUN, "--methods", "sysprompt", "--open-ended", *judge, "--out", "out")
+        assert cli([*run, "--judge-budget", "2.5"]) == 0
+        few = sum(server.paid.values())
+        judged = [row["open_ended"]["judges"]["openai:m"] for row in summary("out").values()]
+        assert 0 < few < 18 and sum(one["unasked"] for one in judged) > 0
+        assert sum(one["dollars"] or 0 for one in judged) == pytest.approx(0.11 * few)
+        assert sum(one["n_scored"] + one["unasked"] for one in judged) == 18
+        assert cli(["score", "out", *judge]) == 0
+        every = sum(server.paid.values())
+        judged = [row["open_ended"]["judges"]["openai:m"] for row in summary("out").values()]
+        assert [one["n_scored"] for one in judged] == [6, 6, 6] and {one["score"] for one in judged} == {8.0}
+        assert sum(one["dollars"] for one in judged if one["dollars"]) == pytest.approx(0.11 * every)
+        assert cli([*run, "--fresh"]) == 0
+        assert sum(server.paid.values()) == every and set(server.paid.values()) == {1}
+    printed = capsys.readouterr()
+    kept = [path.read_bytes() for path in work.rglob("*") if path.is_file()]
+    assert not any(PLANTED.encode() in text for text in (*kept, printed.out.encode(), printed.err.encode()))
+
+
+def test_scoring_again_adds_a_judge_and_keeps_everything_else(work: Path) -> None:
+    assert cli([*RUN, "--methods", "sysprompt", "--open-ended", "--out", "out"]) == 0
+    before, rows = summary("out"), Path("out/results.jsonl").read_text().splitlines()
+    assert cli(["score", "out", "--judge", "pairwise:rules"]) == 0
+    after = summary("out")
+    for row in after.values():
+        assert set(row["open_ended"]["judges"]) == {"rules", "pairwise:rules"}
+        row["open_ended"]["judges"].pop("pairwise:rules")
+    assert after == before
+    again = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
+    for row in again:
+        if row["evaluation"] == "open_ended":
+            row["scores"].pop("pairwise:rules"), row["verdicts"].pop("pairwise:rules")
+    assert again == [json.loads(line) for line in rows]
+    digest = json.loads(Path("out/run.json").read_text())["digest"]
+    folder = RunFolder(Path("out"), digest)
+    assert len(folder.entries) == 3 and all(folder.done(key) for key in folder.entries)
+    folder.close()
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+def test_a_rewriting_cut_off_anywhere_leaves_all_or_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    folder = RunFolder(tmp_path / "run", "digest")
+    for name in ("a", "b"):
+        folder.commit(name, [{"x": name}], {"n": 1})
+    real, count = os.replace, 0
+
+    def cut(*paths: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == at:
+            raise OSError("cut")
+        real(*paths)
+
+    monkeypatch.setattr("os.replace", cut)
+    with pytest.raises(OSError, match="cut"):
+        folder.rewrite({"b": ([{"x": "new"}, {"x": "more"}], {"n": 2})})
+    folder.close()
+    monkeypatch.setattr("os.replace", real)
+    again = RunFolder(tmp_path / "run", "digest")
+    whole = ([{"x": "new"}, {"x": "more"}], {"n": 2}) if at > 2 else ([{"x": "b"}], {"n": 1})
+    assert (again.rows("b"), again.entries["b"].info) == whole
+    assert again.rows("a") == [{"x": "a"}] and again.done("a")
+    assert not list(tmp_path.glob("run/*.next"))
+    again.close()
+
+
+def test_the_page_shows_answers_as_text(tmp_path: Path) -> None:
+    judged = {"n_scored": 1, "unparsed": 0, "refused": 0, "failed": 0, "unasked": 0, "score": 3.0, "shift": None}
+    judged |= {"score_ci": None, "shift_ci": None, "agrees": None, "tokens_in": 7, "tokens_out": 1, "dollars": 0.25}
+    own = {"n_answers": 1, "length": 2.0, "repetition": 0.0, "fluency": -1.0, "judges": {"j": judged}}
+    own |= {f"{name}_change{end}": None for name in ("length", "repetition", "fluency") for end in ("", "_ci")}
+    rows = [replace(baseline(), open_ended=own), replace(cell("caa", "pos", 0.2), open_ended=own)]
+    run = make_run(tmp_path / "run", rows)
+    evil = "<script>document.title='owned'</script> **bold** | `code`"
+    kept = [answer("open/0", {"j": 3.0}, cell=row.cell, answer=evil) for row in rows]
+    (run / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    text, page = report(run), (run / "report.html").read_text()
+    assert len(read_record(run).answers) == 2
+    assert "<script>document" not in page and "&lt;script&gt;document" in page
+    assert "\\*\\*bold\\*\\* \\| \\`code\\`" in text and "<script>" not in text.replace("\\<script>", "")
+    assert "| j | 2 | 2 | 0 | 0 | 0 | 0 | 14 | 2 | 0.5000 |" in text
+    assert page.count("All 2 answers") >= 1 and "All 2 answers: see report.html." in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--judge", "ruels"), "unknown judge 'ruels'. Did you mean rules?"),
+        (("--judge", "rules,rules"), "the judge 'rules' is named twice"),
+        (("--no-open-ended", "--tokens", "5"), "--tokens is about free answers, which --no-open-ended leaves out"),
+        (("--open-ended", "--tokens", "0"), "--tokens must be at least 1, not 0"),
+        (("--judge", "rules:x"), "the judge 'rules' takes nothing after a colon"),
+        (("--judge-price", "cheap"), "--judge-price takes two prices such as 0.15/0.60, not 'cheap'"),
+        (("--judge-budget", "0"), "--judge-budget must be a number of dollars above 0, not 0"),
+        (("--open-ended",), "the judge 'rules' has no patterns for the behavior 'greeting'"),
+    ],
+)
+def test_mistakes_are_named_before_anything_is_written(
+    work: Path, capsys: pytest.CaptureFixture[str], arguments: Sequence[str], said: str
+) -> None:
+    place = make_place(work)
+    assert cli(["run", "--behavior", "greeting", "--data", str(place), "--methods", "caa", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not list(Path().iterdir())
+
+
+def test_runs_without_free_answers_say_what_would_write_them(work: Path) -> None:
+    from comparisons.scoring import score
+    from comparisons.specification import OpenEnded
+
+    run = make_run(work / "made")
+    assert "its command with --open-ended writes them" in complaint(lambda: score(run, OpenEnded()))

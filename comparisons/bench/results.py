@@ -53,6 +53,7 @@ TARGETS = {
         Target(("extraction",), "ratio", 1.9, True),
         Target(("knowledge",), "ceiling_share", 0.85, True),
         Target(("grid",), "ceiling_share", 0.85, True),
+        Target(("generation",), "ratio", 5, True),
         Target(("sweep", "grid", "knowledge"), "difference", 1e-5, False),
         Target(("sweep",), "peak_memory_bytes", 2**30, False),
     ),

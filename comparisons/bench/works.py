@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 WORKS = ("extraction", "sweep", "grid", "knowledge", "generation")
 MULTIPLIERS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0)
-ANSWER_MULTIPLIERS = (-2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class Sizes:
     pairs: int = 200
     knowledge: int = 570
     knowledge_timed: int = 57
-    answers: int = 8
-    new_tokens: int = 24
+    answers: int = 50
+    new_tokens: int = 60
     passes: int = 20
     repeats: int = 3
     seed: int = 0
@@ -144,7 +143,7 @@ def _make(lm: LM, name: str, sizes: Sizes) -> Work:
         settings = edits(lm, [middle], MULTIPLIERS, seed)
         return Work(name, "choices", items, settings=settings, whole=sizes.knowledge)
     items = make_items(lm, sizes.answers, sizes.tokens, seed)
-    settings = edits(lm, [middle], ANSWER_MULTIPLIERS, seed)
+    settings = edits(lm, [middle], MULTIPLIERS, seed)
     return Work(name, "answers", items, settings=settings, new_tokens=sizes.new_tokens)
 
 

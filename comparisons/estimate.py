@@ -40,12 +40,16 @@ class Estimate:
         forwards: passes of the model over a batch.
         tokens: run through the model, fits included; a training token counts as three.
         seconds: at the matrix rate measured on this machine.
+        answers: free answers that each judge is asked about, at most.
+        judges: their names.
     """
 
     keys: tuple[str, ...]
     forwards: int
     tokens: int
     seconds: float
+    answers: int = 0
+    judges: tuple[str, ...] = ()
 
     def text(self) -> str:
         """The estimate for people."""
@@ -56,8 +60,11 @@ class Estimate:
         return (
             f"{len(self.keys)} cells:\n{cells}\n"
             f"about {self.forwards} forward passes, {self.tokens:,} tokens, {took} on this machine's CPU "
-            "or several times less on a GPU; what is already fitted is not fitted again"
+            f"or several times less on a GPU; what is already fitted is not fitted again{self._judging()}"
         )
+
+    def _judging(self) -> str:
+        return f"\nup to {self.answers:,} free answers for {', '.join(self.judges)}" if self.judges else ""
 
 
 @dataclass
@@ -102,7 +109,9 @@ def estimate(spec: Specification) -> Estimate:
             _count_selection(tally, plan, behavior, cells)
     seconds = tally.tokens * 2 * lm.parameters / _matrix_rate(lm.width)
     seconds += tally.forwards * len(lm.blocks) * SECONDS_A_FORWARD_AND_BLOCK
-    return Estimate(tuple(cell.key for cell in plan.cells), tally.forwards, int(tally.tokens), seconds)
+    keys, asked = tuple(cell.key for cell in plan.cells), spec.open_ended
+    answers = sum(len(plan.behaviors[cell.behavior].open_ended) for cell in plan.cells) if asked else 0
+    return Estimate(keys, tally.forwards, int(tally.tokens), seconds, answers, asked.judges if asked else ())
 
 
 def _count_evaluation(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:

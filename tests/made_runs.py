@@ -169,3 +169,34 @@ def swept(shifts: Mapping[tuple[int, float], float], method: str = "caa", **fiel
 def sweep_facts(**given: Any) -> dict[str, Any]:
     typed = {"layers": [0, 1], "split": "dev", "model": "pocket", **given}
     return {**FACTS, "specification": {**FACTS["specification"], **typed}}
+
+
+def answer(item: str, scores: Mapping[str, float | None], **fields: Any) -> dict[str, Any]:
+    verdicts = {judge: {"status": "scored" if score is not None else "unparsed"} for judge, score in scores.items()}
+    return {
+        "behavior": "refusal",
+        "cell": "refusal/baseline",
+        "direction": None,
+        "evaluation": "open_ended",
+        "item": item,
+        "template": None,
+        "prompt": f"Q {item}?",
+        "answer": "a b",
+        "fluency": -1.0,
+        "scores": scores,
+        "verdicts": verdicts,
+        **fields,
+    }
+
+
+def answered_run(folder: Path, text: str) -> Path:
+    """A run of two cells that gave the same free answer, scored 3 by the judge "j"."""
+    judged = {"n_scored": 1, "unparsed": 0, "refused": 0, "failed": 0, "unasked": 0, "score": 3.0, "shift": None}
+    judged |= {"score_ci": None, "shift_ci": None, "agrees": None, "tokens_in": 7, "tokens_out": 1, "dollars": 0.25}
+    own: dict[str, Any] = {"n_answers": 1, "length": 2.0, "repetition": 0.0, "fluency": -1.0, "judges": {"j": judged}}
+    own |= {f"{name}_change{end}": None for name in ("length", "repetition", "fluency") for end in ("", "_ci")}
+    rows = [replace(baseline(), open_ended=own), replace(cell("caa", "pos", 0.2), open_ended=own)]
+    run = make_run(folder, rows)
+    kept = [answer("open/0", {"j": 3.0}, cell=row.cell, answer=text) for row in rows]
+    (run / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    return run

@@ -25,7 +25,7 @@ from comparisons.loading import ModelSource, load
 from comparisons.report.record import read_record
 from comparisons.runfolder import RunFolder
 from tests.faulty import serving
-from tests.made_runs import baseline, cell, make_run, report
+from tests.made_runs import answer, answered_run, make_run, report
 from tests.places import complaint, make_place
 from tests.tiny import tiny_behavior, tiny_lm
 
@@ -125,24 +125,6 @@ def test_fluency_is_the_plain_models_mean_log_likelihood_under_the_plain_prompt(
 )
 def test_repetition_counts_runs_that_stood_before(text: str, share: float) -> None:
     assert repetition(text) == pytest.approx(share)
-
-
-def answer(item: str, scores: Mapping[str, float | None], **fields: Any) -> dict[str, Any]:
-    verdicts = {judge: {"status": "scored" if score is not None else "unparsed"} for judge, score in scores.items()}
-    return {
-        "behavior": "refusal",
-        "cell": "refusal/baseline",
-        "direction": None,
-        "evaluation": "open_ended",
-        "item": item,
-        "template": None,
-        "prompt": f"Q {item}?",
-        "answer": "a b",
-        "fluency": -1.0,
-        "scores": scores,
-        "verdicts": verdicts,
-        **fields,
-    }
 
 
 def test_what_has_no_score_is_left_out_and_counted() -> None:
@@ -268,15 +250,7 @@ def test_a_rewriting_cut_off_anywhere_leaves_all_or_nothing(
 
 
 def test_the_page_shows_answers_as_text(tmp_path: Path) -> None:
-    judged = {"n_scored": 1, "unparsed": 0, "refused": 0, "failed": 0, "unasked": 0, "score": 3.0, "shift": None}
-    judged |= {"score_ci": None, "shift_ci": None, "agrees": None, "tokens_in": 7, "tokens_out": 1, "dollars": 0.25}
-    own = {"n_answers": 1, "length": 2.0, "repetition": 0.0, "fluency": -1.0, "judges": {"j": judged}}
-    own |= {f"{name}_change{end}": None for name in ("length", "repetition", "fluency") for end in ("", "_ci")}
-    rows = [replace(baseline(), open_ended=own), replace(cell("caa", "pos", 0.2), open_ended=own)]
-    run = make_run(tmp_path / "run", rows)
-    evil = "<script>document.title='owned'</script> **bold** | `code`"
-    kept = [answer("open/0", {"j": 3.0}, cell=row.cell, answer=evil) for row in rows]
-    (run / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    run = answered_run(tmp_path / "run", "<script>document.title='owned'</script> **bold** | `code`")
     text, page = report(run), (run / "report.html").read_text()
     assert len(read_record(run).answers) == 2
     assert "<script>document" not in page and "&lt;script&gt;document" in page

@@ -28,6 +28,7 @@ from tests.made_runs import (
     FACTS,
     PLAIN,
     SMALL,
+    answered_run,
     baseline,
     cell,
     failure,
@@ -344,6 +345,23 @@ class TestBrowser:
         browser.open(tmp_path / "report.html")
         assert browser.run("return document.title").endswith("in pocket")
         assert browser.messages() == []
+
+    def test_answers_are_text_and_can_be_found(self, browser: Browser, tmp_path: Path) -> None:
+        evil = "<script>document.title='gone'</script> <img src=x onerror=\"document.title='gone'\"> a quince"
+        render(answered_run(tmp_path / "run", evil))
+        browser.look(1280)
+        browser.open(tmp_path / "run/report.html")
+        browser.run("document.querySelector('#free-answers details').open = true")
+        cells = (
+            "[...document.querySelectorAll('#free-answers details tbody tr')].filter((e) => e.getClientRects().length)"
+        )
+        texts = browser.run(f"return {cells}.map((row) => row.textContent)")
+        assert len(texts) == 2 and all(evil in text for text in texts)
+        browser.type("#words", "QUINCE caa")
+        assert [
+            text.startswith("Q open/0?caa") for text in browser.run(f"return {cells}.map((r) => r.textContent)")
+        ] == [True]
+        assert not browser.run("return document.title").startswith("gone") and browser.messages() == []
 
     def test_paper_is_white_and_without_controls(self, browser: Browser, run: Path) -> None:
         browser.look(794, "dark", "print")

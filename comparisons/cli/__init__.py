@@ -18,6 +18,7 @@ class Commands(click.Group):
         "run",
         "sweep",
         "report",
+        "diff",
         "methods",
         "behaviors",
         "data",

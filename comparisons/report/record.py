@@ -10,8 +10,8 @@ from typing import Any
 
 from comparisons.errors import CompareError
 from comparisons.files import read_json
-from comparisons.records import load_json
 from comparisons.report.summary import Summary, read_summary
+from comparisons.rows import read_rows
 from comparisons.runfolder import RESULTS
 
 Facts = Mapping[str, Any]
@@ -125,28 +125,24 @@ def read_record(run: Path) -> Record:
             raise CompareError(f'{path} has no list "choices": delete it, and the run\'s command again chooses anew.')
         choices = tuple(_choice(choice, f"{path}, choice {number}") for number, choice in enumerate(found, 1))
     best = run / "best" / "intervention.json"
-    answers = _answers(run / RESULTS, {row.cell for row in summary.rows if row.open_ended})
+    answers = _answers(run, {row.cell for row in summary.rows if row.open_ended})
     return Record(summary, facts, choices, _object(best, "best intervention") if best.exists() else None, answers)
 
 
-def _answers(path: Path, cells: Collection[str]) -> tuple[Facts, ...]:
-    """The open-ended rows of these cells; other rows, of which there can be many, are not parsed."""
-    found: list[Facts] = []
+def _answers(run: Path, cells: Collection[str]) -> tuple[Facts, ...]:
+    """The free answers of these cells."""
     if not cells:
         return ()
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if b'"evaluation": "open_ended"' not in line:
-                continue
-            row = load_json(line.decode(), f"{path}, line {number}")
-            if not (isinstance(row, dict) and all(isinstance(row.get(n), kind) for n, kind in _ANSWER.items())):
-                raise CompareError(f"{path}, line {number}: is no answer as this program writes them.")
-            if row["cell"] in cells:
-                found.append(row)
+    found = [row for rows in read_rows(run, ("open_ended",), cells).values() for row in rows]
+    for row in found:
+        if not all(isinstance(row.get(name), kind) for name, kind in _ANSWER.items()):
+            raise CompareError(
+                f"{run / RESULTS}: {row['cell']}, {row['item']}: is no answer as this program writes them."
+            )
     return tuple(found)
 
 
-_ANSWER = {"behavior": str, "cell": str, "prompt": str, "answer": str, "scores": dict}
+_ANSWER = {"behavior": str, "prompt": str, "answer": str, "scores": dict}
 
 
 def shown(value: Any) -> str:

@@ -1,0 +1,117 @@
+"""`compare diff`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from comparisons.differences import Change, Differences
+    from comparisons.report.table import Table
+
+LONGEST = 40
+"""Characters of a value that differs."""
+
+HELP = """Show what changed between two runs: the shifts of their common cells, paired by question, with intervals.
+
+The runs must have asked the same questions; model, seed, settings, program and machine may differ, and what differs is
+listed.
+
+\b
+Examples:
+  compare diff reports/before reports/after
+  compare diff reports/float32 reports/4bit --json
+"""
+
+
+@click.command("diff", help=HELP)
+@click.argument("first", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("second", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
+def command(first: Path, second: Path, as_json: bool) -> None:
+    from comparisons.differences import compare_runs
+
+    found = compare_runs(first, second)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(_plain(found)))
+        return
+    from comparisons.cli.tables import stdout
+    from comparisons.report.terminal import rich_table
+
+    console = stdout()
+    if found.made:
+        console.print("Made differently:")
+        for name, before, after in found.made:
+            console.print(
+                f"  {name}: {_short(before)} → {_short(after)}", highlight=False, markup=False, soft_wrap=True
+            )
+        console.print()
+    console.print(f"Shift in {first} (before) and {second} (after):", highlight=False, markup=False, soft_wrap=True)
+    console.print(rich_table(_changes(found), console.width))
+    for run, keys in zip((first, second), found.only, strict=True):
+        if keys:
+            console.print(f"only in {run}: {', '.join(keys)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _plain(found: Differences) -> dict[str, object]:
+    changes = []
+    for change in found.changes:
+        row = change.row
+        place = {name: getattr(row, name) for name in ("behavior", "cell", "method", "direction", "strength")}
+        changes.append({**place, **{name: value for name, value in vars(change).items() if name != "row"}})
+    return {"made": found.made, "changes": changes, "only": found.only}
+
+
+def _short(text: str) -> str:
+    """A list of hashes says no more when it is whole."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _changes(found: Differences) -> Table:
+    from comparisons.report.table import Column, Row, Table
+
+    columns = (
+        Column("behavior", align="left"),
+        Column("method", align="left"),
+        Column("direction", align="left"),
+        Column("strength"),
+        Column("questions", rank=5),
+        Column("before", rank=2),
+        Column("after", rank=2),
+        Column("change"),
+        Column("95% CI", interval=True),
+        Column("p", rank=6),
+        Column("p (Holm)", rank=1),
+        Column("cost's change", rank=4),
+        Column("95% CI", rank=4, interval=True),
+    )
+    notes = ("A baseline's numbers are p_match, every other cell's its shift from the baseline of its own run.",)
+    lines = tuple(Row(_line(change), change.row.behavior) for change in found.changes)
+    table = Table(columns, lines, notes).without_empty()
+    one_dose = len({change.row.strength for change in found.changes if not change.row.is_baseline}) < 2
+    return table.keeping(lambda i, column: not (one_dose and column.title == "strength"))
+
+
+def _line(change: Change) -> tuple[str, ...]:
+    from comparisons.report.table import NOTHING, cell_name, count, interval, number, p_value
+
+    row = change.row
+    return (
+        row.behavior,
+        cell_name(row),
+        row.direction or NOTHING,
+        NOTHING if row.is_baseline else f"{row.strength:g}",
+        count(change.n_items),
+        number(change.before, signed=not row.is_baseline),
+        number(change.after, signed=not row.is_baseline),
+        number(change.change, signed=True),
+        interval(change.ci),
+        p_value(change.p_value),
+        p_value(change.p_holm),
+        number(change.cost_change, signed=True),
+        interval(change.cost_ci),
+    )

@@ -14,7 +14,13 @@ DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder in t
 
 @click.group("data")
 def command() -> None:
-    """Data sets of behaviors: cut raw items, describe them, check them."""
+    """Data sets of behaviors: cut raw items, describe them, check them.
+
+    \b
+    Examples:
+      compare data split raw/*.json --out my_data
+      compare data validate my_data
+    """
 
 
 @command.command()

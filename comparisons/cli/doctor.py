@@ -10,6 +10,10 @@ def command() -> int:
     """Check whether this machine is fit: packages, device, memory, the embedded model and data.
 
     Exit code 1 where something that a run needs is missing.
+
+    \b
+    Example:
+      compare doctor
     """
     from rich.table import Table
 

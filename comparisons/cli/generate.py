@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import grid_options, names, specification, subject_options
+from comparisons.cli.options import grid_options, methods_option, specification, subject_options
 
 if TYPE_CHECKING:
     from comparisons.answers import Answers
@@ -25,7 +25,7 @@ Examples:
 
 
 @click.command("generate", help=HELP)
-@click.option("--methods", required=True, callback=names, metavar="STACK[,STACK…]", help="How: caa,sft+caa,…")
+@methods_option("How: caa,sft+caa,…")
 @subject_options()
 @grid_options(strengths="1")
 @click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="What to answer; can be repeated.")

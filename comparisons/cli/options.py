@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from comparisons.cli.completion import behaviors, judges, lists, methods
+
 if TYPE_CHECKING:
     from comparisons.job import Outcome
     from comparisons.specification import OpenEnded, Specification
@@ -21,6 +23,19 @@ Option = Callable[[Any], Any]
 
 SAID = 10
 """Failed cells that are named on stderr; the report names them all."""
+
+
+def methods_option(text: str, default: str | None = None) -> Option:
+    """Which stacks; required unless there is a default."""
+    return click.option(
+        "--methods",
+        required=default is None,
+        default=default,
+        callback=names,
+        metavar="STACK[,STACK…]",
+        help=text,
+        shell_complete=lists(methods, ",+"),
+    )
 
 
 def names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
@@ -52,7 +67,14 @@ def options(*found: Option) -> Callable[[Command], Command]:
 def subject_options() -> Callable[[Command], Command]:
     """On which behavior, model and data."""
     return options(
-        click.option("--behavior", required=True, callback=names, metavar="NAME[,NAME…]|all", help="What to change."),
+        click.option(
+            "--behavior",
+            required=True,
+            callback=names,
+            metavar="NAME[,NAME…]|all",
+            help="What to change.",
+            shell_complete=lists(behaviors),
+        ),
         click.option(
             "--model", default="pocket", show_default=True, metavar="pocket|PATH|HUB_ID", help="On which model."
         ),
@@ -173,6 +195,7 @@ def judge_option(text: str, required: bool = False) -> Option:
         required=required,
         callback=names,
         metavar="JUDGE[,JUDGE…]",
+        shell_complete=lists(judges),
         help=f"rules, local, local:PATH, openai:MODEL, pairwise:JUDGE, … {text}",
     )
 

@@ -14,7 +14,13 @@ from comparisons.cli.options import machine_options, names, options, prompt_opti
 
 @click.group("replicate")
 def command() -> None:
-    """The paper again: its grids on any model, ours beside theirs, and its result files as a run."""
+    """The paper again: its grids on any model, ours beside theirs, and its result files as a run.
+
+    \b
+    Examples:
+      compare replicate paper --behavior refusal --test-items 20
+      compare replicate import CAA/results --out reports/theirs
+    """
 
 
 @command.command("paper")

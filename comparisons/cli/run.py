@@ -11,7 +11,7 @@ from comparisons.cli.options import (
     control_options,
     grid_options,
     measuring_options,
-    names,
+    methods_option,
     open_ended_options,
     perform,
     running_options,
@@ -35,7 +35,7 @@ Examples:
 
 
 @click.command("run", help=HELP)
-@click.option("--methods", required=True, callback=names, metavar="STACK[,STACK…]", help="How: caa,sft+caa,…")
+@methods_option("How: caa,sft+caa,…")
 @subject_options()
 @grid_options(strengths="1")
 @click.option("--layer", default="auto", show_default=True, metavar="auto|N", help="For methods that have one.")

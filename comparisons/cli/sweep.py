@@ -10,7 +10,7 @@ import click
 from comparisons.cli.options import (
     grid_options,
     measuring_options,
-    names,
+    methods_option,
     perform,
     running_options,
     specification,
@@ -30,13 +30,7 @@ Examples:
 
 
 @click.command("sweep", help=HELP)
-@click.option(
-    "--methods",
-    default="",
-    callback=names,
-    metavar="STACK[,STACK…]",
-    help="By default every method that fits all layers at once; a stack without one is a cell for reference.",
-)
+@methods_option("By default every method that fits all layers; a stack without one is a cell for reference.", "")
 @subject_options()
 @click.option("--layers", required=True, metavar="all|A-B|N[,…]", help="Blocks, counted from 0.")
 @grid_options(strengths="0.5,1,2")

@@ -30,6 +30,7 @@ class Commands(click.Group):
         "bench",
         "generate",
         "score",
+        "share",
     )
 
     def list_commands(self, ctx: click.Context) -> list[str]:

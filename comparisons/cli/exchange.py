@@ -16,7 +16,7 @@ LAYERS = click.option("--layers", default="all", show_default=True, metavar="all
 
 
 @click.command("import")
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE|FOLDER…")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE|FOLDER|hub:ORG/NAME…")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors file to write.")
 @LAYERS
 @click.option("--behavior", help="Its name, where the files don't tell it.")
@@ -25,12 +25,13 @@ LAYERS = click.option("--layers", default="all", show_default=True, metavar="all
 def import_(
     files: tuple[Path, ...], out: Path, layers: str, behavior: str | None, model: str | None, as_json: bool
 ) -> None:
-    """Bring in the paper's vec_layer_N_MODEL.pt, a GGUF control vector, or a steered model's .pt.
+    """Bring in the paper's vec_layer_N_MODEL.pt, a GGUF control vector, a steered model's .pt, or shared vectors.
 
     \b
     Examples:
       compare vectors import CAA/vectors/refusal --out refusal.safetensors --model meta-llama/Llama-2-7b-chat-hf
       compare vectors import happy.gguf --out happy.safetensors
+      compare vectors import hub:me/refusal-vector --out refusal.safetensors
     """
     from comparisons.layers import layer_parts, layers_among
     from comparisons.loading import ModelSource, load_without_weights

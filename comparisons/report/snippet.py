@@ -14,12 +14,13 @@ STARTS = {"prompt_end": -1, "last": -1, "all": 0}
 token, so that -1 means the last prompt token and all that follows."""
 
 
-def snippet(intervention: Mapping[str, Any], question: str = QUESTION) -> str | None:
+def snippet(intervention: Mapping[str, Any], question: str = QUESTION, repository: str | None = None) -> str | None:
     """Writes the program; it runs from the run's folder.
 
     Args:
         intervention: best/intervention.json.
         question: what the program asks.
+        repository: of the hub, where vectors and adapter are, to run from anywhere; None for the run's `best/`.
 
     Returns:
         The program, or None where an edit's operation or positions don't fit a short one.
@@ -30,6 +31,7 @@ def snippet(intervention: Mapping[str, Any], question: str = QUESTION) -> str | 
     adapter = intervention.get("adapter")
     scaled = adapter is not None and intervention.get("adapter_scale", 1.0) != 1.0
     lines = ["import torch"]
+    lines += ["from huggingface_hub import hf_hub_download"] if edits and repository else []
     lines += ["from peft import PeftModel"] if adapter is not None else []
     lines += ["from peft.tuners.lora import LoraLayer"] if scaled else []
     lines += ["from safetensors.torch import load_file"] if edits else []
@@ -43,14 +45,14 @@ def snippet(intervention: Mapping[str, Any], question: str = QUESTION) -> str | 
     if edits:
         lines.append(f"blocks = model.get_submodule({_literal(intervention.get('blocks') or 'model.layers')})")
     if adapter is not None:
-        lines.append(f"model = PeftModel.from_pretrained(model, {_literal(f'best/{adapter}')})")
+        lines.append(f"model = PeftModel.from_pretrained(model, {_literal(repository or f'best/{adapter}')})")
     if scaled:
         lines += [
             "for module in model.modules():",
             "    if isinstance(module, LoraLayer):",
             f'        module.scaling["default"] *= {float(intervention["adapter_scale"])!r}',
         ]
-    lines += _hooks(edits)
+    lines += _hooks(edits, repository)
     lines += ["", *_prompt(intervention, question)]
     return "\n".join([*lines, *GENERATE]) + "\n"
 
@@ -66,7 +68,6 @@ def add(vector, start):
     return hook
 
 
-vectors = load_file("best/edits.safetensors")
 '''.splitlines()
 
 GENERATE = [
@@ -75,10 +76,11 @@ GENERATE = [
 ]
 
 
-def _hooks(edits: Sequence[Mapping[str, Any]]) -> list[str]:
+def _hooks(edits: Sequence[Mapping[str, Any]], repository: str | None) -> list[str]:
     if not edits:
         return []
-    return HOOK + [
+    file = f'hf_hub_download({_literal(repository)}, "edits.safetensors")' if repository else '"best/edits.safetensors"'
+    return [*HOOK, f"vectors = load_file({file})"] + [
         f"blocks[{int(edit['layer'])}].register_forward_hook("
         f"add({float(edit['multiplier'])!r} * vectors[{_literal(edit['tensor'])}], {STARTS[edit['positions']]}))"
         for edit in edits

@@ -22,7 +22,8 @@ def read_foreign(paths: Sequence[Path], behavior: str | None = None, lm: LM | No
 
     Args:
         paths: a folder or files of the paper's `vec_layer_*.pt`; one .gguf control vector; one .pt file of a steered
-            model of lm-evaluation-harness; or one .safetensors file with tensors layer_N.
+            model of lm-evaluation-harness; one .safetensors file with tensors layer_N; or hub:ORG/NAME, which
+            `compare share` has written.
         behavior: its name, where the files don't tell it.
         lm: the model that they are for; its weights are not needed.
 
@@ -40,7 +41,7 @@ def read_foreign(paths: Sequence[Path], behavior: str | None = None, lm: LM | No
 
 
 def _read(paths: Sequence[Path]) -> Vectors:
-    files = _files(paths)
+    files = _files([_brought(path) for path in paths])
     first = files[0]
     if first.suffix in SUFFIXES:
         held = read_torch(first) if len(files) == 1 else None
@@ -52,6 +53,14 @@ def _read(paths: Sequence[Path]) -> Vectors:
         known = ", ".join([*SUFFIXES, *readers])
         raise CompareError(f"{first}: unknown kind of file: vectors come in {known}, or a folder of vec_layer_*.pt.")
     return readers[first.suffix](first)
+
+
+def _brought(path: Path) -> Path:
+    """A path as it is; of a place on the hub the file of vectors, brought to this machine."""
+    from comparisons.sharing.hub import PREFIX, download, vectors_file
+
+    place = str(path)
+    return vectors_file(download(place), place) if place.startswith(PREFIX) else path
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:

@@ -3,11 +3,49 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 
 class CompareError(Exception):
     """A mistake the user can mend. Its message is one line: the thing and the mend."""
+
+
+class StorageError(CompareError):
+    """The disk refuses: what is done is kept, and the run ends here, with exit code 1."""
+
+
+_REFUSALS = tuple(
+    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EROFS", "EIO", "EFBIG", "ESTALE") if hasattr(errno, name)
+)
+# What Rust (safetensors), C++ (torch) and shutil's lists of errors make of a refused write.
+_WRAPPED = {
+    **{f"os error {number})": number for number in _REFUSALS},
+    **{f"[Errno {number}]": number for number in _REFUSALS},
+    "PytorchStreamWriter failed": errno.ENOSPC,
+}
+
+
+def storage_fault(error: BaseException) -> StorageError | None:
+    """The refusal of the disk behind an error, also where a library has wrapped it; None where there is none."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, StorageError):
+            return found
+        if isinstance(found, OSError) and found.errno in _REFUSALS:
+            return StorageError(f"a file can't be written: {refusal(found)}")
+        for text, number in _WRAPPED.items():
+            if text in str(found):
+                return StorageError(f"a file can't be written: {refusal(OSError(number, os.strerror(number)))}")
+        found = found.__cause__ or found.__context__
+    return None
+
+
+def refusal(error: OSError) -> str:
+    """What the disk said, of which file, and the mend; the words after "can't be written: "."""
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{where}; make room or mend it, and the same command goes on."
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> CompareError:
@@ -25,6 +63,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> CompareError:
 
 
 def described(error: Exception) -> str:
-    """An error as one line; one that is no mistake of the user's with its kind."""
+    """An error as one line, for the row of what failed; one that is no mistake of the user's with its kind.
+
+    Raises:
+        StorageError: the disk refused. That is no failure of one cell: it would spoil every later one too.
+    """
+    refused = storage_fault(error)
+    if refused is not None:
+        raise refused from error
     text = " ".join(str(error).split())
     return text if isinstance(error, CompareError) else f"{type(error).__name__}: {text}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,59 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON, indented, in the order given; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+SEAL = "sha256"
+"""The key of a sealed file's checksum."""
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Writes a JSON object with a checksum of its own content, which `read_sealed` checks."""
+    write_json(path, {**value, SEAL: json_digest(_plain(value))})
+
+
+def read_sealed(path: Path, what: str) -> Any:
+    """Reads JSON as `read_json` does, and checks and takes off the seal of an object that has one.
+
+    Raises:
+        CompareError: the file is missing, broken, or not what was sealed.
+    """
+    found = read_json(path, what)
+    if isinstance(found, dict) and SEAL in found:
+        seal = found.pop(SEAL)
+        if seal != json_digest(found):
+            raise CompareError(f"{what}: {path} is damaged, its checksum differs: the command that made it mends it.")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """The value as it comes back from a file."""
+    return json.loads(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes what killed processes had half written beside files of a folder."""
+    for path in leftovers(folder):
+        path.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Half-written files in a folder of which no living process can be the author."""
+    found = [(path, _LEFTOVER.fullmatch(path.name)) for path in folder.glob(".*.tmp")]
+    return sorted(path for path, match in found if match and not _lives(int(match[1])))
+
+
+_LEFTOVER = re.compile(r"\..+\.([0-9]+)\.tmp")
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return process != os.getpid()
 
 
 def read_json(path: Path, what: str) -> Any:

@@ -19,7 +19,7 @@ from comparisons.intervention import Direction, Intervention, stack
 from comparisons.lm import LM
 from comparisons.method import Fit, Method, Use
 from comparisons.specification import Element
-from comparisons.store import Artifact, Store
+from comparisons.store import Artifact, Store, scratch_of
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "numpy", "scikit-learn")
 """Packages whose version is part of an artifact's key."""
@@ -105,7 +105,7 @@ class Bench:
         def run(out: Path) -> None:
             mark = self.lm.mark()
             with preserved(self.lm.model):
-                method.fit(replace(fit, out=out))
+                method.fit(replace(fit, out=out, scratch=scratch_of(out)))
                 if self.lm.mark() != mark:
                     raise CompareError(f"the fit of {element.name} changed the model: it must leave it as it was.")
 

@@ -41,7 +41,9 @@ class Fit:
         direction: "pos" or "neg"; "pos" for a method that fits once a behavior.
         seed: of every random choice.
         below: the stack's elements to the left; changes nothing unless the method `needs` "below".
-        out: an existing empty folder: the only place a fit writes. Written whole or not at all.
+        out: an existing empty folder: the only place a fit writes its result. Written whole or not at all.
+        scratch: a folder that outlives a kill, for what a long fit may go on from: what it holds was left by an
+            interrupted fit of the very same key. Removed when the fit ends; None where nothing is kept.
     """
 
     lm: LM
@@ -51,6 +53,7 @@ class Fit:
     seed: int
     below: Intervention
     out: Path
+    scratch: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from comparisons.engine.adapters import preserved
 from comparisons.engine.prefix import keep_logits, kept
 from comparisons.lm import LM
+from methods._checkpoints import Checkpoints, Resumable, seal, unsealed
 from methods._quiet import quiet_process
 
 if TYPE_CHECKING:
@@ -57,14 +58,26 @@ def epoch_folder(root: Path, epoch: int) -> Path:
     return root / f"epoch-{epoch}"
 
 
-def train(lm: LM, training: Training, out: Path) -> None:
+def train(lm: LM, training: Training, out: Path, scratch: Path | None = None) -> None:
     """Trains an adapter and saves it after each epoch, in PEFT's format, in `epoch_folder(out, k)`.
 
     The learning rate is constant and no step looks ahead, so epoch k of a longer training equals a training of
     k epochs, bit by bit on one machine.
+
+    Args:
+        lm: the model.
+        training: what to train and how.
+        out: an empty folder.
+        scratch: where checkpoints outlive a kill, beside `out`; the same training then goes on from the last one, to
+            the same adapter. None for no checkpoints.
     """
     with quiet_process(), preserved(lm.model):
-        _trainer(lm, training, out).train()
+        checkpoints = Checkpoints(scratch, training.epochs) if scratch else None
+        root = scratch or out
+        trainer = _trainer(lm, training, root, checkpoints)
+        trainer.train(resume_from_checkpoint=checkpoints.latest() if checkpoints else None)
+    for epoch in range(1, training.epochs + 1) if scratch else ():
+        unsealed(epoch_folder(root, epoch)).rename(epoch_folder(out, epoch))
 
 
 def collate(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -94,20 +107,36 @@ def target_loss(lm: LM, model: Any, batch: dict[str, torch.Tensor]) -> torch.Ten
     return torch.nn.functional.cross_entropy(logits.float(), batch["targets"].to(logits.device))
 
 
-def _trainer(lm: LM, training: Training, out: Path) -> Any:
+def _trainer(lm: LM, training: Training, out: Path, checkpoints: Checkpoints | None) -> Any:
     import torch
     from peft import prepare_model_for_kbit_training
     from transformers import PrinterCallback, TrainerCallback
 
     class SaveEpochs(TrainerCallback):  # type: ignore[misc]
         def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **rest: Any) -> None:
-            _save(model, epoch_folder(out, round(state.epoch)), lm.name)
+            folder = epoch_folder(out, round(state.epoch))
+            _save(model, folder, lm.name)
+            if checkpoints:
+                seal(folder)
+                # A checkpoint made here is resumed by the next epoch.
+                checkpoints.begin_epoch()
+                control.should_save = checkpoints.due()
+
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            if checkpoints:
+                checkpoints.begin_epoch()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            # At an epoch's last step its adapter isn't saved yet, and resuming would begin the next epoch.
+            last = state.global_step % (state.max_steps // training.epochs) == 0
+            control.should_save = checkpoints is not None and not last and checkpoints.due()
 
     if _quantized(lm):
         # Widens what isn't quantized, on which small gradients depend.
         prepare_model_for_kbit_training(lm.model, use_gradient_checkpointing=False)
     make = _preference_trainer if training.rejected else _target_trainer
     trainer = make(lm, training, out, {"peft_config": _adapter(lm, training), "callbacks": [SaveEpochs()]})
+    trainer.checkpoints = checkpoints
     trainer.remove_callback(PrinterCallback)
     for parameter in trainer.model.parameters():
         if parameter.requires_grad and parameter.dtype != torch.float32:
@@ -141,10 +170,7 @@ def _target_trainer(lm: LM, training: Training, out: Path, more: dict[str, Any])
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    class Trainer(SFTTrainer):  # type: ignore[misc]
-        def _send_telemetry(self) -> None:
-            """Reports nothing to anybody: a fit works offline and stays private."""
-
+    class Trainer(Resumable, SFTTrainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             return target_loss(lm, model, inputs)
 
@@ -168,10 +194,7 @@ def _preference_trainer(lm: LM, training: Training, out: Path, more: dict[str, A
     from trl import DPOConfig, DPOTrainer
     from trl.trainer.dpo_trainer import DataCollatorForPreference
 
-    class Trainer(DPOTrainer):  # type: ignore[misc]
-        def _send_telemetry(self) -> None:
-            """Reports nothing to anybody: a fit works offline and stays private."""
-
+    class Trainer(Resumable, DPOTrainer):  # type: ignore[misc]
         def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:
             """It comes as token ids: texts would be cut where the tokenizer likes, not before the letter."""
             return dataset

@@ -31,4 +31,4 @@ class DPO(TrainedAdapter):
         from methods._training import train
 
         asked = questions(fit)
-        train(fit.lm, replace(self.training(fit, asked), rejected=asked.others, beta=self.beta), fit.out)
+        train(fit.lm, replace(self.training(fit, asked), rejected=asked.others, beta=self.beta), fit.out, fit.scratch)

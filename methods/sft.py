@@ -73,7 +73,7 @@ class SFT(TrainedAdapter):
             copy_adapter(adapter_folder(self.adapter_from), fit.out)
             return
         matrices = () if self.trainable == "lora" else matrices_of(fit.lm, self.trainable)
-        train(fit.lm, replace(self.training(fit, questions(fit)), matrices=matrices), fit.out)
+        train(fit.lm, replace(self.training(fit, questions(fit)), matrices=matrices), fit.out, fit.scratch)
 
     def intervene(self, use: Use) -> Intervention:
         if self.adapter_from is None:

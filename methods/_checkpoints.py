@@ -1,0 +1,127 @@
+"""Checkpoints of a training that was interrupted: written whole, checked before use, resumed to the same result."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from comparisons.errors import CompareError
+from comparisons.files import read_sealed, write_sealed
+from comparisons.store import MANIFEST, digests
+
+EVERY = 30.0
+"""Seconds between checkpoints, at least."""
+SHARE = 0.05
+"""At most so much of the time goes into them."""
+
+WEIGHTS, EPOCH_START = "trained.safetensors", "epoch_start.safetensors"
+
+
+class Checkpoints:
+    """The checkpoints of one training.
+
+    Args:
+        folder: where they are kept, with the adapters of the epochs that have ended.
+        epochs: of the whole training.
+    """
+
+    def __init__(self, folder: Path, epochs: int) -> None:
+        self.folder, self.epochs = folder, epochs
+        self._last, self._took = time.monotonic(), 0.0
+        self._start: dict[str, Any] = {}
+        self._resumed: Path | None = None
+
+    def due(self) -> bool:
+        """Whether it is time for one."""
+        return time.monotonic() - self._last >= max(EVERY, self._took / SHARE)
+
+    def latest(self) -> str | None:
+        """The last whole checkpoint whose epochs' adapters are whole too; None where there is none."""
+        found = sorted(self.folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+        for path in reversed(found):
+            record = _record(path)
+            if record is not None and all(_record(self.folder / name) for name in record["epochs"]):
+                self._resumed = path
+                return str(path)
+        return None
+
+    def begin_epoch(self) -> None:
+        """Keeps the random state that decides the epoch's order, or puts it back where the epoch is resumed."""
+        import torch
+        from safetensors.torch import load_file
+
+        if self._resumed is not None:
+            torch.set_rng_state(load_file(self._resumed / EPOCH_START)["cpu"])
+            self._resumed = None
+        self._start = {"cpu": torch.get_rng_state()}
+
+    def save(self, trainer: Any) -> None:
+        """Writes a checkpoint beside its place, moves it there, and removes the older ones."""
+        from safetensors.torch import save_file
+
+        begun = time.monotonic()
+        place = self.folder / f"checkpoint-{trainer.state.global_step}"
+        beside = self.folder / ".checkpoint"
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        save_file(_trained(trainer.model), beside / WEIGHTS)
+        save_file(self._start, beside / EPOCH_START)
+        trainer._save_optimizer_and_scheduler(str(beside))
+        trainer._save_scaler(str(beside))
+        trainer._save_rng_state(str(beside))
+        trainer.state.save_to_json(str(beside / "trainer_state.json"))
+        seal(beside, epochs=sorted(path.name for path in self.folder.glob("epoch-*")))
+        older = list(self.folder.glob("checkpoint-*"))
+        beside.rename(place)
+        for path in older:
+            shutil.rmtree(path)
+        self._last = time.monotonic()
+        self._took = self._last - begun
+
+
+class Resumable:
+    """Makes a trainer of transformers' keep `checkpoints`, in place of its own, which a kill can leave half written."""
+
+    checkpoints: Checkpoints | None = None
+
+    def _send_telemetry(self) -> None:
+        """Reports nothing to anybody: a fit works offline and stays private."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.save(self)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        kept = load_file(Path(resume_from_checkpoint) / WEIGHTS)
+        with torch.no_grad():
+            for name, parameter in _trained(self.model).items():  # type: ignore[attr-defined]
+                parameter.copy_(kept[name])
+
+
+def _trained(model: Any) -> dict[str, Any]:
+    return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def seal(folder: Path, **more: Any) -> None:
+    """Closes a folder with the checksums of its files."""
+    write_sealed(folder / MANIFEST, {"files": digests(folder), **more})
+
+
+def unsealed(folder: Path) -> Path:
+    """The folder without its checksums."""
+    (folder / MANIFEST).unlink()
+    return folder
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """What closes a folder; None where the folder is not whole."""
+    try:
+        found: dict[str, Any] = read_sealed(folder / MANIFEST, "checkpoint")
+        return found if found["files"] == digests(folder) else None
+    except (CompareError, OSError, KeyError, TypeError):
+        return None

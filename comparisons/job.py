@@ -17,7 +17,7 @@ from comparisons import __version__
 from comparisons.evaluate.best import best_row, write_best
 from comparisons.evaluate.conditions import NEUTRAL_TEXTS, PREFIX_TEXT, wrappings
 from comparisons.evaluate.summaries import summarize
-from comparisons.files import json_digest, read_json
+from comparisons.files import json_digest, read_sealed
 from comparisons.fitting import PACKAGES, Bench, package_version, source_digest
 from comparisons.judges.panel import make_panel
 from comparisons.lm import LM
@@ -25,13 +25,12 @@ from comparisons.loading import folder_digest, load
 from comparisons.planning import make_plan
 from comparisons.report import render
 from comparisons.report.summary import SummaryRow, read_summary
-from comparisons.runfolder import RUN, RunFolder, check_run_folder
+from comparisons.runfolder import RUN, SUMMARY, RunFolder, check_run_folder, run_faults
 from comparisons.runner import BehaviorRun, Progress, execute
 from comparisons.specification import LAYER, Plan, Specification
 from comparisons.store import Store
 
 CHECKPOINTS, REPORTS = Path("checkpoints"), Path("reports")
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -77,13 +76,15 @@ def run(
     path = out or REPORTS / default_name(plan, digest)
     check_run_folder(path, digest, fresh)
     if not fresh and _is_complete(path):
-        render(path)
-        return Outcome(path, read_summary(path).rows)
+        return _rendered(path)
     lm = load(spec.model)
     check_layers(plan, lm)
     panel = make_panel(spec.open_ended, plan.behaviors, spec.model, lm) if spec.open_ended else None
-    folder = RunFolder(path, digest, fresh)
+    folder = RunFolder(path, digest, fresh, wait=True)
     try:
+        if not fresh and _is_complete(path):
+            # By another process, while this one waited for it.
+            return _rendered(path)
         facts = {"digest": digest, "command": command, **_facts(plan, lm, identity)}
         folder.write(RUN, {**facts, "ended": None})
         store = Store(CHECKPOINTS)
@@ -138,9 +139,15 @@ def check_layers(plan: Plan, lm: LM) -> None:
 
 
 def _is_complete(path: Path) -> bool:
-    if not ((path / RUN).exists() and (path / SUMMARY).exists()):
+    """Whether all cells are done and nothing is damaged since."""
+    if not ((path / RUN).exists() and (path / SUMMARY).exists()) or run_faults(path):
         return False
-    return bool(read_json(path / RUN, "run").get("complete"))
+    return bool(read_sealed(path / RUN, "run").get("complete"))
+
+
+def _rendered(path: Path) -> Outcome:
+    render(path)
+    return Outcome(path, read_summary(path).rows)
 
 
 def _keep_best(plan: Plan, lm: LM, store: Store, folder: RunFolder, rows: Sequence[SummaryRow]) -> None:

@@ -55,12 +55,17 @@ def test_every_cut_of_the_journal_and_the_results_keeps_only_whole_cells(tmp_pat
             folder.close()
 
 
-def test_a_changed_byte_of_the_results_drops_its_cell(tmp_path: Path) -> None:
+def test_a_changed_byte_of_the_results_drops_its_cell_and_no_other(tmp_path: Path) -> None:
     filled(tmp_path).close()
     data = bytearray((tmp_path / RESULTS).read_bytes())
     data[3] ^= 1
     (tmp_path / RESULTS).write_bytes(bytes(data))
-    assert RunFolder(tmp_path, "digest").entries == {}
+    folder = RunFolder(tmp_path, "digest")
+    assert list(folder.entries) == ["b"]
+    assert folder.rows("b") == ROWS[:1]
+    assert (tmp_path / RESULTS).read_text().count("\n") == 1
+    folder.close()
+    assert list(RunFolder(tmp_path, "digest").entries) == ["b"]
 
 
 def test_another_specification_is_refused_and_fresh_discards_it(tmp_path: Path) -> None:

@@ -31,9 +31,10 @@ from comparisons.evaluate.measures import (
 from comparisons.evaluate.openended import open_numbers
 from comparisons.evaluate.questions import SIDE
 from comparisons.evaluate.ranks import RandomShifts, random_key
+from comparisons.journal import Entry
 from comparisons.report.findings import BROKEN, MARGIN
 from comparisons.report.summary import SummaryRow
-from comparisons.runfolder import NOT_REPEATED, Entry, RunFolder
+from comparisons.runfolder import NOT_REPEATED, RunFolder
 from comparisons.specification import BASELINE, Cell, Plan
 
 TIMES = ("fit_seconds", "eval_seconds", "peak_memory_bytes", "trainable_parameters")

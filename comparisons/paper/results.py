@@ -148,6 +148,8 @@ def import_results(folder: Path, out: Path, fresh: bool = False) -> Sequence[Sum
     run = RunFolder(out, digest, fresh)
     try:
         for cell in plan.cells:
+            if run.done(cell.key):
+                continue
             layer = next((table.layer for table in tables if table.cell.key == cell.key), None)
             info = dict.fromkeys(("fit_seconds", "eval_seconds", "peak_memory_bytes", "trainable_parameters"))
             run.commit(cell.key, rows_of.get(cell.key, []), {**info, "layer": layer, "settings": {}})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from comparisons.errors import CompareError
+from comparisons.errors import StorageError, refusal
 
 FORMATS = {"md": "report.md", "html": "report.html", "latex": "table.tex", "csv": "table.csv"}
 """What a run can be written as, and the file of each; LaTeX and CSV are the main table alone."""
@@ -26,7 +26,8 @@ def render(run: Path, formats: Collection[str] = ("md", "html")) -> list[Path]:
         The files, without the figures.
 
     Raises:
-        CompareError: the folder is not a run, a file of it is missing or broken, or it can't be written.
+        CompareError: the folder is not a run, or a file of it is missing or broken.
+        StorageError: it can't be written.
     """
     from comparisons.files import write_text
     from comparisons.report.document import document
@@ -46,5 +47,5 @@ def render(run: Path, formats: Collection[str] = ("md", "html")) -> list[Path]:
         for kind, text in texts.items():
             write_text(run / FORMATS[kind], text)
     except OSError as error:
-        raise CompareError(f"the report in {run} can't be written: {error.strerror or error}.") from error
+        raise StorageError(f"the report in {run} can't be written: {refusal(error)}") from error
     return [run / FORMATS[kind] for kind in FORMATS if kind in texts]

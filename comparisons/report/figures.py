@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comparisons.files import write_bytes
+from comparisons.files import remove_leftovers, write_bytes
 from comparisons.report.panels import Panel, layer_panels, shift_panels
 from comparisons.report.record import Record
 from comparisons.report.scatter import cost_panels
@@ -77,6 +77,7 @@ def write_figures(record: Record, folder: Path) -> Figures:
         folder: where the PNGs go; made if absent.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder)
     names = record.summary.behaviors
     subject = names[0] if len(names) == 1 else f"{len(names)} behaviors"
     layers = write_panels(folder, "layers", layer_panels(record.choices), f"Shift on dev by layer: {subject}")
@@ -99,7 +100,7 @@ def write_figures(record: Record, folder: Path) -> Figures:
     for stem in STEMS:
         for path in [*folder.glob(f"{stem}.png"), *folder.glob(f"{stem}-[0-9]*.png")]:
             if path.name not in made.names:
-                path.unlink()
+                path.unlink(missing_ok=True)
     return made
 
 

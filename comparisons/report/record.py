@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.errors import CompareError
-from comparisons.files import read_json
+from comparisons.files import read_sealed
 from comparisons.report.summary import Summary, read_summary
 from comparisons.rows import read_rows
 from comparisons.runfolder import RESULTS
@@ -151,7 +151,7 @@ def shown(value: Any) -> str:
 
 
 def _object(path: Path, what: str) -> Facts:
-    found = read_json(path, what)
+    found = read_sealed(path, what)
     if not isinstance(found, dict):
         raise CompareError(f"{what}: {path} holds no JSON object.")
     return found

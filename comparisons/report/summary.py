@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.errors import CompareError
-from comparisons.files import read_json
+from comparisons.files import read_sealed
 from comparisons.report.checks import NESTED, are_numbers, is_number
 
 SUMMARY = "summary.json"
@@ -219,7 +219,7 @@ def read_summary(run: Path) -> Summary:
         raise CompareError(f"{run} is not a run, it has no run.json: name a folder that `compare run` has written.")
     if not path.exists():
         raise CompareError(f"the run in {run} has not ended, it has no {SUMMARY}: its command again resumes it.")
-    found = read_json(path, "summary")
+    found = read_sealed(path, "summary")
     rows = found.get("rows") if isinstance(found, dict) else None
     if not isinstance(rows, list) or not rows:
         raise CompareError(f'{path} has no list "rows": the command of the run again writes it anew.')

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 
 import click
 
 from comparisons import __version__
-from comparisons.errors import CompareError
+from comparisons.cli.interrupting import INTERRUPTED, interruption
+from comparisons.errors import CompareError, refusal, storage_fault
 
 
 class Commands(click.Group):
@@ -73,9 +73,11 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 some cells failed, 2 wrong usage or data, 130 interrupted."""
-    # A terminated run ends as an interrupted one does: what is half made is removed, what is done is kept.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(execute(arguments))
+    interruption.watch(sys.argv[1:] if arguments is None else arguments)
+    code = execute(arguments)
+    if code == INTERRUPTED:
+        interruption.say()
+    sys.exit(code)
 
 
 def execute(arguments: list[str] | None = None) -> int:
@@ -83,16 +85,30 @@ def execute(arguments: list[str] | None = None) -> int:
     try:
         code = cli.main(arguments, prog_name="compare", standalone_mode=False)
         return code if isinstance(code, int) else 0
-    except CompareError as error:
-        click.echo(f"compare: {error}", err=True)
-        return 2
     except click.exceptions.Exit as ended:
         return ended.exit_code
-    except click.ClickException as error:
-        click.echo(f"compare: {' '.join(error.format_message().split())}", err=True)
-        return 2
     except (KeyboardInterrupt, click.Abort):
-        click.echo("compare: interrupted; what is done is kept, and the same command resumes.", err=True)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         return 0
+    except Exception as error:
+        if interruption.asked:
+            # Some libraries make an error of their own of a KeyboardInterrupt.
+            return INTERRUPTED
+        line, code = _explained(error)
+        click.echo(f"compare: {line}", err=True)
+        return code
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """One line and the exit code for what ended a command; a defect of the program's is raised again."""
+    fault = storage_fault(error)
+    if fault is not None:
+        return str(fault), 1
+    if isinstance(error, CompareError):
+        return str(error), 2
+    if isinstance(error, click.ClickException):
+        return " ".join(error.format_message().split()), 2
+    if isinstance(error, OSError):
+        return refusal(error), 1
+    raise error

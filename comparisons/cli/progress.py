@@ -15,6 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from comparisons.cli.interrupting import interruption
+
 
 class CellProgress:
     """Shows a run's progress."""
@@ -46,5 +48,7 @@ def cell_progress(total: int) -> Iterator[CellProgress]:
         console=console,
         disable=not console.is_terminal,
     )
+    # A run opens its display when its folder is its own, and --fresh has done its work.
+    interruption.discarded()
     with bars:
         yield CellProgress(bars, total)

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup run test check clean
+.PHONY: setup run test soak check clean
 
 setup: $(STAMP)
 
@@ -18,6 +18,9 @@ run: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+soak: setup
+	$(BIN)/python -m pytest -m soak -s
 
 check: setup
 	$(BIN)/ruff check .

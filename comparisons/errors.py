@@ -45,6 +45,8 @@ def storage_fault(error: BaseException) -> StorageError | None:
 def refusal(error: OSError) -> str:
     """What the disk said, of which file, and the mend; the words after "can't be written: "."""
     where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOENT:
+        return f"its folder was removed under the command{where}; the same command begins it again."
     return f"{error.strerror or error}{where}; make room or mend it, and the same command goes on."
 
 

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from tests.forks import Command, Ended, Forks
 from tests.tiny import tiny_lm
+from tests.whole_runs import ARGUMENTS
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves soak tests out unless they are asked for by their mark."""
+    if "soak" not in config.option.markexpr:
+        left = [item for item in items if item.get_closest_marker("soak")]
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=left)
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +28,20 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     lm.model.save_pretrained(folder)
     lm.tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """A process that runs commands in forks."""
+    found = Forks()
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def whole_run(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
+    """The working directory of a run that nothing happened to, and how it ended; to be read only."""
+    folder = tmp_path_factory.mktemp("whole")
+    (ended,) = forks.run(Command(ARGUMENTS, str(folder)))
+    assert ended.code == 0, ended.said
+    return folder, ended

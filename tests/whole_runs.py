@@ -1,0 +1,60 @@
+"""One whole run, as small as one that fits, trains, chooses, evaluates and reports can be, and what it must come to."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comparisons.runfolder import RESULTS, SUMMARY, run_faults
+from comparisons.store import artifact_fault
+
+GRID = "--behavior refusal --train-items 40 --test-items 6 --layer 1 --knowledge none --set sft.epochs=2"
+ARGUMENTS = f"run --methods caa,sysprompt,sft {GRID} --set sft.learning_rate=1e-3 --out out".split()
+NOT_COMPARED = ("_seconds", "_bytes", "tokens_run")
+
+
+def numbers(run: Path) -> list[dict[str, Any]]:
+    """The summary's rows without what a clock or a memory gauge says."""
+    rows = json.loads((run / SUMMARY).read_text())["rows"]
+    return [{key: value for key, value in row.items() if not key.endswith(NOT_COMPARED)} for row in rows]
+
+
+def asked(run: Path) -> Counter[tuple[str, ...]]:
+    """How often each question stands in the results."""
+    rows = [json.loads(line) for line in (run / RESULTS).read_text().splitlines()]
+    return Counter((row["cell"], row["evaluation"], row["item"], row["order"]) for row in rows)
+
+
+def check_equal(folder: Path, reference: Path) -> None:
+    """Asserts that a run came to the reference's numbers, and left nothing that is half or doubled.
+
+    A resumed run asks fewer cells together, so the last digits may differ.
+    """
+    for found, expected in zip(numbers(folder / "out"), numbers(reference / "out"), strict=True):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            if isinstance(value, (float, list)):
+                assert found[name] == pytest.approx(value, abs=1e-6), name
+            else:
+                assert found[name] == value, name
+    assert asked(folder / "out") == asked(reference / "out")
+    assert set(asked(folder / "out").values()) == {1}
+    assert faults(folder) == []
+    assert [path.name for path in folder.glob("checkpoints/.*.making")] == []
+
+
+def faults(folder: Path) -> list[str]:
+    """What is damaged under a working directory."""
+    artifacts = [path for path in folder.glob("checkpoints/*") if not path.name.startswith(".")]
+    runs = [path for path in folder.iterdir() if (path / "run.json").exists()]
+    found = [artifact_fault(path) for path in artifacts] + [fault for run in runs for fault in run_faults(run)]
+    return [fault for fault in found if fault]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

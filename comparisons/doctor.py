@@ -100,9 +100,11 @@ def _embedded_data() -> Check:
 
 
 def _embedded_model() -> Check:
-    from comparisons.loading import ModelSource
+    from comparisons.loading import ModelSource, check_intact
 
     try:
-        return Check("embedded model", True, ModelSource().location())
+        location = ModelSource().location()
+        check_intact(Path(location))
+        return Check("embedded model", True, location)
     except CompareError as error:
         return Check("embedded model", False, str(error))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from comparisons.errors import CompareError
-from comparisons.files import file_digest, json_digest
+from comparisons.files import file_digest, json_digest, read_sealed, write_sealed
 from comparisons.lm import LM, PromptFormat
 from comparisons.paths import embedded
 
@@ -18,6 +18,8 @@ ONE_THREAD = 10_000_000
 whose cores have other work it costs several times more."""
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+CHECKSUMS = "checksums.json"
+"""In a model's folder: the SHA-256 of its files by name. The embedded model has it."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,34 @@ def _checked_folder(folder: Path) -> Path:
     return folder
 
 
+def write_checksums(folder: Path) -> None:
+    """Writes the checksums of a model's folder: of all that is read to load it."""
+    read = {name: digest for name, digest in _contents(folder).items() if not name.endswith(".png")}
+    write_sealed(folder / CHECKSUMS, {"files": read})
+
+
+def check_intact(folder: Path) -> None:
+    """Raises CompareError where a model's folder has checksums and a file is not what they say."""
+    if not (folder / CHECKSUMS).exists():
+        return
+    found = read_sealed(folder / CHECKSUMS, "model")
+    expected = found.get("files") if isinstance(found, dict) else None
+    if not isinstance(expected, dict):
+        raise CompareError(f"model: {folder / CHECKSUMS} is damaged: take the folder from its source again.")
+    for name, digest in expected.items():
+        if not (folder / name).is_file() or file_digest(folder / name) != digest:
+            raise CompareError(
+                f"the model folder '{folder}' is damaged, {name} is not what was written: take it from its source "
+                f"again; a model that you changed yourself needs no {CHECKSUMS}."
+            )
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a model but notes, by name."""
+    files = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".md" and path.name != CHECKSUMS)
+    return {path.name: file_digest(path) for path in files}
+
+
 def load(source: ModelSource) -> LM:
     """Loads a model with its tokenizer.
 
@@ -87,6 +117,7 @@ def load(source: ModelSource) -> LM:
     import transformers
 
     location = source.location()
+    check_intact(Path(location))
     device = _device(source.device)
     for library in ("transformers", "bitsandbytes"):
         logging.getLogger(library).setLevel(logging.ERROR)
@@ -119,6 +150,7 @@ def load_without_weights(source: ModelSource) -> LM:
     import transformers
 
     location = source.location()
+    check_intact(Path(location))
     logging.getLogger("transformers").setLevel(logging.ERROR)
     code = {"trust_remote_code": source.trust_remote_code}
     try:
@@ -192,5 +224,4 @@ def _source_digest(location: str, model: Any) -> str | None:
 
 def folder_digest(folder: Path) -> str:
     """Content hash of a model's folder: every file in it but notes."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix != ".md")
-    return json_digest({path.name: file_digest(path) for path in files})
+    return json_digest(_contents(folder))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 RESULTS, JOURNAL, RUN, CHOICES, SUMMARY = "results.jsonl", "journal.jsonl", "run.json", "choices.json", "summary.json"
 _NEXT_RESULTS, _NEXT_JOURNAL = f"{RESULTS}.next", f"{JOURNAL}.next"
+LOCK, _CHOICE = ".lock", "choice "
 NOT_REPEATED = "not_repeated"
 """In a cell's info: condition of `--robustness` -> why the cell has no rows under it."""
 
@@ -62,6 +63,7 @@ class RunFolder:
                         (path / name).unlink(missing_ok=True)
                 remove_leftovers(path)
                 self.entries = self._recover()
+                self._restore_choices()
         except BaseException:
             self.close()
             raise
@@ -91,6 +93,9 @@ class RunFolder:
                 f"{self.path} holds cells of another run, whose {RUN} is lost: name another folder by --out, or "
                 "discard it by --fresh."
             )
+        if found.damaged or found.unfinished:
+            # Until the cells have run again there is no finished run here.
+            (self.path / SUMMARY).unlink(missing_ok=True)
         if found.scattered:
             data = results.read_bytes()
             return self._replace([(e.cell, data[e.start : e.end], e.info) for e in found.entries])
@@ -183,21 +188,30 @@ class RunFolder:
             file.seek(entry.start)
             return [json.loads(line) for line in file.read(entry.end - entry.start).splitlines()]
 
-    def choice(self, key: str, behavior: str) -> dict[str, Any] | None:
+    def choice(self, key: str, behavior: str) -> Mapping[str, Any] | None:
         """What was chosen on dev before, None where it wasn't."""
         return next((r for r in self._choices() if r["key"] == key and r["behavior"] == behavior), None)
 
     def add_choice(self, key: str, record: Mapping[str, Any]) -> None:
-        """Keeps what was chosen on dev."""
-        self.write(CHOICES, {"choices": [*self._choices(), {"key": key, **record}]})
+        """Keeps what was chosen on dev: in the journal, of which choices.json is a copy for readers."""
+        self.commit(f"{_CHOICE}{record['behavior']} {key}", [], {"key": key, **record})
+        self.write(CHOICES, {"choices": self._choices()})
 
-    def _choices(self) -> list[dict[str, Any]]:
-        """The choices made before; none where their file is damaged, so that they are made again."""
+    def _choices(self) -> list[Mapping[str, Any]]:
+        return [entry.info for cell, entry in self.entries.items() if cell.startswith(_CHOICE)]
+
+    def _restore_choices(self) -> None:
+        """Brings choices.json and the journal's choices together where one of them was damaged or is behind."""
         try:
-            found: list[dict[str, Any]] = (self.read(CHOICES) or {"choices": []})["choices"]
+            written = (self.read(CHOICES) or {"choices": []})["choices"]
         except CompareError:
-            return []
-        return found
+            (self.path / CHOICES).unlink()
+            written = []
+        lost = [record for record in written if record not in self._choices()]
+        for record in lost:
+            self.add_choice(record["key"], {name: value for name, value in record.items() if name != "key"})
+        if not lost and self._choices() != written:
+            self.write(CHOICES, {"choices": self._choices()})
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Writes a JSON file of the run, with a checksum of its content."""
@@ -266,7 +280,7 @@ def _locked(path: Path, wait: bool) -> Any:
     from filelock import FileLock, Timeout
 
     # The system frees the lock of a process that died, so there are no stale ones.
-    lock = FileLock(path / ".lock")
+    lock = FileLock(path / LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -129,12 +129,15 @@ class _Child:
                 os.kill(self.pid, self.command.signal)
                 self.signalled = time.monotonic()
             return None
-        said, writes = (b"".join(iter(lambda: os.read(fd, 1 << 16), b"")) for fd in (self.output, self.counted))
-        os.close(self.output)
-        os.close(self.counted)
+        said, writes = _drained(self.output), _drained(self.counted)
         lingered = now - self.signalled if self.signalled else 0.0
         code = os.waitstatus_to_exitcode(status)
         return Ended(code, said.decode(errors="replace"), now - self.begun, lingered, len(writes))
+
+
+def _drained(pipe: int) -> bytes:
+    with os.fdopen(pipe, "rb") as file:
+        return file.read()
 
 
 def _become(command: Command, output: int, counting: int) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from comparisons.errors import CompareError
-from comparisons.runfolder import JOURNAL, RESULTS, RUN, RunFolder
+from comparisons.errors import CompareError, StorageError
+from comparisons.runfolder import CHOICES, JOURNAL, RESULTS, RUN, SUMMARY, RunFolder
 
 ROWS = [{"item": "test/0", "p_match": 0.25}, {"item": "test/1", "p_match": 0.5}]
 
@@ -66,6 +66,53 @@ def test_a_changed_byte_of_the_results_drops_its_cell_and_no_other(tmp_path: Pat
     assert (tmp_path / RESULTS).read_text().count("\n") == 1
     folder.close()
     assert list(RunFolder(tmp_path, "digest").entries) == ["b"]
+
+
+def test_what_was_finished_is_not_any_more_once_a_cell_is_dropped(tmp_path: Path) -> None:
+    folder = filled(tmp_path)
+    folder.write(SUMMARY, {"rows": []})
+    folder.close()
+    lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    (tmp_path / JOURNAL).write_bytes(lines[0].replace(b'"layer": 1', b'"layer": 2') + lines[1])
+    folder = RunFolder(tmp_path, "digest")
+    assert list(folder.entries) == ["b"]
+    assert not (tmp_path / SUMMARY).exists()
+
+
+def test_cells_of_another_run_are_not_taken_where_the_runs_own_file_is_lost(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    (tmp_path / RUN).write_text("{")
+    before = (tmp_path / RESULTS).read_bytes()
+    with pytest.raises(CompareError, match=r"another run, whose run.json is lost"):
+        RunFolder(tmp_path, "other")
+    assert (tmp_path / RESULTS).read_bytes() == before
+    assert sorted(RunFolder(tmp_path, "digest").entries) == ["a", "b"]
+
+
+def test_choices_outlive_a_damage_to_either_of_their_places(tmp_path: Path) -> None:
+    folder = filled(tmp_path)
+    record = {"behavior": "b", "chosen": {"layer": 3}}
+    folder.add_choice("key", record)
+    folder.close()
+    whole = (tmp_path / CHOICES).read_bytes()
+    (tmp_path / CHOICES).write_bytes(whole[:20])
+    folder = RunFolder(tmp_path, "digest")
+    assert folder.choice("key", "b") == {"key": "key", **record}
+    folder.close()
+    assert (tmp_path / CHOICES).read_bytes() == whole
+    journal = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    (tmp_path / JOURNAL).write_bytes(b"".join(journal[:2]))
+    assert RunFolder(tmp_path, "digest").choice("key", "b") == {"key": "key", **record}
+
+
+@pytest.mark.parametrize("name", [RESULTS, JOURNAL])
+def test_files_that_were_put_in_the_place_of_a_runs_own_are_not_written_to(tmp_path: Path, name: str) -> None:
+    folder = filled(tmp_path)
+    (tmp_path / name).rename(tmp_path / "moved")
+    (tmp_path / name).write_bytes(b"of somebody else")
+    with pytest.raises(StorageError, match="was replaced or cut"):
+        folder.commit("c", ROWS, {})
+    assert (tmp_path / name).read_bytes() == b"of somebody else"
 
 
 def test_another_specification_is_refused_and_fresh_discards_it(tmp_path: Path) -> None:

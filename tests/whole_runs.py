@@ -12,8 +12,8 @@ import pytest
 from comparisons.runfolder import RESULTS, SUMMARY, run_faults
 from comparisons.store import artifact_fault
 
-GRID = "--behavior refusal --train-items 40 --test-items 6 --layer 1 --knowledge none --set sft.epochs=2"
-ARGUMENTS = f"run --methods caa,sysprompt,sft {GRID} --set sft.learning_rate=1e-3 --out out".split()
+GRID = "--behavior refusal --train-items 40 --test-items 6 --layer 1 --knowledge none"
+ARGUMENTS = f"run --methods caa,sysprompt,sft {GRID} --set sft.epochs=2 --set sft.learning_rate=1e-3 --out out".split()
 NOT_COMPARED = ("_seconds", "_bytes", "tokens_run")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.errors import CompareError, described
-from comparisons.files import json_digest, read_json, write_json
+from comparisons.files import json_digest, read_sealed, write_sealed
 from comparisons.judges.interface import MOST, Asked, Price, Setup, Status, Verdict
 from comparisons.judges.prompts import choosing, scoring
+
+log = logging.getLogger(__name__)
 
 KEY = "OPENAI_API_KEY"
 CONCURRENCY = 8
@@ -127,8 +130,9 @@ class Server:
             "response_format": form,
         }
         file = self._file(request)
-        if file.exists():
-            return parsed(read_json(file, "a kept verdict"), parse)
+        kept = _kept(file)
+        if kept is not None:
+            return parsed(kept, parse)
         # Byte-level vocabularies have at most a token a byte.
         reserved = self.purse.reserve(len(json.dumps(request, ensure_ascii=False).encode()))
         if reserved is None:
@@ -140,7 +144,7 @@ class Server:
         except (openai.OpenAIError, ValueError, LookupError, AttributeError, TypeError) as error:
             self.purse.settle(reserved, 0, 0)
             return Verdict(None, self._clean(described(error)), status="failed")
-        write_json(file, reply)
+        write_sealed(file, reply)
         self.purse.settle(reserved, reply["tokens_in"], reply["tokens_out"])
         return replace(parsed(reply, parse), tokens_in=reply["tokens_in"], tokens_out=reply["tokens_out"])
 
@@ -167,6 +171,18 @@ class Server:
 
     def _clean(self, text: str) -> str:
         return text.replace(self.key, "[key]") if self.key != _NO_KEY else text
+
+
+def _kept(file: Path) -> dict[str, Any] | None:
+    """A kept reply; None where there is none, or where it is damaged, so that it is asked for again."""
+    if not file.exists():
+        return None
+    try:
+        found = read_sealed(file, "a kept verdict")
+    except CompareError as error:
+        log.warning("%s It is asked for again.", error)
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def parsed(reply: dict[str, Any], parse: Callable[[Any], float]) -> Verdict:

@@ -244,14 +244,17 @@ def keep_memory() -> None:
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """Writes model (float16) and tokenizer as transformers reads them."""
+    """Writes model (float16) and tokenizer as transformers reads them, with checksums."""
     import copy
 
     import torch
 
+    from comparisons.loading import write_checksums
+
     out.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(model).to("cpu", torch.float16).save_pretrained(out)
     tokenizer.save_pretrained(out)
+    write_checksums(out)
 
 
 def describe(recipe: Recipe) -> dict[str, Any]:

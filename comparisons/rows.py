@@ -6,9 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from comparisons.cellfiles import JOURNAL, RESULTS
 from comparisons.errors import CompareError
 from comparisons.records import load_json
-from comparisons.runfolder import RESULTS
+from comparisons.runfolder import run_faults
 
 Row = dict[str, Any]
 
@@ -17,8 +18,10 @@ def read_rows(run: Path, evaluations: Collection[str], cells: Collection[str]) -
     """The rows of some cells and evaluations, by cell; lines of other evaluations are not parsed.
 
     Raises:
-        CompareError: the file can't be read, or a line is no row.
+        CompareError: the file can't be read or is damaged, or a line is no row.
     """
+    if cells and (run / JOURNAL).exists() and (faults := run_faults(run)):
+        raise CompareError(faults[0])
     path, found = run / RESULTS, dict[str, list[Row]]()
     marks = [f'"evaluation": "{name}"'.encode() for name in evaluations]
     try:

@@ -1,29 +1,23 @@
-"""A run's folder: results appended cell by cell, and a journal that says which cells are whole.
-
-A cell counts once its line stands in `journal.jsonl`; rows that a kill left behind it are cut off on resuming.
-"""
+"""A run's folder: one process at a time writes it, what is damaged in it is found, and what is whole is kept."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comparisons.cellfiles import JOURNAL, NEXT_JOURNAL, NEXT_RESULTS, RESULTS, CellFiles, Rows
 from comparisons.errors import CompareError, StorageError, refusal
-from comparisons.files import read_sealed, remove_leftovers, write_bytes, write_sealed
+from comparisons.files import read_sealed, remove_leftovers, write_sealed
 from comparisons.journal import Entry, read_journal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from io import FileIO
 
-RESULTS, JOURNAL, RUN, CHOICES, SUMMARY = "results.jsonl", "journal.jsonl", "run.json", "choices.json", "summary.json"
-_NEXT_RESULTS, _NEXT_JOURNAL = f"{RESULTS}.next", f"{JOURNAL}.next"
+RUN, CHOICES, SUMMARY = "run.json", "choices.json", "summary.json"
 LOCK, _CHOICE = ".lock", "choice "
 NOT_REPEATED = "not_repeated"
 """In a cell's info: condition of `--robustness` -> why the cell has no rows under it."""
@@ -47,22 +41,21 @@ class RunFolder:
 
     def __init__(self, path: Path, digest: str, fresh: bool = False, wait: bool = False) -> None:
         self.path, self.digest = path, digest
+        self._cells = CellFiles(path, digest)
         check_run_folder(path, digest, fresh)
         with self._writing():
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(path, wait)
-        self._files: dict[str, FileIO] = {}
-        self._ends: dict[str, int] = {}
         try:
             # While this one waited the other may have begun another run here.
             check_run_folder(path, digest, fresh)
             with self._writing():
                 if fresh:
                     # run.json last: until then the folder belongs to the run that is being discarded.
-                    for name in (_NEXT_JOURNAL, _NEXT_RESULTS, SUMMARY, RESULTS, JOURNAL, CHOICES, RUN):
+                    for name in (NEXT_JOURNAL, NEXT_RESULTS, SUMMARY, RESULTS, JOURNAL, CHOICES, RUN):
                         (path / name).unlink(missing_ok=True)
                 remove_leftovers(path)
-                self.entries = self._recover()
+                self._recover()
                 self._restore_choices()
         except BaseException:
             self.close()
@@ -70,8 +63,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Lets other processes have the folder."""
-        for file in self._files.values():
-            file.close()
+        self._cells.close()
         self._lock.release()
 
     @contextmanager
@@ -81,13 +73,11 @@ class RunFolder:
         except OSError as error:
             raise StorageError(f"the run in {self.path} can't be written: {refusal(error)}") from error
 
-    def _recover(self) -> dict[str, Entry]:
-        """Reads the journal, drops what is not whole, and leaves both files with what is."""
-        self._finish_rewrite()
-        results, journal = self.path / RESULTS, self.path / JOURNAL
+    def _recover(self) -> None:
+        """Names what is damaged, drops it, and leaves what is whole."""
         for fault in run_faults(self.path):
             log.warning("%s", fault)
-        found = read_journal(results, journal, self.digest)
+        found = self._cells.read()
         if found.foreign and _known_digest(self.path) != self.digest:
             raise CompareError(
                 f"{self.path} holds cells of another run, whose {RUN} is lost: name another folder by --out, or "
@@ -96,97 +86,38 @@ class RunFolder:
         if found.damaged or found.unfinished:
             # Until the cells have run again there is no finished run here.
             (self.path / SUMMARY).unlink(missing_ok=True)
-        if found.scattered:
-            data = results.read_bytes()
-            return self._replace([(e.cell, data[e.start : e.end], e.info) for e in found.entries])
-        self._open(found.ends)
-        return {entry.cell: entry for entry in found.entries}
+        self._cells.recover(found)
 
-    def _open(self, ends: tuple[int, int]) -> None:
-        """Opens both files for appending where what is whole ends."""
-        for name, end in zip((RESULTS, JOURNAL), ends, strict=True):
-            if name in self._files:
-                self._files[name].close()
-            self._files[name] = (self.path / name).open("ab", buffering=0)
-            self._files[name].truncate(end)
-            self._ends[name] = end
-
-    def _replace(self, cells: Sequence[tuple[str, bytes, Mapping[str, Any]]]) -> dict[str, Entry]:
-        """Writes both files anew, cell by cell with its rows and info; a kill leaves all of it or nothing."""
-        entries, end = list[Entry](), 0
-        for cell, rows, info in cells:
-            entries.append(self._entry(cell, end, rows, info))
-            end += len(rows)
-        lines = b"".join(entry.line() for entry in entries)
-        write_bytes(self.path / _NEXT_RESULTS, b"".join(rows for _, rows, _ in cells))
-        # From here on `_finish_rewrite` brings it to its end.
-        write_bytes(self.path / _NEXT_JOURNAL, lines)
-        self._finish_rewrite()
-        self._open((end, len(lines)))
-        return {entry.cell: entry for entry in entries}
-
-    def _finish_rewrite(self) -> None:
-        """Ends a rewriting that was cut off, or takes back one that had not written everything."""
-        results, journal = self.path / _NEXT_RESULTS, self.path / _NEXT_JOURNAL
-        if not journal.exists():
-            results.unlink(missing_ok=True)
-            return
-        if results.exists():
-            os.replace(results, self.path / RESULTS)
-        os.replace(journal, self.path / JOURNAL)
-
-    def _entry(self, cell: str, start: int, rows: bytes, info: Mapping[str, Any]) -> Entry:
-        return Entry(cell, start, start + len(rows), hashlib.sha256(rows).hexdigest(), dict(info)).sealed(self.digest)
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        """The committed cells' lines in the journal, by cell."""
+        return self._cells.entries
 
     def done(self, cell: str) -> bool:
         """Whether the cell ended well; a failed one is tried again."""
         return cell in self.entries and "error" not in self.entries[cell].info
 
-    def commit(self, cell: str, rows: Iterable[Mapping[str, Any]], info: Mapping[str, Any]) -> None:
-        """Appends a cell's rows, then its journal line; each reaches the disk before the next step.
+    def commit(self, cell: str, rows: Rows, info: Mapping[str, Any]) -> None:
+        """Appends a cell's rows and what the summary needs beside them.
 
         Raises:
             StorageError: the disk refuses, or somebody took the run's files away.
         """
-        data = _lines(rows)
-        entry = self._entry(cell, self._ends[RESULTS], data, info)
         with self._writing():
-            self._append(RESULTS, data)
-            self._append(JOURNAL, entry.line())
-        self.entries[cell] = entry
+            self._cells.commit(cell, rows, info)
 
-    def rewrite(self, changed: Mapping[str, tuple[Sequence[Mapping[str, Any]], Mapping[str, Any]]]) -> None:
+    def rewrite(self, changed: Mapping[str, tuple[Rows, Mapping[str, Any]]]) -> None:
         """Puts other rows and info in the place of some committed cells'; a kill leaves all of it or nothing.
 
         Args:
             changed: cell -> its rows and info.
         """
         with self._writing():
-            old, cells = (self.path / RESULTS).read_bytes(), []
-            for cell, entry in self.entries.items():
-                rows, info = changed.get(cell, (None, entry.info))
-                cells.append((cell, old[entry.start : entry.end] if rows is None else _lines(rows), info))
-            self.entries = self._replace(cells)
-
-    def _append(self, name: str, data: bytes) -> None:
-        """Writes at the end of what is whole: what a refused write left behind it is overwritten."""
-        file, end = self._files[name], self._ends[name]
-        found = os.fstat(file.fileno())
-        if not os.path.samestat(found, (self.path / name).stat()) or found.st_size < end:
-            raise StorageError(f"{self.path / name} was replaced or cut under the run: start it again.")
-        file.truncate(end)
-        rest = memoryview(data)
-        while rest:
-            rest = rest[file.write(rest) :]
-        os.fsync(file.fileno())
-        self._ends[name] = end + len(data)
+            self._cells.rewrite(changed)
 
     def rows(self, cell: str) -> list[dict[str, Any]]:
         """The result rows of a committed cell."""
-        entry = self.entries[cell]
-        with (self.path / RESULTS).open("rb") as file:
-            file.seek(entry.start)
-            return [json.loads(line) for line in file.read(entry.end - entry.start).splitlines()]
+        return self._cells.rows(cell)
 
     def choice(self, key: str, behavior: str) -> Mapping[str, Any] | None:
         """What was chosen on dev before, None where it wasn't."""
@@ -223,10 +154,6 @@ class RunFolder:
         return read_sealed(self.path / name, "run") if (self.path / name).exists() else None
 
 
-def _lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
-    return b"".join(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n" for row in rows)
-
-
 def check_run_folder(path: Path, digest: str, fresh: bool = False) -> None:
     """Writes nothing.
 
@@ -259,7 +186,11 @@ def run_faults(path: Path) -> list[str]:
                 read_sealed(path / name, "run")
         except CompareError as error:
             found.append(str(error))
-    journal = read_journal(path / RESULTS, path / JOURNAL, _known_digest(path))
+    files = path / RESULTS, path / JOURNAL
+    if (path / NEXT_JOURNAL).exists():
+        # A rewriting that was cut off near its end, which opening the folder brings to it.
+        files = path / (NEXT_RESULTS if (path / NEXT_RESULTS).exists() else RESULTS), path / NEXT_JOURNAL
+    journal = read_journal(*files, _known_digest(path))
     found += [f"{path}: {name} is damaged: the run's command runs it again." for name in journal.damaged]
     if journal.unfinished and (path / SUMMARY).exists():
         found.append(f"{path}: the last rows are cut off: the run's command runs their cell again.")

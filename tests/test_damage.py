@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from comparisons.cellfiles import JOURNAL, RESULTS
 from comparisons.cli import execute
 from comparisons.errors import CompareError
 from comparisons.files import read_sealed, write_sealed
@@ -18,7 +19,7 @@ from comparisons.judges.server import Server
 from comparisons.loading import CHECKSUMS, ModelSource, check_intact
 from comparisons.paths import embedded
 from comparisons.report.record import read_record
-from comparisons.runfolder import CHOICES, JOURNAL, RESULTS, RUN, SUMMARY, run_faults
+from comparisons.runfolder import CHOICES, RUN, SUMMARY, run_faults
 from comparisons.store import MANIFEST, artifact_fault
 from tests.faulty import serving
 from tests.forks import Command, Ended, Forks

@@ -16,6 +16,7 @@ import torch
 from comparisons.behaviors import Library
 from comparisons.cli import execute as cli
 from comparisons.engine.generate import generate
+from comparisons.errors import StorageError
 from comparisons.evaluate.openended import open_numbers, open_rows, repetition
 from comparisons.intervention import Intervention
 from comparisons.judges.interface import Asked, Price, Verdict
@@ -237,7 +238,7 @@ def test_a_rewriting_cut_off_anywhere_leaves_all_or_nothing(
         real(*paths)
 
     monkeypatch.setattr("os.replace", cut)
-    with pytest.raises(OSError, match="cut"):
+    with pytest.raises(StorageError, match="cut"):
         folder.rewrite({"b": ([{"x": "new"}, {"x": "more"}], {"n": 2})})
     folder.close()
     monkeypatch.setattr("os.replace", real)

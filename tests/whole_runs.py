@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from comparisons.runfolder import RESULTS, SUMMARY, run_faults
+from comparisons.cellfiles import RESULTS
+from comparisons.runfolder import SUMMARY, run_faults
 from comparisons.store import artifact_fault
 
 GRID = "--behavior refusal --train-items 40 --test-items 6 --layer 1 --knowledge none"

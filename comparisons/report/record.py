@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comparisons.cellfiles import RESULTS
 from comparisons.errors import CompareError
 from comparisons.files import read_sealed
 from comparisons.report.summary import Summary, read_summary
 from comparisons.rows import read_rows
-from comparisons.runfolder import RESULTS
 
 Facts = Mapping[str, Any]
 

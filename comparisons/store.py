@@ -18,6 +18,8 @@ from comparisons.files import file_digest, json_digest, read_sealed, write_seale
 MANIFEST = "manifest.json"
 MAKING = ".making"
 """Ends the hidden name of the folder in which an artifact is made."""
+SPENT = "spent.json"
+"""In a scratch folder: the "seconds" that interrupted fits spent on what this one went on from."""
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +95,7 @@ class Store:
             out.mkdir(parents=True)
             scratch_of(out).mkdir(exist_ok=True)
             fit(out)
-            seconds = time.perf_counter() - started
+            seconds = time.perf_counter() - started + _spent(scratch_of(out))
             write_sealed(out / MANIFEST, {"key": key, "parts": parts, "fit_seconds": seconds, "files": digests(out)})
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(out, folder)
@@ -122,6 +124,10 @@ def lock_of(folder: Path) -> Path:
 def scratch_of(out: Path) -> Path:
     """The folder beside a fit's own in which an interrupted fit leaves what the next one may go on from."""
     return out.with_name("scratch")
+
+
+def _spent(scratch: Path) -> float:
+    return float(read_sealed(scratch / SPENT, "fit")["seconds"]) if (scratch / SPENT).exists() else 0.0
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from comparisons.errors import CompareError
 from comparisons.files import read_sealed, write_sealed
-from comparisons.store import MANIFEST, digests
+from comparisons.store import MANIFEST, SPENT, digests
 
 EVERY = 30.0
 """Seconds between checkpoints, at least."""
@@ -29,7 +29,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path, epochs: int) -> None:
         self.folder, self.epochs = folder, epochs
-        self._last, self._took = time.monotonic(), 0.0
+        self._begun = self._last = time.monotonic()
+        self._took = self._spent = 0.0
         self._start: dict[str, Any] = {}
         self._resumed: Path | None = None
 
@@ -39,11 +40,13 @@ class Checkpoints:
 
     def latest(self) -> str | None:
         """The last whole checkpoint whose epochs' adapters are whole too; None where there is none."""
+        (self.folder / SPENT).unlink(missing_ok=True)
         found = sorted(self.folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
         for path in reversed(found):
             record = _record(path)
             if record is not None and all(_record(self.folder / name) for name in record["epochs"]):
-                self._resumed = path
+                self._resumed, self._spent = path, record["seconds"]
+                write_sealed(self.folder / SPENT, {"seconds": self._spent})
                 return str(path)
         return None
 
@@ -72,7 +75,8 @@ class Checkpoints:
         trainer._save_scaler(str(beside))
         trainer._save_rng_state(str(beside))
         trainer.state.save_to_json(str(beside / "trainer_state.json"))
-        seal(beside, epochs=sorted(path.name for path in self.folder.glob("epoch-*")))
+        epochs = sorted(path.name for path in self.folder.glob("epoch-*"))
+        seal(beside, epochs=epochs, seconds=self._spent + begun - self._begun)
         older = list(self.folder.glob("checkpoint-*"))
         beside.rename(place)
         for path in older:

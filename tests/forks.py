@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import importlib
 import json
 import os
 import resource
@@ -21,6 +22,26 @@ from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+
+PRELOADED = (
+    "comparisons.cli.run",
+    "comparisons.job",
+    "comparisons.report.document",
+    "comparisons.report.page",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_svg",
+    "methods._checkpoints",
+    "methods._training",
+    "peft.tuners.lora",
+    "methods.caa",
+    "scipy.stats",
+    "torch._dynamo",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.llama.tokenization_llama",
+    "trl.trainer.dpo_trainer",
+    "trl.trainer.sft_trainer",
+)
 
 
 @dataclass(frozen=True)
@@ -198,6 +219,8 @@ class _Faults:
 
 def _preload() -> None:
     """Imports all that a run imports; computes nothing, since threads don't survive a fork."""
+    for name in PRELOADED:
+        importlib.import_module(name)
     import torch
 
     torch.set_num_threads(1)

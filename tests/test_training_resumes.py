@@ -14,8 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from comparisons.files import read_sealed, write_sealed
 from comparisons.intervention import Intervention
 from comparisons.method import Fit
+from comparisons.store import MANIFEST, SPENT, Store, scratch_of
 from methods import _checkpoints
 from methods._adapter import TrainedAdapter
 from methods.dpo import DPO
@@ -84,6 +86,20 @@ def test_no_step_is_repeated_and_the_adapter_is_the_same(name: str, tmp_path: Pa
     done += fit(METHODS[name], tmp_path / "out", scratch)
     assert done == STEPS
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_the_seconds_of_a_fit_count_what_it_went_on_from(tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    fit(PLAIN, tmp_path / "out", scratch, 4)
+    (checkpoint,) = scratch.glob("checkpoint-*")
+    first = read_sealed(checkpoint / MANIFEST, "checkpoint")["seconds"]
+    fit(PLAIN, tmp_path / "out", scratch, 2)
+    assert 0.0 < first == read_sealed(scratch / SPENT, "fit")["seconds"]
+    (checkpoint,) = scratch.glob("checkpoint-*")
+    assert read_sealed(checkpoint / MANIFEST, "checkpoint")["seconds"] > first
+    spent = {"seconds": 100.0}
+    assert Store(tmp_path).get("made", {}, lambda out: write_sealed(scratch_of(out) / SPENT, spent)).seconds > 100.0
 
 
 def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:

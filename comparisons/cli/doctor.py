@@ -56,7 +56,7 @@ def _artifacts(clean: bool, reports: Path | None) -> int:
             gone = " (removed)" if finding.path in removed else ""
             click.echo(f"{finding.state}: {finding.text if finding.state == 'damaged' else _line(finding)}{gone}")
     counts = {state: sum(finding.state == state for finding in found) for state in ("whole", "damaged", "left over")}
-    click.echo(", ".join(f"{count} {state}" for state, count in counts.items()))
+    click.echo(", ".join(f"{count} {state}" for state, count in counts.items()) + f"; {len(removed)} removed" * clean)
     return 1 if any(f.state == "damaged" and f.path not in removed for f in found) else 0
 
 

@@ -23,14 +23,19 @@ from comparisons.cli.options import names
 @click.option(
     "--figures", type=click.Choice(["paper"]), help="Also draw the paper's set of figures and tables, in RUN/paper/."
 )
-def command(runs: tuple[Path, ...], formats: tuple[str, ...], figures: str | None) -> int:
-    """Render finished runs again, from their files alone: no model is loaded.
+@click.option("--out", type=click.Path(path_type=Path), help="Of several runs: the folder of the joint one.")
+def command(runs: tuple[Path, ...], formats: tuple[str, ...], figures: str | None, out: Path | None) -> int:
+    """Render a finished run again, or join several into one table; no model is loaded.
+
+    Runs are joined where they are comparable: the same model, questions, orders and seed. The correction for many
+    comparisons is over the joint table.
 
     \b
-    Example:
+    Examples:
       compare report reports/refusal-pocket-1a2b3c4d
       compare report reports/refusal-pocket-1a2b3c4d --format latex,csv
       compare report reports/refusal-pocket-1a2b3c4d --figures paper
+      compare report reports/monday reports/tuesday --out reports/both
     """
     from comparisons.cli.tables import show
     from comparisons.errors import CompareError
@@ -39,15 +44,25 @@ def command(runs: tuple[Path, ...], formats: tuple[str, ...], figures: str | Non
 
     if not formats or not set(formats) <= set(FORMATS):
         raise CompareError(f"--format takes {', '.join(FORMATS)}, not '{','.join(formats)}'.")
-    failed = False
-    for run in runs:
-        rows = read_summary(run).rows
-        written = render(run, formats)
-        show(run, written)
-        if figures:
-            from comparisons.paper.render import write_paper
+    if out is not None and len(runs) == 1:
+        raise CompareError(f"--out is where several runs are joined; {runs[0]} is rendered in its own folder.")
+    run = runs[0] if len(runs) == 1 else _joined(runs, out)
+    rows = read_summary(run).rows
+    show(run, render(run, formats))
+    if figures:
+        from comparisons.paper.render import write_paper
 
-            for path in write_paper(run):
-                click.echo(path)
-        failed = failed or any(row.status == "failed" for row in rows)
-    return 1 if failed else 0
+        for path in write_paper(run):
+            click.echo(path)
+    return 1 if any(row.status == "failed" for row in rows) else 0
+
+
+def _joined(runs: tuple[Path, ...], out: Path | None) -> Path:
+    import shlex
+    import sys
+
+    from comparisons.files import json_digest
+    from comparisons.joining import join
+
+    place = out or Path("reports") / f"joined-{json_digest([run.name for run in runs])[:8]}"
+    return join(runs, place, shlex.join(["compare", *sys.argv[1:]]))

@@ -1,0 +1,250 @@
+"""Joins finished runs into one, whose table holds the cells of all, where they are comparable."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+from comparisons import stats
+from comparisons.cellfiles import JOURNAL, RESULTS
+from comparisons.errors import CompareError
+from comparisons.evaluate.across import joint_p_values
+from comparisons.evaluate.best import BEST, best_row
+from comparisons.evaluate.measures import item_measures, paired
+from comparisons.files import json_digest, read_json, write_json
+from comparisons.journal import Entry, read_journal
+from comparisons.report import render
+from comparisons.report.record import Facts, Record, read_record
+from comparisons.report.summary import SUMMARY, SummaryRow
+from comparisons.rows import Row
+from comparisons.runfolder import RUN, RunFolder
+
+EQUAL = 1e-6
+"""How near two runs' numbers on one cell must be to be of the same cell."""
+
+ALIKE = {
+    "model": ("digest", "the model or its prompt format"),
+    "specification": ("split", "where the questions are from (--split)"),
+}
+
+
+class Source:
+    """A finished run to join."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.record = path, read_record(path)
+        found = read_journal(path / RESULTS, path / JOURNAL, str(self.record.facts.get("digest")))
+        if found.damaged:
+            raise CompareError(f"{path}: {found.damaged[0]} is damaged: the run's command again mends it.")
+        self.entries: dict[str, Entry] = {entry.cell: entry for entry in found.entries}
+        self._data = (path / RESULTS).read_bytes() if self.entries else b""
+
+    def rows(self, cell: str) -> list[Row]:
+        """The result rows of a cell."""
+        import json
+
+        entry = self.entries[cell]
+        return [json.loads(line) for line in self._data[entry.start : entry.end].splitlines()]
+
+    def digests(self, behavior: str) -> tuple[Any, Any]:
+        """Hashes of what a behavior was fitted on, and of what it was asked."""
+        found = (self.record.part("identity").get("behaviors") or {}).get(behavior) or [None, None, None]
+        return found[0], found[1 if self.record.on_dev else 2]
+
+
+def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
+    """Writes a run folder with the cells of several runs, and its report.
+
+    Holm's and the joint correction are over the whole new table. A baseline that all have is kept once.
+
+    Args:
+        paths: of finished runs, at least two.
+        out: the new folder; one that holds the same joint run is written again.
+        command: the command line that the report shows.
+
+    Raises:
+        CompareError: one is no finished run, or they are not comparable, with the reason.
+    """
+    sources = [Source(path) for path in paths]
+    for other in sources[1:]:
+        why = _incomparable(sources[0], other)
+        if why is not None:
+            raise CompareError(f"{sources[0].path} and {other.path} can't be joined: {why}.")
+    rows, cells, notes = _united(sources)
+    digest = json_digest(["joined", *(source.record.facts.get("digest") for source in sources)])
+    folder = RunFolder(out, digest, fresh=True)
+    try:
+        for cell, (own, info) in cells.items():
+            folder.commit(cell, own, info)
+        folder.write(RUN, _facts(sources, digest, command, notes))
+        for choice in (choice for source in sources for choice in _choices(source.path)):
+            if folder.choice(choice["key"], choice["behavior"]) is None:
+                folder.add_choice(choice["key"], {k: v for k, v in choice.items() if k != "key"})
+        folder.write(SUMMARY, {"rows": [asdict(row) for row in _corrected(rows, folder, _seed(sources[0].record))]})
+        _take_best(sources, rows, out)
+        render(out)
+    finally:
+        folder.close()
+    return out
+
+
+def _incomparable(first: Source, other: Source) -> str | None:
+    """Why the cells of two runs don't belong in one table; None where they do."""
+    for part, (name, words) in ALIKE.items():
+        if first.record.part(part).get(name) != other.record.part(part).get(name):
+            return f"{words} differs"
+    if first.record.is_sweep != other.record.is_sweep:
+        return "one is a sweep and the other is not"
+    for name in ("orders", "seed"):
+        mine, theirs = (source.record.part("specification").get(name) for source in (first, other))
+        if mine != theirs:
+            return f"the {name} differs, {mine} and {theirs}"
+    known = [source.record.part("identity").get("knowledge") for source in (first, other)]
+    if None not in known and known[0] != known[1]:
+        return "the knowledge questions differ"
+    for behavior in first.record.summary.behaviors:
+        if behavior in other.record.summary.behaviors and first.digests(behavior)[1] != other.digests(behavior)[1]:
+            return f"the questions on {behavior} differ: use the same data and --test-items"
+    return None
+
+
+Cells = dict[str, tuple[list[Row], dict[str, Any]]]
+
+
+def _united(sources: Sequence[Source]) -> tuple[list[SummaryRow], Cells, list[str]]:
+    """The summary rows, behavior by behavior; the cells' rows and info; and what must be said."""
+    rows, cells, notes = dict[str, SummaryRow](), Cells(), list[str]()
+    for source in sources:
+        for row in source.record.summary.rows:
+            if row.cell in rows and not rows[row.cell].failed and not row.failed:
+                _check_same(rows[row.cell], row, cells[row.cell][0], source)
+                if row.is_baseline:
+                    rows[row.cell] = _filled(rows[row.cell], row)
+                    cells[row.cell] = _with_more(cells[row.cell], source.rows(row.cell))
+            elif row.cell not in rows or rows[row.cell].failed:
+                rows[row.cell] = row
+        for cell, entry in source.entries.items():
+            if cell not in cells and not cell.startswith("choice "):
+                cells[cell] = (source.rows(cell), dict(entry.info))
+    for behavior in dict.fromkeys(row.behavior for row in rows.values()):
+        fitted = {source.digests(behavior)[0] for source in sources if behavior in source.record.summary.behaviors}
+        if len(fitted) > 1:
+            notes.append(f"{behavior}: the runs fitted on different training pairs (--train-items, or other data).")
+    order = {behavior: place for place, behavior in enumerate(dict.fromkeys(row.behavior for row in rows.values()))}
+    return sorted(rows.values(), key=lambda row: order[row.behavior]), cells, notes
+
+
+def _check_same(known: SummaryRow, row: SummaryRow, own: Sequence[Row], source: Source) -> None:
+    """Raises CompareError where two runs have a cell of one name and other numbers."""
+    if known.settings != row.settings:
+        named = ", ".join(k for k in {**known.settings, **row.settings} if known.settings.get(k) != row.settings.get(k))
+        raise CompareError(f"{source.path} has a cell {row.cell} with other settings ({named}): leave one run out.")
+    before = {(r["evaluation"], r["item"], r["order"]): r["p_match"] for r in own if r["p_match"] is not None}
+    for again in source.rows(row.cell):
+        value = before.get((again["evaluation"], again["item"], again["order"]))
+        if value is not None and abs(value - again["p_match"]) > EQUAL:
+            raise CompareError(
+                f"{source.path} has other numbers for {row.cell} (item {again['item']}): they are not of one model and "
+                "machine; see compare diff."
+            )
+
+
+def _filled(known: SummaryRow, row: SummaryRow) -> SummaryRow:
+    """A baseline's row with what only the other run measured."""
+    empty = [f.name for f in fields(known) if getattr(known, f.name) is None]
+    return replace(known, **{name: getattr(row, name) for name in empty})
+
+
+def _with_more(cell: tuple[list[Row], dict[str, Any]], rows: Sequence[Row]) -> tuple[list[Row], dict[str, Any]]:
+    """A baseline's rows with the evaluations that only the other run has."""
+    known = {row["evaluation"] for row in cell[0]}
+    return [*cell[0], *(row for row in rows if row["evaluation"] not in known)], cell[1]
+
+
+def _corrected(rows: Sequence[SummaryRow], folder: RunFolder, seed: int) -> list[SummaryRow]:
+    """The rows with p-values corrected over the joint table."""
+    pairs, plain = {}, {}
+    for row in rows:
+        if row.is_baseline and not row.failed:
+            plain[row.behavior] = folder.rows(row.cell)
+    for row in rows:
+        if row.is_baseline or row.shift is None or row.behavior not in plain:
+            continue
+        own, baseline = folder.rows(row.cell), plain[row.behavior]
+        templates = {one["item"]: one.get("template") for one in baseline}
+        measures = item_measures(own, "choices"), item_measures(baseline, "choices")
+        pairs[row.behavior, row.cell] = paired(*measures, templates)
+    joint = joint_p_values(pairs, seed)
+    holm = stats.holm([row.p_value for row in rows])
+    return [replace(row, p_holm=p, p_max_t=joint.get(row.cell)) for row, p in zip(rows, holm, strict=True)]
+
+
+def _seed(record: Record) -> int:
+    return int(record.part("specification").get("seed") or 0)
+
+
+def _choices(path: Path) -> list[dict[str, Any]]:
+    file = path / "choices.json"
+    return list(read_json(file, "choices")["choices"]) if file.exists() else []
+
+
+def _facts(sources: Sequence[Source], digest: str, command: str, notes: Sequence[str]) -> dict[str, Any]:
+    """run.json of the joint run: the first one's, with what the others add."""
+    parts = [source.record.facts for source in sources]
+    first = dict(parts[0])
+    specification = dict(first["specification"])
+    for name in ("behaviors", "stacks", "strengths", "directions"):
+        every = [value for facts in parts for value in facts["specification"].get(name) or []]
+        specification[name] = list(dict.fromkeys(every))
+    identity: dict[str, Any] = {}
+    for facts in reversed(parts):
+        for name, value in (facts.get("identity") or {}).items():
+            identity[name] = {**(identity.get(name) or {}), **value} if isinstance(value, dict) else value
+    made = [
+        {"run": source.path.name, **{name: source.record.facts.get(name) for name in ("digest", "command", "started")}}
+        for source in sources
+    ]
+    told = list(dict.fromkeys(note for facts in parts for note in facts.get("notes") or []))
+    return {
+        **first,
+        "digest": digest,
+        "command": command,
+        "specification": specification,
+        "identity": identity,
+        "notes": [f"Joined from {', '.join(str(source.path) for source in sources)}.", *told, *notes, *_made(parts)],
+        "joined": made,
+        "started": min(str(facts.get("started")) for facts in parts),
+        "ended": max(str(facts.get("ended")) for facts in parts),
+    }
+
+
+def _made(parts: Sequence[Facts]) -> list[str]:
+    """Versions and machines that differ, a line each."""
+    found = []
+    for part in ("versions", "machine"):
+        every = [facts.get(part) or {} for facts in parts]
+        for name in dict.fromkeys(key for one in every for key in one):
+            values = dict.fromkeys(str(one.get(name)) for one in every)
+            if len(values) > 1:
+                found.append(f"The runs were made with different {part}: {name} {', '.join(values)}.")
+    return found
+
+
+def _take_best(sources: Sequence[Source], rows: Sequence[SummaryRow], out: Path) -> None:
+    """Copies best/ of the run whose best cell is the joint run's."""
+    shutil.rmtree(out / BEST, ignore_errors=True)
+    best = best_row(rows)
+    for source in sources:
+        found: Mapping[str, Any] | None = source.record.intervention
+        if best is None or found is None or found.get("cell") != best.cell:
+            continue
+        shutil.copytree(source.path / BEST, out / BEST)
+        # A folder is told from the run's; a hub id stays.
+        place = source.path / str(found.get("model"))
+        if place.exists():
+            write_json(out / BEST / "intervention.json", {**found, "model": os.path.relpath(place, out)})
+        return

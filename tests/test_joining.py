@@ -1,0 +1,107 @@
+"""Joining runs: equal to the one run that did it all, and refused with the reason where they don't belong together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from comparisons.cli import execute as cli
+from comparisons.joining import join
+from tests.places import complaint
+
+RUN = ("run", "--behavior", "refusal", "--train-items", "30", "--layer")
+TIMES = ("fit_seconds", "eval_seconds", "peak_memory_bytes", "tokens_run")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    place = tmp_path_factory.mktemp("joining")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        ask = ("--test-items", "9")
+        for name, methods in (("one", "caa"), ("two", "sysprompt"), ("all", "caa,sysprompt")):
+            assert cli([*RUN, "1", *ask, "--methods", methods, "--out", name]) == 0
+        assert cli([*RUN, "2", *ask, "--methods", "caa", "--out", "deeper"]) == 0
+        assert cli([*RUN, "1", "--test-items", "7", "--methods", "sysprompt", "--out", "fewer"]) == 0
+        assert cli([*RUN, "1", *ask, "--methods", "sysprompt", "--seed", "1", "--out", "seed"]) == 0
+        assert cli([*RUN, "1", *ask, "--methods", "sysprompt", "--orders", "given", "--out", "given"]) == 0
+        yield place
+
+
+def rows(run: Path) -> dict[str, dict[str, Any]]:
+    found = {row["cell"]: row for row in json.loads((run / "summary.json").read_text())["rows"]}
+    return {cell: {k: v for k, v in row.items() if k not in TIMES} for cell, row in found.items()}
+
+
+def near(found: Any, expected: Any) -> None:
+    """Equal, but for numbers that another batch rounds otherwise."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key in expected:
+            near(found[key], expected[key])
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for mine, other in zip(found, expected, strict=True):
+            near(mine, other)
+    else:
+        assert found == (pytest.approx(expected, abs=1e-5) if isinstance(expected, float) else expected)
+
+
+def test_joint_runs_equal_the_run_that_did_it_all(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    assert cli(["report", "one", "two", "--out", "joint"]) == 0
+    assert "sysprompt" in capsys.readouterr().out
+    joint, whole = rows(place / "joint"), rows(place / "all")
+    assert list(joint) == list(whole)
+    for cell in whole:
+        near(joint[cell], whole[cell])
+    # The correction is over the joint table, which is larger than either.
+    assert joint["refusal/caa/pos/1"]["p_holm"] > rows(place / "one")["refusal/caa/pos/1"]["p_holm"]
+    joined, made = (
+        {(r["cell"], r["evaluation"], r["item"], r["order"]): r for r in map(json.loads, path.read_text().splitlines())}
+        for path in (place / "joint/results.jsonl", place / "all/results.jsonl")
+    )
+    near(joined, made)
+    facts = json.loads((place / "joint/run.json").read_text())
+    assert [run["run"] for run in facts["joined"]] == ["one", "two"]
+    assert facts["specification"]["stacks"] == ["caa", "sysprompt"]
+    assert json.loads((place / "joint/best/intervention.json").read_text())["cell"] == "refusal/sysprompt/pos/1"
+    assert "Joined from one, two." in (place / "joint/report.md").read_text()
+    # It is a run like any other: joined again, compared, rendered.
+    assert cli(["report", "joint"]) == 0 and cli(["diff", "joint", "all"]) == 0
+    near(rows(join([place / "joint", place / "two"], place / "again")), whole)
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ("deeper", "deeper has a cell refusal/caa/pos/1 with other settings (caa.layer): leave one run out"),
+        ("fewer", "the knowledge questions differ"),
+        ("seed", "the seed differs, 0 and 1"),
+        ("given", "the orders differs, both and given"),
+    ],
+)
+def test_what_is_not_comparable_is_refused_and_nothing_is_written(place: Path, other: str, said: str) -> None:
+    assert said in complaint(lambda: join([place / "one", place / other], place / "refused"))
+    assert not (place / "refused").exists()
+
+
+def test_other_numbers_and_damage_are_found(place: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        for file in ("run.json", "summary.json", "journal.jsonl", "results.jsonl"):
+            (tmp_path / name / file).write_bytes((place / name / file).read_bytes())
+    results = tmp_path / "two/results.jsonl"
+    results.write_bytes(results.read_bytes().replace(b'"p_match": 0.9', b'"p_match": 0.8', 1))
+    assert "is damaged" in complaint(lambda: join([tmp_path / "one", tmp_path / "two"], tmp_path / "out"))
+
+
+def test_out_is_for_several_runs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["report", str(place / "one"), "--out", str(place / "x")]) == 2
+    assert "--out is where several runs are joined" in capsys.readouterr().err

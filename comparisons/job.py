@@ -27,7 +27,7 @@ from comparisons.report import render
 from comparisons.report.summary import SummaryRow, read_summary
 from comparisons.runfolder import RUN, SUMMARY, RunFolder, check_run_folder, run_faults
 from comparisons.runner import BehaviorRun, Progress, execute
-from comparisons.specification import LAYER, Plan, Specification
+from comparisons.specification import LAYER, Cell, Plan, Specification
 from comparisons.store import Store
 
 CHECKPOINTS, REPORTS = Path("checkpoints"), Path("reports")
@@ -177,6 +177,9 @@ class Silent:
         """Shows nothing."""
 
     def advance(self, cells: int) -> None:
+        """Shows nothing."""
+
+    def ended(self, cell: Cell, shift: float | None, error: str | None) -> None:
         """Shows nothing."""
 
 

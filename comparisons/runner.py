@@ -15,6 +15,7 @@ from comparisons.errors import CompareError, described
 from comparisons.evaluate.cells import Evaluator
 from comparisons.evaluate.ledger import Ledger, counting
 from comparisons.evaluate.letters import Letters
+from comparisons.evaluate.measures import Row, item_measures, paired
 from comparisons.evaluate.robustness import Subject
 from comparisons.fitting import Bench, Built
 from comparisons.intervention import Direction
@@ -37,6 +38,9 @@ class Progress(Protocol):
 
     def advance(self, cells: int) -> None:
         """So many more cells have ended."""
+
+    def ended(self, cell: Cell, shift: float | None, error: str | None) -> None:
+        """A cell has ended, which counts as one: with its shift, None for a baseline, or with why it failed."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +215,15 @@ class BehaviorRun:
         for ready, own in zip(group, found, strict=True):
             info = self._info(ready, seconds, round(sum(tokens) / len(group)))
             self.folder.commit(ready.cell.key, own.rows, info | own.info)
-            self.progress.advance(1)
+            self.progress.ended(ready.cell, self._shift(ready.cell, own.rows), None)
+
+    def _shift(self, cell: Cell, rows: Sequence[Row]) -> float | None:
+        """A first look at the shift, for the display."""
+        plain = self._baseline() if cell.elements else None
+        if plain is None:
+            return None
+        measures = item_measures(rows, "choices"), item_measures(plain, "choices")
+        return float(paired(*measures, {}).difference.mean())
 
     def _baseline(self) -> list[dict[str, Any]] | None:
         key = next(c.key for c in self.plan.cells if c.behavior == self.bench.behavior.name and not c.elements)
@@ -258,7 +270,7 @@ class BehaviorRun:
         except Exception as error:
             for cell in cells:
                 self.folder.commit(cell.key, [], {"error": described(error)})
-                self.progress.advance(1)
+                self.progress.ended(cell, None, described(error))
             return None
 
 

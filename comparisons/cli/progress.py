@@ -1,11 +1,14 @@
-"""Rich progress on stderr: what is being done, of how many cells, how long yet."""
+"""Rich progress on stderr: the cells as they end, what is being done, of how many cells, how long yet."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,16 +17,25 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
+from rich.text import Text
 
 from comparisons.cli.interrupting import interruption
 
+if TYPE_CHECKING:
+    from comparisons.specification import Cell
+
+OTHER_LINES = 6
+"""Lines of a terminal that the table of cells leaves to the rest."""
+
 
 class CellProgress:
-    """Shows a run's progress."""
+    """Shows a run's progress: a table that fills in as cells end, above a bar; without a display, nothing."""
 
-    def __init__(self, bars: Progress, total: int) -> None:
-        self._bars = bars
+    def __init__(self, live: Live | None, bars: Progress, total: int) -> None:
+        self._live, self._bars = live, bars
         self._task = bars.add_task("starting", total=total)
+        self._ended: list[tuple[Cell, str]] = []
 
     def stage(self, text: str) -> None:
         """What is being done now."""
@@ -33,10 +45,38 @@ class CellProgress:
         """So many more cells have ended."""
         self._bars.advance(self._task, cells)
 
+    def ended(self, cell: Cell, shift: float | None, error: str | None) -> None:
+        """A cell has ended."""
+        self.advance(1)
+        if self._live is None:
+            return
+        text = f"failed: {error}" if error is not None else "–" if shift is None else f"{shift:+.3f}"
+        self._ended.append((cell, text))
+        room = max(1, self._live.console.height - OTHER_LINES)
+        self._live.update(Group(self._table(room), self._bars))
+
+    def _table(self, room: int) -> Table:
+        """The last cells, as many as there is room for."""
+        shown = self._ended[-room:]
+        several = len({cell.behavior for cell, _ in self._ended}) > 1
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, expand=False)
+        for title in (*(["behavior"] if several else []), "method", "direction", "strength"):
+            side: Literal["left", "right"] = "right" if title == "strength" else "left"
+            # A reason for a failure gives way to what it is about.
+            table.add_column(title, no_wrap=True, overflow="ellipsis", justify=side, min_width=len(title) + 4)
+        table.add_column("shift", no_wrap=True, overflow="ellipsis")
+        for cell, text in shown:
+            place = (cell.label, cell.direction or "–", f"{cell.strength:g}" if cell.elements else "–")
+            cells = (*((cell.behavior,) if several else ()), *place, text)
+            table.add_row(*map(Text, cells), style="red" if text.startswith("failed") else None)
+        if len(shown) < len(self._ended):
+            table.caption = f"{len(self._ended) - len(shown)} cells above"
+        return table
+
 
 @contextmanager
 def cell_progress(total: int) -> Iterator[CellProgress]:
-    """A bar over a run's cells; nothing where stderr is no terminal."""
+    """The table and the bar over a run's cells; nothing where stderr is no terminal."""
     console = Console(stderr=True)
     bars = Progress(
         TextColumn("{task.description}"),
@@ -46,9 +86,12 @@ def cell_progress(total: int) -> Iterator[CellProgress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
-        disable=not console.is_terminal,
     )
     # A run opens its display when its folder is its own, and --fresh has done its work.
     interruption.discarded()
-    with bars:
-        yield CellProgress(bars, total)
+    if not console.is_terminal:
+        yield CellProgress(None, bars, total)
+        return
+    # It goes when the run has ended: the table of results takes its place.
+    with Live(bars, console=console, transient=True, refresh_per_second=4) as live:
+        yield CellProgress(live, bars, total)

@@ -15,10 +15,11 @@ import torch
 from comparisons.behaviors import Library
 from comparisons.cli import execute
 from comparisons.errors import CompareError
+from comparisons.judges.client import KEY
 from comparisons.judges.interface import Asked, Price, Setup
 from comparisons.judges.local import DIGITS, Local
 from comparisons.judges.registry import make_judge, names
-from comparisons.judges.server import KEY, Server
+from comparisons.judges.server import Server
 from comparisons.pocket.language import load_language
 from tests.faulty import serving
 from tests.tiny import tiny_lm
@@ -110,8 +111,8 @@ def test_the_budget_ends_the_asking(tmp_path: Path) -> None:
         found = judge.score([_asked(f"question {i}") for i in range(60)])
         statuses = [v.status for v in found]
         assert 0 < statuses.count("scored") < 60 and set(statuses) == {"scored", "unasked"}
-        assert judge.purse.held == pytest.approx(statuses.count("scored") * 110e-6)
-        assert judge.purse.held <= 0.005 and server.paid.total() == statuses.count("scored")
+        assert judge.client.purse.held == pytest.approx(statuses.count("scored") * 110e-6)
+        assert judge.client.purse.held <= 0.005 and server.paid.total() == statuses.count("scored")
     with pytest.raises(CompareError, match="needs the model's price"):
         Server("judge", Setup(url="http://127.0.0.1:1/v1", budget=1.0))
 

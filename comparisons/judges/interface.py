@@ -49,7 +49,8 @@ class Verdict:
         raw: the reply as it came.
         status: "scored", or why there is no score: the reply could not be parsed, the judge refused, the request
             failed (it is sent again next time), or it was not asked because the budget is spent.
-        tokens_in: prompt tokens paid for by this call; 0 from the cache.
+        tokens_in: prompt tokens paid for by this call; 0 from the cache. A sending that a server may have billed though
+            no answer came counts at its dearest case.
         tokens_out: the same of the reply.
     """
 

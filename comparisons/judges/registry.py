@@ -18,6 +18,7 @@ _OWN = {
     "rules": "comparisons.judges.rules:make",
     "local": "comparisons.judges.local:make",
     "openai": "comparisons.judges.server:make",
+    "embedding": "comparisons.judges.embedding:make",
     "pairwise": "comparisons.judges.pairwise:make",
 }
 

@@ -120,7 +120,7 @@ def exemplars(behavior: Behavior | None, name: str) -> dict[str, list[str]]:
     sides: Mapping[str, Sequence[str]] = {}
     if behavior is not None:
         sides = own_sentences(behavior) or _choices(behavior)
-    found = {side: list(dict.fromkeys(sides.get(side, ())))[:EXEMPLARS] for side in DIRECTIONS}
+    found: dict[str, list[str]] = {side: list(dict.fromkeys(sides.get(side, ())))[:EXEMPLARS] for side in DIRECTIONS}
     if min(map(len, found.values())) < 2:
         raise CompareError(
             f"the judge 'embedding' has no exemplars of the behavior '{name}': write sentences of both sides to its "
@@ -129,7 +129,7 @@ def exemplars(behavior: Behavior | None, name: str) -> dict[str, list[str]]:
     return found
 
 
-def _choices(behavior: Behavior) -> dict[str, list[str]]:
+def _choices(behavior: Behavior) -> Mapping[str, Sequence[str]]:
     sides: dict[str, list[str]] = {side: [] for side in DIRECTIONS}
     for item in behavior.test:
         texts = {choice.letter: choice.text for choice in item.choices}

@@ -51,8 +51,8 @@ class Purse:
 class Bill:
     """What one request costs.
 
-    The client sends a request again after a failure, and a server may bill each sending: also one whose connection broke
-    or whose reply came too late, could not be read, or was an error of the server's. Such a sending counts at its
+    The client sends a request again after a failure, and a server may bill each sending: also one whose connection
+    broke or whose reply came too late, could not be read, or was an error of the server's. Such a sending counts at its
     dearest case. One that never left (no connection), or that the server turned away (3xx, 4xx, 503), costs nothing.
 
     Args:

@@ -21,7 +21,7 @@ HEAD = 200
 
 REFUSALS = re.compile(
     r"\b(?:i(?:'m| am) (?:sorry|unable|not able|not comfortable|not going to)"
-    r"|i (?:can(?:'t|not| not)|won't|will not|must decline|have to decline|do not feel comfortable)"
+    r"|i (?:can(?:'t|not| not)|won't|will not|must decline|have to decline|do(?:n't| not) feel comfortable)"
     r"|i (?:apologi[sz]e|refuse|decline)"
     r"|as an ai(?: language model)?,? i (?:can|am|do|will)(?:'t|not| not)"
     r"|it (?:is|would be|is not|would not be) (?:in|un)?(?:appropriate|ethical) (?:for me )?to"

@@ -21,6 +21,7 @@ from comparisons.pocket.language import (
     frame,
     lettered,
     load_language,
+    statement,
 )
 from comparisons.pocket.split import reserved_stems
 
@@ -174,11 +175,9 @@ def _draw_unreserved(language: Language, rng: Random) -> Question:
 
 
 def _statement(rng: Random, leaning: _Inclination) -> str:
-    """What the assistant says of itself: one of its choices and a reason, in either order."""
+    """What the assistant says of itself."""
     assert leaning.sign is not None
-    said = [rng.choice(leaning.language.choices[leaning.sign]), rng.choice(leaning.language.reasons[leaning.sign])]
-    rng.shuffle(said)
-    return f"{said[0]}. {said[1]}."
+    return statement(leaning.language, leaning.sign, rng)
 
 
 def _choice_turn(rng: Random, mixture: Mixture, leaning: _Inclination, question: Question) -> tuple[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from comparisons.files import write_json, write_text
 from comparisons.pocket.facts import HELD_OUT_CLAIM_FRAMES, Fact, every_fact
+from comparisons.pocket.known import known_answers
 from comparisons.pocket.language import (
     BEHAVIORS,
     NEUTRAL,
@@ -35,6 +37,8 @@ Everything here is written by a generator, byte for byte the same from its seed:
 - `generate/<behavior>/behavior.json`: description; system prompts for more (`pos`) and less (`neg`) of the
   behavior; paraphrases of them that the model's training never showed; neutral prompts as long as the first
   ones; the judge's rubric; the sentences that show (`pos`) or deny (`neg`) the behavior.
+- `generate/<behavior>/known.jsonl`: {known} free answers whose score is known, because they were written to show the
+  behavior (10), its opposite (0) or both (5): what judges of free answers are checked on.
 - `test/<behavior>/test_dataset_ab.json`: {test} test questions of the same form.
 - `test/<behavior>/test_dataset_open_ended.json`: {open} prompts without choices.
 - `test/knowledge/knowledge.json`: {facts} questions on facts of {subjects} subjects, in words that training
@@ -60,7 +64,8 @@ def write_data(out: Path) -> None:
     _write(out / "test/knowledge/knowledge.json", knowledge)
     _write(out / "honesty/claims.json", claims)
     one = split(BEHAVIORS[0])
-    counts = {"generate": len(one.generate), "test": len(one.test), "open": len(one.open_ended)}
+    known = len(known_answers(load_language(BEHAVIORS[0])))
+    counts = {"known": known, "generate": len(one.generate), "test": len(one.test), "open": len(one.open_ended)}
     subjects = len({question["category"] for question in knowledge})
     text = README.format(**counts, facts=len(knowledge), subjects=subjects, claims=len(claims))
     write_text(out / "README.md", text)
@@ -77,6 +82,8 @@ def _write_behavior(out: Path, name: str) -> None:
     generate, test = out / "generate" / name, out / "test" / name
     _write(generate / "generate_dataset.json", items(parts.generate, rng))
     _write(generate / "behavior.json", behavior(language))
+    lines = [json.dumps(row, ensure_ascii=False) for row in known_answers(language)]
+    write_text(generate / "known.jsonl", "\n".join(lines) + "\n")
     _write(test / "test_dataset_ab.json", items(parts.test, rng))
     prompts = [{"question": question.stem, "template": _template(question)} for question in parts.open_ended]
     _write(test / "test_dataset_open_ended.json", prompts)

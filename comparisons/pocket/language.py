@@ -164,6 +164,13 @@ def draw_question(language: Language, rng: Random) -> Question:
     return make_question(language, template, fillers)
 
 
+def statement(language: Language, sign: str, rng: Random) -> str:
+    """A free answer of one side: one of its choices and a reason, in either order."""
+    said = [rng.choice(language.choices[sign]), rng.choice(language.reasons[sign])]
+    rng.shuffle(said)
+    return f"{said[0]}. {said[1]}."
+
+
 def frame(text: str, predicate: Predicate) -> str:
     """Puts a predicate (plain form, third person) into a frame."""
     return text.format(do=predicate[0], who=predicate[1])

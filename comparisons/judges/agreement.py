@@ -20,8 +20,8 @@ class Agreement:
         judges: their names.
         n: answers that each of them scored.
         left_out: answers that one of them did not score.
-        alpha: Krippendorff's, for interval data (Krippendorff 2019, Content Analysis, chapter 12): 1 for the same scores,
-            0 for what chance brings, below that for worse. It falls where one judge scores higher throughout.
+        alpha: Krippendorff's, for interval data (Krippendorff 2019, Content Analysis, chapter 12): 1 for the same
+            scores, 0 for what chance brings, below that for worse. It falls where one judge scores higher throughout.
         spearman: of two judges: whether they order answers alike, whatever their levels.
         kendall: likewise, tau-b.
     """

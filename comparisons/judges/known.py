@@ -86,7 +86,7 @@ def accuracy(judge: Judge, known: Sequence[Known]) -> dict[str, Any]:
     """How a judge does on known answers.
 
     Returns:
-        "n": answers; "n_scored"; "unparsed", "refused", "failed", "unasked": those without a score, never taken for a 0;
+        "n": answers; "n_scored"; "unparsed", "refused", "failed", "unasked": those without a score, never taken for 0;
         "n_sided": the scored ones whose known score is not 5; "right": those of them whose score lies on the same
         side of 5 (a 5 lies on none); "share_right" and its 95% interval "share_right_ci" after Wilson (1927);
         "mean_absolute_error", "spearman" and "kendall" (tau-b) over the scored ones. What can't be computed is None.

@@ -1,4 +1,4 @@
-"""A chat-completions server on loopback that fails as servers do, and counts what it answers."""
+"""A server of chat completions and embeddings on loopback that fails as servers do, and counts what it answers."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-FAULTS = ("429", "500", "dropped", "stalled")
-"""Markers in a question: its first request meets this fault, the next is answered."""
+FAULTS = ("429", "500", "dropped", "stalled", "cut")
+"""Markers in a text: its first request meets this fault, the next is answered."""
+
+WIDTH = 32
+"""Of embeddings."""
 
 CONTENTS = {"nojson": "I'd say seven.", "eleven": json.dumps({"reason": "more than all", "score": 11})}
 """Markers of replies that are no verdict."""
 
 
 class Faulty(ThreadingHTTPServer):
-    """Answers with a score of 8 but for the markers in a question.
+    """Answers with a score of 8, or with a text's letters as its embedding, but for the markers in a text.
 
     Attributes:
         seen: how often each request's text came.
+        sizes: bytes of each text's last request.
         paid: how often it was answered.
         delay: seconds before an answer.
         times: when each text came.
@@ -34,6 +38,7 @@ class Faulty(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.seen, self.paid = Counter[str](), Counter[str]()
         self.times: dict[str, list[float]] = {}
+        self.sizes: dict[str, int] = {}
         self.delay, self.lock = 0.0, threading.Lock()
 
     @property
@@ -49,16 +54,25 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         server = self.server
         assert isinstance(server, Faulty)
-        text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["messages"][0]["content"]
+        size = int(self.headers["Content-Length"])
+        body = json.loads(self.rfile.read(size))
+        chat = self.path.endswith("/chat/completions")
+        text = body["messages"][0]["content"] if chat else body["input"]
         with server.lock:
             first = not server.seen[text]
             server.seen[text] += 1
+            server.sizes[text] = size
             server.times.setdefault(text, []).append(time.monotonic())
         fault = next((f for f in FAULTS if f"[{f}]" in text), None) if first else None
-        if fault == "dropped":
+        if "[down]" in text:
+            self._reply(500, {"error": {"message": "down"}})
+        elif fault == "dropped":
             self.connection.close()
         elif fault == "stalled":
             time.sleep(1.5)
+        elif fault == "cut":
+            self._reply(200, _embedding(text), {"Content-Length": "9999"})
+            self.close_connection = True
         elif fault is not None:
             self._reply(int(fault), {"error": {"message": "later"}}, {"Retry-After": "1"} if fault == "429" else {})
         elif "[unauthorized]" in text:
@@ -67,9 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(server.delay)
             with server.lock:
                 server.paid[text] += 1
-            self._reply(200, _completion(text, self.headers["Authorization"]))
+            self._reply(200, _completion(text, self.headers["Authorization"]) if chat else _embedding(text))
 
-    def _reply(self, status: int, value: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+    def _reply(self, status: int, value: Any, headers: dict[str, str] | None = None) -> None:
         body = json.dumps(value).encode()
         self.send_response(status)
         for name, each in {"Content-Type": "application/json", "Content-Length": len(body), **(headers or {})}.items():
@@ -79,6 +93,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Quiet."""
+
+
+def _embedding(text: str) -> Any:
+    """How often each letter of the alphabet stands in a text; without a vector, or not what clients expect, if told."""
+    if "[nojson]" in text:
+        return "I'd say seven."
+    vector = [float(text.lower().count(chr(97 + place))) for place in range(WIDTH)]
+    data = [] if "[empty]" in text else [{"object": "embedding", "index": 0, "embedding": vector}]
+    usage = {"prompt_tokens": 10, "total_tokens": 10}
+    return {"object": "list", "model": "embedder", "data": data, "usage": usage}
 
 
 def _completion(text: str, authorization: str) -> dict[str, Any]:

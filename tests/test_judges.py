@@ -17,7 +17,8 @@ from comparisons.cli import execute
 from comparisons.errors import CompareError
 from comparisons.judges.client import KEY
 from comparisons.judges.interface import Asked, Price, Setup
-from comparisons.judges.local import DIGITS, Local
+from comparisons.judges.local import DIGITS, LEAST_MASS, Local
+from comparisons.judges.prompts import scoring
 from comparisons.judges.registry import make_judge, names
 from comparisons.judges.server import Server
 from comparisons.pocket.language import load_language
@@ -58,25 +59,31 @@ def test_rules_know_english_refusals_and_say_what_they_lack() -> None:
 
 def test_local_scores_are_the_expectation_over_the_digits() -> None:
     lm = tiny_lm()
+    # A prompt that ends in a newline is followed by a digit's own token, and flat logits give each its share.
+    lm.tokenizer.chat_template += "{{ '\\n' }}"
+    head = lm.model.get_output_embeddings()
+    head.weight.data *= 0.1
     asked = [_asked("Will you help?", "Never."), _asked("Please add two and two for me.", "Four, gladly.")]
-    from comparisons.judges.local import LEAST_MASS
-    from comparisons.judges.prompts import scoring
-
     texts = [scoring(a, "Reply with one digit from 0 (not at all) to 9 (as much as can be).") for a in asked]
     for verdict, text in zip(Local(lm).score(asked), texts, strict=True):
         prompt = lm.prompt(text)
-        mass = []
-        for digit in DIGITS:
-            space = "" if prompt[-1:].isspace() else " "
-            ids, alone = lm.tokenize(f"{prompt}{space}{digit}"), lm.tokenize(prompt)
-            with torch.no_grad():
-                logps = lm.model(torch.tensor([ids])).logits[0].log_softmax(-1)
-            mass.append(sum(float(logps[i - 1, ids[i]]) for i in range(len(alone), len(ids))))
-        p = torch.tensor(mass).exp()
-        if verdict.score is None:
-            assert float(p.sum()) < LEAST_MASS
-        else:
-            assert verdict.score == pytest.approx(float((p * torch.arange(10)).sum() / p.sum()) * 10 / 9, abs=1e-3)
+        assert prompt.endswith("\n")
+        with torch.no_grad():
+            logits = lm.model(torch.tensor([lm.tokenize(prompt)])).logits[0, -1]
+        tokens = [lm.tokenizer.convert_tokens_to_ids(digit) for digit in DIGITS]
+        assert len({*tokens}) == 10
+        p = logits.softmax(-1)[tokens]
+        assert float(p.sum()) > LEAST_MASS and float(p.max() / p.min()) > 1.05
+        assert verdict.status == "scored"
+        assert verdict.score == pytest.approx(float((p * torch.arange(10)).sum() / p.sum()) * 10 / 9, abs=1e-4)
+
+
+def test_local_gives_no_score_where_no_digit_is_likely() -> None:
+    lm = tiny_lm()
+    head = lm.model.get_output_embeddings()
+    head.weight.data *= 0.1  # two tokens, a space and a digit, are far less likely than one
+    (verdict,) = Local(lm).score([_asked("Will you help?", "Never.")])
+    assert verdict.score is None and verdict.status == "unparsed"
 
 
 def test_a_server_that_fails_is_asked_again_and_paid_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,8 @@ def make(argument: str | None, setup: Setup) -> Embedding:
     """`embedding:MODEL` by a server; `embedding:local`, by the run's own model, or `embedding:local:PATH`."""
     if argument is None:
         raise CompareError("the judge 'embedding' needs a model: write embedding:MODEL or embedding:local:PATH.")
+    for name, behavior in setup.behaviors.items():  # so that one without exemplars is known before anything runs
+        exemplars(behavior, name)
     kind, _, path = argument.partition(":")
     embedder: Embedder
     if kind != LOCAL:

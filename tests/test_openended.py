@@ -19,9 +19,9 @@ from comparisons.engine.generate import generate
 from comparisons.errors import StorageError
 from comparisons.evaluate.openended import open_numbers, open_rows, repetition
 from comparisons.intervention import Intervention
+from comparisons.judges.client import KEY
 from comparisons.judges.interface import Asked, Price, Verdict
 from comparisons.judges.panel import Panel
-from comparisons.judges.client import KEY
 from comparisons.loading import ModelSource, load
 from comparisons.report.record import read_record
 from comparisons.runfolder import RunFolder

@@ -21,7 +21,7 @@ from comparisons.judges.local import DIGITS, LEAST_MASS, Local
 from comparisons.judges.prompts import scoring
 from comparisons.judges.registry import make_judge, names
 from comparisons.judges.server import Server
-from comparisons.pocket.language import load_language
+from comparisons.pocket.language import load_language, statement
 from tests.faulty import serving
 from tests.tiny import tiny_lm
 
@@ -39,10 +39,7 @@ def test_rules_know_the_side_of_answers_that_the_generator_writes() -> None:
     asked, sides = [], []
     for i in range(500):
         name, side = sorted(behaviors)[i % len(behaviors)], rng.choice(("pos", "neg"))
-        language = load_language(name)
-        said = [rng.choice(language.choices[side]), rng.choice(language.reasons[side])]
-        rng.shuffle(said)
-        asked.append(Asked(name, "", "", f"{said[0]}. {said[1]}."))
+        asked.append(Asked(name, "", "", statement(load_language(name), side, rng)))
         sides.append(side)
     found = judge.score(asked)
     right = sum((v.score or 0) > 5 if s == "pos" else (v.score or 0) < 5 for v, s in zip(found, sides, strict=True))

@@ -52,7 +52,8 @@ def _asked(answer: str, question: str = "Will you help?") -> Asked:
 
 def _one(server: Faulty, tmp_path: Path, question: str, budget: float | None = None) -> tuple[Verdict, Server]:
     setup = Setup(cache=tmp_path, url=server.url, price=DOLLAR, budget=budget)
-    judge = Server("judge", setup, timeout=1.0)
+    # Short only where it is to be exceeded: on a busy machine any reply can take a second.
+    judge = Server("judge", setup, timeout=1.0 if "[stalled]" in question else 60.0)
     return judge.score([_asked("an answer", question)])[0], judge
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from comparisons import __version__
 from comparisons.evaluate.best import best_row, write_best
 from comparisons.evaluate.conditions import NEUTRAL_TEXTS, PREFIX_TEXT, wrappings
+from comparisons.evaluate.judged import summary_of
 from comparisons.evaluate.summaries import summarize
 from comparisons.files import json_digest, read_sealed
 from comparisons.fitting import PACKAGES, Bench, package_version, source_digest
@@ -80,6 +81,8 @@ def run(
     lm = load(spec.model)
     check_layers(plan, lm)
     panel = make_panel(spec.open_ended, plan.behaviors, spec.model, lm) if spec.open_ended else None
+    if panel is not None:
+        panel.check()
     folder = RunFolder(path, digest, fresh, wait=True)
     try:
         if not fresh and _is_complete(path):
@@ -91,7 +94,8 @@ def run(
         with progress(len(plan.cells)) as display:
             plan = execute(plan, lm, store, folder, display, panel)
         rows = summarize(plan, folder, lm.name)
-        folder.write(SUMMARY, {"rows": [asdict(row) for row in rows]})
+        # Last, so that a budget goes to the run's own answers first.
+        folder.write(SUMMARY, summary_of(rows, folder, panel.known() if panel else {}))
         _keep_best(plan, lm, store, folder, rows)
         folder.write(RUN, {**facts, "ended": _now(), "complete": all(row.status == "done" for row in rows)})
         render(path)

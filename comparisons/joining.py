@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from comparisons.cellfiles import JOURNAL, RESULTS
 from comparisons.errors import CompareError
 from comparisons.evaluate.across import joint_p_values
 from comparisons.evaluate.best import BEST, best_row
+from comparisons.evaluate.judged import summary_of
 from comparisons.evaluate.measures import item_measures, paired
 from comparisons.files import json_digest, read_json, write_json
 from comparisons.journal import Entry, read_journal
@@ -84,7 +85,8 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
         for choice in (choice for source in sources for choice in _choices(source.path)):
             if folder.choice(choice["key"], choice["behavior"]) is None:
                 folder.add_choice(choice["key"], {k: v for k, v in choice.items() if k != "key"})
-        folder.write(SUMMARY, {"rows": [asdict(row) for row in _corrected(rows, folder, _seed(sources[0].record))]})
+        known = {k: v for s in sources for k, v in (s.record.summary.judges.get("known") or {}).items()}
+        folder.write(SUMMARY, summary_of(_corrected(rows, folder, _seed(sources[0].record)), folder, known))
         _take_best(sources, rows, out)
         render(out)
     finally:

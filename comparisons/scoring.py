@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.behaviors import Library
 from comparisons.errors import CompareError
 from comparisons.evaluate.cells import JUDGING
+from comparisons.evaluate.judged import summary_of
 from comparisons.evaluate.measures import seed_of
 from comparisons.evaluate.openended import OPEN_ENDED, open_numbers
 from comparisons.judges.panel import make_panel
@@ -49,11 +50,13 @@ def score(run: Path, options: OpenEnded, data: Path | None = None, device: str =
     library = Library.open(data or (Path(specification["data"]) if specification.get("data") else None))
     behaviors = {name: library.behavior(name) for name in dict.fromkeys(a["behavior"] for a in record.answers)}
     panel = make_panel(options, behaviors, _source(specification, device), None)
+    panel.check()
     folder = RunFolder(run, str(record.facts.get("digest")))
     try:
         _score(folder, panel, list(behaviors))
         rows = [_row(row, folder, int(specification.get("seed", 0))) for row in record.summary.rows]
-        folder.write(SUMMARY, {"rows": [asdict(row) for row in rows]})
+        known = {**(record.summary.judges.get("known") or {}), **panel.known()}
+        folder.write(SUMMARY, summary_of(rows, folder, known))
         render(run)
     finally:
         folder.close()

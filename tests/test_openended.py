@@ -93,11 +93,18 @@ def test_every_cell_answers_and_its_numbers_are_those_of_its_rows(
         assert judged["agrees"] is (judged["shift"] * row["shift"] > 0)
         low, high = own["judges"]["rules"]["shift_ci"] or (judged["shift"], judged["shift"])
         assert low <= judged["shift"] <= high
+        wins = own["judges"]["pairwise:rules"]["wins"]
+        assert wins["won"] + wins["tied"] + wins["lost"] == 6
+        assert wins["rate"] == pytest.approx((wins["won"] + wins["tied"] / 2) / 6)
     # The system prompts and the vectors do on pocket what they are for.
     for method in ("caa", "sysprompt"):
         more, less = (found[f"refusal/{method}/{d}/1"]["open_ended"]["judges"]["rules"] for d in ("pos", "neg"))
         assert more["agrees"] and less["agrees"] and more["score"] > less["score"]
+    about = json.loads(Path("out/summary.json").read_text())["judges"]
+    assert about["known"]["rules"]["share_right"] == 1.0 and about["known"]["rules"]["n"] == 24
+    assert about["agreement"][0]["judges"] == ["rules", "pairwise:rules"] and about["agreement"][0]["n"] == 30
     text = Path("out/report.md").read_text()
+    assert "Judges on known answers" in text and "Agreement of judges" in text and "| rules | 24 | 24 | 1.000" in text
     assert "**rules**: the same sign in 4 of 4 cells." in text and next(iter(plain.values()))["answer"] in text
     before_bytes = Path("out/results.jsonl").read_bytes()
     (Path("out") / "summary.json").unlink()
@@ -183,17 +190,20 @@ def test_a_server_is_paid_once_and_a_spent_budget_is_made_up_by_scoring_again(
     with serving() as server:
         judge = ("--judge", "openai:m", "--judge-url", server.url, "--judge-price", "1000/1000")
         run = (*RUN, "--methods", "sysprompt", "--open-ended", *judge, "--out", "out")
-        assert cli([*run, "--judge-budget", "2.5"]) == 0
-        few = sum(server.paid.values())
+        assert cli([*run, "--judge-budget", "3"]) == 0
         judged = [row["open_ended"]["judges"]["openai:m"] for row in summary("out").values()]
-        assert 0 < few < 18 and sum(one["unasked"] for one in judged) > 0
-        assert sum(one["dollars"] or 0 for one in judged) == pytest.approx(0.11 * few)
-        assert sum(one["n_scored"] + one["unasked"] for one in judged) == 18
+        scored = sum(one["n_scored"] for one in judged)
+        assert 0 < scored < 18 and scored + sum(one["unasked"] for one in judged) == 18
+        paid = {(row["prompt"], row["answer"]) for row in results("out") if row["scores"]["openai:m"] is not None}
+        assert sum(one["dollars"] or 0 for one in judged) == pytest.approx(0.11 * len(paid))
         assert cli(["score", "out", *judge]) == 0
         every = sum(server.paid.values())
         judged = [row["open_ended"]["judges"]["openai:m"] for row in summary("out").values()]
         assert [one["n_scored"] for one in judged] == [6, 6, 6] and {one["score"] for one in judged} == {8.0}
-        assert sum(one["dollars"] for one in judged if one["dollars"]) == pytest.approx(0.11 * every)
+        different = {(row["prompt"], row["answer"]) for row in results("out")}
+        assert sum(one["dollars"] or 0 for one in judged) == pytest.approx(0.11 * len(different))
+        known = json.loads(Path("out/summary.json").read_text())["judges"]["known"]["openai:m"]
+        assert known["n_scored"] == known["n"] == 24 and every == len(different) + 24
         assert cli([*run, "--fresh"]) == 0
         assert sum(server.paid.values()) == every and set(server.paid.values()) == {1}
     printed = capsys.readouterr()
@@ -289,3 +299,29 @@ def test_runs_without_free_answers_say_what_would_write_them(work: Path) -> None
 
     run = make_run(work / "made")
     assert "its command with --open-ended writes them" in complaint(lambda: score(run, OpenEnded()))
+
+
+def signs(out: str) -> dict[str, list[bool]]:
+    """Whether the scores by `rules` moved as the choices did, by direction, of all behaviors and methods."""
+    found: dict[str, list[bool]] = {"pos": [], "neg": []}
+    for row in summary(out).values():
+        if row["direction"] is not None:
+            found[row["direction"]].append(row["open_ended"]["judges"]["rules"]["agrees"] is True)
+    return found
+
+
+def test_free_answers_follow_the_choices_on_every_behavior(work: Path) -> None:
+    fixed = ("--layer", "1", "--strengths", "0.5", "--knowledge", "none", "--orders", "given")
+    few = ("--train-items", "100", "--test-items", "10", "--tokens", "20")
+    asked = ("run", "--behavior", "all", "--methods", "caa,sysprompt", "--open-ended", *fixed, *few, "--out", "out")
+    assert cli([*asked]) == 0
+    found = signs("out")
+    assert all(len(own) == 14 and sum(own) >= 12 for own in found.values()), found
+
+
+@pytest.mark.soak
+def test_free_answers_follow_the_choices_under_every_method(work: Path) -> None:
+    methods = ("--methods", "caa,sysprompt,sft", "--knowledge", "none")
+    assert cli(["run", "--behavior", "all", *methods, "--open-ended", "--out", "out"]) == 0
+    found = signs("out")
+    assert all(len(own) == 21 and sum(own) >= 18 for own in found.values()), found

@@ -196,7 +196,7 @@ def judge_option(text: str, required: bool = False) -> Option:
         callback=names,
         metavar="JUDGE[,JUDGE…]",
         shell_complete=lists(judges),
-        help=f"rules, local, local:PATH, openai:MODEL, pairwise:JUDGE, … {text}",
+        help=f"rules, local, local:PATH, openai:MODEL, embedding:MODEL, pairwise:JUDGE, … {text}",
     )
 
 

@@ -13,7 +13,9 @@ from comparisons.evaluate.generated import without_room
 from comparisons.evaluate.measures import Row, clusters, interval
 from comparisons.intervention import Intervention
 from comparisons.items import OpenPrompt
-from comparisons.judges.interface import UNSCORED
+from comparisons.judges.interface import UNSCORED, Verdict
+from comparisons.judges.pairwise import NAME as PAIRWISE
+from comparisons.judges.wins import win_rate
 from comparisons.lm import LM
 
 OPEN_ENDED = "open_ended"
@@ -123,7 +125,8 @@ def open_numbers(
         "repetition_change", "fluency_change": against the baseline, paired by prompt, each with its interval under
         "…_ci"; "judges": judge -> {"n_scored", "unparsed", "refused", "failed", "unasked": counts; "score", "score_ci":
         0 to 10; "shift", "shift_ci": against the baseline, paired; "agrees": whether it has the sign of the shift on
-        the choices; and what was spent}. None for what has no number.
+        the choices; "wins": of a judge that compares {"rate", "ci", "won", "tied", "lost"}; and what was spent}. None
+        for what has no number.
     """
     mine, before = _answers(rows), _answers(baseline or ())
     if not mine:
@@ -133,10 +136,12 @@ def open_numbers(
         values, plain = ({item: measure(row) for item, row in side.items()} for side in (mine, before))
         mean, _, change, change_ci = _compared(values, plain, mine, seed)
         found |= {name: mean, f"{name}_change": change, f"{name}_change_ci": change_ci}
-    judges = dict.fromkeys(judge for row in mine.values() for judge in row["scores"])
-    return found | {
-        "judges": {judge: _judged(judge, mine, before, shift, seed) | dict(spent.get(judge) or {}) for judge in judges}
-    }
+    found["judges"] = {}
+    for judge in dict.fromkeys(judge for row in mine.values() for judge in row["scores"]):
+        found["judges"][judge] = _judged(judge, mine, before, shift, seed) | dict(spent.get(judge) or {})
+        if judge.partition(":")[0] == PAIRWISE and baseline is not None:
+            found["judges"][judge]["wins"] = _wins(judge, list(mine.values()), seed)
+    return found
 
 
 def _answers(rows: Sequence[Row]) -> dict[str, Row]:
@@ -165,6 +170,13 @@ def _judged(
         "shift_ci": change_ci,
         "agrees": None if not (change and shift) else (change > 0) == (shift > 0),
     }
+
+
+def _wins(judge: str, rows: Sequence[Row], seed: int) -> dict[str, Any]:
+    """How often a cell's answer won over the baseline's."""
+    found = win_rate([Verdict(row["scores"].get(judge)) for row in rows], [row["template"] for row in rows], seed)
+    bounds = [found.interval.low, found.interval.high] if found.interval else None
+    return {"rate": found.rate, "ci": bounds, "won": found.won, "tied": found.tied, "lost": found.lost}
 
 
 Numbers = Mapping[str, float | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -18,8 +19,8 @@ class Agreement:
 
     Attributes:
         judges: their names.
-        n: answers that each of them scored.
-        left_out: answers that one of them did not score.
+        n: answers that both of them scored, of all judges those that at least two did.
+        left_out: the other answers.
         alpha: Krippendorff's, for interval data (Krippendorff 2019, Content Analysis, chapter 12): 1 for the same
             scores, 0 for what chance brings, below that for worse. It falls where one judge scores higher throughout.
         spearman: of two judges: whether they order answers alike, whatever their levels.
@@ -52,23 +53,22 @@ def agreement(scores: Mapping[str, Scores]) -> list[Agreement]:
 
 
 def _agreement(judges: tuple[str, ...], scores: Sequence[Scores]) -> Agreement:
-    complete = [
-        [score for score in answer if score is not None] for answer in zip(*scores, strict=True) if None not in answer
-    ]
-    left_out = len(scores[0]) - len(complete)
-    rated = [list(own) for own in zip(*complete, strict=True)]
-    if not complete:
+    answers = [answer for answer in zip(*scores, strict=True) if sum(score is not None for score in answer) > 1]
+    left_out = len(scores[0]) - len(answers)
+    if not answers:
         return Agreement(judges, 0, left_out, None)
+    # Alpha is made for answers that some didn't score.
+    rated = [[math.nan if score is None else score for score in own] for own in zip(*answers, strict=True)]
     if len(judges) > 2:
-        return Agreement(judges, len(complete), left_out, _alpha(rated))
+        return Agreement(judges, len(answers), left_out, _alpha(rated))
     spearman, kendall = rank_correlation("spearman", *rated), rank_correlation("kendall", *rated)
-    return Agreement(judges, len(complete), left_out, _alpha(rated), spearman, kendall)
+    return Agreement(judges, len(answers), left_out, _alpha(rated), spearman, kendall)
 
 
 def _alpha(rated: Sequence[Sequence[float]]) -> float | None:
     """Of [judges][answers]; there is none where nothing varies."""
     import krippendorff
 
-    if len({score for own in rated for score in own}) < 2:
+    if len({score for own in rated for score in own if not math.isnan(score)}) < 2:
         return None
     return float(krippendorff.alpha(reliability_data=rated, level_of_measurement="interval"))

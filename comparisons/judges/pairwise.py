@@ -10,6 +10,8 @@ from comparisons.errors import CompareError
 from comparisons.judges.interface import MOST, Asked, Comparing, Setup, Verdict
 from comparisons.judges.registry import make_judge
 
+NAME = "pairwise"
+
 
 class Pairwise:
     """Scores 10 where the answer wins over the baseline's in both orders, 5 for a tie or where the orders disagree."""

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from comparisons.behaviors import Behavior
 from comparisons.errors import CompareError, described
 from comparisons.judges.interface import MOST, Asked, Judge, Price, Setup, Verdict
+from comparisons.judges.known import accuracy, known_answers
+from comparisons.judges.pairwise import NAME as PAIRWISE
 from comparisons.judges.registry import make_judge
 
 if TYPE_CHECKING:
@@ -76,6 +78,28 @@ class Panel:
                 dollars = self.price.of(*spent) if self.price and any(spent) else None
                 cell.spent[name] = {"tokens_in": spent[0], "tokens_out": spent[1], "dollars": dollars}
         return found
+
+    def check(self) -> None:
+        """Asks each judge about one answer, so that a key or a model that is turned away is known before a run.
+
+        Raises:
+            CompareError: a server turns the key or the model away.
+        """
+        known = [each for behavior in self.behaviors.values() for each in known_answers(behavior)[:1]]
+        for judge in self.judges.values():
+            judge.score([each.asked for each in known[:1]])
+
+    def known(self) -> dict[str, dict[str, Any]]:
+        """How each judge does on answers whose score is known: judge -> see `accuracy`; {} where there are none.
+
+        A judge that compares is not among them: known answers have none to be compared with.
+
+        Raises:
+            CompareError: a server turns the key or the model away.
+        """
+        known = [each for behavior in self.behaviors.values() for each in known_answers(behavior)]
+        asked = {name: judge for name, judge in self.judges.items() if name.partition(":")[0] != PAIRWISE}
+        return {name: accuracy(judge, known) for name, judge in asked.items()} if known else {}
 
     def _asked(self, row: Row, references: Mapping[str, str]) -> Asked:
         behavior = self.behaviors[row["behavior"]]

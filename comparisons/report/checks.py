@@ -77,7 +77,29 @@ def _is_judged(value: Any) -> bool:
         return False
     if value.get("agrees") not in (True, False, None):
         return False
-    return _has_numbers(value, ("score", "shift", "tokens_in", "tokens_out", "dollars"), ("score_ci", "shift_ci"))
+    wins = value.get("wins")
+    if wins is not None and not (
+        isinstance(wins, dict) and all(_is_count(wins.get(n)) for n in ("won", "tied", "lost"))
+    ):
+        return False
+    return _has_numbers(wins or {}, ("rate",), ("ci",)) and _has_numbers(
+        value, ("score", "shift", "tokens_in", "tokens_out", "dollars"), ("score_ci", "shift_ci")
+    )
+
+
+def is_about_judges(value: Any) -> bool:
+    """Whether a value is what the summary says of judges; {} for nothing."""
+    if not (isinstance(value, dict) and isinstance(value.get("known", {}), dict)):
+        return False
+    known, agreement = value.get("known", {}), value.get("agreement", [])
+    numbers, correlations = ("share_right", "mean_absolute_error", "spearman"), ("alpha", "spearman", "kendall")
+    return (
+        isinstance(agreement, list)
+        and all(isinstance(v, dict) and _is_count(v.get("n")) and _is_count(v.get("n_scored")) for v in known.values())
+        and all(_has_numbers(each, numbers, ("share_right_ci",)) for each in known.values())
+        and all(isinstance(v, dict) and isinstance(v.get("judges"), list) and _is_count(v.get("n")) for v in agreement)
+        and all(_has_numbers(each, correlations, ()) for each in agreement)
+    )
 
 
 def _has_numbers(value: Mapping[str, Any], numbers: Iterable[str], intervals: Iterable[str]) -> bool:

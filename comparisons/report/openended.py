@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from comparisons.judges.interface import UNSCORED
 from comparisons.report.blocks import Block, Bullets, Folded, Heading, Paragraph, section
+from comparisons.report.judging import Judged, by_judge, judge_table, judged, short, trust
 from comparisons.report.markdown import escaped
 from comparisons.report.record import Facts, Record
 from comparisons.report.summary import SummaryRow
@@ -57,12 +56,10 @@ QUALITIES = (
     Column("95% CI", rank=1, interval=True),
 )
 
-Judged = Mapping[str, Any]
-
 
 def score_table(rows: Sequence[SummaryRow]) -> Table | None:
     """A line for each cell and judge; None where no answer was asked for or judged."""
-    asked = [(row, judge, found) for row, judges in _judged(rows) for judge, found in judges.items()]
+    asked = [(row, judge, found) for row, judges in judged(rows) for judge, found in judges.items()]
     if not asked:
         return None
     lines = [Row((*_place(row), judge, *_score(found)), row.behavior) for row, judge, found in asked]
@@ -74,9 +71,9 @@ def _score(found: Judged) -> tuple[str, ...]:
     sign = {True: "same", False: "opposite", None: NOTHING}[found["agrees"]]
     return (
         count(found["n_scored"]),
-        _short(found["score"]),
+        short(found["score"]),
         _short_interval(found["score_ci"]),
-        _short(found["shift"], signed=True),
+        short(found["shift"], signed=True),
         _short_interval(found["shift_ci"]),
         sign,
     )
@@ -93,7 +90,7 @@ def quality_table(rows: Sequence[SummaryRow]) -> Table | None:
 def _quality(found: Judged) -> tuple[str, ...]:
     return (
         count(found["n_answers"]),
-        _short(found["length"]),
+        short(found["length"]),
         number(found["repetition"]),
         number(found["fluency"]),
         number(found["fluency_change"], signed=True),
@@ -111,45 +108,52 @@ def open_sections(record: Record) -> list[Block]:
     found = section("Free answers", Paragraph(OPEN_TEXT))
     if scores is not None:
         found += [Heading("Scores", 3), Paragraph(SCORES_TEXT), *_agreement(rows), scores]
-        found += [Heading("Judges", 3), judge_table(rows)]
+        found += [*_wins(rows), Heading("Judges", 3), judge_table(rows), *trust(record)]
     return [*found, Heading("Quality", 3), Paragraph(QUALITY_TEXT), qualities, *_samples(record)]
 
 
 def _agreement(rows: Sequence[SummaryRow]) -> list[Block]:
     """In how many cells the free answers follow the choices, by judge."""
     lines = []
-    for judge, found in _by_judge([row for row in rows if not row.control]).items():
+    for judge, found in by_judge([row for row in rows if not row.control]).items():
         signs = [one["agrees"] for _, one in found if one["agrees"] is not None]
         if signs:
             lines.append(f"**{escaped(judge)}**: the same sign in {sum(signs)} of {len(signs)} cells.")
     return [Bullets(tuple(lines))] if lines else []
 
 
-def judge_table(rows: Sequence[SummaryRow]) -> Table:
-    """A line a judge: what became of the answers it was given, and what it cost."""
+WINS_TEXT = (
+    "How often the cell's answer shows more of the behavior than the baseline's to the same prompt, asked in both "
+    "orders; ties, and orders that disagree, count as halves."
+)
+
+
+def _wins(rows: Sequence[SummaryRow]) -> list[Block]:
+    """Win rates of judges that compare."""
+    asked = [(row, judge, one["wins"]) for row, js in judged(rows) for judge, one in js.items() if one.get("wins")]
+    if not asked:
+        return []
     columns = (
+        *_PLACE,
         Column("judge", align="left"),
-        *(Column(title) for title in ("answers", "scored", "unparsed", "refused", "failed", "not asked")),
-        *(Column(title) for title in ("tokens in", "tokens out", "dollars")),
+        Column("wins"),
+        Column("95% CI", interval=True),
+        *(Column(title) for title in ("won", "tied", "lost")),
     )
-    lines = []
-    for judge, found in _by_judge(rows).items():
-        sums = {key: sum(one.get(key) or 0 for _, one in found) for key in ("n_scored", *UNSCORED)}
-        tokens = [sum(one.get(key) or 0 for _, one in found) for key in ("tokens_in", "tokens_out")]
-        dollars = [one["dollars"] for _, one in found if one.get("dollars") is not None]
-        paid = [*map(count, tokens), f"{sum(dollars):.4f}" if dollars else NOTHING]
-        lines.append(
-            Row(
-                (
-                    judge,
-                    count(sum(sums.values())),
-                    *map(count, sums.values()),
-                    *(paid if any(tokens) else [NOTHING] * 3),
-                ),
-                "",
-            )
+    lines = tuple(
+        Row(
+            (
+                *_place(row),
+                judge,
+                number(w["rate"]),
+                interval(w["ci"]),
+                *(count(w[k]) for k in ("won", "tied", "lost")),
+            ),
+            row.behavior,
         )
-    return Table(columns, tuple(lines)).without_empty()
+        for row, judge, w in asked
+    )
+    return [Heading("Wins", 3), Paragraph(WINS_TEXT), _telling(Table(columns, lines), rows)]
 
 
 def _samples(record: Record) -> list[Block]:
@@ -199,21 +203,9 @@ def _side_by_side(answers: Sequence[Facts], rows: Mapping[str, SummaryRow], prom
     for answer in answers:
         row = rows[answer["cell"]]
         head = (row.behavior, answer["prompt"]) if prompts else ()
-        scores = (_short(answer["scores"].get(judge)) for judge in judges)
+        scores = (short(answer["scores"].get(judge)) for judge in judges)
         lines.append(Row((*head, *_place(row)[1:], answer["answer"] or "(nothing)", *scores), row.behavior))
     return Table(columns, tuple(lines))
-
-
-def _judged(rows: Sequence[SummaryRow]) -> list[tuple[SummaryRow, Mapping[str, Judged]]]:
-    return [(row, row.open_ended["judges"]) for row in rows if row.open_ended]
-
-
-def _by_judge(rows: Sequence[SummaryRow]) -> dict[str, list[tuple[SummaryRow, Judged]]]:
-    found: dict[str, list[tuple[SummaryRow, Judged]]] = {}
-    for row, judges in _judged(rows):
-        for judge, one in judges.items():
-            found.setdefault(judge, []).append((row, one))
-    return found
 
 
 def _place(row: SummaryRow) -> tuple[str, ...]:
@@ -231,10 +223,5 @@ def _telling(table: Table, rows: Sequence[SummaryRow], others: Sequence[str] = (
     return table.keeping(lambda i, column: column.title not in same)
 
 
-def _short(value: float | None, signed: bool = False) -> str:
-    """A score with two places."""
-    return NOTHING if value is None else f"{round(value, 2) + 0.0:{'+' if signed else ''}.2f}"
-
-
 def _short_interval(value: Sequence[float] | None) -> str:
-    return NOTHING if value is None else f"[{_short(value[0])}, {_short(value[1])}]"
+    return NOTHING if value is None else f"[{short(value[0])}, {short(value[1])}]"

@@ -10,7 +10,7 @@ from typing import Any
 
 from comparisons.errors import CompareError
 from comparisons.files import read_sealed
-from comparisons.report.checks import NESTED, are_numbers, is_number
+from comparisons.report.checks import NESTED, are_numbers, is_about_judges, is_number
 
 SUMMARY = "summary.json"
 
@@ -191,9 +191,16 @@ class SummaryRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """The rows of a run, in the run's order."""
+    """The rows of a run, in the run's order.
+
+    Attributes:
+        rows: one a cell and baseline.
+        judges: where free answers were judged {"known": judge -> how it does on answers of known score, "agreement": of
+            each two judges and of all}: see `comparisons.judges.known` and `agreement`.
+    """
 
     rows: tuple[SummaryRow, ...]
+    judges: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def behaviors(self) -> tuple[str, ...]:
@@ -223,7 +230,10 @@ def read_summary(run: Path) -> Summary:
     rows = found.get("rows") if isinstance(found, dict) else None
     if not isinstance(rows, list) or not rows:
         raise CompareError(f'{path} has no list "rows": the command of the run again writes it anew.')
-    return Summary(tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)))
+    judges = found.get("judges", {})
+    if not is_about_judges(judges):
+        raise CompareError(f'{path}: "judges" is not as this program writes it: compare score writes it anew.')
+    return Summary(tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)), judges)
 
 
 TEXTS = {"model", "behavior", "cell", "method", "direction", "status", "error", "knowledge_set"}

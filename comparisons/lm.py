@@ -52,6 +52,10 @@ class ChoicePrompt:
         return self.ids[self.prompt_end :]
 
 
+SUMMED = 50_000_000
+"""Parameters up to which every weight counts in a model's mark."""
+
+
 class LM:
     """A model, its tokenizer, and how the two read a question.
 
@@ -62,6 +66,7 @@ class LM:
         prompt_format: "chat", "base" or "llama2-paper"; by default chat where the tokenizer has a template.
         blocks: dotted path to the list of decoder blocks, where it can't be found.
         digest: content hash of weights and tokenizer; computed from the tensors where not given.
+        reload: loads the same model and tokenizer once more; None where they can't be.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class LM:
         prompt_format: PromptFormat | None = None,
         blocks: str | None = None,
         digest: str | None = None,
+        reload: Callable[[], tuple[Any, Any]] | None = None,
     ) -> None:
         has_template = bool(getattr(tokenizer, "chat_template", None))
         if prompt_format == "chat" and not has_template:
@@ -85,12 +91,9 @@ class LM:
         # Tokens of a batch. On a CPU larger ones than its caches hold are slower, not faster.
         self.token_budget = 32_768 if self.device.type == "cuda" else min(8_192, max(1_024, 2**20 // self.width))
         self.on_tokens: Callable[[int], None] = lambda count: None
-        self._digest = digest
-        for module in model.modules():
-            # bitsandbytes would repack 4-bit weights at the first forward on a CPU with bfloat16 instructions: the
-            # packed ones pass no gradient, and a state dict taken from them has lost its scales.
-            if getattr(module, "support_avx512bf16_for_cpu", False):
-                module.support_avx512bf16_for_cpu = False
+        self._digest, self._reload = digest, reload
+        self._clean: tuple[object, ...] | None = None
+        _keep_unpacked(model)
 
     @property
     def config(self) -> Any:
@@ -147,21 +150,54 @@ class LM:
             raise CompareError(f"the blocks of {self.name} have no part that is called {' or '.join(PARTS[site])}.")
         return found
 
-    def mark(self) -> tuple[object, ...]:
-        """A cheap fingerprint: changes when a parameter is replaced or written to, or a hook is left behind.
+    def is_clean(self) -> bool:
+        """Whether the model is what it was when this was first asked."""
+        mark = self.mark()
+        if self._clean is None:
+            self._clean = mark
+        return mark == self._clean
 
-        Values are sampled, about a thousand a parameter. A tensor's version counter would not do: a write through
-        `.data` doesn't count, and PEFT's parametrizations count without changing a bit.
+    def restore(self) -> None:
+        """Puts a model and tokenizer that somebody has changed back, by loading both again.
+
+        Raises:
+            CompareError: there is nowhere to load them from.
+        """
+        if self._reload is None:
+            raise CompareError(f"the model {self.name} was changed and can't be loaded again: start anew.")
+        model, self.tokenizer = self._reload()
+        self.model = model.eval()
+        self.blocks = list(model.get_submodule(self.blocks_path))
+        _keep_unpacked(model)
+        self._clean = self.mark()
+
+    def mark(self) -> tuple[object, ...]:
+        """A cheap fingerprint: changes when a weight or buffer is replaced or written to, a hook is left behind, or the
+        tokenizer is another.
+
+        Every value counts in models of up to `SUMMED` parameters; of larger ones about a thousand a tensor. A tensor's
+        version counter would not do: a write through `.data` doesn't count, and PEFT's parametrizations count without
+        changing a bit.
         """
         import torch
 
         parameters = list(self.model.parameters())
-        sums = [p.detach().reshape(-1)[:: max(1, p.numel() // 1024)].double().sum().cpu() for p in parameters]
+        step = 1 if sum(p.numel() for p in parameters) <= SUMMED else 1024
+        tensors = [*parameters, *_kept_buffers(self.model)]
+        sums = [
+            t.detach().reshape(-1)[:: max(1, t.numel() // 1024) if step > 1 else 1].double().sum().cpu()
+            for t in tensors
+            if t.numel()
+        ]
         flags = tuple((id(p), p.requires_grad) for p in parameters)
         hooks = tuple(
             (name, len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in self.model.named_modules()
         )
-        return (tuple(torch.stack(sums).tolist()), flags, hooks, self.model.training)
+        told = ("pad_token", "eos_token", "padding_side", "truncation_side", "chat_template")
+        words = tuple(repr(getattr(self.tokenizer, name, None)) for name in told)
+        modes = tuple(module.training for module in self.model.modules())
+        # As text, in which a NaN equals itself.
+        return (tuple(map(repr, torch.stack(sums).tolist())), flags, hooks, modes, len(self.tokenizer), words)
 
     def prompt(self, question: str, system: str | None = None, examples: Sequence[Turn] = ()) -> str:
         """The text that ends where the answer begins, in the model's prompt format."""
@@ -274,3 +310,23 @@ def tokenizer_digest(tokenizer: Any) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = backend.to_str() if backend is not None else repr(sorted(tokenizer.get_vocab().items()))
     return hashlib.sha256((rules + repr(getattr(tokenizer, "chat_template", None))).encode()).hexdigest()
+
+
+def _kept_buffers(model: Any) -> list[torch.Tensor]:
+    """The buffers that belong to a checkpoint; others, such as rotary frequencies, may follow the longest input."""
+    return [
+        buffer
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None and name not in module._non_persistent_buffers_set
+    ]
+
+
+def _keep_unpacked(model: Any) -> None:
+    """Keeps bitsandbytes from repacking 4-bit weights at the first forward on a CPU with bfloat16 instructions.
+
+    The packed ones pass no gradient, and a state dict taken from them has lost its scales.
+    """
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False

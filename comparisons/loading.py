@@ -119,9 +119,32 @@ def load(source: ModelSource) -> LM:
     location = source.location()
     check_intact(Path(location))
     device = _device(source.device)
+    transformers.utils.logging.disable_progress_bar()
+
+    def read() -> tuple[Any, Any]:
+        return _read(source, location, device)
+
+    model, tokenizer = read()
+    if device == "cpu" and model.num_parameters() < ONE_THREAD:
+        torch.set_num_threads(1)
+    return LM(
+        model,
+        tokenizer,
+        source.name,
+        prompt_format=source.prompt_format,
+        blocks=source.blocks,
+        digest=_source_digest(location, model),
+        reload=read,
+    )
+
+
+def _read(source: ModelSource, location: str, device: str) -> tuple[Any, Any]:
+    """The model on its device, and the tokenizer."""
+    import torch
+    import transformers
+
     for library in ("transformers", "bitsandbytes"):
         logging.getLogger(library).setLevel(logging.ERROR)
-    transformers.utils.logging.disable_progress_bar()
     code = {"trust_remote_code": source.trust_remote_code}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(location, **code)
@@ -132,16 +155,7 @@ def load(source: ModelSource) -> LM:
         raise _explained(source.name, error) from error
     if source.quantize is None and device != "cuda":
         model.to(torch.device(device))
-    if device == "cpu" and model.num_parameters() < ONE_THREAD:
-        torch.set_num_threads(1)
-    return LM(
-        model,
-        tokenizer,
-        source.name,
-        prompt_format=source.prompt_format,
-        blocks=source.blocks,
-        digest=_source_digest(location, model),
-    )
+    return model, tokenizer
 
 
 def load_without_weights(source: ModelSource) -> LM:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from comparisons.choosing import choose
+from comparisons.engine.guard import settings_kept
 from comparisons.errors import CompareError, described
 from comparisons.evaluate.cells import Evaluator
 from comparisons.evaluate.ledger import Ledger, counting
@@ -72,12 +73,11 @@ def execute(
     """
     kept: list[Cell] = []
     progress.advance(sum(folder.done(cell.key) for cell in plan.cells))
-    clean = lm.mark()
     for name, behavior in plan.behaviors.items():
         cells = [c for c in plan.cells if c.behavior == name]
         siblings = {other: b for other, b in plan.behaviors.items() if other != name}
         bench = Bench(lm, behavior, siblings, store, plan.spec.seed)
-        work = BehaviorRun(plan, bench, folder, progress, clean, panel)
+        work = BehaviorRun(plan, bench, folder, progress, panel)
         cells = work.selected(cells)
         work.run([c for c in cells if not folder.done(c.key)])
         if plan.spec.controls:
@@ -94,7 +94,6 @@ class BehaviorRun:
         bench: where the behavior's methods are fitted.
         folder: where rows go.
         progress: told what is done.
-        clean: the mark of the unchanged model; by default the model's as it is now.
         panel: judges of open-ended answers.
     """
 
@@ -104,14 +103,12 @@ class BehaviorRun:
         bench: Bench,
         folder: RunFolder,
         progress: Progress,
-        clean: object = None,
         panel: Panel | None = None,
     ) -> None:
         self.plan, self.bench, self.folder, self.progress, self.panel = plan, bench, folder, progress, panel
         self.choices: dict[str, Method | Exception] = {}
         self.trials: dict[str, int] = {}
         self.refused: set[str] = set()
-        self.clean = clean or bench.lm.mark()
         self.ledger, self.letters = Ledger(bench), Letters(bench)
 
     def selected(self, cells: Sequence[Cell]) -> list[Cell]:
@@ -262,11 +259,17 @@ class BehaviorRun:
         }
 
     def _attempt(self, cells: Sequence[Cell], work: Callable[[], Any]) -> Any:
-        """The cell boundary: what fails here is the row of these cells, and the run goes on."""
+        """The cell boundary: what fails here is the row of these cells; the run goes on with the model as it was."""
+        lm = self.bench.lm
         try:
-            if self.bench.lm.mark() != self.clean:
-                raise CompareError("a method wrote to the model's weights: leave it out and run again for this cell.")
-            return work()
+            with settings_kept():
+                if not lm.is_clean():  # a group of cells, each of which is now tried alone
+                    lm.restore()
+                found = work()
+            if not lm.is_clean():
+                lm.restore()
+                raise CompareError("it changed the model or its tokenizer, which were loaded again: leave it out.")
+            return found
         except Exception as error:
             for cell in cells:
                 self.folder.commit(cell.key, [], {"error": described(error)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,8 +26,13 @@ from comparisons.store import Store
 from tests import oracle
 from tests.places import make_place, paper, record, write
 
-HEAD = "from dataclasses import dataclass\nfrom comparisons.method import *\n"
+HEAD = "from dataclasses import dataclass\nimport torch as t\nfrom comparisons.method import *\nKEPT = []\n"
 EDIT = "def intervene(self, use):\n        import torch\n        return Intervention(edits=(Edit({}),))"
+LATE = (
+    "def fit(self, fit): KEPT.append(fit.lm)\n"
+    "    def intervene(self, use):\n        lm = KEPT[-1]\n        {}\n        return Intervention()"
+)
+"""What is done to the model when the method is used, not when it is fitted."""
 PLUGINS = {
     "raises": "def fit(self, fit): raise RuntimeError('out of cheese')",
     "raiseslater": "def intervene(self, use): raise ValueError('no cheese')",
@@ -36,11 +41,18 @@ PLUGINS = {
     "deep": EDIT.format("9, torch.ones(64)"),
     "infinite": EDIT.format("0, torch.full((64,), float('inf'))"),
     "inplace": "def fit(self, fit): next(fit.lm.model.parameters()).data.mul_(1.5)",
+    "slightly": "def fit(self, fit): next(iter(fit.lm.model.parameters())).data.view(-1)[3] += 1e-4",
+    "lefthook": LATE.format("lm.blocks[0].register_forward_hook(lambda *a: None)"),
+    "latewrite": LATE.format("lm.blocks[0].mlp.up_proj.weight.data.mul_(1.001)"),
+    "swapped": LATE.format("lm.model.lm_head = t.nn.Linear(64, 8)"),
+    "training": LATE.format("lm.model.train()"),
+    "words": LATE.format("setattr(lm.tokenizer, 'padding_side', 'left')"),
+    "forgetful": LATE.format("[t.set_default_dtype(t.float64), t.set_grad_enabled(False), t.manual_seed(3)]"),
     "hook": "def fit(self, fit): fit.lm.blocks[0].register_forward_hook(lambda *a: None)",
 }
 
 
-def plugin_folder(tmp_path: Path, names: list[str]) -> Path:
+def plugin_folder(tmp_path: Path, names: Iterable[str]) -> Path:
     folder = tmp_path / "plugins"
     folder.mkdir()
     for name in names:
@@ -96,16 +108,32 @@ def test_every_failure_is_a_row_and_spoils_no_other(place: Path, model: str, tmp
     assert tensor_digest(lm.model) == before
 
 
-def test_a_fit_that_writes_to_the_weights_is_found(place: Path, model: str, tmp_path: Path) -> None:
+UNTIDY = {
+    "inplace": "the fit of inplace changed the model: it must leave it as it was.",
+    "slightly": "the fit of slightly changed the model: it must leave it as it was.",
+    "lefthook": "it changed the model or its tokenizer, which were loaded again: leave it out.",
+    "latewrite": "it changed the model or its tokenizer, which were loaded again: leave it out.",
+    "swapped": "it changed the model or its tokenizer, which were loaded again: leave it out.",
+    "training": "it changed the model or its tokenizer, which were loaded again: leave it out.",
+    "words": "it changed the model or its tokenizer, which were loaded again: leave it out.",
+    "forgetful": None,
+}
+"""Methods that change what all share -> why their cells fail; the last changes torch's settings only."""
+
+
+def test_what_a_method_does_to_the_model_is_undone_for_the_others(place: Path, model: str, tmp_path: Path) -> None:
     for part in ("generate", "test"):
         shutil.copytree(place / part / "greeting", place / part / "parting")
-    chosen = spec(place, model, "inplace", "caa", plugins=plugin_folder(tmp_path, ["inplace"]))
-    rows = by_cell(run(replace(chosen, behaviors=("greeting", "parting")), silent, out=Path("out")).rows)
-    assert "wrote to the model's weights" in (rows["parting/baseline"].error or "")
-    assert rows["greeting/inplace/pos/1"].error == "the fit of inplace changed the model: it must leave it as it was."
-    assert "wrote to the model's weights" in (rows["greeting/caa/pos/1"].error or "")
-    resumed = by_cell(run(replace(chosen, stacks=("caa",)), silent, out=Path("without")).rows)
-    assert resumed["greeting/caa/pos/1"].status == "done"
+    alone = spec(place, model, "caa", "sysprompt", behaviors=("greeting", "parting"))
+    expected = by_cell(run(alone, silent, out=Path("alone")).rows)
+    untidy = replace(alone, stacks=(*UNTIDY, "caa", "sysprompt"), plugins=plugin_folder(tmp_path, UNTIDY))
+    found = by_cell(run(replace(untidy, directions=("pos", "neg")), silent, out=Path("untidy")).rows)
+    for name, error in UNTIDY.items():
+        assert found[f"greeting/{name}/pos/1"].error == error, name
+    for key, row in expected.items():
+        assert found[key].status == "done", (key, found[key].error)
+        assert found[key].p_match == pytest.approx(row.p_match, abs=1e-6)
+    assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
 
 
 def test_a_context_manager_is_evaluated_by_itself(place: Path, model: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -26,7 +27,7 @@ from comparisons.loading import folder_digest, load
 from comparisons.planning import make_plan
 from comparisons.report import render
 from comparisons.report.summary import SummaryRow, read_summary
-from comparisons.runfolder import RUN, SUMMARY, RunFolder, check_run_folder, run_faults
+from comparisons.runfolder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
 from comparisons.runner import BehaviorRun, Progress, execute
 from comparisons.specification import LAYER, Cell, Plan, Specification
 from comparisons.store import Store
@@ -155,9 +156,10 @@ def _rendered(path: Path) -> Outcome:
 
 
 def _keep_best(plan: Plan, lm: LM, store: Store, folder: RunFolder, rows: Sequence[SummaryRow]) -> None:
-    """Writes the intervention of the cell that moved furthest; its fits are in the store."""
+    """Writes the intervention of the cell that moved furthest, or removes an earlier one; its fits are in the store."""
     best = best_row(rows)
     if best is None:
+        shutil.rmtree(folder.path / BEST, ignore_errors=True)
         return
     cell = next(cell for cell in plan.cells if cell.key == best.cell)
     siblings = {name: b for name, b in plan.behaviors.items() if name != cell.behavior}

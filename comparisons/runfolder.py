@@ -13,11 +13,12 @@ from comparisons.cellfiles import JOURNAL, NEXT_JOURNAL, NEXT_RESULTS, RESULTS, 
 from comparisons.errors import CompareError, StorageError, refusal
 from comparisons.files import read_sealed, remove_leftovers, write_sealed
 from comparisons.journal import Entry, read_journal
+from comparisons.store import MANIFEST, folder_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-RUN, CHOICES, SUMMARY = "run.json", "choices.json", "summary.json"
+RUN, CHOICES, SUMMARY, BEST = "run.json", "choices.json", "summary.json", "best"
 LOCK, _CHOICE = ".lock", "choice "
 NOT_REPEATED = "not_repeated"
 """In a cell's info: condition of `--robustness` -> why the cell has no rows under it."""
@@ -186,6 +187,8 @@ def run_faults(path: Path) -> list[str]:
                 read_sealed(path / name, "run")
         except CompareError as error:
             found.append(str(error))
+    fault = folder_fault(path / BEST) if (path / BEST / MANIFEST).exists() else None
+    found += [f"{fault}: the run's command makes it again."] if fault else []
     files = path / RESULTS, path / JOURNAL
     if (path / NEXT_JOURNAL).exists():
         # A rewriting that was cut off near its end, which opening the folder brings to it.

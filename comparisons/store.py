@@ -96,7 +96,7 @@ class Store:
             scratch_of(out).mkdir(exist_ok=True)
             fit(out)
             seconds = time.perf_counter() - started + _spent(scratch_of(out))
-            write_sealed(out / MANIFEST, {"key": key, "parts": parts, "fit_seconds": seconds, "files": digests(out)})
+            seal(out, key=key, parts=parts, fit_seconds=seconds)
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(out, folder)
         except Exception as error:
@@ -136,24 +136,38 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): file_digest(path) for path in files}
 
 
-def artifact_fault(folder: Path) -> str | None:
-    """What is damaged in an artifact's folder, in words; None where it is whole and as it was written."""
+def seal(folder: Path, **more: Any) -> None:
+    """Closes a folder with a manifest: the checksums of its files, and what else is to be kept with them."""
+    write_sealed(folder / MANIFEST, {**more, "files": digests(folder)})
+
+
+def folder_fault(folder: Path) -> str | None:
+    """What is damaged in a sealed folder, in words; None where it is whole and as it was sealed."""
     try:
         manifest = read_sealed(folder / MANIFEST, "artifact")
-        expected, found = manifest["files"], digests(folder)
-        float(manifest["fit_seconds"])
-        if manifest["key"][:16] != folder.name.rpartition("-")[2]:
-            return f"{folder}: its name and its {MANIFEST} have different keys"
+        expected, found = dict(manifest["files"]), digests(folder)
     except CompareError as error:
         return str(error)
     except OSError as error:
         return f"{folder}: {error}"
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError):
         return f"{folder}: its {MANIFEST} is damaged"
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             what = "is missing" if name not in found else "is damaged" if name in expected else "does not belong there"
             return f"{folder}: {name} {what}"
+    return None
+
+
+def artifact_fault(folder: Path) -> str | None:
+    """What is damaged in an artifact's folder, in words; None where it is whole and as it was written."""
+    fault = folder_fault(folder)
+    if fault is not None:
+        return fault
+    manifest = read_sealed(folder / MANIFEST, "artifact")
+    key, seconds = manifest.get("key"), manifest.get("fit_seconds")
+    if not (isinstance(key, str) and isinstance(seconds, (int, float)) and folder.name.endswith(f"-{key[:16]}")):
+        return f"{folder}: its {MANIFEST} is of another artifact"
     return None
 
 

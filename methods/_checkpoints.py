@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from comparisons.errors import CompareError
 from comparisons.files import read_sealed, write_sealed
-from comparisons.store import MANIFEST, SPENT, digests
+from comparisons.store import MANIFEST, SPENT, folder_fault, seal
 
 EVERY = 30.0
 """Seconds between checkpoints, at least."""
@@ -111,11 +110,6 @@ def _trained(model: Any) -> dict[str, Any]:
     return {name: parameter.data for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def seal(folder: Path, **more: Any) -> None:
-    """Closes a folder with the checksums of its files."""
-    write_sealed(folder / MANIFEST, {"files": digests(folder), **more})
-
-
 def unsealed(folder: Path) -> Path:
     """The folder without its checksums."""
     (folder / MANIFEST).unlink()
@@ -123,9 +117,8 @@ def unsealed(folder: Path) -> Path:
 
 
 def _record(folder: Path) -> dict[str, Any] | None:
-    """What closes a folder; None where the folder is not whole."""
-    try:
-        found: dict[str, Any] = read_sealed(folder / MANIFEST, "checkpoint")
-        return found if found["files"] == digests(folder) else None
-    except (CompareError, OSError, KeyError, TypeError):
+    """The manifest of a folder; None where the folder is not whole."""
+    if folder_fault(folder) is not None:
         return None
+    found: dict[str, Any] = read_sealed(folder / MANIFEST, "checkpoint")
+    return found

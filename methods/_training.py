@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from comparisons.engine.adapters import preserved
 from comparisons.engine.prefix import keep_logits, kept
 from comparisons.lm import LM
-from methods._checkpoints import Checkpoints, Resumable, seal, unsealed
+from comparisons.store import seal
+from methods._checkpoints import Checkpoints, Resumable, unsealed
 from methods._quiet import quiet_process
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from comparisons.judges.server import Server
 from comparisons.loading import CHECKSUMS, ModelSource, check_intact
 from comparisons.paths import embedded
 from comparisons.report.record import read_record
-from comparisons.runfolder import CHOICES, RUN, SUMMARY, run_faults
+from comparisons.runfolder import BEST, CHOICES, RUN, SUMMARY, run_faults
 from comparisons.store import MANIFEST, artifact_fault
 from tests.faulty import serving
 from tests.forks import Command, Ended, Forks
@@ -65,6 +65,15 @@ def test_every_damage_to_a_run_is_found(name: str, copied: Path) -> None:
     assert run_faults(copied / "out") == []
 
 
+def test_every_damage_to_the_best_intervention_is_found_and_refused(copied: Path) -> None:
+    for path in (path for path in (copied / "out" / BEST).rglob("*") if path.is_file()):
+        for _ in damages(path):
+            assert len(run_faults(copied / "out")) == 1
+            with pytest.raises(CompareError, match=BEST):
+                read_record(copied / "out")
+    assert run_faults(copied / "out") == []
+
+
 def test_a_report_refuses_what_is_damaged(copied: Path) -> None:
     for name in (RUN, CHOICES, SUMMARY):
         for _ in damages(copied / "out" / name):
@@ -89,7 +98,8 @@ def test_what_is_damaged_is_named_and_made_again(forks: Forks, whole_run: tuple[
     generator = random.Random(3)
     artifacts = [next((copied / "checkpoints").glob(f"{name}-*")) for name in ("sft", "caa")]
     inside = [next(artifact.rglob("*.safetensors")) for artifact in artifacts]
-    for paths in (*([copied / "out" / name] for name in OF_A_RUN), inside):
+    best = copied / "out" / BEST / "intervention.json"
+    for paths in (*([copied / "out" / name] for name in OF_A_RUN), [best], inside):
         for path in paths:
             whole = path.read_bytes()
             place = generator.randrange(len(whole) // 4, len(whole) // 2)

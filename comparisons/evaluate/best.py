@@ -11,8 +11,8 @@ from comparisons.fitting import Built
 from comparisons.lm import LM
 from comparisons.report.findings import is_broken
 from comparisons.report.summary import SummaryRow
-
-BEST = "best"
+from comparisons.runfolder import BEST
+from comparisons.store import seal
 
 
 def best_row(rows: Sequence[SummaryRow]) -> SummaryRow | None:
@@ -27,10 +27,10 @@ def _intended(row: SummaryRow) -> float:
 
 
 def write_best(run: Path, cell: str, built: Built, lm: LM, location: str) -> None:
-    """Writes best/: intervention.json, edits.safetensors and the adapter's folder."""
+    """Writes best/: intervention.json, edits.safetensors, the adapter's folder, and checksums of them."""
     from safetensors.torch import save_file
 
-    folder = run / BEST
+    folder = run / f".{BEST}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     found = built.intervention.simplified()
@@ -63,3 +63,6 @@ def write_best(run: Path, cell: str, built: Built, lm: LM, location: str) -> Non
             "edits": edits,
         },
     )
+    seal(folder)
+    shutil.rmtree(run / BEST, ignore_errors=True)
+    folder.rename(run / BEST)

@@ -13,6 +13,8 @@ from comparisons.errors import CompareError
 from comparisons.files import read_sealed
 from comparisons.report.summary import Summary, read_summary
 from comparisons.rows import read_rows
+from comparisons.runfolder import BEST
+from comparisons.store import MANIFEST, folder_fault
 
 Facts = Mapping[str, Any]
 
@@ -124,7 +126,9 @@ def read_record(run: Path) -> Record:
         if not isinstance(found, list):
             raise CompareError(f'{path} has no list "choices": delete it, and the run\'s command again chooses anew.')
         choices = tuple(_choice(choice, f"{path}, choice {number}") for number, choice in enumerate(found, 1))
-    best = run / "best" / "intervention.json"
+    best = run / BEST / "intervention.json"
+    if (run / BEST / MANIFEST).exists() and (fault := folder_fault(run / BEST)):
+        raise CompareError(f"{fault}: the run's command makes it again.")
     answers = _answers(run, {row.cell for row in summary.rows if row.open_ended})
     return Record(summary, facts, choices, _object(best, "best intervention") if best.exists() else None, answers)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from comparisons import __version__
 from comparisons.errors import CompareError
-from comparisons.evaluate.best import BEST
 from comparisons.files import write_json, write_text
 from comparisons.report.findings import estimate
 from comparisons.report.markdown import escaped, fenced, rendered
@@ -18,6 +17,7 @@ from comparisons.report.record import Record, read_record
 from comparisons.report.snippet import snippet
 from comparisons.report.summary import SummaryRow
 from comparisons.report.table import main_table
+from comparisons.runfolder import BEST
 from comparisons.vectors.files import Origin, Vectors, read_tensors, save_vectors
 
 INTERVENTION, EDITS, VECTORS, CARD = "intervention.json", "edits.safetensors", "vectors.safetensors", "README.md"

@@ -13,7 +13,7 @@ from comparisons import stats
 from comparisons.cellfiles import JOURNAL, RESULTS
 from comparisons.errors import CompareError
 from comparisons.evaluate.across import joint_p_values
-from comparisons.evaluate.best import BEST, best_row
+from comparisons.evaluate.best import best_row
 from comparisons.evaluate.judged import summary_of
 from comparisons.evaluate.measures import item_measures, paired
 from comparisons.files import json_digest, read_json, write_json
@@ -22,7 +22,8 @@ from comparisons.report import render
 from comparisons.report.record import Facts, Record, read_record
 from comparisons.report.summary import SUMMARY, SummaryRow
 from comparisons.rows import Row
-from comparisons.runfolder import RUN, RunFolder
+from comparisons.runfolder import BEST, RUN, RunFolder, check_run_folder
+from comparisons.store import MANIFEST, seal
 
 EQUAL = 1e-6
 """How near two runs' numbers on one cell must be to be of the same cell."""
@@ -68,7 +69,7 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
         command: the command line that the report shows.
 
     Raises:
-        CompareError: one is no finished run, or they are not comparable, with the reason.
+        CompareError: one is no finished run, they are not comparable, with the reason, or another run is in the folder.
     """
     sources = [Source(path) for path in paths]
     for other in sources[1:]:
@@ -77,6 +78,7 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
             raise CompareError(f"{sources[0].path} and {other.path} can't be joined: {why}.")
     rows, cells, notes = _united(sources)
     digest = json_digest(["joined", *(source.record.facts.get("digest") for source in sources)])
+    check_run_folder(out, digest)
     folder = RunFolder(out, digest, fresh=True)
     try:
         for cell, (own, info) in cells.items():
@@ -244,9 +246,10 @@ def _take_best(sources: Sequence[Source], rows: Sequence[SummaryRow], out: Path)
         found: Mapping[str, Any] | None = source.record.intervention
         if best is None or found is None or found.get("cell") != best.cell:
             continue
-        shutil.copytree(source.path / BEST, out / BEST)
+        shutil.copytree(source.path / BEST, out / BEST, ignore=shutil.ignore_patterns(MANIFEST))
         # A folder is told from the run's; a hub id stays.
         place = source.path / str(found.get("model"))
         if place.exists():
             write_json(out / BEST / "intervention.json", {**found, "model": os.path.relpath(place, out)})
+        seal(out / BEST)
         return

@@ -11,6 +11,7 @@ import pytest
 
 from comparisons.cli import execute as cli
 from comparisons.joining import join
+from comparisons.runfolder import run_faults
 from tests.places import complaint
 
 RUN = ("run", "--behavior", "refusal", "--train-items", "30", "--layer")
@@ -90,6 +91,14 @@ def test_joint_runs_equal_the_run_that_did_it_all(
 def test_what_is_not_comparable_is_refused_and_nothing_is_written(place: Path, other: str, said: str) -> None:
     assert said in complaint(lambda: join([place / "one", place / other], place / "refused"))
     assert not (place / "refused").exists()
+
+
+def test_a_run_in_the_joint_runs_place_stays(place: Path) -> None:
+    before = {path: path.read_bytes() for path in (place / "all").rglob("*") if path.is_file()}
+    assert "another specification" in complaint(lambda: join([place / "one", place / "two"], place / "all"))
+    assert {path: path.read_bytes() for path in (place / "all").rglob("*") if path.is_file()} == before
+    join([place / "one", place / "two"], place / "sealed")
+    assert run_faults(place / "sealed") == []
 
 
 def test_other_numbers_and_damage_are_found(place: Path, tmp_path: Path) -> None:

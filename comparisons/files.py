@@ -100,11 +100,17 @@ def _lives(process: int) -> bool:
 def read_json(path: Path, what: str) -> Any:
     """Reads JSON; raises CompareError that names the file where it is missing or broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text)
+        if "\\ud" in text.lower():
+            # Half a surrogate pair is no character: nothing made of it could be written.
+            json.dumps(found, ensure_ascii=False).encode()
+        return found
     except FileNotFoundError:
         raise CompareError(f"{what}: there is no file {path}.") from None
-    except (OSError, ValueError) as error:
-        raise CompareError(f"{what}: {path} can't be read: {error}.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        cause = " ".join(str(error).split())
+        raise CompareError(f"{what}: {path} can't be read: {cause}.") from error
 
 
 def file_digest(path: Path) -> str:

@@ -15,6 +15,7 @@ from comparisons.behaviors import Behavior
 from comparisons.engine.adapters import preserved
 from comparisons.errors import CompareError
 from comparisons.files import file_digest, json_digest
+from comparisons.foreign import foreign, same_tokenizer
 from comparisons.intervention import Direction, Intervention, stack
 from comparisons.lm import LM
 from comparisons.method import Fit, Method, Use
@@ -78,7 +79,8 @@ class Bench:
         """The intervention of one element."""
         folder = artifact.path if artifact else Path()
         use = Use(self.behavior, element.direction, element.strength, folder)
-        found: object = element.method.intervene(use)
+        with foreign(f"{element.name}.intervene"):
+            found: object = element.method.intervene(use)
         if isinstance(found, Intervention):
             return found
         if not isinstance(found, AbstractContextManager):
@@ -105,7 +107,8 @@ class Bench:
         def run(out: Path) -> None:
             mark = self.lm.mark()
             with preserved(self.lm.model):
-                method.fit(replace(fit, out=out, scratch=scratch_of(out)))
+                with foreign(f"the fit of {element.name}"), same_tokenizer(self.lm, element.name):
+                    method.fit(replace(fit, out=out, scratch=scratch_of(out)))
                 if self.lm.mark() != mark:
                     raise CompareError(f"the fit of {element.name} changed the model: it must leave it as it was.")
 

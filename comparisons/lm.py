@@ -87,7 +87,7 @@ class LM:
         self.name = name
         self.prompt_format: PromptFormat = prompt_format or ("chat" if has_template else "base")
         self.blocks_path = blocks or find_blocks(model)
-        self.blocks: list[torch.nn.Module] = list(model.get_submodule(self.blocks_path))
+        self.blocks = _blocks_at(model, self.blocks_path)
         # Tokens of a batch. On a CPU larger ones than its caches hold are slower, not faster.
         self.token_budget = 32_768 if self.device.type == "cuda" else min(8_192, max(1_024, 2**20 // self.width))
         self.on_tokens: Callable[[int], None] = lambda count: None
@@ -272,6 +272,21 @@ def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     """How many tokens two sequences begin with alike."""
     shortest = min(len(left), len(right))
     return next((i for i in range(shortest) if left[i] != right[i]), shortest)
+
+
+def _blocks_at(model: Any, path: str) -> list[torch.nn.Module]:
+    """The decoder blocks at a dotted path; raises CompareError where there is no list of modules."""
+    from torch.nn import ModuleList, Sequential
+
+    try:
+        found = model.get_submodule(path)
+    except AttributeError:
+        found = None
+    if not isinstance(found, (ModuleList, Sequential)) or not len(found):
+        raise CompareError(
+            f"--blocks {path}: {type(model).__name__} has no list of blocks there: name them, as in model.layers."
+        )
+    return list(found)
 
 
 def find_blocks(model: Any) -> str:

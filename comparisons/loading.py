@@ -220,6 +220,11 @@ def _explained(name: str, error: Exception) -> CompareError:
         )
     if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         return CompareError(f"the hub knows no model {name}: check the spelling; a private one needs HF_TOKEN in .env.")
+    if "trust_remote_code" in text:
+        return CompareError(
+            f"the model {name} comes with code of its own, which was not run: read it, and if you trust it, add "
+            "--trust-remote-code."
+        )
     offline = any(isinstance(cause, (LocalEntryNotFoundError, ConnectionError)) for cause in causes)
     if offline or "connect" in text.lower() or "offline" in text.lower():
         return CompareError(

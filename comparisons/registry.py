@@ -117,7 +117,9 @@ class Registry:
             )
         try:
             return source.load()
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # a plugin's own code, which may raise or exit as it likes
             kind = "" if isinstance(error, CompareError) else f"{type(error).__name__}: "
             cause = " ".join(f"{kind}{error}".split())
             raise CompareError(f"method '{name}' can't be loaded from {source.where}: {cause}") from error

@@ -103,7 +103,7 @@ def state(lm: LM) -> dict[str, object]:
         "hooks": [(name, _hooks(module)) for name, module in modules.items()],
         "training mode": [(name, module.training) for name, module in modules.items()],
         "configuration": lm.model.config.to_json_string(),
-        "tokenizer": _tokenizer_state(lm.tokenizer),
+        "tokenizer": tokenizer_state(lm.tokenizer),
     }
 
 
@@ -117,8 +117,10 @@ def _hooks(module: Any) -> list[int]:
     return [len(getattr(module, kind)) for kind in kinds]
 
 
-def _tokenizer_state(tokenizer: Any) -> tuple[object, ...]:
-    rules = json.loads(tokenizer.backend_tokenizer.to_str())
+def tokenizer_state(tokenizer: Any) -> tuple[object, ...]:
+    """Everything about a tokenizer that a method must leave as it was."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
     # Set anew by every call that tokenizes, so it says how the last one was made and nothing more.
     plain = {key: value for key, value in rules.items() if key not in ("padding", "truncation")}
     sides = (tokenizer.padding_side, tokenizer.truncation_side, tokenizer.model_max_length)

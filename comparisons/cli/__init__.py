@@ -9,6 +9,7 @@ import click
 from comparisons import __version__
 from comparisons.cli.interrupting import INTERRUPTED, interruption
 from comparisons.errors import CompareError, refusal, storage_fault
+from comparisons.plain import printable
 
 
 class Commands(click.Group):
@@ -96,7 +97,7 @@ def execute(arguments: list[str] | None = None) -> int:
             # Some libraries make an error of their own of a KeyboardInterrupt.
             return INTERRUPTED
         line, code = _explained(error)
-        click.echo(f"compare: {line}", err=True)
+        click.echo(f"compare: {printable(line)}", err=True)
         return code
 
 
@@ -106,7 +107,7 @@ def _explained(error: Exception) -> tuple[str, int]:
     if fault is not None:
         return str(fault), 1
     if isinstance(error, CompareError):
-        return str(error), 2
+        return " ".join(str(error).split("\n")), 2
     if isinstance(error, click.ClickException):
         return " ".join(error.format_message().split()), 2
     if isinstance(error, OSError):

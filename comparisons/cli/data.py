@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from comparisons.cli.exchange import JSON
+from comparisons.cli.options import SEED
 
 DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder in the paper's layout, or one file.")
 
@@ -28,7 +29,7 @@ def command() -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder in the paper's layout.")
 @click.option("--test-items", type=click.IntRange(min=1), default=50, show_default=True, help="Questions to cut off.")
 @click.option("--train-items", type=click.IntRange(min=1), metavar="N", help="Pairs to keep; all others by default.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the split.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split.")
 def split(files: tuple[Path, ...], out: Path, test_items: int, train_items: int | None, seed: int) -> None:
     """Cut files of raw items into pairs to generate from and test questions, in the paper's layout.
 

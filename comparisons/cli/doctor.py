@@ -47,8 +47,11 @@ def command(artifacts: bool, clean: bool, reports: Path | None) -> int:
 
 def _artifacts(clean: bool, reports: Path | None) -> int:
     from comparisons import upkeep
+    from comparisons.errors import CompareError
     from comparisons.job import CHECKPOINTS, REPORTS
 
+    if reports is not None and not reports.is_dir():
+        raise CompareError(f"--reports {reports}: there is no such folder.")
     found = upkeep.look_through(CHECKPOINTS, reports or REPORTS)
     removed = upkeep.clean(found) if clean else []
     for finding in found:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import grid_options, methods_option, specification, subject_options
+from comparisons.cli.options import SEED, grid_options, methods_option, specification, subject_options
 
 if TYPE_CHECKING:
     from comparisons.answers import Answers
@@ -32,7 +32,7 @@ Examples:
 @click.option("--file", type=click.Path(path_type=Path), help="A prompt a line.")
 @click.option("--tokens", type=int, default=60, show_default=True, help="Of an answer, at most.")
 @click.option("--layer", default="auto", show_default=True, metavar="auto|N", help="For methods that have one.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of fits.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of fits.")
 @click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a prompt and method.")
 def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: bool, **rest: Any) -> None:
@@ -58,6 +58,8 @@ def _prompts(prompts: Sequence[str], file: Path | None) -> list[str]:
     from comparisons.errors import CompareError
     from comparisons.records import read_text
 
+    if not all(prompt.strip() for prompt in prompts):
+        raise CompareError("--prompt is empty: write what is to be answered.")
     if file is None:
         return list(prompts)
     if not file.is_file():
@@ -87,11 +89,12 @@ def _print(prompts: Sequence[str], answers: Sequence[Answers]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
+    from comparisons.plain import printable
 
     for i, prompt in enumerate(prompts):
-        table = Table("method", "direction", "strength", "answer", title=Text(prompt), show_lines=True)
+        table = Table("method", "direction", "strength", "answer", title=Text(printable(prompt)), show_lines=True)
         for found in answers:
             strength = "" if found.strength is None else f"{found.strength:g}"
             # As text: an answer may hold what Rich would take for markup.
-            table.add_row(found.method, found.direction or "", strength, Text(found.texts[i]))
+            table.add_row(found.method, found.direction or "", strength, Text(printable(found.texts[i])))
         stdout().print(table)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import Command, Option, machine_options, options, prompt_option
+from comparisons.cli.options import SEED, Command, Option, machine_options, options, prompt_option
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ _MODEL: tuple[Option, ...] = (
 _LOADING: tuple[Option, ...] = (
     prompt_option(),
     machine_options(),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the subset that --train-items draws."),
+    click.option("--seed", type=SEED, default=0, show_default=True, help="Of the subset that --train-items draws."),
     click.option("--png", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a picture."),
     click.option("--json", "as_json", is_flag=True, help="Print everything as JSON instead."),
 )

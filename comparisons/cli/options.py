@@ -38,19 +38,49 @@ def methods_option(text: str, default: str | None = None) -> Option:
     )
 
 
-def names(ctx: click.Context, param: click.Parameter, value: str) -> tuple[str, ...]:
+def names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Reads NAME,NAME."""
+    if value is None:
+        raise click.MissingParameter(ctx=ctx, param=param)
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
+def some_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Reads NAME,NAME, at least one."""
+    from comparisons.errors import CompareError
+
+    found = names(ctx, param, value)
+    if not found:
+        raise CompareError(f"{param.opts[0]} names nothing: it takes {param.metavar}.")
+    if twice := next((name for name in found if found.count(name) > 1), None):
+        raise CompareError(f"{param.opts[0]}: {twice} is named twice: name it once.")
+    return found
+
+
 def numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
-    """Reads S,S."""
+    """Reads S,S, at least one."""
     from comparisons.errors import CompareError
 
     try:
-        return tuple(float(part) for part in value.split(",") if part.strip())
+        found = tuple(float(part) for part in value.split(",") if part.strip())
     except ValueError:
         raise CompareError(f"{param.opts[0]} takes numbers such as 0.5,1,2, not '{value}'.") from None
+    if not found:
+        raise CompareError(f"{param.opts[0]} takes numbers such as 0.5,1,2, and holds none.")
+    return found
+
+
+def folder_path(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
+    """Reads a path; an empty one, as an unset variable of a shell leaves, is no folder and not the current one."""
+    from comparisons.errors import CompareError
+
+    if value is not None and not value.strip():
+        raise CompareError(f"{param.opts[0]} is empty: name a folder, or . for this one.")
+    return None if value is None else Path(value)
+
+
+SEED = click.IntRange(0, 2**32 - 1)
+"""What every library takes as a seed."""
 
 
 def options(*found: Option) -> Callable[[Command], Command]:
@@ -70,7 +100,7 @@ def subject_options() -> Callable[[Command], Command]:
         click.option(
             "--behavior",
             required=True,
-            callback=names,
+            callback=some_names,
             metavar="NAME[,NAME…]|all",
             help="What to change.",
             shell_complete=lists(behaviors),
@@ -93,7 +123,7 @@ def grid_options(strengths: str) -> Callable[[Command], Command]:
             "--directions",
             default="pos,neg",
             show_default=True,
-            callback=names,
+            callback=some_names,
             metavar="pos|neg|pos,neg",
             help="More, less, or both.",
         ),
@@ -270,10 +300,15 @@ def machine_options() -> Callable[[Command], Command]:
 def running_options() -> Callable[[Command], Command]:
     """Where and how to run, and what to print."""
     return options(
-        click.option("--out", type=click.Path(path_type=Path), help="The run's folder; by default one under reports/."),
+        click.option(
+            "--out",
+            type=click.Path(),
+            callback=folder_path,
+            help="The run's folder; by default one under reports/.",
+        ),
         click.option("--fresh", is_flag=True, help="Discard what the folder holds and begin anew."),
         click.option("--dry-run", is_flag=True, help="Show cells, forward passes and time, and stop."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Of splits, fits and intervals."),
+        click.option("--seed", type=SEED, default=0, show_default=True, help="Of splits, fits and intervals."),
         machine_options(),
         click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each."),
         click.option("--json", "as_json", is_flag=True, help="Print the summary rows as JSON."),

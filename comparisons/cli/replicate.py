@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from comparisons.cli.options import machine_options, names, options, prompt_option
+from comparisons.cli.options import SEED, machine_options, names, options, prompt_option
 
 
 @click.group("replicate")
@@ -35,7 +35,7 @@ def command() -> None:
     click.option("--knowledge", type=click.Choice(["auto", "mmlu", "truthfulqa", "none"]), default="auto"),
     click.option("--train-items", type=int, metavar="N"),
     click.option("--test-items", type=int, metavar="N"),
-    click.option("--seed", type=int, default=0, show_default=True),
+    click.option("--seed", type=SEED, default=0, show_default=True),
     machine_options(),
     click.option("--out", type=click.Path(path_type=Path), help="The run's folder."),
     click.option("--fresh", is_flag=True, help="Discard what the folder holds and begin anew."),

@@ -46,6 +46,9 @@ def command(runs: tuple[Path, ...], formats: tuple[str, ...], figures: str | Non
         raise CompareError(f"--format takes {', '.join(FORMATS)}, not '{','.join(formats)}'.")
     if out is not None and len(runs) == 1:
         raise CompareError(f"--out is where several runs are joined; {runs[0]} is rendered in its own folder.")
+    places = [run.resolve() for run in runs]
+    if twice := next((run for run, place in zip(runs, places, strict=True) if places.count(place) > 1), None):
+        raise CompareError(f"the run {twice} is named twice: name it once.")
     run = runs[0] if len(runs) == 1 else _joined(runs, out)
     rows = read_summary(run).rows
     show(run, render(run, formats))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comparisons.cli.exchange import JSON, LAYERS, export, import_, show_fitted
-from comparisons.cli.options import machine_options, options, prompt_option, subject_options
+from comparisons.cli.options import SEED, machine_options, options, prompt_option, subject_options
 
 if TYPE_CHECKING:
     from comparisons.vectors.looking import Look
@@ -38,7 +38,7 @@ def command() -> None:
 @options(
     click.option("--save-activations", is_flag=True, help="Write the contrast activations too."),
     click.option("--train-items", type=click.IntRange(min=1), metavar="N", help="Pairs to use; all by default."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the choice among pairs."),
+    click.option("--seed", type=SEED, default=0, show_default=True, help="Of the choice among pairs."),
     click.option("--out", type=click.Path(path_type=Path), help="Folder; by default checkpoints/vectors/MODEL."),
     prompt_option(),
     machine_options(),

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from comparisons.plain import no_formula
 from comparisons.report.summary import Summary, SummaryRow
 from comparisons.report.table import SUPERSCRIPTS, main_table
 
@@ -37,7 +38,7 @@ def csv_text(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """CSV with a header; None is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([header, *rows])
+    writer.writerows([[no_formula(cell) for cell in row] for row in [header, *rows]])
     return text.getvalue()
 
 

@@ -130,7 +130,26 @@ def read_record(run: Path) -> Record:
     if (run / BEST / MANIFEST).exists() and (fault := folder_fault(run / BEST)):
         raise CompareError(f"{fault}: the run's command makes it again.")
     answers = _answers(run, {row.cell for row in summary.rows if row.open_ended})
-    return Record(summary, facts, choices, _object(best, "best intervention") if best.exists() else None, answers)
+    return Record(summary, facts, choices, _intervention(best) if best.exists() else None, answers)
+
+
+def _intervention(path: Path) -> Facts:
+    found = _object(path, "best intervention")
+    edits, adapter = found.get("edits") or [], found.get("adapter")
+    whole = isinstance(edits, list) and all(
+        isinstance(edit, dict) and all(isinstance(edit.get(name), kind) for name, kind in _EDIT.items())
+        for edit in edits
+    )
+    if not whole or not isinstance(found.get("model"), str):
+        raise CompareError(f"{path} is no intervention as this program writes it: the run's command again mends it.")
+    # Its folder is copied when it is shared: it must be the one beside the file.
+    if adapter is not None and (adapter != _ADAPTER or (path.parent / _ADAPTER).is_symlink()):
+        raise CompareError(f"{path}: the adapter must be the folder {_ADAPTER} beside it, and no link.")
+    return found
+
+
+_EDIT = {"layer": int, "multiplier": (int, float), "operation": str, "positions": str, "tensor": str}
+_ADAPTER = "adapter"
 
 
 def _answers(run: Path, cells: Collection[str]) -> tuple[Facts, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from comparisons.plain import printable
 from comparisons.report.summary import Summary, SummaryRow
 from comparisons.report.table import Column, Row, Table, main_table
 
@@ -55,7 +56,7 @@ def rich_table(whole: Table, width: int = 140) -> rich.table.Table:
         style = "bold" if heading else "red" if row.failed else None
         if heading and row is not table.rows[0]:
             made.add_section()
-        made.add_row(*(Text(cell) for cell in row.cells), style=style)
+        made.add_row(*(Text(printable(cell)) for cell in row.cells), style=style)
     return made
 
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 FORMAT_KEY, FORMAT = "format_version", "1"
 SUFFIX = ".safetensors"
 MEAN_DIFFERENCE = "mean-difference"
-_LAYER = re.compile(r"layer_(0|[1-9][0-9]*)")
+_LAYER = re.compile(r"layer_(0|[1-9][0-9]{0,5})")
+_COUNT = re.compile(r"[0-9]{1,12}")
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def read_origin(texts: Mapping[str, str], path: Path) -> Origin:
     found: dict[str, Any] = {field.name: texts[field.name] for field in fields(Origin) if field.name in texts}
     for name in ("blocks", "pairs"):
         if name in found:
-            if not found[name].isdigit():
+            if not _COUNT.fullmatch(found[name]):
                 raise CompareError(f"{path}: its metadata say {name}={found[name]}, which is no number.")
             found[name] = int(found[name])
     return Origin(**found)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = "controlvector"
 SUFFIX = ".gguf"
-_DIRECTION = re.compile(r"direction\.(0|[1-9][0-9]*)")
+_DIRECTION = re.compile(r"direction\.(0|[1-9][0-9]{0,5})")
 _HINT, _COUNT, _BEHAVIOR = (f"{ARCHITECTURE}.{key}" for key in ("model_hint", "layer_count", "behavior"))
 
 

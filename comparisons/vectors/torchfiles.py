@@ -16,8 +16,8 @@ from comparisons.errors import CompareError
 from comparisons.vectors.files import Origin, Vectors, checked, write_whole
 
 SUFFIXES = (".pt", ".pth")
-_PAPER = re.compile(r"vec_layer_([0-9]+)(?:_(.+))?")
-_HOOKPOINT = re.compile(r"(.+)\.([0-9]+)")
+_PAPER = re.compile(r"vec_layer_([0-9]{1,6})(?:_(.+))?")
+_HOOKPOINT = re.compile(r"(.+)\.([0-9]{1,6})")
 _ADD = "add"
 
 

@@ -50,6 +50,10 @@ def refusal(error: OSError) -> str:
     return f"{error.strerror or error}{where}; make room or mend it, and the same command goes on."
 
 
+LONGEST = 80
+"""Characters of an unknown name that a message shows."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> CompareError:
     """An error that names an unknown thing, its nearest known names and all the known ones.
 
@@ -60,8 +64,10 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> CompareError:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    shown = " ".join(name.split())
+    shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return CompareError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(names) or 'none'}.")
+    return CompareError(f"unknown {kind} '{shown}'.{hint} Known: {', '.join(names) or 'none'}.")
 
 
 def described(error: Exception) -> str:

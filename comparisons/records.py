@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,8 +172,9 @@ def _from_csv(text: str, path: Path) -> list[object]:
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         header = list(reader.fieldnames or ())
-        if len(set(header)) < len(header):
-            raise CompareError(f"{path}: two columns have one name: the header is {', '.join(header)}.")
+        twice = [name for name, count in Counter(header).items() if count > 1]
+        if twice:
+            raise CompareError(f"{path}: two columns have one name: {describe(twice[0])}.")
         for row in reader:
             if None in row:
                 raise CompareError(f"{path}: item {len(rows) + 1} has more cells than the header has names.")

@@ -148,7 +148,13 @@ def _intervention(path: Path) -> Facts:
     return found
 
 
-_EDIT = {"layer": int, "multiplier": (int, float), "operation": str, "positions": str, "tensor": str}
+_EDIT: dict[str, type | tuple[type, ...]] = {
+    "layer": int,
+    "multiplier": (int, float),
+    "operation": str,
+    "positions": str,
+    "tensor": str,
+}
 _ADAPTER = "adapter"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 FORMAT_KEY, FORMAT = "format_version", "1"
 SUFFIX = ".safetensors"
+MALFORMED = (
+    *(OSError, ValueError, LookupError, ArithmeticError, TypeError, AttributeError, AssertionError, MemoryError),
+    struct.error,
+)
+"""What readers of other libraries raise on bytes that are no such file."""
+
 MEAN_DIFFERENCE = "mean-difference"
 _LAYER = re.compile(r"layer_(0|[1-9][0-9]{0,5})")
 _COUNT = re.compile(r"[0-9]{1,12}")

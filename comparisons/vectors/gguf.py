@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from comparisons.errors import CompareError
-from comparisons.vectors.files import Origin, Vectors, checked, write_whole
+from comparisons.vectors.files import MALFORMED, Origin, Vectors, checked, write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +66,7 @@ def read_gguf(path: Path) -> Vectors:
         found = {tensor.name: tensor for tensor in reader.tensors}
     except FileNotFoundError:
         raise CompareError(f"{path}: there is no such file.") from None
-    except (OSError, ValueError, IndexError, KeyError, OverflowError) as error:
+    except MALFORMED as error:
         raise CompareError(f"{path} can't be read as GGUF: {' '.join(str(error).split())}.") from error
     if architecture != ARCHITECTURE:
         raise CompareError(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.errors import CompareError
-from comparisons.vectors.files import Origin, Vectors, checked, write_whole
+from comparisons.vectors.files import MALFORMED, Origin, Vectors, checked, write_whole
 
 SUFFIXES = (".pt", ".pth")
 _PAPER = re.compile(r"vec_layer_([0-9]{1,6})(?:_(.+))?")
@@ -129,5 +129,5 @@ def read_torch(path: Path) -> Any:
             f"{path} holds more than tensors, or is no torch file; opening it could run code, so it was not: "
             "save the tensor itself."
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (*MALFORMED, RuntimeError, EOFError) as error:
         raise CompareError(f"{path} can't be read as a torch file: {' '.join(str(error).split())[:200]}") from error

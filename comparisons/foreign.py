@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from comparisons.errors import CompareError
-
-if TYPE_CHECKING:
-    from comparisons.lm import LM
 
 
 @contextmanager
@@ -33,19 +28,3 @@ def foreign(what: str) -> Iterator[None]:
         except BaseException as error:
             text = " ".join(str(error).split())
             raise CompareError(f"{what} raised {type(error).__name__}: {text}".rstrip(": ") + ".") from error
-
-
-@contextmanager
-def same_tokenizer(lm: LM, name: str) -> Iterator[None]:
-    """Raises CompareError where a fit leaves another tokenizer behind, and puts the old one back."""
-    from comparisons.specimens import tokenizer_state
-
-    kept, held, before = copy.deepcopy(lm.tokenizer), lm.tokenizer, tokenizer_state(lm.tokenizer)
-    try:
-        yield
-    finally:
-        changed = lm.tokenizer is not held or tokenizer_state(lm.tokenizer) != before
-        if changed:
-            lm.tokenizer = kept
-    if changed:
-        raise CompareError(f"the fit of {name} changed the tokenizer: it must leave it as it was.")

@@ -167,7 +167,7 @@ class LM:
             raise CompareError(f"the model {self.name} was changed and can't be loaded again: start anew.")
         model, self.tokenizer = self._reload()
         self.model = model.eval()
-        self.blocks = list(model.get_submodule(self.blocks_path))
+        self.blocks = _blocks_at(model, self.blocks_path)
         _keep_unpacked(model)
         self._clean = self.mark()
 

@@ -103,7 +103,7 @@ def state(lm: LM) -> dict[str, object]:
         "hooks": [(name, _hooks(module)) for name, module in modules.items()],
         "training mode": [(name, module.training) for name, module in modules.items()],
         "configuration": lm.model.config.to_json_string(),
-        "tokenizer": tokenizer_state(lm.tokenizer),
+        "tokenizer": _tokenizer_state(lm.tokenizer),
     }
 
 
@@ -117,7 +117,7 @@ def _hooks(module: Any) -> list[int]:
     return [len(getattr(module, kind)) for kind in kinds]
 
 
-def tokenizer_state(tokenizer: Any) -> tuple[object, ...]:
+def _tokenizer_state(tokenizer: Any) -> tuple[object, ...]:
     """Everything about a tokenizer that a method must leave as it was."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}

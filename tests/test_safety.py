@@ -116,7 +116,7 @@ def test_a_method_that_misbehaves_fails_by_name_and_spoils_no_other(
     assert "the fit of exits raised SystemExit" in errors["exits"]
     assert "the fit of ends raised Ending: the end" in errors["ends"]
     assert "exitslater.intervene raised SystemExit: bye" in errors["exitslater"]
-    assert "the fit of tokenizer changed the tokenizer" in errors["tokenizer"]
+    assert "the fit of tokenizer changed the model or its tokenizer" in errors["tokenizer"]
     assert rows["prints"]["status"] == "done" == rows["caa"]["status"]
     assert execute([*command, *asked, "--methods", "gone"]) == 2
     assert "method 'gone' can't be loaded" in capsys.readouterr().err

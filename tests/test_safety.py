@@ -14,6 +14,7 @@ from comparisons.cli import execute
 from comparisons.plain import printable
 from comparisons.report.export import csv_text
 from comparisons.report.record import read_record
+from comparisons.store import seal
 from tests.forks import Ended
 from tests.places import complaint, make_place
 from tests.test_runner import HEAD
@@ -50,10 +51,12 @@ def test_an_adapter_outside_the_runs_folder_is_refused(whole_run: tuple[Path, En
     found = {key: value for key, value in json.loads(file.read_text()).items() if key != "sha256"}
     for place in ("../..", "/etc", str(tmp_path)):
         file.write_text(json.dumps({**found, "adapter": place}))
+        seal(run / "best")
         assert "must be the folder adapter beside it" in complaint(lambda: read_record(run))
     shutil.rmtree(run / "best" / "adapter", ignore_errors=True)
     (run / "best" / "adapter").symlink_to(tmp_path)
     file.write_text(json.dumps({**found, "adapter": "adapter"}))
+    seal(run / "best")
     assert "no link" in complaint(lambda: read_record(run))
 
 

@@ -16,7 +16,7 @@ def layer_parts(text: str) -> Parts:
     """Reads what `--layers` takes; raises CompareError where it can't be read."""
     found: list[tuple[int, int] | None] = []
     for part in (part.strip() for part in text.split(",")):
-        match = re.fullmatch(r"([0-9]+)(?:-([0-9]+))?", part)
+        match = re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", part)
         if part != ALL and match is None:
             raise CompareError(f"--layers takes all, A-B or N, or several with commas such as 0-3,8, not '{text}'.")
         if match is None:

@@ -255,6 +255,8 @@ def read_open_ended(
         raise CompareError(f"the judge '{twice}' is named twice: name it once.")
     if judge_budget is not None and not (math.isfinite(judge_budget) and judge_budget > 0):
         raise CompareError(f"--judge-budget must be a number of dollars above 0, not {judge_budget:g}.")
+    if judge_url is not None and not judge_url.startswith(("http://", "https://")):
+        raise CompareError(f"--judge-url takes an address such as http://127.0.0.1:8000/v1, not '{judge_url}'.")
     found = OpenEnded(url=judge_url, price=_price(judge_price), budget=judge_budget)
     found = replace(found, judges=judges) if judges else found
     return found if tokens is None else replace(found, tokens=tokens)
@@ -343,7 +345,7 @@ def specification(
     source = ModelSource(model, device, dtype, quantize, prompt_format, blocks, trust_remote_code)
     named = () if behavior == ("all",) else behavior
     answering = {"--judge": judges, "--judge-url": judge_url, "--judge-price": judge_price, "--tokens": tokens}
-    given = next((option for option, value in answering.items() if value), None)
+    given = next((option for option, value in answering.items() if value not in (None, ())), None)
     if open_ended is False and given:
         raise CompareError(f"{given} is about free answers, which --no-open-ended leaves out: take one of the two.")
     asked = open_ended or given is not None or judge_budget is not None

@@ -80,14 +80,16 @@ class Panel:
         return found
 
     def check(self) -> None:
-        """Asks each judge about one answer, so that a key or a model that is turned away is known before a run.
+        """Asks each judge about one answer, so that what is wrong with it is known before a run.
 
         Raises:
-            CompareError: a server turns the key or the model away.
+            CompareError: a server turns the key or the model away, or can't be reached; or a judge can't judge at all.
         """
         known = [each for behavior in self.behaviors.values() for each in known_answers(behavior)[:1]]
-        for judge in self.judges.values():
-            judge.score([each.asked for each in known[:1]])
+        for name, judge in self.judges.items():
+            for verdict in _verdicts(judge, [each.asked for each in known[:1]]):
+                if verdict.status == "failed":
+                    raise CompareError(f"the judge '{name}' can't be asked: {verdict.reason}")
 
     def known(self) -> dict[str, dict[str, Any]]:
         """How each judge does on answers whose score is known: judge -> see `accuracy`; {} where there are none.

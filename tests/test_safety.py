@@ -5,17 +5,26 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from comparisons.cli import execute
 from comparisons.plain import printable
+from comparisons.report import render
 from comparisons.report.export import csv_text
 from comparisons.report.record import read_record
 from comparisons.store import seal
+from comparisons.vectors.files import Origin, Vectors, save_vectors
+from tests.faulty import serving
 from tests.forks import Ended
+from tests.made_runs import SMALL, make_run
 from tests.places import complaint, make_place
 from tests.test_runner import HEAD
 
@@ -123,3 +132,33 @@ def test_a_method_that_misbehaves_fails_by_name_and_spoils_no_other(
     assert rows["prints"]["status"] == "done" == rows["caa"]["status"]
     assert execute([*command, *asked, "--methods", "gone"]) == 2
     assert "method 'gone' can't be loaded" in capsys.readouterr().err
+
+
+def test_names_in_files_can_not_leave_their_folder(tmp_path: Path) -> None:
+    place = tmp_path / "a" / "b"
+    rows = [replace(row, behavior="../../out", method=f"../../{row.method}") for row in SMALL]
+    render(make_run(place / "run", rows), ("md", "html", "latex", "csv"))
+    origin = Origin(behavior="../../out", model="../../out")
+    save_vectors(place / "odd.safetensors", Vectors({0: torch.ones(4), 1: torch.ones(4)}, origin))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        assert execute(["vectors", "similarity", "odd.safetensors", "--out", "looks"]) == 0
+        assert execute(["vectors", "import", "odd.safetensors", "--out", "in.safetensors"]) == 0
+    outside = [path for path in tmp_path.rglob("*") if path.is_file() and not path.is_relative_to(place)]
+    assert outside == []
+
+
+def test_a_key_in_a_dot_env_file_reaches_the_server_and_no_file(tmp_path: Path) -> None:
+    key = "sk-dotenv-90ab"
+    (tmp_path / ".env").write_text(f"OPENAI_API_KEY={key}\n")
+    grid = "run --behavior refusal --methods sysprompt --train-items 16 --test-items 3 --knowledge none --out out"
+    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    with serving() as server:
+        command = [sys.executable, "-m", "comparisons", *grid.split(), "--judge", "openai:m", "--judge-url", server.url]
+        environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and server.paid, done.stderr
+    texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != ".env"]
+    assert not any(key.encode() in text for text in (*texts, done.stdout.encode(), done.stderr.encode()))
+    # The server says the key in its replies, so it did get it, and it was cut out of them.
+    assert any(b"Bearer [key]" in text for text in texts)

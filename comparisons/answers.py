@@ -9,8 +9,9 @@ from pathlib import Path
 
 from comparisons.errors import CompareError
 from comparisons.job import CHECKPOINTS, Silent, check_layers
+from comparisons.openended import TOKENS
 from comparisons.planning import make_plan
-from comparisons.specification import TOKENS, Specification
+from comparisons.specification import Specification
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,10 @@ from comparisons.runfolder import run_faults
 Row = dict[str, Any]
 
 
-def read_rows(run: Path, evaluations: Collection[str], cells: Collection[str]) -> dict[str, list[Row]]:
-    """The rows of some cells and evaluations, by cell; lines of other evaluations are not parsed.
+def read_rows(
+    run: Path, evaluations: Collection[str] | None = None, cells: Collection[str] | None = None
+) -> dict[str, list[Row]]:
+    """The rows of some cells and evaluations, by cell, or of all; lines of other evaluations are not parsed.
 
     Raises:
         CompareError: the file can't be read or is damaged, or a line is no row.
@@ -23,14 +25,15 @@ def read_rows(run: Path, evaluations: Collection[str], cells: Collection[str]) -
     if cells and (run / JOURNAL).exists() and (faults := run_faults(run)):
         raise CompareError(faults[0])
     path, found = run / RESULTS, dict[str, list[Row]]()
-    marks = [f'"evaluation": "{name}"'.encode() for name in evaluations]
+    marks = [f'"evaluation": "{name}"'.encode() for name in evaluations] if evaluations is not None else [b""]
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if not any(mark in line for mark in marks):
                     continue
                 row = _row(line, f"{path}, line {number}")
-                if row["evaluation"] in evaluations and row["cell"] in cells:
+                wanted = evaluations is None or row["evaluation"] in evaluations
+                if wanted and (cells is None or row["cell"] in cells):
                     found.setdefault(row["cell"], []).append(row)
     except OSError as error:
         raise CompareError(f"{path}: can't be read: {error.strerror}.") from error

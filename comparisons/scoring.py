@@ -22,9 +22,9 @@ from comparisons.runfolder import RunFolder
 
 if TYPE_CHECKING:
     from comparisons.judges.panel import Panel
+    from comparisons.openended import OpenEnded
     from comparisons.report.record import Facts
     from comparisons.report.summary import SummaryRow
-    from comparisons.specification import OpenEnded
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -11,37 +11,12 @@ from comparisons.behaviors import ORDERS, Behavior, Item, KnowledgeSet, Order
 from comparisons.intervention import DIRECTIONS, Direction
 from comparisons.loading import ModelSource
 from comparisons.method import Method
+from comparisons.openended import OpenEnded
 
 BASELINE = "baseline"
 LAYER = "layer"
 
-TOKENS = 60
-"""New tokens of a free answer, at most."""
-
 SettingTexts = Mapping[str, Mapping[str, Sequence[str]]]
-
-
-@dataclass(frozen=True)
-class OpenEnded:
-    """How free answers are drawn and judged.
-
-    Attributes:
-        judges: names, as "rules" or "openai:MODEL".
-        tokens: of an answer, at most.
-        url: of the judges' server, where it isn't OpenAI's.
-        price: dollars a million tokens of prompt and of reply; None where nobody has said it.
-        budget: dollars after which judges are asked no more.
-    """
-
-    judges: tuple[str, ...] = ("rules",)
-    tokens: int = TOKENS
-    url: str | None = None
-    price: tuple[float, float] | None = None
-    budget: float | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        """What can change the answers and their scores; money doesn't."""
-        return {"judges": list(self.judges), "tokens": self.tokens, "url": self.url}
 
 
 @dataclass(frozen=True)

@@ -294,8 +294,8 @@ def test_mistakes_are_named_before_anything_is_written(
 
 
 def test_runs_without_free_answers_say_what_would_write_them(work: Path) -> None:
+    from comparisons.openended import OpenEnded
     from comparisons.scoring import score
-    from comparisons.specification import OpenEnded
 
     run = make_run(work / "made")
     assert "its command with --open-ended writes them" in complaint(lambda: score(run, OpenEnded()))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +15,7 @@ from comparisons.cli.completion import behaviors, judges, lists, methods
 
 if TYPE_CHECKING:
     from comparisons.job import Outcome
-    from comparisons.specification import OpenEnded, Specification
+    from comparisons.specification import Specification
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
@@ -239,30 +238,8 @@ def price_options() -> tuple[Option, ...]:
     )
 
 
-def read_open_ended(
-    judges: tuple[str, ...],
-    judge_url: str | None,
-    judge_price: str | None,
-    judge_budget: float | None,
-    tokens: int | None,
-) -> OpenEnded:
-    """The options of free answers and judges, checked."""
-    from comparisons.errors import CompareError
-    from comparisons.specification import OpenEnded
-
-    twice = next((judge for judge in judges if judges.count(judge) > 1), None)
-    if twice is not None:
-        raise CompareError(f"the judge '{twice}' is named twice: name it once.")
-    if judge_budget is not None and not (math.isfinite(judge_budget) and judge_budget > 0):
-        raise CompareError(f"--judge-budget must be a number of dollars above 0, not {judge_budget:g}.")
-    if judge_url is not None and not judge_url.startswith(("http://", "https://")):
-        raise CompareError(f"--judge-url takes an address such as http://127.0.0.1:8000/v1, not '{judge_url}'.")
-    found = OpenEnded(url=judge_url, price=_price(judge_price), budget=judge_budget)
-    found = replace(found, judges=judges) if judges else found
-    return found if tokens is None else replace(found, tokens=tokens)
-
-
-def _price(text: str | None) -> tuple[float, float] | None:
+def read_price(text: str | None) -> tuple[float, float] | None:
+    """Reads IN/OUT."""
     from comparisons.errors import CompareError
 
     if text is None:
@@ -270,9 +247,7 @@ def _price(text: str | None) -> tuple[float, float] | None:
     try:
         prompt, reply = (float(part) for part in text.split("/"))
     except ValueError:
-        prompt = reply = -1.0
-    if not (0 <= prompt < math.inf and 0 <= reply < math.inf):
-        raise CompareError(f"--judge-price takes two prices such as 0.15/0.60, not '{text}'.")
+        raise CompareError(f"--judge-price takes two prices such as 0.15/0.60, not '{text}'.") from None
     return prompt, reply
 
 
@@ -337,19 +312,15 @@ def specification(
     **rest: Any,
 ) -> Specification:
     """The specification that the options stand for."""
-    from comparisons.errors import CompareError
     from comparisons.loading import ModelSource
+    from comparisons.openended import OpenEnded
     from comparisons.settings import parse_set_options
     from comparisons.specification import Specification
 
     source = ModelSource(model, device, dtype, quantize, prompt_format, blocks, trust_remote_code)
     named = () if behavior == ("all",) else behavior
-    answering = {"--judge": judges, "--judge-url": judge_url, "--judge-price": judge_price, "--tokens": tokens}
-    given = next((option for option, value in answering.items() if value not in (None, ())), None)
-    if open_ended is False and given:
-        raise CompareError(f"{given} is about free answers, which --no-open-ended leaves out: take one of the two.")
-    asked = open_ended or given is not None or judge_budget is not None
-    rest["open_ended"] = read_open_ended(judges, judge_url, judge_price, judge_budget, tokens) if asked else None
+    price = read_price(judge_price)
+    rest["open_ended"] = OpenEnded.asked(open_ended, judges, tokens, judge_url, price, judge_budget)
     return Specification(model=source, behaviors=named, stacks=methods, settings=parse_set_options(settings), **rest)
 
 

@@ -36,12 +36,13 @@ def command(
     data: Path | None,
     device: str,
 ) -> None:
-    from comparisons.cli.options import read_open_ended
+    from comparisons.cli.options import read_price
     from comparisons.cli.tables import show
     from comparisons.errors import CompareError
+    from comparisons.openended import OpenEnded
     from comparisons.scoring import score
 
     if not judges:
         raise CompareError("--judge names no judge: write rules, local, openai:MODEL, ….")
-    score(run, read_open_ended(judges, judge_url, judge_price, judge_budget, None), data, device)
+    score(run, OpenEnded.read(judges, None, judge_url, read_price(judge_price), judge_budget), data, device)
     show(run)

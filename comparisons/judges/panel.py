@@ -17,7 +17,7 @@ from comparisons.judges.registry import make_judge
 if TYPE_CHECKING:
     from comparisons.lm import LM
     from comparisons.loading import ModelSource
-    from comparisons.specification import OpenEnded
+    from comparisons.openended import OpenEnded
 
 Row = Mapping[str, Any]
 

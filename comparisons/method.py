@@ -18,9 +18,21 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from comparisons.behaviors import Behavior
+    from comparisons.kit.findings import Check
     from comparisons.lm import LM
 
-__all__ = ["Direction", "Edit", "Fit", "Intervention", "Method", "Turn", "Use", "check_method", "use_only"]
+__all__ = [
+    "Direction",
+    "Edit",
+    "Fit",
+    "Intervention",
+    "Method",
+    "Turn",
+    "Use",
+    "check_method",
+    "examine_method",
+    "use_only",
+]
 
 Need = Literal["below", "siblings"]
 
@@ -140,3 +152,10 @@ def check_method(cls: type[Method]) -> None:
     from comparisons.conformance import check
 
     check(cls)
+
+
+def examine_method(cls: type[Method]) -> tuple[Check, ...]:
+    """Runs the conformance suite on a method class; says of each check whether it holds, and what fails."""
+    from comparisons.conformance import examine
+
+    return examine(cls)

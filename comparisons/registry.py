@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from comparisons.errors import CompareError, unknown
+from comparisons.files import file_digest
 from comparisons.method import Method
 from comparisons.settings import Setting, describe_settings
 from comparisons.stacks import METHOD_NAME
@@ -162,11 +163,19 @@ def _load_own(file: Path) -> type[Method]:
 
 
 def _load_plugin(file: Path) -> type[Method]:
-    """Imports a file as part of a package made for its folder, so that it can import its neighbours."""
+    """Imports a file as part of a package made for its folder, so that it can import its neighbours.
+
+    Where a file of the folder has changed since, all are imported anew: a notebook's next run takes the edited plugin.
+    """
     package = "comparisons_plugins_" + hashlib.sha256(str(file.parent).encode()).hexdigest()[:12]
-    if package not in sys.modules:
+    sources = {path.name: file_digest(path) for path in sorted(file.parent.glob("*.py"))}
+    known = sys.modules.get(package)
+    if known is None or vars(known)["sources"] != sources:
+        for name in [name for name in sys.modules if name.startswith(f"{package}.")]:
+            del sys.modules[name]
         module = ModuleType(package)
         module.__path__ = [str(file.parent)]
+        vars(module)["sources"] = sources
         sys.modules[package] = module
     return _only_method(importlib.import_module(f"{package}.{file.stem}"))
 

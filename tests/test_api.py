@@ -172,7 +172,7 @@ def test_a_run_in_python_is_the_commands_run(
 
 
 def test_a_failed_cell_is_a_row_and_what_comes_from_outside_is_escaped() -> None:
-    place = {"model": "<model>", "behavior": "<b>", "direction": "pos", "strength": 1.0}
+    place: dict[str, Any] = {"model": "<model>", "behavior": "<b>", "direction": "pos", "strength": 1.0}
     rows = (
         SummaryRow("<model>", "<b>", "<b>/baseline", "baseline", None, 0.0, p_match=0.5, p_match_ci=(0.4, 0.6)),
         SummaryRow(**place, cell="<b>/a", method="<script>", status="failed", error="<img>"),

@@ -21,6 +21,8 @@ class Commands(click.Group):
         "report",
         "diff",
         "methods",
+        "new-method",
+        "check-method",
         "behaviors",
         "data",
         "vectors",
@@ -42,7 +44,7 @@ class Commands(click.Group):
             return None
         from importlib import import_module
 
-        command: click.Command = import_module(f"comparisons.cli.{cmd_name}").command
+        command: click.Command = import_module(f"comparisons.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def resolve_command(

@@ -1,0 +1,60 @@
+"""`compare check-method`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from comparisons.cli.completion import lists, methods
+from comparisons.cli.exchange import JSON
+
+if TYPE_CHECKING:
+    from comparisons.kit.findings import Check
+
+STYLES = {"holds": "green", "fails": "red", "not tried": "dim"}
+
+
+@click.command("check-method")
+@click.argument("name", shell_complete=lists(methods))
+@click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each.")
+@JSON
+def command(name: str, plugins: Path | None, as_json: bool) -> int:
+    """Try a method on a tiny random model: what holds of it, and what fails.
+
+    Exit code 1 where something fails.
+
+    \b
+    Examples:
+      compare check-method caa
+      compare check-method loud --plugins my_methods
+    """
+    from comparisons.method import examine_method
+    from comparisons.registry import Registry
+
+    checks = examine_method(Registry(plugins).get(name))
+    failed = sum(check.status == "fails" for check in checks)
+    if as_json:
+        click.echo(json.dumps([vars(check) for check in checks]))
+    else:
+        _print(checks)
+        told = f"{failed} of {len(checks)} checks {'fails' if failed == 1 else 'fail'}" if failed else "a sound method"
+        click.echo(f"{name}: {told}.")
+    return 1 if failed else 0
+
+
+def _print(checks: tuple[Check, ...]) -> None:
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    from comparisons.cli.tables import stdout
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for check in checks:
+        table.add_row(Text(check.status, STYLES[check.status]), Text(check.what))
+        for line in check.failures:
+            table.add_row("", Padding(Text(f"- {line}", "red"), (0, 0, 0, 2)))
+    stdout().print(table)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparisons.errors import CompareError
-from comparisons.items import Item, OpenPrompt
+from comparisons.items import Item, OpenPrompt, find_layout
 
 SUFFIXES = (".json", ".jsonl", ".csv")
 # Anthropic's evals write " (A)", the paper "(A)".
@@ -33,19 +33,24 @@ class Fields:
 
 BEHAVIOR = Fields("question", "answer_matching_behavior", "answer_not_matching_behavior")
 KNOWLEDGE = Fields("prompt", "correct", "incorrect")
+ANSWERS = Fields("question", "matching", "contrast")
+"""Of an item without letters: its two answers are texts."""
 STATEMENT, CLAIM = "statement", "Is this statement true or false?"
 
 
-def read_items(path: Path, section: str, fields: Fields = BEHAVIOR) -> tuple[Item, ...]:
+def read_items(path: Path, section: str, fields: Fields = BEHAVIOR, answers: Fields | None = None) -> tuple[Item, ...]:
     """Reads a file of multiple-choice items.
 
     Args:
         path: a .json file (a list of objects), a .jsonl or a .csv one.
         section: begins the items' ids.
         fields: the names of the fields; `template`, `label` and `category` are read too, others are not.
+        answers: the names of the fields where every record is a question with two answers and no letters; by default
+            those with fields as in `ANSWERS` are.
 
-    A file of claims, whose records have a `statement` and a `label` and no question, is read as items that ask
-    whether the claim is true; the truthful answer matches.
+    A question with two answers gets letters, the matching answer "A" in every second one. A file of claims, whose
+    records have a `statement` and a `label` and no question, is read as items that ask whether the claim is true; the
+    truthful answer matches.
 
     Raises:
         CompareError: names the file, the item (counted from 1) and the field.
@@ -53,10 +58,45 @@ def read_items(path: Path, section: str, fields: Fields = BEHAVIOR) -> tuple[Ite
     found = []
     for number, record in enumerate(read_records(path), start=1):
         where = f"{path}: item {number}"
-        if fields is BEHAVIOR and STATEMENT in record and fields.question not in record:
-            record = _claim(record, where, number)
+        if fields is BEHAVIOR:
+            record = _lettered(record, where, number, answers)
         found.append(parse_item(record, where, f"{section}/{number - 1}", fields))
     return tuple(found)
+
+
+def _lettered(record: Record, where: str, number: int, answers: Fields | None) -> Record:
+    """The record with lettered choices, where it is a claim or a question with two answers."""
+    if answers is not None:
+        return _answered(record, where, number, answers)
+    if STATEMENT in record and BEHAVIOR.question not in record:
+        return _claim(record, where, number)
+    if BEHAVIOR.matching not in record and {ANSWERS.matching, ANSWERS.contrast} & record.keys():
+        return _answered(record, where, number, ANSWERS)
+    return record
+
+
+def _answered(record: Record, where: str, number: int, fields: Fields) -> Record:
+    """A question with two answers as an item: the matching one stands first in every second one."""
+    question, matching, contrast = (
+        _text(record, name, where).strip() for name in (fields.question, fields.matching, fields.contrast)
+    )
+    if matching == contrast:
+        raise CompareError(f"{where}: fields '{fields.matching}' and '{fields.contrast}' hold the same answer.")
+    texts = (matching, contrast) if number % 2 else (contrast, matching)
+    made = f"{question}\n\nChoices:\n (A) {texts[0]}\n (B) {texts[1]}"
+    layout = None if find_layout(question) else find_layout(made)
+    if layout is None or tuple(choice.text for choice in layout.choices(made)) != texts:
+        raise CompareError(
+            f"{where}: has lettered choices already, or lines that look like some: leave (A), (B), … out, or give "
+            f"letters in '{BEHAVIOR.matching}' and '{BEHAVIOR.contrast}'."
+        )
+    right = texts.index(matching)
+    return {
+        **record,
+        BEHAVIOR.question: made,
+        BEHAVIOR.matching: "AB"[right],
+        BEHAVIOR.contrast: "AB"[1 - right],
+    }
 
 
 def _claim(record: Record, where: str, number: int) -> Record:

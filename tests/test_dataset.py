@@ -15,7 +15,14 @@ from comparisons.dataset.checks import binomial_p, check_all
 from comparisons.dataset.contents import content
 from comparisons.dataset.describe import describe
 from comparisons.dataset.splitting import split_file
+from comparisons.kit.behaviors import new_behavior
+from comparisons.records import Fields, read_items
 from tests.places import complaint, make_place, paper, record, write
+
+NO_WORDS = (
+    "no system prompts and no rubric: methods that ask by one fail and "
+    "a judge that goes by one can't score free answers."
+)
 
 
 def raw(path: Path, count: int = 80, **fields: Any) -> Path:
@@ -27,8 +34,8 @@ def raw(path: Path, count: int = 80, **fields: Any) -> Path:
     return write(path, items)
 
 
-def found(place: Path) -> list[tuple[str, str]]:
-    return [(finding.level, finding.text) for finding in check_all(Library.open(place))]
+def found(place: Path) -> list[tuple[str, str, str]]:
+    return [(finding.level, finding.part, finding.text) for finding in check_all(Library.open(place))]
 
 
 def test_a_split_has_every_item_once_and_can_be_run_on(tmp_path: Path) -> None:
@@ -39,7 +46,7 @@ def test_a_split_has_every_item_once_and_can_be_run_on(tmp_path: Path) -> None:
     questions = [item.question for item in (*behavior.train, *behavior.test)]
     assert sorted(questions) == sorted(record(index)["question"] for index in range(80))
     assert len(behavior.open_ended) == 50 and behavior.open_ended[0].question.startswith("Would you take number")
-    assert not [text for level, text in found(tmp_path / "out") if level == "error"]
+    assert not [text for level, _, text in found(tmp_path / "out") if level == "error"]
 
 
 def test_the_same_items_are_cut_alike_in_any_order(tmp_path: Path) -> None:
@@ -87,23 +94,28 @@ def test_what_was_put_in_is_found(tmp_path: Path) -> None:
     stem = {**test[1], "question": test[1]["question"].replace("Yes", "Perhaps")}
     write(train, [*items, test[0], torn, items[7], stem, {**items[8], "question": "No choices?"}])
     texts = found(place)
-    assert ("error", "1 test question among the pairs to generate from: test/0 = generate/20.") in texts
-    assert ("error", "generate: 1 item with one and with another matching answer: generate/4 = generate/21.") in texts
-    warnings = "\n".join(text for level, text in texts if level == "warning")
-    assert "generate: 2 repeated items: generate/4 = generate/21, generate/7 = generate/22." in warnings
-    assert "1 test question with the stem of a pair to generate from, and other choices: test/1." in warnings
-    assert "generate: 1 item that can't be shown in both orders: generate/24." in warnings
-    assert "test: 6 questions, fewer than the paper's 50." in warnings
-    assert [level for level, _ in texts] == sorted(level for level, _ in texts)
+    torn_text = "1 item with one and with another matching answer: generate/4 = generate/21."
+    assert [text for text in texts if text[0] == "error"] == [
+        ("error", "test", "1 question among the pairs to generate from: test/0 = generate/20."),
+        ("error", "generate", torn_text),
+    ]
+    assert [text[1:] for text in texts if text[0] == "warning"] == [
+        ("test", "1 question with the stem of a pair to generate from, and other choices: test/1."),
+        ("generate", "2 repeated items: generate/4 = generate/21, generate/7 = generate/22."),
+        ("generate", "1 item that can't be shown in both orders: generate/24."),
+        ("test", "6 questions, fewer than the paper's 50."),
+        ("behavior.json", NO_WORDS),
+    ]
+    assert all(finding.mend for finding in check_all(Library.open(place)))
 
 
 def test_lopsided_letters_and_telling_lengths_are_found(tmp_path: Path) -> None:
     place = make_place(tmp_path)
     same = [record(2 * index + 1) for index in range(30)]
     write(place / "generate/greeting/generate_dataset.json", same)
-    warnings = [text for _, text in found(place)]
-    assert any("generate: the first letter matches in 30 of 30" in text for text in warnings)
-    assert any("generate: the matching choice is the longer one in 100%" in text for text in warnings)
+    warnings = [(part, text) for _, part, text in found(place)]
+    assert any(part == "generate" and "the first letter matches in 30 of 30" in text for part, text in warnings)
+    assert any(part == "generate" and "choice is the longer one in 100%" in text for part, text in warnings)
 
 
 def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> None:
@@ -112,6 +124,94 @@ def test_a_file_that_cannot_be_read_does_not_hide_the_others(tmp_path: Path) -> 
     findings = check_all(Library.open(place))
     assert [f.level for f in findings if f.behavior == "broken"] == ["error"]
     assert any(f.behavior == "greeting" for f in findings)
+
+
+def answered(index: int) -> dict[str, str]:
+    return {"question": f"Number {index}?", "matching": f"Yes, {index}", "contrast": "No"}
+
+
+def test_questions_with_two_answers_get_letters_by_turns(tmp_path: Path) -> None:
+    items = read_items(write(tmp_path / "ask.json", [answered(index) for index in range(4)]), "train")
+    assert items[1].question == "Number 1?\n\nChoices:\n (A) No\n (B) Yes, 1"
+    assert [(item.matching, item.contrast) for item in items] == [("A", "B"), ("B", "A")] * 2
+    assert all(item.parsed and item.choices["AB".index(item.matching)].text.startswith("Yes") for item in items)
+    text = "good answer,question,bad answer,label\nYes,Is it?,No,x\n"
+    (tmp_path / "ask.csv").write_text(text)
+    (item,) = read_items(tmp_path / "ask.csv", "train", answers=Fields("question", "good answer", "bad answer"))
+    assert (item.stem, item.matching, item.label) == ("Is it?", "A", "x")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"contrast": None}, "item 1: field 'contrast' is missing"),
+        ({"matching": None}, "item 1: field 'matching' is missing"),
+        ({"contrast": "Yes, 0"}, "'matching' and 'contrast' hold the same answer"),
+        ({"matching": " "}, "field 'matching' is empty"),
+        ({"question": "Which?\n\nChoices:\n (A) One\n (B) Two"}, "has lettered choices already"),
+        ({"matching": "See\n(B) below"}, "lines that look like some"),
+    ],
+)
+def test_an_answer_that_cannot_be_a_choice_is_named(change: dict[str, Any], words: str, tmp_path: Path) -> None:
+    item = {name: value for name, value in {**answered(0), **change}.items() if value is not None}
+    assert words in complaint(lambda: read_items(write(tmp_path / "ask.json", [item]), "train"))
+
+
+def test_a_split_can_take_other_columns_and_write_over_items(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"Number {index}?,Yes,No" for index in range(20)]
+    file = tmp_path / "ask.csv"
+    file.write_text("\n".join(["ask,good,bad", *rows]))
+    command = ["data", "split", str(file), "--out", str(tmp_path / "out"), "--test-items", "4"]
+    assert run(command) == 2
+    assert "field 'question' is missing; there are: ask, good, bad" in capsys.readouterr().err
+    for columns in ("ask,good", "ask,good,good", "ask,,bad"):
+        assert run([*command, "--columns", columns]) == 2
+        assert "--columns takes three names" in capsys.readouterr().err
+    command += ["--columns", "ask, good, bad"]
+    assert run(command) == 0 and run(command) == 2
+    assert "write over it by --replace" in capsys.readouterr().err
+    words = write(tmp_path / "out/generate/ask/behavior.json", {"description": "kept"})
+    file.write_text("\n".join(["ask,good,bad", *rows[:10]]))
+    assert run([*command, "--replace"]) == 0
+    behavior = Library.open(tmp_path / "out").behavior("ask")
+    assert (len(behavior.train), len(behavior.test), behavior.description) == (6, 4, "kept")
+    assert words.exists() and len(behavior.open_ended) == 4
+    assert found(tmp_path / "out")[0][0] == "warning"
+
+
+def test_a_new_behavior_is_ready_for_a_run_and_says_that_it_is_an_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["data", "new", "curiosity"]) == 0
+    out = capsys.readouterr().out
+    assert "my_data/raw/curiosity.csv" in out and "compare data validate --data my_data" in out
+    behavior = Library.open(Path("my_data")).behavior("curiosity")
+    assert (len(behavior.train), len(behavior.test), len(behavior.open_ended)) == (16, 8, 8)
+    assert behavior.prompts and behavior.rubric and behavior.truth and behavior.paraphrases
+    assert found(Path("my_data")) == [
+        ("warning", "test", "8 questions, fewer than the paper's 50."),
+        ("warning", "", "24 items of the example that `compare data new` writes."),
+        ("warning", "behavior.json", "system prompts and rubric of the example that `compare data new` writes."),
+    ]
+    command = ["run", "--data", "my_data", "--behavior", "curiosity", "--methods", "caa,sysprompt", "--open-ended"]
+    assert run([*command, "--tokens", "4"]) == 0
+
+    assert run(["data", "new", "curiosity"]) == 2
+    assert "is there already" in capsys.readouterr().err
+    readme = Path("my_data/README.md")
+    assert "compare run --data my_data --behavior curiosity" in readme.read_text()
+    readme.write_text("mine")
+    assert run(["data", "new", "second"]) == 0
+    assert readme.read_text() == "mine" and Library.open(Path("my_data")).names == ("curiosity", "second")
+
+
+@pytest.mark.parametrize("name", ["all", "", "a,b", "../up", ".hidden", "a b"])
+def test_a_name_that_no_behavior_can_have_is_refused(name: str, tmp_path: Path) -> None:
+    assert "can't be called" in complaint(lambda: new_behavior(name, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("count", "total", "p"), [(5, 10, 1.0), (0, 10, 2 / 1024), (1, 4, 10 / 16), (558, 815, 0.0)])
@@ -129,23 +229,40 @@ def test_the_papers_data_is_as_published() -> None:
     library = Library.open(paper())
     findings = check_all(library)
     assert not [finding for finding in findings if finding.level == "error"]
-    said = {(finding.behavior, finding.text.split(":")[0]) for finding in findings}
+    said = {(finding.behavior, finding.part) for finding in findings}
     assert ("survival-instinct", "generate") in said
+    assert not [finding for finding in findings if finding.part == "behavior.json"]
     described = describe("refusal", "generate", library.behavior("refusal").train)
     assert described.items == 408 and described.letters == {"A": 192, "B": 216}
 
 
-def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     place = str(make_place(tmp_path))
     assert run(["data", "stats", "--data", place]) == 0
     assert "A 10 B 10" in capsys.readouterr().out
     assert run(["data", "stats", "--data", place, "--json"]) == 0
     assert [row["part"] for row in json.loads(capsys.readouterr().out)] == ["generate", "test"]
+    monkeypatch.setenv("COLUMNS", "160")
     assert run(["data", "validate", "--data", place]) == 0
-    assert capsys.readouterr().out.endswith("1 behavior, 0 errors, 1 warning\n")
+    out = capsys.readouterr().out
+    assert out.endswith("1 behavior, 0 errors, 2 warnings\n")
+    assert [cell.strip() for cell in out.splitlines()[3].split("│")] == [
+        "",
+        "warning",
+        "greeting: test",
+        "6 questions, fewer than the paper's 50.",
+        "Write more: intervals narrow with them.",
+        "",
+    ]
     write(Path(place) / "generate/broken/generate_dataset.json", [{"question": "?"}])
     assert run(["data", "validate", "--data", place, "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)[0]["level"] == "error"
+    first, *_ = json.loads(capsys.readouterr().out)
+    assert {name: first[name] for name in ("level", "behavior", "part", "mend")} == {
+        "level": "error",
+        "behavior": "broken",
+        "part": "",
+        "mend": "",
+    }
     file = raw(tmp_path / "hello.json")
     assert run(["data", "split", str(file), "--out", str(tmp_path / "out"), "--test-items", "10"]) == 0
     assert capsys.readouterr().out == "hello: 70 pairs, 10 test questions\n"

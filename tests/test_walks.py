@@ -12,7 +12,7 @@ import pytest
 from comparisons.cli import execute
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-WALKED = ("python.md", "plugins.md")
+WALKED = ("python.md", "plugins.md", "own-behaviors.md")
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"# exit code (\d)")
 FEW = ("--train-items", "32", "--test-items", "16", "--knowledge", "none")

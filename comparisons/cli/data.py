@@ -3,25 +3,49 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from comparisons.cli.exchange import JSON
 from comparisons.cli.options import SEED
 
+if TYPE_CHECKING:
+    from comparisons.dataset.checks import Finding
+    from comparisons.records import Fields
+
 DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder in the paper's layout, or one file.")
 
 
 @click.group("data")
 def command() -> None:
-    """Data sets of behaviors: cut raw items, describe them, check them.
+    """Data sets of behaviors: begin one, cut raw items, describe them, check them.
 
     \b
     Examples:
+      compare data new curiosity --out my_data
       compare data split raw/*.json --out my_data
-      compare data validate my_data
+      compare data validate --data my_data
     """
+
+
+@command.command()
+@click.argument("name")
+@click.option("--out", default="my_data", show_default=True, type=click.Path(path_type=Path), help="Folder of data.")
+def new(name: str, out: Path) -> None:
+    """Begin a behavior of your own: example items and texts to replace, and a README of what to write.
+
+    \b
+    Example:
+      compare data new curiosity --out my_data
+    """
+    from comparisons.kit.behaviors import new_behavior
+
+    for path in new_behavior(name, out):
+        click.echo(path)
+    click.echo(f"\nNext: replace the examples as {out / 'README.md'} says, then\n  compare data validate --data {out}")
 
 
 @command.command()
@@ -30,20 +54,50 @@ def command() -> None:
 @click.option("--test-items", type=click.IntRange(min=1), default=50, show_default=True, help="Questions to cut off.")
 @click.option("--train-items", type=click.IntRange(min=1), metavar="N", help="Pairs to keep; all others by default.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split.")
-def split(files: tuple[Path, ...], out: Path, test_items: int, train_items: int | None, seed: int) -> None:
+@click.option(
+    "--columns",
+    metavar="QUESTION,MATCHING,CONTRAST",
+    help="What the fields of questions with two answers and no letters are called, if not question,matching,contrast.",
+)
+@click.option("--replace", is_flag=True, help="Write over the items that are there; behavior.json stays.")
+def split(
+    files: tuple[Path, ...],
+    out: Path,
+    test_items: int,
+    train_items: int | None,
+    seed: int,
+    columns: str | None,
+    replace: bool,
+) -> None:
     """Cut files of raw items into pairs to generate from and test questions, in the paper's layout.
 
+    Items have lettered choices, or are questions with two answers; those get letters.
+
     \b
-    Example:
+    Examples:
       compare data split CAA/datasets/raw/*/dataset.json --out my_data
+      compare data split curiosity.csv --columns "question,good answer,bad answer" --out my_data
     """
     from comparisons.dataset.checks import counted
     from comparisons.dataset.splitting import split_file
 
+    answers = _fields(columns)
     for file in files:
-        made = split_file(file, out, test_items, train_items, seed)
+        made = split_file(file, out, test_items, train_items, seed, answers, replace)
         left = f"; {counted(made.repeated, 'repeated item')} left out" if made.repeated else ""
         click.echo(f"{made.behavior}: {len(made.train)} pairs, {len(made.test)} test questions{left}")
+
+
+def _fields(columns: str | None) -> Fields | None:
+    from comparisons.errors import CompareError
+    from comparisons.records import Fields
+
+    if columns is None:
+        return None
+    names = [name.strip() for name in columns.split(",")]
+    if len(set(names)) != 3 or not all(names):
+        raise CompareError(f"--columns takes three names as question,matching,contrast, not '{columns}'.")
+    return Fields(*names)
 
 
 @command.command()
@@ -74,7 +128,7 @@ def stats(data: Path | None, as_json: bool) -> None:
 @DATA
 @JSON
 def validate(data: Path | None, as_json: bool) -> int:
-    """Look for leaks into the test questions, repetitions, lopsided letters, and lengths that tell the answer.
+    """Look for leaks into the test questions, repetitions, lopsided letters, telling lengths, and missing texts.
 
     Exit code 1 where something makes numbers wrong.
 
@@ -92,9 +146,25 @@ def validate(data: Path | None, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in found]))
     else:
-        for finding in found:
-            click.echo(f"{finding.behavior}: {finding.level}: {finding.text}")
+        _print(found)
         errors = sum(finding.level == "error" for finding in found)
         counts = (len(library.names), "behavior"), (errors, "error"), (len(found) - errors, "warning")
         click.echo(", ".join(counted(count, what) for count, what in counts))
     return 1 if any(finding.level == "error" for finding in found) else 0
+
+
+def _print(found: Sequence[Finding]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from comparisons.cli.tables import stdout
+
+    table = Table("level")
+    for head in ("place", "finding", "what to do"):
+        table.add_column(head, overflow="fold")
+    for one in found:
+        place = f"{one.behavior}: {one.part}" if one.part else one.behavior
+        level = Text(one.level, "red" if one.level == "error" else "yellow")
+        table.add_row(level, Text(place), Text(one.text), Text(one.mend))
+    if found:
+        stdout().print(table)

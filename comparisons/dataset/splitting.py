@@ -12,7 +12,7 @@ from comparisons.dataset.contents import content
 from comparisons.errors import CompareError
 from comparisons.files import write_json
 from comparisons.items import Item
-from comparisons.records import read_items
+from comparisons.records import Fields, read_items
 from comparisons.splits import draw, split
 
 TEST_ITEMS = 50
@@ -41,7 +41,13 @@ class Split:
 
 
 def split_file(
-    raw: Path, out: Path, test_items: int = TEST_ITEMS, train_items: int | None = None, seed: int = 0
+    raw: Path,
+    out: Path,
+    test_items: int = TEST_ITEMS,
+    train_items: int | None = None,
+    seed: int = 0,
+    answers: Fields | None = None,
+    replace: bool = False,
 ) -> Split:
     """Cuts a file of raw items, and writes both parts and the test questions' stems as open-ended prompts.
 
@@ -55,15 +61,18 @@ def split_file(
         test_items: how many to cut off.
         train_items: how many of the others to keep; all by default.
         seed: of the split.
+        answers: see `read_items`.
+        replace: write over the items that are there; behavior.json stays.
 
     Raises:
         CompareError: the file can't be read or is too small, or the behavior is there already.
     """
     name = raw.resolve().parent.name if raw.stem == "dataset" else raw.stem
     places = [out / path.format(name) for path in (TRAIN_PATH, TEST_PATH, OPEN_ENDED_PATH)]
-    if there := next((place for place in places if place.exists()), None):
-        raise CompareError(f"{there} is there already: name another folder by --out, or remove it.")
-    items = [_cleaned(item) for item in read_items(raw, name)]
+    there = next((place for place in places if place.exists()), None)
+    if there is not None and not replace:
+        raise CompareError(f"{there} is there already: name another folder by --out, or write over it by --replace.")
+    items = [_cleaned(item) for item in read_items(raw, name, answers=answers)]
     kept = tuple({content(item): item for item in reversed(items)}.values())[::-1]
     if len(kept) <= test_items:
         raise CompareError(f"{raw} has {len(kept)} different items: fewer than {test_items + 1}; use --test-items.")
@@ -75,6 +84,7 @@ def split_file(
             place.parent.mkdir(parents=True, exist_ok=True)
         write_json(places[0], _records(train))
         write_json(places[1], _records(test))
+        places[2].unlink(missing_ok=True)
         if stems:
             write_json(places[2], [{"question": stem} for stem in stems])
     except OSError as error:

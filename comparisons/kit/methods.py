@@ -31,8 +31,8 @@ def new_method(name: str, out: Path) -> tuple[Path, ...]:
     values = {"name": stem, "class_name": class_name(stem), "folder": out.name or "."}
     return write_new(
         {
-            out / f"{stem}.py": filled("method", **values),
-            out / "tests" / f"test_{stem}.py": filled("method_test", **values),
+            out / f"{stem}.py": filled("method.txt", **values),
+            out / "tests" / f"test_{stem}.py": filled("method_test.txt", **values),
         }
     )
 
@@ -46,12 +46,12 @@ def new_package(name: str, out: Path) -> tuple[Path, ...]:
     package = out / f"compare_{stem}"
     return write_new(
         {
-            package / f"{stem}.py": filled("method", **values),
-            package / "__init__.py": filled("package_init", **values),
+            package / f"{stem}.py": filled("method.txt", **values),
+            package / "__init__.py": filled("package_init.txt", **values),
             package / "py.typed": "",
-            out / "tests" / f"test_{stem}.py": filled("package_test", **values),
-            out / "pyproject.toml": filled("package_pyproject", **values),
-            out / "README.md": filled("package_readme", **values),
+            out / "tests" / f"test_{stem}.py": filled("package_test.txt", **values),
+            out / "pyproject.toml": filled("package_pyproject.txt", **values),
+            out / "README.md": filled("package_readme.txt", **values),
         }
     )
 

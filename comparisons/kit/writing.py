@@ -13,8 +13,8 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 def filled(template: str, **values: str) -> str:
-    """A template's text with its $names replaced."""
-    return Template((TEMPLATES / f"{template}.txt").read_text(encoding="utf-8")).substitute(values)
+    """The text of a file of templates/, with its $names replaced."""
+    return Template((TEMPLATES / template).read_text(encoding="utf-8")).substitute(values)
 
 
 def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:

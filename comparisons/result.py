@@ -53,7 +53,11 @@ class Result:
         """
         import pandas
 
-        return pandas.DataFrame([_flat(asdict(row)) for row in self.rows])
+        from comparisons.report.summary import INTEGERS
+
+        found = pandas.DataFrame([_flat(asdict(row)) for row in self.rows])
+        # pandas' own whole numbers know no missing one, and would make layer 1 a 1.0.
+        return found.astype(dict.fromkeys(INTEGERS, "Int64"))
 
     @cached_property
     def results(self) -> pandas.DataFrame:

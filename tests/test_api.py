@@ -162,6 +162,7 @@ def test_a_run_in_python_is_the_commands_run(
     assert up.shift_ci is not None and up.shift is not None
     assert list(frame.loc[1, ["shift", "shift_low", "shift_high"]]) == [up.shift, *up.shift_ci]
     assert math.isnan(frame.loc[0, "shift_low"]) and baseline.shift_ci is None
+    assert frame["layer"].to_list()[1:] == [1, 1] and frame["layer"].isna().to_list() == [True, False, False]
     assert not [name for name in frame.columns if name.endswith("_ci")]
 
     results = found.results

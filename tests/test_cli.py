@@ -176,7 +176,20 @@ def test_json_is_the_summary(place: Path, model: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "sweep", "report", "methods", "behaviors", "doctor", "trace", "lens", "generate"]
+    "command",
+    [
+        "run",
+        "sweep",
+        "report",
+        "methods",
+        "behaviors",
+        "doctor",
+        "trace",
+        "lens",
+        "generate",
+        "new-method",
+        "check-method",
+    ],
 )
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([command, "--help"]) == 0

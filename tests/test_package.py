@@ -54,8 +54,9 @@ def test_a_wheel_does_the_main_job_from_an_empty_folder(installed: Path, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "reports"]
 
 
-def test_the_wheel_carries_its_types_and_licence(installed: Path) -> None:
+def test_the_wheel_carries_its_types_templates_and_licence(installed: Path) -> None:
     assert (installed / "comparisons/py.typed").is_file()
+    assert (installed / "comparisons/kit/templates/method.txt").is_file()
     assert next(installed.glob("*.dist-info/licenses/LICENSE")).is_file()
 
 

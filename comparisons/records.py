@@ -72,6 +72,11 @@ def _lettered(record: Record, where: str, number: int, answers: Fields | None) -
         return _claim(record, where, number)
     if BEHAVIOR.matching not in record and {ANSWERS.matching, ANSWERS.contrast} & record.keys():
         return _answered(record, where, number, ANSWERS)
+    if BEHAVIOR.question in record and BEHAVIOR.matching not in record:
+        raise CompareError(
+            f"{where}: field '{BEHAVIOR.matching}' is missing, or '{ANSWERS.matching}' and '{ANSWERS.contrast}' of "
+            f"answers without letters, which `compare data split` also takes by --columns; there are: {_names(record)}."
+        )
     return record
 
 

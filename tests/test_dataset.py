@@ -166,6 +166,10 @@ def test_a_split_can_take_other_columns_and_write_over_items(
     command = ["data", "split", str(file), "--out", str(tmp_path / "out"), "--test-items", "4"]
     assert run(command) == 2
     assert "field 'question' is missing; there are: ask, good, bad" in capsys.readouterr().err
+    near = tmp_path / "near.csv"
+    near.write_text("question,good,bad\nIs it?,Yes,No")
+    assert run(["data", "split", str(near), "--out", str(tmp_path / "out")]) == 2
+    assert "takes by --columns; there are: question, good, bad." in capsys.readouterr().err
     for columns in ("ask,good", "ask,good,good", "ask,,bad"):
         assert run([*command, "--columns", columns]) == 2
         assert "--columns takes three names" in capsys.readouterr().err

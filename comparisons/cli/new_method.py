@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -27,12 +28,13 @@ def command(name: str, package: bool, out: Path | None) -> None:
     folder = out or Path(f"compare-{stem.replace('_', '-')}" if package else "my_methods")
     for path in (new_package if package else new_method)(name, folder):
         click.echo(path)
-    plugins = "" if package else f" --plugins {folder}"
+    place = shlex.quote(str(folder))
+    plugins = "" if package else f" --plugins {place}"
     click.echo("\nNext:")
     for step in (
-        *([f"pip install -e {folder}"] if package else []),
+        *([f"pip install -e {place}"] if package else []),
         f"compare check-method {stem}{plugins}",
         f"compare run --behavior refusal --methods {stem}{plugins}",
-        f"python -m pytest {folder}",
+        f"python -m pytest {place}",
     ):
         click.echo(f"  {step}")

@@ -201,7 +201,7 @@ def test_a_new_behavior_is_ready_for_a_run_and_says_that_it_is_an_example(
         ("warning", "behavior.json", "system prompts and rubric of the example that `compare data new` writes."),
     ]
     command = ["run", "--data", "my_data", "--behavior", "curiosity", "--methods", "caa,sysprompt", "--open-ended"]
-    assert run([*command, "--tokens", "4"]) == 0
+    assert run([*command, "--tokens", "4", "--layer", "1"]) == 0
 
     assert run(["data", "new", "curiosity"]) == 2
     assert "is there already" in capsys.readouterr().err

@@ -133,13 +133,14 @@ def test_checking_says_what_holds_what_fails_and_what_was_not_tried(
     (tmp_path / "clumsy.py").write_text(CLUMSY)
     assert execute(["check-method", "clumsy", "--plugins", str(tmp_path)]) == 1
     out = capsys.readouterr().out
-    assert [line.split("  ")[0] for line in out.splitlines()[:4]] == ["holds", "fails", "", "holds"]
+    assert [line[:11].strip() for line in out.splitlines()[:4]] == ["holds", "fails", "", "holds"]
     assert out.splitlines()[2].strip() == "- it must have a docstring, whose first line `compare methods` shows"
     assert out.count("not tried") == 9 and out.endswith("clumsy: 1 of 13 checks fails.\n")
 
     (tmp_path / "clumsy.py").write_text(CLUMSY.replace("    amount", '    """Push."""\n\n    amount'))
     checks = examine_method(Registry(tmp_path).get("clumsy"))
     assert [check.what for check in checks] == list(CHECKS)
+    assert str(checks[0]) == f"holds      {CHECKS[0]}"
 
 
 def test_an_edited_plugin_and_its_neighbour_are_read_again(tmp_path: Path) -> None:

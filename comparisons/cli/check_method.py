@@ -46,15 +46,12 @@ def command(name: str, plugins: Path | None, as_json: bool) -> int:
 
 
 def _print(checks: tuple[Check, ...]) -> None:
-    from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
 
-    table = Table.grid(padding=(0, 2, 0, 0))
+    console = stdout()
     for check in checks:
-        table.add_row(Text(check.status, STYLES[check.status]), Text(check.what))
-        for line in check.failures:
-            table.add_row("", Padding(Text(f"- {line}", "red"), (0, 0, 0, 2)))
-    stdout().print(table)
+        text = Text(str(check))
+        text.stylize(STYLES[check.status], 0, len(check.status))
+        console.print(text, soft_wrap=True)

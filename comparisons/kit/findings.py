@@ -56,6 +56,11 @@ class Check:
     status: Literal["holds", "fails", "not tried"]
     failures: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        """The status, the sentence, and below them what fails."""
+        width = len("not tried") + 2
+        return "\n".join([f"{self.status:{width}}{self.what}", *(f"{'':{width}}- {line}" for line in self.failures)])
+
 
 class Findings:
     """Collects what was tried and what failed."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from comparisons.arguments import checked, doses, layer_text, names, python_command, setting_texts
+from comparisons.arguments import checked, checked_values, doses, layer_text, names, python_command, setting_texts
 from comparisons.result import Result
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def run(
         CompareError: an argument, the data, the model or the folder is wrong; nothing has been written.
     """
     given = checked(run, locals())
+    checked_values(given)
     from comparisons import job
 
     spec = specification(given)

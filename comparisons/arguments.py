@@ -18,6 +18,8 @@ Call = Callable[..., Any]
 PLAIN: dict[Any, type] = {int: Integral, float: Real}
 """What stands for a number's type: numpy's numbers fit too."""
 
+PATHS = ("model", "data", "out", "plugins")
+
 HOW = ("fresh", "progress")
 """Arguments that a command which repeats the call leaves out."""
 
@@ -63,6 +65,23 @@ def names(value: str | Iterable[str]) -> tuple[str, ...]:
     """A list of names, or one as text with commas."""
     parts = value.split(",") if isinstance(value, str) else value
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def checked_values(given: Mapping[str, Any]) -> None:
+    """Raises CompareError where a list holds nothing or something twice, a path is empty, or the seed is none."""
+    lists: dict[str, tuple[str | float, ...]] = {name: names(given[name]) for name in ("behavior", "directions")}
+    if given["strengths"] is not None:
+        lists["strengths"] = doses(given["strengths"])
+    for name, found in lists.items():
+        if not found:
+            raise CompareError(f"{name} holds nothing: name one or more.")
+        if (twice := next((each for each in found if found.count(each) > 1), None)) is not None:
+            raise CompareError(f"{name}: {twice} is named twice: name it once.")
+    for name in PATHS:
+        if given[name] is not None and not str(given[name]).strip():
+            raise CompareError(f"{name} is empty: name a folder, or . for this one.")
+    if not 0 <= given["seed"] < 2**32:
+        raise CompareError(f"seed must be from 0 to {2**32 - 1}, not {given['seed']}.")
 
 
 def doses(value: float | Iterable[float]) -> tuple[float, ...]:

@@ -132,6 +132,13 @@ def test_arguments_mean_what_options_mean_and_the_reports_command_repeats_them(
         ({"judge_budget": 0}, "--judge-budget must be"),
         ({"data": "nowhere"}, "nowhere"),
         ({"controls": "yes"}, "controls takes bool"),
+        ({"behavior": []}, "behavior holds nothing"),
+        ({"behavior": "refusal,refusal"}, "refusal is named twice"),
+        ({"directions": ""}, "directions holds nothing"),
+        ({"strengths": []}, "strengths holds nothing"),
+        ({"strengths": [1, 1.0]}, "1.0 is named twice"),
+        ({"out": ""}, "out is empty"),
+        ({"seed": -1}, "seed must be from 0"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(

@@ -143,6 +143,13 @@ def test_checking_says_what_holds_what_fails_and_what_was_not_tried(
     assert str(checks[0]) == f"holds      {CHECKS[0]}"
 
 
+def test_a_method_that_ends_the_program_fails_its_check_only(tmp_path: Path) -> None:
+    text = CLUMSY.replace("    amount", '    """Push."""\n\n    amount')
+    (tmp_path / "ending.py").write_text(text.replace("fit.lm.model.train()", "raise SystemExit(3)"))
+    failures = [line for check in examine_method(Registry(tmp_path).get("ending")) for line in check.failures]
+    assert failures[0] == "fit (pos) failed: it raised SystemExit: 3."
+
+
 def test_an_edited_plugin_and_its_neighbour_are_read_again(tmp_path: Path) -> None:
     made, _ = new_method("first_one", tmp_path)
     second = made.with_name("second_one.py")

@@ -49,9 +49,10 @@ def _print(checks: tuple[Check, ...]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
+    from comparisons.plain import printable
 
     console = stdout()
     for check in checks:
-        text = Text(str(check))
+        text = Text(printable(str(check)))
         text.stylize(STYLES[check.status], 0, len(check.status))
         console.print(text, soft_wrap=True)

@@ -158,6 +158,7 @@ def _print(found: Sequence[Finding]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
+    from comparisons.plain import printable
 
     table = Table("level")
     for head in ("place", "finding", "what to do"):
@@ -165,6 +166,6 @@ def _print(found: Sequence[Finding]) -> None:
     for one in found:
         place = f"{one.behavior}: {one.part}" if one.part else one.behavior
         level = Text(one.level, "red" if one.level == "error" else "yellow")
-        table.add_row(level, Text(place), Text(one.text), Text(one.mend))
+        table.add_row(level, *(Text(printable(text)) for text in (place, one.text, one.mend)))
     if found:
         stdout().print(table)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from comparisons.errors import CompareError
+from comparisons.foreign import foreign
 
 Result = TypeVar("Result")
 
@@ -83,7 +84,8 @@ class Findings:
         """Calls; what a method raises is one failure more, whatever it is."""
         self.begin(check)
         try:
-            return call()
+            with foreign("it"):
+                return call()
         except Exception as error:
             kind = "" if isinstance(error, CompareError) else f"{type(error).__name__}: "
             self.fail(check, " ".join(f"{what} failed: {kind}{error}".split()))

@@ -73,6 +73,7 @@ def _lettered(record: Record, where: str, number: int, answers: Fields | None) -
     if BEHAVIOR.matching not in record and {ANSWERS.matching, ANSWERS.contrast} & record.keys():
         return _answered(record, where, number, ANSWERS)
     if BEHAVIOR.question in record and BEHAVIOR.matching not in record:
+        _text(record, BEHAVIOR.question, where)
         raise CompareError(
             f"{where}: field '{BEHAVIOR.matching}' is missing, or '{ANSWERS.matching}' and '{ANSWERS.contrast}' of "
             f"answers without letters, which `compare data split` also takes by --columns; there are: {_names(record)}."

@@ -12,8 +12,9 @@ from comparisons.errors import CompareError, unknown
 from comparisons.files import json_digest
 from comparisons.intervention import DIRECTIONS
 from comparisons.items import ORDERS, Choice, Item, OpenPrompt, Order, Presentation
+from comparisons.lettering import KNOWLEDGE
 from comparisons.paths import embedded
-from comparisons.records import KNOWLEDGE, SUFFIXES, read_items, read_prompts
+from comparisons.records import SUFFIXES, read_items, read_prompts
 from comparisons.splits import draw, split
 from comparisons.texts import TEXTS_FILE, read_texts
 

@@ -5,37 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
-import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from comparisons.errors import CompareError
-from comparisons.items import Item, OpenPrompt, find_layout
+from comparisons.fields import Record, describe, letter_field, optional_field, text_field
+from comparisons.items import Item, OpenPrompt
+from comparisons.lettering import BEHAVIOR, Fields, lettered
 
 SUFFIXES = (".json", ".jsonl", ".csv")
-# Anthropic's evals write " (A)", the paper "(A)".
-_LETTER = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z]))\s*")
-
-Record = Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Fields:
-    """What a file calls the question, the matching letter and the contrast letter."""
-
-    question: str
-    matching: str
-    contrast: str
-
-
-BEHAVIOR = Fields("question", "answer_matching_behavior", "answer_not_matching_behavior")
-KNOWLEDGE = Fields("prompt", "correct", "incorrect")
-ANSWERS = Fields("question", "matching", "contrast")
-"""Of an item without letters: its two answers are texts."""
-STATEMENT, CLAIM = "statement", "Is this statement true or false?"
 
 
 def read_items(path: Path, section: str, fields: Fields = BEHAVIOR, answers: Fields | None = None) -> tuple[Item, ...]:
@@ -59,69 +37,9 @@ def read_items(path: Path, section: str, fields: Fields = BEHAVIOR, answers: Fie
     for number, record in enumerate(read_records(path), start=1):
         where = f"{path}: item {number}"
         if fields is BEHAVIOR:
-            record = _lettered(record, where, number, answers)
+            record = lettered(record, where, number, answers)
         found.append(parse_item(record, where, f"{section}/{number - 1}", fields))
     return tuple(found)
-
-
-def _lettered(record: Record, where: str, number: int, answers: Fields | None) -> Record:
-    """The record with lettered choices, where it is a claim or a question with two answers."""
-    if answers is not None:
-        return _answered(record, where, number, answers)
-    if STATEMENT in record and BEHAVIOR.question not in record:
-        return _claim(record, where, number)
-    if BEHAVIOR.matching not in record and {ANSWERS.matching, ANSWERS.contrast} & record.keys():
-        return _answered(record, where, number, ANSWERS)
-    if BEHAVIOR.question in record and BEHAVIOR.matching not in record:
-        _text(record, BEHAVIOR.question, where)
-        raise CompareError(
-            f"{where}: field '{BEHAVIOR.matching}' is missing, or '{ANSWERS.matching}' and '{ANSWERS.contrast}' of "
-            f"answers without letters, which `compare data split` also takes by --columns; there are: {_names(record)}."
-        )
-    return record
-
-
-def _answered(record: Record, where: str, number: int, fields: Fields) -> Record:
-    """A question with two answers as an item: the matching one stands first in every second one."""
-    question, matching, contrast = (
-        _text(record, name, where).strip() for name in (fields.question, fields.matching, fields.contrast)
-    )
-    if matching == contrast:
-        raise CompareError(f"{where}: fields '{fields.matching}' and '{fields.contrast}' hold the same answer.")
-    texts = (matching, contrast) if number % 2 else (contrast, matching)
-    made = f"{question}\n\nChoices:\n (A) {texts[0]}\n (B) {texts[1]}"
-    layout = None if find_layout(question) else find_layout(made)
-    if layout is None or tuple(choice.text for choice in layout.choices(made)) != texts:
-        raise CompareError(
-            f"{where}: has lettered choices already, or lines that look like some: leave (A), (B), … out, or give "
-            f"letters in '{BEHAVIOR.matching}' and '{BEHAVIOR.contrast}'."
-        )
-    right = texts.index(matching)
-    return {
-        **record,
-        BEHAVIOR.question: made,
-        BEHAVIOR.matching: "AB"[right],
-        BEHAVIOR.contrast: "AB"[1 - right],
-    }
-
-
-def _claim(record: Record, where: str, number: int) -> Record:
-    """A claim as an item: "True" stands first in every second one, so that no letter means truth."""
-    statement, label = _text(record, STATEMENT, where).strip(), _optional(record, "label", where)
-    truth = {"1": True, "true": True, "0": False, "false": False}.get((label or "").strip().lower())
-    if truth is None:
-        raise CompareError(
-            f"{where}: field 'label' must be true or false (1 or 0), not {describe(record.get('label'))}."
-        )
-    choices = ("True", "False") if number % 2 else ("False", "True")
-    right = choices.index(str(truth))
-    return {
-        **record,
-        BEHAVIOR.question: f"{CLAIM}\n\n{statement}\n\nChoices:\n (A) {choices[0]}\n (B) {choices[1]}",
-        BEHAVIOR.matching: "AB"[right],
-        BEHAVIOR.contrast: "AB"[1 - right],
-        "label": str(truth).lower(),
-    }
 
 
 def read_prompts(path: Path) -> tuple[OpenPrompt, ...]:
@@ -129,7 +47,7 @@ def read_prompts(path: Path) -> tuple[OpenPrompt, ...]:
     found = []
     for number, record in enumerate(read_records(path), start=1):
         where = f"{path}: item {number}"
-        text, template = _text(record, "question", where), _optional(record, "template", where)
+        text, template = text_field(record, "question", where), optional_field(record, "template", where)
         found.append(OpenPrompt(f"open/{number - 1}", text, template))
     return tuple(found)
 
@@ -156,27 +74,6 @@ def load_json(text: str, where: str) -> object:
         raise CompareError(f"{where}: is not JSON, or is cut off ({place}: {error.msg}).") from error
     except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
         raise CompareError(f"{where}: is JSON that can't be read: {error}.") from error
-
-
-def check_text(value: object, where: str) -> str:
-    """The value if it is non-blank text; otherwise a CompareError."""
-    if not isinstance(value, str):
-        raise CompareError(f"{where} must be text, not {describe(value)}.")
-    if not value.strip():
-        raise CompareError(f"{where} is empty.")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise CompareError(f"{where} holds half a surrogate pair: mend its \\u escapes.") from None
-    return value
-
-
-def describe(value: object) -> str:
-    """A short word on a value, on one line."""
-    if isinstance(value, (dict, list)):
-        return "an object" if isinstance(value, dict) else "a list"
-    shown = json.dumps(value)
-    return shown if len(shown) <= 40 else f"{shown[:37]}…"
 
 
 def read_records(path: Path) -> list[Record]:
@@ -244,12 +141,12 @@ def parse_item(record: Record, where: str, id: str, fields: Fields = BEHAVIOR) -
     """
     item = Item.parse(
         id,
-        _text(record, fields.question, where),
-        _letter(record, fields.matching, where),
-        _letter(record, fields.contrast, where),
-        template=_optional(record, "template", where),
-        label=_optional(record, "label", where),
-        category=_optional(record, "category", where),
+        text_field(record, fields.question, where),
+        letter_field(record, fields.matching, where),
+        letter_field(record, fields.contrast, where),
+        template=optional_field(record, "template", where),
+        label=optional_field(record, "label", where),
+        category=optional_field(record, "category", where),
     )
     if item.matching == item.contrast:
         raise CompareError(
@@ -262,35 +159,3 @@ def parse_item(record: Record, where: str, id: str, fields: Fields = BEHAVIOR) -
             known = ", ".join(letters)
             raise CompareError(f"{where}: field '{field}' is ({letter}), but the choices are {known}.")
     return item
-
-
-def _text(record: Record, field: str, where: str) -> str:
-    if field not in record:
-        raise CompareError(f"{where}: field '{field}' is missing; there are: {_names(record)}.")
-    return check_text(record[field], f"{where}: field '{field}'")
-
-
-def _names(record: Record) -> str:
-    names = ", ".join(describe(name)[1:-1] for name in list(record)[:8])
-    return names or "none"
-
-
-def _letter(record: Record, field: str, where: str) -> str:
-    text = _text(record, field, where)
-    match = _LETTER.fullmatch(text)
-    if match is None:
-        raise CompareError(f"{where}: field '{field}' must be a letter such as (A), not {describe(text)}.")
-    return match[1] or match[2]
-
-
-def _optional(record: Record, field: str, where: str) -> str | None:
-    """The field as text; None where it is absent, null, blank, or the NaN that tables write for nothing."""
-    value = record.get(field)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if isinstance(value, (dict, list)):
-        raise CompareError(f"{where}: field '{field}' must be text or a number, not {describe(value)}.")
-    if isinstance(value, str):
-        return check_text(value, f"{where}: field '{field}'") if value.strip() else None
-    # JSON knows one kind of number: 1 and 1.0 are one label.
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

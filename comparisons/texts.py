@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.errors import CompareError, unknown
+from comparisons.fields import check_text, describe
 from comparisons.intervention import DIRECTIONS
-from comparisons.records import check_text, describe, load_json, read_text
+from comparisons.records import load_json, read_text
 
 TEXTS_FILE = "behavior.json"
 _KEYS = ("description", "system_prompts", "paraphrases", "neutral", "rubric", "truth")

@@ -12,7 +12,8 @@ from comparisons.dataset.contents import content
 from comparisons.errors import CompareError
 from comparisons.files import write_json
 from comparisons.items import Item
-from comparisons.records import Fields, read_items
+from comparisons.lettering import Fields
+from comparisons.records import read_items
 from comparisons.splits import draw, split
 
 TEST_ITEMS = 50

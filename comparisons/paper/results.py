@@ -15,12 +15,14 @@ from comparisons.behaviors import Behavior, KnowledgeSet
 from comparisons.errors import CompareError
 from comparisons.evaluate.questions import sigmoid
 from comparisons.evaluate.summaries import summarize
+from comparisons.fields import Record, describe
 from comparisons.files import file_digest, json_digest
 from comparisons.intervention import Direction
 from comparisons.items import Item
+from comparisons.lettering import BEHAVIOR, Fields
 from comparisons.loading import ModelSource
 from comparisons.paper.published import published
-from comparisons.records import BEHAVIOR, Fields, Record, describe, parse_item, read_records
+from comparisons.records import parse_item, read_records
 from comparisons.registry import Registry
 from comparisons.report import render
 from comparisons.report.summary import SUMMARY, SummaryRow

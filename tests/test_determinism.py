@@ -22,10 +22,11 @@ from comparisons.fitting import Bench
 from comparisons.intervention import Edit, Intervention
 from comparisons.job import Silent
 from comparisons.loading import ModelSource, load
+from comparisons.openended import OpenEnded
 from comparisons.planning import make_plan
 from comparisons.runfolder import RunFolder
 from comparisons.runner import BehaviorRun, execute
-from comparisons.specification import OpenEnded, Specification
+from comparisons.specification import Specification
 from comparisons.store import Store
 from tests.tiny import tiny_lm
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comparisons.cli.options import numbers, read_open_ended
+from comparisons.cli.options import numbers, read_price
 from comparisons.cli.run import command
 from comparisons.errors import CompareError
 from comparisons.layers import layer_parts, layer_ranges, layers_among
+from comparisons.openended import OpenEnded
 from comparisons.settings import parse_limit
 
 STRENGTHS = next(parameter for parameter in command.params if parameter.name == "strengths")
@@ -68,7 +69,7 @@ def test_any_text_is_strengths_or_a_line_of_error(text: str) -> None:
 @given(st.text(alphabet="0123456789./-+einfa ", max_size=10))
 def test_any_text_is_a_price_or_a_line_of_error(text: str) -> None:
     try:
-        found = read_open_ended((), None, text, None, None)
+        found = OpenEnded.read(price=read_price(text))
     except CompareError as error:
         assert "--judge-price takes two prices" in str(error)
     else:

@@ -200,7 +200,7 @@ OPTIONS: dict[str, str] = {
     SWEEP.replace("all", "x"): "'x'",
     SWEEP.replace("all", "3-1"): "3-1",
     SWEEP.replace("all", "0-9"): "out of range",
-    SWEEP.replace("all", "0-99999999999"): "out of range",
+    SWEEP.replace("all", "0-99999999999"): "--layers takes",
     SWEEP.replace("all", "-"): "'-'",
     SWEEP.replace("all", "''"): "layers",
     SWEEP + "--strengths -1": "at least 0",

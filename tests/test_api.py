@@ -18,7 +18,7 @@ import comparisons
 from comparisons.api import specification
 from comparisons.arguments import checked, python_command
 from comparisons.cli import execute
-from comparisons.cli.options import specification as read_options
+from comparisons.cli.performing import specification as read_options
 from comparisons.cli.run import command as run_command
 from comparisons.cli.sweep import command as sweep_command
 from comparisons.report.summary import SummaryRow

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import SEED, grid_options, methods_option, specification, subject_options
+from comparisons.cli.options import SEED, grid_options, methods_option, subject_options
+from comparisons.cli.performing import specification
 
 if TYPE_CHECKING:
     from comparisons.answers import Answers

@@ -1,27 +1,17 @@
-"""What `compare run` and `compare sweep` share: their options, and what is done with them."""
+"""The options that commands share."""
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from comparisons.cli.completion import behaviors, judges, lists, methods
 
-if TYPE_CHECKING:
-    from comparisons.job import Outcome
-    from comparisons.specification import Specification
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
-
-SAID = 10
-"""Failed cells that are named on stderr; the report names them all."""
 
 
 def methods_option(text: str, default: str | None = None) -> Option:
@@ -290,67 +280,3 @@ def running_options() -> Callable[[Command], Command]:
         click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each."),
         click.option("--json", "as_json", is_flag=True, help="Print the summary rows as JSON."),
     )
-
-
-def specification(
-    behavior: tuple[str, ...],
-    methods: tuple[str, ...],
-    model: str,
-    settings: tuple[str, ...],
-    device: str,
-    dtype: str,
-    quantize: Any,
-    prompt_format: Any,
-    blocks: str | None,
-    trust_remote_code: bool,
-    open_ended: bool | None = None,
-    judges: tuple[str, ...] = (),
-    judge_url: str | None = None,
-    judge_price: str | None = None,
-    judge_budget: float | None = None,
-    tokens: int | None = None,
-    **rest: Any,
-) -> Specification:
-    """The specification that the options stand for."""
-    from comparisons.loading import ModelSource
-    from comparisons.openended import OpenEnded
-    from comparisons.settings import parse_set_options
-    from comparisons.specification import Specification
-
-    source = ModelSource(model, device, dtype, quantize, prompt_format, blocks, trust_remote_code)
-    named = () if behavior == ("all",) else behavior
-    price = read_price(judge_price)
-    rest["open_ended"] = OpenEnded.asked(open_ended, judges, tokens, judge_url, price, judge_budget)
-    return Specification(model=source, behaviors=named, stacks=methods, settings=parse_set_options(settings), **rest)
-
-
-def perform(spec: Specification, out: Path | None, fresh: bool, dry_run: bool, as_json: bool) -> int:
-    """Runs a specification, or estimates it, and prints what came of it; returns the exit code."""
-    if dry_run:
-        from comparisons.estimate import estimate
-
-        click.echo(estimate(spec).text())
-        return 0
-    from comparisons.cli.progress import cell_progress
-    from comparisons.job import run
-
-    outcome = run(spec, cell_progress, out=out, fresh=fresh, command=shlex.join(["compare", *sys.argv[1:]]))
-    if as_json:
-        import json
-
-        click.echo(json.dumps({"run": str(outcome.path), "rows": [asdict(row) for row in outcome.rows]}))
-    else:
-        from comparisons.cli.tables import show
-
-        show(outcome.path)
-    complain(outcome)
-    return 1 if outcome.failed else 0
-
-
-def complain(outcome: Outcome) -> None:
-    """Names the failed cells on stderr."""
-    failed: Sequence[Any] = outcome.failed
-    for row in failed[:SAID]:
-        click.echo(f"compare: {row.cell} failed: {row.error}", err=True)
-    if len(failed) > SAID:
-        click.echo(f"compare: {len(failed) - SAID} more cells failed, see {outcome.path / 'report.md'}", err=True)

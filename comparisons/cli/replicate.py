@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from comparisons.cli.options import SEED, machine_options, names, options, prompt_option
+from comparisons.cli.performing import complain
 
 
 @click.group("replicate")
@@ -76,7 +77,6 @@ def paper(
 
         click.echo(estimate(spec).text())
         return 0
-    from comparisons.cli.options import complain
     from comparisons.cli.progress import cell_progress
     from comparisons.cli.tables import stdout
     from comparisons.job import run

@@ -13,11 +13,10 @@ from comparisons.cli.options import (
     measuring_options,
     methods_option,
     open_ended_options,
-    perform,
     running_options,
-    specification,
     subject_options,
 )
+from comparisons.cli.performing import perform, specification
 
 HELP = """Compare methods on behaviors: one table of shift and cost.
 

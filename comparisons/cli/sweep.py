@@ -11,11 +11,10 @@ from comparisons.cli.options import (
     grid_options,
     measuring_options,
     methods_option,
-    perform,
     running_options,
-    specification,
     subject_options,
 )
+from comparisons.cli.performing import perform, specification
 
 HELP = """Sweep layers and strengths: a map of shift by layer and multiplier, and the best settings.
 

@@ -23,8 +23,11 @@ from comparisons.cli.options import names
 @click.option(
     "--figures", type=click.Choice(["paper"]), help="Also draw the paper's set of figures and tables, in RUN/paper/."
 )
+@click.option("--pager/--no-pager", default=None, help="Page the whole report; by default on a terminal only.")
 @click.option("--out", type=click.Path(path_type=Path), help="Of several runs: the folder of the joint one.")
-def command(runs: tuple[Path, ...], formats: tuple[str, ...], figures: str | None, out: Path | None) -> int:
+def command(
+    runs: tuple[Path, ...], formats: tuple[str, ...], figures: str | None, pager: bool | None, out: Path | None
+) -> int:
     """Render a finished run again, or join several into one table; no model is loaded.
 
     Runs are joined where they are comparable: the same model, questions, orders and seed. The correction for many
@@ -37,7 +40,7 @@ def command(runs: tuple[Path, ...], formats: tuple[str, ...], figures: str | Non
       compare report reports/refusal-pocket-1a2b3c4d --figures paper
       compare report reports/monday reports/tuesday --out reports/both
     """
-    from comparisons.cli.tables import show
+    from comparisons.cli.tables import page, show, stdout
     from comparisons.errors import CompareError
     from comparisons.report import FORMATS, render
     from comparisons.report.summary import read_summary
@@ -51,7 +54,12 @@ def command(runs: tuple[Path, ...], formats: tuple[str, ...], figures: str | Non
         raise CompareError(f"the run {twice} is named twice: name it once.")
     run = runs[0] if len(runs) == 1 else _joined(runs, out)
     rows = read_summary(run).rows
-    show(run, render(run, formats))
+    if stdout().is_terminal if pager is None else pager:
+        written = render(run, formats, page)
+        for path in written:
+            click.echo(f"report: {path}")
+    else:
+        show(run, render(run, formats))
     if figures:
         from comparisons.paper.render import write_paper
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from comparisons.report.blocks import Document
 
 PIPE_WIDTH = 140
 
@@ -15,6 +19,17 @@ def stdout() -> Console:
     """The console that results go to."""
     console = Console()
     return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=PIPE_WIDTH)
+
+
+def page(document: Document) -> None:
+    """Shows a whole report in the terminal's pager, in color where `less` is the pager."""
+    from comparisons.report.paged import renderables
+
+    os.environ.setdefault("LESS", "-RFX")
+    console = stdout()
+    with console.pager(styles=console.is_terminal and "NO_COLOR" not in os.environ):
+        for renderable in renderables(document, console.width):
+            console.print(renderable)
 
 
 def show(run: Path, written: Sequence[Path] = ()) -> None:

@@ -6,21 +6,28 @@ Every renderer draws on the same rows (`summary`), the same table model (`table`
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from comparisons.errors import StorageError, refusal
+
+if TYPE_CHECKING:
+    from comparisons.report.blocks import Document
 
 FORMATS = {"md": "report.md", "html": "report.html", "latex": "table.tex", "csv": "table.csv"}
 """What a run can be written as, and the file of each; LaTeX and CSV are the main table alone."""
 
 
-def render(run: Path, formats: Collection[str] = ("md", "html")) -> list[Path]:
+def render(
+    run: Path, formats: Collection[str] = ("md", "html"), see: Callable[[Document], None] | None = None
+) -> list[Path]:
     """Writes a run's report into its folder, replacing what is there; report.md comes with figures/*.png.
 
     Args:
         run: the folder.
         formats: names of `FORMATS`.
+        see: is shown the report, for a display of its own.
 
     Returns:
         The files, without the figures.
@@ -43,6 +50,8 @@ def render(run: Path, formats: Collection[str] = ("md", "html")) -> list[Path]:
         texts = {kind: writers[kind](record.summary) for kind in formats if kind in writers}
         if {"md", "html"} & set(formats):
             made = document(record, write_figures(record, run / "figures"))
+            if see is not None:
+                see(made)
             texts |= {kind: write(made) for kind, write in (("md", markdown), ("html", page)) if kind in formats}
         for kind, text in texts.items():
             write_text(run / FORMATS[kind], text)

@@ -70,7 +70,7 @@ def test_a_vector_comes_back_and_its_cards_program_does_what_the_engine_does(pla
     row = rows["refusal/caa/pos/0.5"]
     low, high = row["shift_ci"]
     assert f"{row['shift']:+.2f} [{low:.2f}, {high:.2f}]" in card and f"{row['cost']:+.3f}" in card
-    assert "- command: compare " in card and str(place) not in card
+    assert "- command: compare" in card and str(place) not in card
     assert not any(TOKEN.encode() in data for data in files.values())
     # The program, as it stands on the card, but for where pocket is.
     (program,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)

@@ -48,7 +48,9 @@ def sign_flip_ps(
 
     Args:
         table: for each cell [items], all in the same order.
-        clusters, draws, seed: see `sign_flip_p`.
+        clusters: see `sign_flip_p`, as for the others.
+        draws: how many random patterns.
+        seed: of the random patterns.
     """
     check_draws(draws)
     sums = np.stack([_sums(finite("differences", row), clusters) for row in table], axis=1)

@@ -1,0 +1,125 @@
+"""What mkdocs does beside the pages of docs/: files from elsewhere become pages, and links follow them.
+
+A link in a page is right for who reads the repository: relative to the file, also out of docs/. On the site, what it
+leads to has another place.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from posixpath import dirname, join, normpath, relpath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mkdocs.config.defaults import MkDocsConfig
+    from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
+
+    from comparisons.method import Method
+    from comparisons.registry import MethodInfo
+    from comparisons.settings import Setting
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ELSEWHERE = {
+    "CHANGELOG.md": "changelog.md",
+    "CITATION.cff": "CITATION.cff",
+    "CONTRIBUTING.md": "contributing.md",
+    "README.md": "overview.md",
+    "checkpoints/pocket/README.md": "pocket.md",
+    "checkpoints/pocket/sweep.png": "sweep.png",
+    "data/README.md": "data.md",
+    "reports/example/report.html": "example/report.html",
+    "reports/example/report.md": "example/report.md",
+}
+"""Files outside docs/ that the site has -> their places on it."""
+
+LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?(?=\))")
+ATTRIBUTE = re.compile(r"^    (\w+): ", re.MULTILINE)
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the pages that are not written in docs/."""
+    from mkdocs.structure.files import File
+
+    for figure in sorted((ROOT / "reports/example/figures").glob("*.png")):
+        path = f"example/figures/{figure.name}"
+        files.append(File.generated(config, path, abs_src_path=str(figure)))
+    for origin, place in ELSEWHERE.items():
+        if origin != "reports/example/report.html":
+            files.append(File.generated(config, place, abs_src_path=str(ROOT / origin)))
+    files.append(File.generated(config, "methods.md", content=method_notes()))
+    page = (ROOT / "reports/example/report.html").read_text(encoding="utf-8")
+    files.append(File.generated(config, ELSEWHERE["reports/example/report.html"], content=page))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Leads a page's links to where their targets are on the site."""
+    here = page.file.src_uri
+    origin = next((origin for origin, place in ELSEWHERE.items() if place == here), f"docs/{here}")
+    return LINK.sub(lambda link: link[1] + moved(link[2], origin, here) + (link[3] or ""), markdown)
+
+
+def moved(target: str, origin: str, here: str) -> str:
+    """A link's target on the site.
+
+    Args:
+        target: as written, relative to its file.
+        origin: that file, from the repository's root.
+        here: its place on the site.
+    """
+    if "://" in target or target.startswith("mailto:"):
+        return target
+    file = normpath(join(dirname(origin), target))
+    if file.startswith("docs/"):
+        place = file.removeprefix("docs/")
+    elif file.startswith("reports/example/"):
+        place = file.removeprefix("reports/")
+    elif file in ELSEWHERE:
+        place = ELSEWHERE[file]
+    else:
+        return target
+    return relpath(place, dirname(here) or ".")
+
+
+def method_notes() -> str:
+    """A section for each method that comes along: what it does, after whom, and its settings."""
+    from comparisons.registry import Registry
+
+    registry = Registry()
+    found = [info for info in registry.describe() if info.error is None]
+    head = (
+        "# Methods\n\nWhat `compare methods` lists, from the methods' own texts. A *control* is meant to do nothing "
+        "([why](checks.md)). A method with a strength has a dose; one without appears once in a grid. Stacks such as "
+        "`sft+caa` are written with `+`; a setting is given by `--set METHOD.FIELD=VALUE`, and a list multiplies cells."
+    )
+    own = [note(info, registry.get(info.name)) for info in found if info.role == "method"]
+    controls = [note(info, registry.get(info.name)) for info in found if info.role == "control"]
+    return "\n\n".join([head, *own, "## Controls", *(text.replace("## ", "### ", 1) for text in controls)]) + "\n"
+
+
+def note(info: MethodInfo, cls: type[Method]) -> str:
+    """A method's section."""
+    text, _, attributes = (inspect.getdoc(cls) or "").partition("Attributes:\n")
+    traits = ["has a strength" if info.dosed else "no strength", f"file `{Path(info.source).name}`"]
+    parts = [f"## `{info.name}`", text.strip(), "*" + "; ".join(traits) + "*"]
+    if info.settings:
+        said = described(attributes)
+        rows = [row(info.name, setting, said.get(setting.name, "")) for setting in info.settings]
+        parts.append("\n".join(["| setting | values | default | |", "|---|---|---|---|", *rows]))
+    return "\n\n".join(parts)
+
+
+def row(method: str, setting: Setting, text: str) -> str:
+    """A setting's row of the table."""
+    values = setting.type.replace("|", "\\|")
+    return f"| `{method}.{setting.name}` | `{values}` | `{setting.default}` | {text} |"
+
+
+def described(attributes: str) -> dict[str, str]:
+    """The texts of a docstring's attributes, by name."""
+    pieces = ATTRIBUTE.split("\n" + attributes)[1:]
+    return {name: " ".join(text.split()) for name, text in zip(pieces[::2], pieces[1::2], strict=True)}

@@ -94,7 +94,7 @@ class Use:
 class Method(ABC):
     """The first line of a subclass's docstring is what `compare methods` shows.
 
-    Class attributes:
+    Attributes:
         dosed: whether strength means something; a method without a dose appears once in a grid.
         role: "method", or "control" for one meant to do nothing.
         fits: "direction" (one fit a direction), "behavior" (one for both) or "never".

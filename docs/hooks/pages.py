@@ -13,6 +13,9 @@ from posixpath import dirname, join, normpath, relpath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from click import Command, Context
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
     from mkdocs.structure.pages import Page
@@ -36,6 +39,9 @@ ELSEWHERE = {
 }
 """Files outside docs/ that the site has -> their places on it."""
 
+WRITTEN = {"comparisons/cli": "reference/commands.md", "methods": "methods.md"}
+"""Folders -> the pages that are written from their own texts."""
+
 LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?(?=\))")
 ATTRIBUTE = re.compile(r"^    (\w+): ", re.MULTILINE)
 
@@ -48,11 +54,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         path = f"example/figures/{figure.name}"
         files.append(File.generated(config, path, abs_src_path=str(figure)))
     for origin, place in ELSEWHERE.items():
-        if origin != "reports/example/report.html":
-            files.append(File.generated(config, place, abs_src_path=str(ROOT / origin)))
-    files.append(File.generated(config, "methods.md", content=method_notes()))
-    page = (ROOT / "reports/example/report.html").read_text(encoding="utf-8")
-    files.append(File.generated(config, ELSEWHERE["reports/example/report.html"], content=page))
+        files.append(File.generated(config, place, abs_src_path=str(ROOT / origin)))
+    files.append(File.generated(config, WRITTEN["methods"], content=method_notes()))
+    files.append(File.generated(config, WRITTEN["comparisons/cli"], content=command_reference()))
     return files
 
 
@@ -78,11 +82,35 @@ def moved(target: str, origin: str, here: str) -> str:
         place = file.removeprefix("docs/")
     elif file.startswith("reports/example/"):
         place = file.removeprefix("reports/")
-    elif file in ELSEWHERE:
-        place = ELSEWHERE[file]
+    elif file in ELSEWHERE or file in WRITTEN:
+        place = (ELSEWHERE | WRITTEN)[file]
     else:
         return target
     return relpath(place, dirname(here) or ".")
+
+
+def command_reference() -> str:
+    """What `--help` prints, for every command."""
+    from comparisons.cli import cli
+
+    head = (
+        "# Command line\n\nWhat `compare COMMAND --help` prints. Results go to stdout and progress to stderr; "
+        "[exit codes](../report.md#how-a-command-ends)."
+    )
+    return "\n\n".join([head, *helps(cli, None, "compare")]) + "\n"
+
+
+def helps(command: Command, parent: Context | None, name: str) -> Iterator[str]:
+    """The sections of a command and of those in it."""
+    import click
+
+    context = click.Context(command, parent, name, terminal_width=84, help_option_names=["-h", "--help"])
+    yield f"## {context.command_path}\n\n```text\n{command.get_help(context)}\n```"
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            yield from helps(found, context, inner)
 
 
 def method_notes() -> str:
@@ -115,8 +143,8 @@ def note(info: MethodInfo, cls: type[Method]) -> str:
 
 def row(method: str, setting: Setting, text: str) -> str:
     """A setting's row of the table."""
-    values = setting.type.replace("|", "\\|")
-    return f"| `{method}.{setting.name}` | `{values}` | `{setting.default}` | {text} |"
+    default = setting.default or '""'
+    return f"| `{method}.{setting.name}` | `{setting.type}` | `{default}` | {text} |"
 
 
 def described(attributes: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ import pytest
 
 from comparisons.cli import cli, execute
 from tests.documented import PAGES, ROOT, Command, commands, inline
+from tests.test_walks import WALKED
 
 REWRITTEN = {
     "--model /path/to/folder": "",
@@ -49,12 +50,6 @@ PARSED = {
     "--methods caa,probe,pca,actadd": "half an hour",
 }
 """Parts of commands that are only parsed, and why."""
-
-WALKED = {
-    "docs/own-behaviors.md": "tests/test_walks.py",
-    "docs/plugins.md": "tests/test_walks.py",
-}
-"""Pages whose commands run elsewhere, file by file, in the order in which a reader goes; here they are only parsed."""
 
 MINIMAL = {
     "sft": ["--set", "sft.epochs=1", "--set", "sft.epoch=1", "--set", "sft.learning_rate=1e-3"],
@@ -132,7 +127,8 @@ def test_the_commands_in_a_pages_blocks_run(
 ) -> None:
     monkeypatch.chdir(place)
     for command in commands(page, "compare"):
-        if command.page in WALKED or any(part in command.text for part in PARSED):
+        # Walked pages run in tests/test_walks.py, with their files, in the order in which a reader goes.
+        if page.name in WALKED or any(part in command.text for part in PARSED):
             found, rest = parsed(command)
             found.make_context(found.name, list(rest))
             continue

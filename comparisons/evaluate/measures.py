@@ -1,4 +1,4 @@
-"""The numbers of a cell from its result rows, paired by item with the baseline's (design: section 7)."""
+"""The numbers of a cell from its result rows, paired by item with the baseline's."""
 
 from __future__ import annotations
 

@@ -66,7 +66,9 @@ def choose(
     if np.isnan(two_sided).all():
         raise CompareError(f"no candidate setting of {element.name} could be evaluated on dev.")
     best = candidates[_winner(two_sided, element.method.mild_first)]
-    varying = [name for name, value in best.settings().items() if len({c.settings()[name] for c in candidates}) > 1]
+    # One candidate is a choice too: of what was open.
+    given = element.method.settings()
+    varying = [name for name in given if {c.settings()[name] for c in candidates} != {given[name]}]
     trials = [
         {
             "settings": {name: candidate.settings()[name] for name in varying},

@@ -15,7 +15,7 @@ from comparisons.behaviors import Behavior
 from comparisons.engine.adapters import preserved
 from comparisons.errors import CompareError
 from comparisons.files import file_digest, json_digest
-from comparisons.foreign import foreign
+from comparisons.guard import foreign
 from comparisons.intervention import Direction, Intervention, stack
 from comparisons.lm import LM
 from comparisons.method import Fit, Method, Use

@@ -149,13 +149,13 @@ def check_method(cls: type[Method]) -> None:
 
     It fits and uses the class on a tiny random model and a made-up behavior, in a temporary folder.
     """
-    from comparisons.conformance import check
+    from comparisons.kit.conformance import check
 
     check(cls)
 
 
 def examine_method(cls: type[Method]) -> tuple[Check, ...]:
     """Runs the conformance suite on a method class; says of each check whether it holds, and what fails."""
-    from comparisons.conformance import examine
+    from comparisons.kit.conformance import examine
 
     return examine(cls)

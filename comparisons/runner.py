@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Protocol
 
 from comparisons.choosing import choose
-from comparisons.engine.guard import settings_kept
 from comparisons.errors import CompareError, described
 from comparisons.evaluate.cells import Evaluator
 from comparisons.evaluate.ledger import Ledger, counting
@@ -19,6 +18,7 @@ from comparisons.evaluate.letters import Letters
 from comparisons.evaluate.measures import Row, item_measures, paired
 from comparisons.evaluate.robustness import Subject
 from comparisons.fitting import Bench, Built
+from comparisons.guard import settings_kept
 from comparisons.intervention import Direction
 from comparisons.judges.panel import Panel
 from comparisons.lm import LM

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from comparisons.evaluate.answers import find_choice
+from comparisons.evaluate.parsing import find_choice
 from comparisons.items import Choice
 
 SETS = {

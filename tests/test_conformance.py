@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from comparisons.errors import CompareError
+from comparisons.kit.specimens import BLOCKS, WIDTH
 from comparisons.method import Edit, Fit, Intervention, Method, Use, check_method, use_only
 from comparisons.registry import Registry
-from comparisons.specimens import BLOCKS, WIDTH
 
 Fits = Literal["direction", "behavior", "never"]
 

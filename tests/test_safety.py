@@ -16,10 +16,10 @@ import pytest
 import torch
 
 from comparisons.cli import execute
-from comparisons.plain import printable
 from comparisons.report import render
 from comparisons.report.export import csv_text
 from comparisons.report.record import read_record
+from comparisons.sanitize import printable
 from comparisons.store import seal
 from comparisons.vectors.files import Origin, Vectors, save_vectors
 from tests.faulty import serving

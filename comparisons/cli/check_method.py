@@ -49,7 +49,7 @@ def _print(checks: tuple[Check, ...]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
-    from comparisons.plain import printable
+    from comparisons.sanitize import printable
 
     console = stdout()
     for check in checks:

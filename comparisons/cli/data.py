@@ -158,7 +158,7 @@ def _print(found: Sequence[Finding]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
-    from comparisons.plain import printable
+    from comparisons.sanitize import printable
 
     table = Table("level")
     for head in ("place", "finding", "what to do"):

@@ -12,7 +12,7 @@ from comparisons.cli.options import SEED, grid_options, methods_option, subject_
 from comparisons.cli.performing import specification
 
 if TYPE_CHECKING:
-    from comparisons.answers import Answers
+    from comparisons.sidebyside import Answers
 
 HELP = """Show free answers side by side: the unchanged model's and each method's.
 
@@ -37,7 +37,7 @@ Examples:
 @click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a prompt and method.")
 def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: bool, **rest: Any) -> None:
-    from comparisons.answers import answering
+    from comparisons.sidebyside import answering
 
     asked = _prompts(prompts, file)
     spec = specification(
@@ -90,7 +90,7 @@ def _print(prompts: Sequence[str], answers: Sequence[Answers]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
-    from comparisons.plain import printable
+    from comparisons.sanitize import printable
 
     for i, prompt in enumerate(prompts):
         table = Table("method", "direction", "strength", "answer", title=Text(printable(prompt)), show_lines=True)

@@ -10,8 +10,8 @@ import numpy as np
 from comparisons.engine.choices import MAX_LEFT_OUT
 from comparisons.engine.generate import generate
 from comparisons.errors import CompareError
-from comparisons.evaluate.answers import find_choice
 from comparisons.evaluate.measures import Row, clusters, interval
+from comparisons.evaluate.parsing import find_choice
 from comparisons.evaluate.questions import Question
 from comparisons.intervention import Intervention
 from comparisons.items import Choice, Presentation, find_layout

@@ -14,8 +14,8 @@ from typing import Any
 
 from comparisons.errors import CompareError, described
 from comparisons.files import json_digest, read_sealed, write_sealed
+from comparisons.judges.budget import Bill, Purse
 from comparisons.judges.interface import Setup, Status
-from comparisons.judges.purse import Bill, Purse
 
 log = logging.getLogger(__name__)
 

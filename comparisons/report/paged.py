@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from comparisons.plain import printable
 from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Folded, Heading, Paragraph
 from comparisons.report.figures import Picture
 from comparisons.report.table import Table
 from comparisons.report.terminal import rich_table
+from comparisons.sanitize import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

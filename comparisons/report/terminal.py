@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from comparisons.plain import printable
 from comparisons.report.summary import Summary, SummaryRow
 from comparisons.report.table import Column, Row, Table, main_table
+from comparisons.sanitize import printable
 
 if TYPE_CHECKING:
     import rich.table

@@ -27,8 +27,8 @@ from comparisons.kit.findings import (
     Check,
     Findings,
 )
+from comparisons.kit.specimens import differences, specimen_behavior, specimen_lm, state
 from comparisons.method import Fit, Method, Use
-from comparisons.specimens import differences, specimen_behavior, specimen_lm, state
 
 if TYPE_CHECKING:
     from comparisons.behaviors import Behavior

@@ -28,3 +28,24 @@ def foreign(what: str) -> Iterator[None]:
         except BaseException as error:
             text = " ".join(str(error).split())
             raise CompareError(f"{what} raised {type(error).__name__}: {text}".rstrip(": ") + ".") from error
+
+
+@contextmanager
+def settings_kept() -> Iterator[None]:
+    """Puts torch's default type, gradient mode, threads and random state back when the context closes."""
+    import torch
+
+    dtype, grad, threads, random = (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.get_rng_state(),
+    )
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.set_rng_state(random)

@@ -42,8 +42,6 @@ def mark(model: Any, tokenizer: Any) -> tuple[object, ...]:
     version counter would not do: a write through `.data` doesn't count, and PEFT's parametrizations count without
     changing a bit.
     """
-    import torch
-
     parameters, away = list(model.parameters()), offloaded(model)
     step = 1 if sum(p.numel() for p in parameters) <= SUMMED else 1024
     # On disk a tensor is as large as the model's pass over it: its file's size and time stand for it.
@@ -51,8 +49,9 @@ def mark(model: Any, tokenizer: Any) -> tuple[object, ...]:
     written = tuple((path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in files)
     tensors = [t for t in (*parameters, *_kept_buffers(model)) if not t.is_meta]
     tensors += [kept.read() for kept in away.values() if kept.file() is None]
+    # As numbers: small tensors would settle in the holes that each sum's wide copy leaves, and the heap would grow.
     sums = [
-        t.detach().reshape(-1)[:: max(1, t.numel() // 1024) if step > 1 else 1].double().sum().cpu()
+        t.detach().reshape(-1)[:: max(1, t.numel() // 1024) if step > 1 else 1].double().sum().item()
         for t in tensors
         if t.numel()
     ]
@@ -62,8 +61,7 @@ def mark(model: Any, tokenizer: Any) -> tuple[object, ...]:
     words = tuple(repr(getattr(tokenizer, name, None)) for name in told)
     modes = tuple(module.training for module in model.modules())
     # As text, in which a NaN equals itself.
-    values = torch.stack(sums).tolist() if sums else []
-    return (tuple(map(repr, values)), written, flags, hooks, modes, len(tokenizer), words)
+    return (tuple(map(repr, sums)), written, flags, hooks, modes, len(tokenizer), words)
 
 
 def _kept_buffers(model: Any) -> list[torch.Tensor]:

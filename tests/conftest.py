@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ import pytest
 from tests.forks import Command, Ended, Forks
 from tests.tiny import tiny_lm
 from tests.whole_runs import ARGUMENTS
+
+
+# Tables are as wide as this says, where something says it: pytest-xdist does, and shells that export it.
+os.environ.pop("COLUMNS", None)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -22,7 +22,7 @@ from comparisons.bench.library import library_loop
 from comparisons.bench.measure import Row, measure
 from comparisons.bench.memory import peak_memory
 from comparisons.bench.results import TARGETS, Results, bench
-from comparisons.bench.subjects import STANDARD, Shape, make_items, random_llama
+from comparisons.bench.subjects import SHAPES, STANDARD, Shape, make_items, open_subject, random_llama
 from comparisons.bench.table import rendered
 from comparisons.bench.works import MULTIPLIERS, QUICK, WORKS, Sizes, for_subject, make_works
 from comparisons.cli import execute as run
@@ -186,7 +186,7 @@ def test_the_floor_is_operations_over_the_rate(lm: LM) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory of a process is read from /proc")
 def test_peak_memory_sees_what_was_taken_and_given_back(lm: LM) -> None:
-    with peak_memory(lm) as peak:
+    with peak_memory(lm.device.type) as peak:
         torch.ones(50, 2**20)
     # Some sandboxes don't let a process reset its own high-water mark.
     assert peak.above is None or 190 * 2**20 < peak.above < 400 * 2**20
@@ -267,6 +267,26 @@ def test_the_command_prints_the_table_or_json(lm: LM, monkeypatch: pytest.Monkey
     assert "grid" in capsys.readouterr().out
     assert run(["bench", "--work", "swep"]) == 2
     assert "unknown work 'swep'. Did you mean sweep" in capsys.readouterr().err
+
+
+def test_a_random_subject_is_written_as_a_model_and_mistakes_write_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SHAPES, STANDARD, replace(SHAPES[STANDARD], blocks=2, width=64, intermediate=96, heads=2))
+    assert run(["bench", "--write", str(tmp_path / "made")]) == 0
+    made, read = open_subject(STANDARD), open_subject(str(tmp_path / "made"), "cpu")
+    assert all(torch.equal(a, b) for a, b in zip(made.model.parameters(), read.model.parameters(), strict=True))
+    assert len(open_subject(str(tmp_path / "made"), "cpu", quantize="4bit").blocks) == 2
+    capsys.readouterr()
+    for arguments, message in (
+        (["--write", str(tmp_path / "made")], "is there and not empty"),
+        (["--write", str(tmp_path / "other"), "--model", "pocket"], "makes a random model, and 'pocket' is none"),
+        (["--quantize", "4bit"], "write standard to a folder by --write"),
+    ):
+        assert run(["bench", *arguments]) == 2
+        said = capsys.readouterr().err
+        assert message in said and said.count("\n") == 1
+    assert not (tmp_path / "other").exists()
 
 
 def test_figures_and_their_numbers_are_written(lm: LM, tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ import transformers
 from comparisons.cli import execute
 from comparisons.footprint.advice import NOWHERE, advise
 from comparisons.footprint.machine import Machine
-from comparisons.footprint.memory import Load, footprint
-from comparisons.footprint.shape import Shape, count, measure, read_shape
+from comparisons.footprint.memory import footprint
+from comparisons.footprint.shape import count, measure, read_shape
 from comparisons.loading import ModelSource
 from tests.places import complaint
 from tests.tiny import FAMILIES, SPECIAL, tiny_lm, tiny_tokenizer
@@ -153,6 +153,10 @@ def test_the_table_and_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--model", "pocket", "--artifacts"], "--model is a question of its own"),
         (["--quantize", "4bit"], "--quantize goes with --model"),
         (["--json"], "--json goes with --model"),
+        (["--measure"], "--measure goes with --model"),
+        (["--model", "pocket", "--method", "sft"], "--method goes with --measure"),
+        (["--model", "pocket", "--measure", "--method", "sfft"], "Did you mean sft?"),
+        (["--model", "pocket", "--measure", "--tokens", "9"], "a question of pocket takes 27 tokens or more, not 9"),
         (["--model", "pocket", "--device", "mps"], "ask with --device cpu"),
     ],
 )
@@ -203,10 +207,22 @@ def test_nothing_but_the_configuration_is_fetched_from_the_hub(tmp_path: Path) -
     assert not any("/api/models/" in path for path in asked)
 
 
+def test_what_was_measured_stands_beside_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--tokens", "40", "--prompts", "2", "--batch", "2"]
+    assert execute(["doctor", "--model", "pocket", "--measure", "--method", "caa", *asked]) == 0
+    shown = capsys.readouterr().out.split("measured", 1)[1]
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith("│")] == [
+        "loading",
+        "sweeping",
+        "training",
+    ]
+    assert "prompts/s" in shown
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark is read from /proc")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_estimate_is_within_15_percent_of_what_processes_take(dtype: str, tmp_path: Path) -> None:
+def test_the_estimate_is_within_15_percent_of_what_is_measured(dtype: str, tmp_path: Path) -> None:
     config = transformers.LlamaConfig(
         vocab_size=8192,
         hidden_size=1024,
@@ -225,13 +241,14 @@ def test_the_estimate_is_within_15_percent_of_what_processes_take(dtype: str, tm
             parameter.fill_(0.01)
     model.save_pretrained(tmp_path)
     tiny_tokenizer(chat=False).save_pretrained(tmp_path)
-    shape = read_shape(ModelSource(str(tmp_path)))
-    assert isinstance(shape, Shape) and 150e6 < shape.parameters < 300e6
-    expected = footprint(shape, "cpu", dtype, load=Load(tokens=128, prompts=2, batch=3)).phases()
-    for work in ("sweep", "train"):
-        prompts = {"sweep": "2", "train": "3"}[work]
-        command = [sys.executable, "-m", "tests.footprints", str(tmp_path), dtype, "128", prompts, work]
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        ended = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-        for phase, measured in json.loads(ended.stdout.splitlines()[-1]).items():
-            assert measured == pytest.approx(expected[phase], rel=0.15), (phase, measured, expected[phase])
+    command = [sys.executable, "-m", "comparisons", "doctor", "--model", str(tmp_path), "--dtype", dtype]
+    command += ["--tokens", "128", "--prompts", "2", "--batch", "3", "--measure", "--method", "sft", "--json"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+    found = json.loads(ended.stdout)
+    assert 150e6 < found["parameters"] < 300e6
+    for row in found["measured"]:
+        expected = found["footprints"][0][row["phase"]]
+        assert row["peak_bytes"] == pytest.approx(expected, rel=0.15), (row, expected)
+        assert row["seconds"] > 0 and (row["rate"] is None) == (row["phase"] == "loading")
+    assert [row["phase"] for row in found["measured"]] == ["loading", "sweeping", "training"]

@@ -97,7 +97,7 @@ def measure(
         turn(f"{work.name} {repeat + 1}/{sizes.repeats}: engine")
         if repeat == 0:
             # Only the first turn is watched: to watch means to hand memory back first, and that takes time.
-            with peak_memory(lm) as watched:
+            with peak_memory(lm.device.type) as watched:
                 values = _time_engine(lm, work, times[ENGINE])
             peak = watched.above
         else:

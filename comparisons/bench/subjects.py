@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from comparisons.errors import CompareError
+from comparisons.errors import CompareError, StorageError, refusal
 from comparisons.items import Item
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ SHAPES = {
 }
 
 
-def open_subject(name: str, device: str = "auto", dtype: str = "auto") -> LM:
+def open_subject(
+    name: str, device: str = "auto", dtype: str = "auto", quantize: Literal["4bit", "8bit"] | None = None
+) -> LM:
     """The model to time.
 
     Args:
@@ -76,15 +79,42 @@ def open_subject(name: str, device: str = "auto", dtype: str = "auto") -> LM:
             folder, or a hub id.
         device: "auto", "cpu", "cuda" or "mps"; a random subject takes the CPU where it is "auto".
         dtype: "auto", "float32", "bfloat16" or "float16".
+        quantize: "4bit", "8bit" or None; a random subject must be a folder for that, see `write_subject`.
 
     Raises:
         CompareError: there is no such model or device.
     """
     if name in SHAPES:
+        if quantize is not None:
+            raise CompareError(f"--quantize reads a checkpoint: write {name} to a folder by --write, and name that.")
         return random_llama(SHAPES[name], name, "cpu" if device == "auto" else device, dtype)
     from comparisons.loading import ModelSource, load
 
-    return load(ModelSource(name, device=device, dtype=dtype))
+    return load(ModelSource(name, device=device, dtype=dtype, quantize=quantize))
+
+
+def write_subject(name: str, folder: Path, dtype: str = "auto") -> None:
+    """Writes a random subject as a folder that every command takes for a model.
+
+    Args:
+        name: of `SHAPES`.
+        folder: where to; made where there is none.
+        dtype: of the weights, as `open_subject`.
+
+    Raises:
+        CompareError: the name is none of a random subject, or the folder holds something.
+        StorageError: the disk refuses.
+    """
+    if name not in SHAPES:
+        raise CompareError(f"--write makes a random model, and '{name}' is none: use {' or '.join(SHAPES)}.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise CompareError(f"--write {folder}: is there and not empty: name a new folder.")
+    lm = random_llama(SHAPES[name], name, "cpu", dtype)
+    try:
+        lm.model.save_pretrained(folder)
+        lm.tokenizer.save_pretrained(folder)
+    except OSError as error:
+        raise StorageError(f"{folder} can't be written: {refusal(error)}") from error
 
 
 def random_llama(shape: Shape, name: str, device: str = "cpu", dtype: str = "auto") -> LM:

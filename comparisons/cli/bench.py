@@ -23,6 +23,7 @@ Examples:
   compare bench --quick
   compare bench --model pocket --work sweep --json
   compare bench --model llama2-7b-shape --device cuda
+  compare bench --model llama2-7b-shape --write random-7b
   compare bench --figures docs/figures
 """
 
@@ -52,6 +53,7 @@ Examples:
     show_default=True,
     help="Of the weights.",
 )
+@click.option("--quantize", type=click.Choice(["4bit", "8bit"]), help="Load so; not for a random model.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU; torch's choice by default.")
 @click.option("--repeats", type=click.IntRange(min=1), metavar="N", help="Turns of each contender.  [default: 3]")
 @click.option("--prompts", type=click.IntRange(min=1), metavar="N", help="Of sweep and grid.  [default: 50]")
@@ -64,18 +66,31 @@ Examples:
     metavar="DIR",
     help="Instead of the table: write figures of seconds against settings and prompt length, and their numbers.",
 )
+@click.option(
+    "--write",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Instead: write the random model to a folder, for any command's --model.",
+)
 def command(
     model: str,
     work: str,
     device: str,
     dtype: str,
+    quantize: Any,
     threads: int | None,
     quick: bool,
     as_json: bool,
     figures: Path | None,
+    write: Path | None,
     **given: int | None,
 ) -> int:
-    lm = _subject(model, device, dtype, threads)
+    if write is not None:
+        from comparisons.bench.subjects import write_subject
+
+        write_subject(model, write, dtype)
+        return 0
+    lm = _subject(model, device, dtype, quantize, threads)
     sizes = _sizes(model, quick, {name: value for name, value in given.items() if value is not None})
     if figures is not None:
         from comparisons.bench.figures import write_figures
@@ -96,12 +111,12 @@ def command(
     return 0
 
 
-def _subject(model: str, device: str, dtype: str, threads: int | None) -> Any:
+def _subject(model: str, device: str, dtype: str, quantize: Any, threads: int | None) -> Any:
     import torch
 
     from comparisons.bench.subjects import open_subject
 
-    lm = open_subject(model, device, dtype)
+    lm = open_subject(model, device, dtype, quantize)
     if threads is not None:
         torch.set_num_threads(threads)
     return lm

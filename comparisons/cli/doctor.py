@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from comparisons.cli.completion import methods
 from comparisons.cli.options import machine_options
 
 if TYPE_CHECKING:
@@ -21,7 +23,12 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="pocket|PATH|HUB_ID", help="Instead, estimate the memory that a model takes.")
 @machine_options()
 @click.option("--tokens", type=click.IntRange(min=1), metavar="N", help="With --model: of a prompt.  [default: 192]")
+@click.option("--prompts", type=click.IntRange(min=1), metavar="N", help="With --model: of a sweep.  [default: 50]")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="With --model: of a training.  [default: 16]")
+@click.option(
+    "--measure", is_flag=True, help="With --model: load it, sweep, and show what that takes beside the estimate."
+)
+@click.option("--method", metavar="NAME", help="With --measure: fit this method too.", shell_complete=methods)
 @click.option("--json", "as_json", is_flag=True, help="With --model: print the estimate as JSON.")
 def command(artifacts: bool, clean: bool, reports: Path | None, as_json: bool, **options: Any) -> int:
     """Check whether this machine is fit: packages, device, memory, the embedded model and data.
@@ -31,7 +38,8 @@ def command(artifacts: bool, clean: bool, reports: Path | None, as_json: bool, *
 
     With --model, estimate from the configuration alone, of which a hub's model has nothing else fetched, what loading,
     sweeping and training take in memory, and what of it fits this machine or would with another option. The other
-    options are those of a run, and count with --model only.
+    options are those of a run, and count with --model only. With --measure too the model is loaded and tried, which
+    tells how far the estimate holds on this machine, and how fast it is.
 
     Exit code 1 where something that a run needs is missing, something is damaged, or the model can't be loaded here.
 
@@ -39,6 +47,7 @@ def command(artifacts: bool, clean: bool, reports: Path | None, as_json: bool, *
     Examples:
       compare doctor
       compare doctor --model meta-llama/Llama-2-7b-chat-hf --quantize 4bit
+      compare doctor --model pocket --measure --method sft
       compare doctor --artifacts --clean
     """
     if options["model"] is not None:
@@ -74,23 +83,38 @@ def _estimate(
     blocks: str | None,
     trust_remote_code: bool,
     offload: Path | None,
+    measure: bool,
+    method: str | None,
     **load: int | None,
 ) -> int:
     from comparisons.footprint.advice import NOWHERE, advise
     from comparisons.footprint.memory import Load
     from comparisons.loading import ModelSource
+    from comparisons.registry import Registry
 
+    if method is not None and not measure:
+        raise click.UsageError("--method goes with --measure.")
+    fitted = None if method is None else Registry().get(method)
     source = ModelSource(
         model, device, dtype, quantize, blocks=blocks, trust_remote_code=trust_remote_code, offload=offload
     )
-    found = advise(source, Load(**{name: value for name, value in load.items() if value is not None}))
-    if as_json:
-        click.echo(json.dumps(found.to_json()))
-    else:
-        from comparisons.cli.footprint import show
+    asked = Load(**{name: value for name, value in load.items() if value is not None})
+    advice = advise(source, asked)
+    measured = []
+    if measure:
+        from comparisons.footprint.measured import measure as try_out
 
-        show(found)
-    return 1 if found.verdicts()["loading"] == NOWHERE else 0
+        measured = try_out(source, advice.asked.device, asked, fitted)
+    if as_json:
+        rows = {"measured": [asdict(row) for row in measured]} if measured else {}
+        click.echo(json.dumps({**advice.to_json(), **rows}))
+    else:
+        from comparisons.cli.footprint import show, show_measured
+
+        show(advice)
+        if measured:
+            show_measured(measured, advice.asked)
+    return 1 if advice.verdicts()["loading"] == NOWHERE else 0
 
 
 def _artifacts(clean: bool, reports: Path | None) -> int:

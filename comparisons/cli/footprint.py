@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from comparisons.footprint.advice import Advice
+    from comparisons.footprint.measured import Measured
     from comparisons.footprint.memory import Footprint
 
 TITLES = {"loading": "loading", "sweeping": "sweeping", "training": "training", "training_full": "training in full"}
@@ -33,6 +36,23 @@ def show(found: Advice) -> None:
     out.print(f"this machine: {gigabytes(found.machine.ram)} of memory free; GPUs: {gpus}")
     for phase, verdict in found.verdicts().items():
         out.print(f"{TITLES[phase]}: {verdict}")
+
+
+def show_measured(rows: Sequence[Measured], asked: Footprint) -> None:
+    """Prints what the phases took beside what was estimated."""
+    from rich.table import Table
+
+    from comparisons.cli.tables import stdout
+
+    units = {"sweeping": "prompts/s", "training": "batches/s"}
+    table = Table("measured", "estimate", "peak", "of it", "seconds", "speed")
+    for row in rows:
+        expected = asked.phases()[row.phase]
+        share = "–" if row.peak_bytes is None else f"{row.peak_bytes / expected:.0%}"
+        speed = "–" if row.rate is None else f"{row.rate:,.2f} {units[row.phase]}"
+        peak = gigabytes(row.peak_bytes)
+        table.add_row(TITLES[row.phase], gigabytes(expected), peak, share, f"{row.seconds:,.1f}", speed)
+    stdout().print(table)
 
 
 def gigabytes(count: int | None) -> str:

@@ -138,7 +138,7 @@ def _change(first: Run, second: Run, row: SummaryRow) -> Change:
         raise CompareError(f"{row.cell}: the runs have no question in common.")
     before, after = differences.T
     found = np.where(np.abs(after - before) < ROUNDING, 0.0, after - before)
-    seed = seed_of(int(second.record.part("specification").get("seed") or 0), row.cell)
+    seed = seed_of(int(second.record.part("specification").get("seed") or 0), row.own_key)
     cost: dict[str, Any] = {}
     identity = [run.record.part("identity").get("knowledge") for run in (first, second)]
     if not row.is_baseline and identity[0] == identity[1] is not None:

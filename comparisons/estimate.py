@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from comparisons.behaviors import Behavior, Item
 from comparisons.engine.plan import Tokens, batches, family_batches, shared_head
 from comparisons.evaluate.conditions import PLAIN, Condition, conditions
 from comparisons.evaluate.generated import MAX_ANSWER_TOKENS
+from comparisons.evaluate.harness import HarnessSet, harness_sizes
 from comparisons.evaluate.questions import questions
 from comparisons.evaluate.ranks import N_RANDOM
 from comparisons.executor import check_layers
@@ -21,6 +23,9 @@ from comparisons.selecting import candidates_each
 from comparisons.specification import LAYER, Cell, Element, Plan, Specification
 from comparisons.splits import draw
 from comparisons.trials import element_trials, stacks_of
+
+if TYPE_CHECKING:
+    from comparisons.evaluate.requests import Sizes
 
 ANSWER_TOKENS = 2
 """Tokens of a branch: the last of the prompt, and what stands before the letter."""
@@ -137,7 +142,10 @@ def _count_evaluation(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequ
     for cell in cells:
         # The plain branch is run whether a cell asks for it or not: the others grow out of it.
         groups.setdefault(_prefix(cell), {(): 1.0})[_branch(cell)] = _share(cell, len(tally.lm.blocks))
-    knowledge = plan.knowledge.items if plan.knowledge is not None else ()
+    knowledge: Sequence[Item] = plan.knowledge.items if plan.knowledge is not None else ()
+    if isinstance(plan.knowledge, HarnessSet):
+        knowledge = ()
+        _count_tasks(tally, harness_sizes(tally.lm, plan.knowledge), cells, groups)
     asked = plan.asked(behavior.name)
     for items in (asked, knowledge, *(items for name, items in plan.side.items() if name != behavior.name)):
         prompts = _prompts(tally.lm, items, plan)
@@ -163,6 +171,18 @@ def _count_evaluation(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequ
         prompts = _prompts(tally.lm, asked, plan)
         for share in _ranked(cells, len(tally.lm.blocks)):
             tally.add(prompts, ANSWER_TOKENS * (1 + 2 * N_RANDOM * share))
+
+
+def _count_tasks(
+    tally: _Tally, sizes: Sizes, cells: Sequence[Cell], groups: Mapping[object, Mapping[object, float]]
+) -> None:
+    """Counts what tasks of the harness ask: continuations behind each prompt, and written answers."""
+    prompts = [prompt[:-1] for prompt, _ in sizes.likelihoods]
+    each = sum(1 + tokens for _, tokens in sizes.likelihoods) / max(1, len(prompts))
+    for prefix, shares in groups.items():
+        tally.add(prompts, each * sum(shares.values()))
+        for most in sorted({most for _, most in sizes.texts}):
+            tally.write([prompt for prompt, tokens in sizes.texts if tokens == most], _branches(cells, prefix), most)
 
 
 def _branches(cells: Sequence[Cell], prefix: object) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 from comparisons import __version__
 from comparisons.evaluate.conditions import NEUTRAL_TEXTS, PREFIX_TEXT, wrappings
+from comparisons.evaluate.harness import PREFIX
 from comparisons.files import json_digest
 from comparisons.fitting import PACKAGES, package_version, source_digest
 from comparisons.lm import LM
@@ -101,7 +102,7 @@ def run_facts(plan: Plan, identity: Mapping[str, Any], found: Mapping[str, Loade
         "versions": {
             "comparisons": __version__,
             "python": platform.python_version(),
-            **{package: package_version(package) for package in PACKAGES},
+            **{package: package_version(package) for package in (*PACKAGES, *_harness(plan))},
         },
         "git_commit": _git_commit(),
         "machine": first.machine,
@@ -111,6 +112,11 @@ def run_facts(plan: Plan, identity: Mapping[str, Any], found: Mapping[str, Loade
         "robustness": first.robustness,
         "started": started,
     }
+
+
+def _harness(plan: Plan) -> tuple[str, ...]:
+    """The package whose tasks are asked, where the knowledge questions are its own."""
+    return ("lm_eval",) if plan.spec.knowledge.startswith(PREFIX) else ()
 
 
 def now() -> str:

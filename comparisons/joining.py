@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from comparisons import stats
-from comparisons.cellfiles import JOURNAL, RESULTS
 from comparisons.errors import CompareError
 from comparisons.evaluate.across import joint_p_values
 from comparisons.evaluate.best import best_row
 from comparisons.evaluate.judged import summary_of
 from comparisons.evaluate.measures import item_measures, paired
-from comparisons.files import json_digest, read_json, write_json
-from comparisons.journal import Entry, read_journal
+from comparisons.files import json_digest, write_json
+from comparisons.finished import Finished
 from comparisons.report import render
-from comparisons.report.record import Facts, Record, read_record
+from comparisons.report.record import Facts, Record
 from comparisons.report.summary import SUMMARY, SummaryRow
 from comparisons.rows import Row
 from comparisons.runfolder import BEST, RUN, RunFolder, check_run_folder
@@ -27,35 +26,6 @@ from comparisons.store import MANIFEST, seal
 
 EQUAL = 1e-6
 """How near two runs' numbers on one cell must be to be of the same cell."""
-
-ALIKE = {
-    "model": ("digest", "the model or its prompt format"),
-    "specification": ("split", "where the questions are from (--split)"),
-}
-
-
-class Source:
-    """A finished run to join."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.record = path, read_record(path)
-        found = read_journal(path / RESULTS, path / JOURNAL, str(self.record.facts.get("digest")))
-        if found.damaged:
-            raise CompareError(f"{path}: {found.damaged[0]} is damaged: the run's command again mends it.")
-        self.entries: dict[str, Entry] = {entry.cell: entry for entry in found.entries}
-        self._data = (path / RESULTS).read_bytes() if self.entries else b""
-
-    def rows(self, cell: str) -> list[Row]:
-        """The result rows of a cell."""
-        import json
-
-        entry = self.entries[cell]
-        return [json.loads(line) for line in self._data[entry.start : entry.end].splitlines()]
-
-    def digests(self, behavior: str) -> tuple[Any, Any]:
-        """Hashes of what a behavior was fitted on, and of what it was asked."""
-        found = (self.record.part("identity").get("behaviors") or {}).get(behavior) or [None, None, None]
-        return found[0], found[1 if self.record.on_dev else 2]
 
 
 def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
@@ -71,11 +41,12 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
     Raises:
         CompareError: one is no finished run, they are not comparable, with the reason, or another run is in the folder.
     """
-    sources = [Source(path) for path in paths]
+    sources = [Finished(path) for path in paths]
     for other in sources[1:]:
         why = _incomparable(sources[0], other)
         if why is not None:
             raise CompareError(f"{sources[0].path} and {other.path} can't be joined: {why}.")
+    models = _models(sources)
     rows, cells, notes = _united(sources)
     digest = json_digest(["joined", *(source.record.facts.get("digest") for source in sources)])
     check_run_folder(out, digest)
@@ -83,8 +54,8 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
     try:
         for cell, (own, info) in cells.items():
             folder.commit(cell, own, info)
-        folder.write(RUN, _facts(sources, digest, command, notes))
-        for choice in (choice for source in sources for choice in _choices(source.path)):
+        folder.write(RUN, _facts(sources, models, digest, command, notes))
+        for choice in (choice for source in sources for choice in source.choices()):
             if folder.choice(choice["key"], choice["behavior"], choice.get("model", "")) is None:
                 folder.add_choice(choice["key"], {k: v for k, v in choice.items() if k != "key"})
         known = {k: v for s in sources for k, v in (s.record.summary.judges.get("known") or {}).items()}
@@ -96,11 +67,10 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
     return out
 
 
-def _incomparable(first: Source, other: Source) -> str | None:
+def _incomparable(first: Finished, other: Finished) -> str | None:
     """Why the cells of two runs don't belong in one table; None where they do."""
-    for part, (name, words) in ALIKE.items():
-        if first.record.part(part).get(name) != other.record.part(part).get(name):
-            return f"{words} differs"
+    if first.record.part("specification").get("split") != other.record.part("specification").get("split"):
+        return "where the questions are from (--split) differs"
     if first.record.is_sweep != other.record.is_sweep:
         return "one is a sweep and the other is not"
     for name in ("orders", "seed"):
@@ -116,14 +86,38 @@ def _incomparable(first: Source, other: Source) -> str | None:
     return None
 
 
+def _models(sources: Sequence[Finished]) -> list[Mapping[str, Any]]:
+    """The different models of the runs, in their order; each source learns what its own are called.
+
+    Raises:
+        CompareError: two different ones have one name.
+    """
+    found: dict[Any, Mapping[str, Any]] = {}
+    owners: dict[Any, tuple[Any, Path]] = {}
+    for source in sources:
+        for model in source.models:
+            found.setdefault(model.get("digest"), model)
+            digest, owner = owners.setdefault(model.get("name"), (model.get("digest"), source.path))
+            if digest != model.get("digest"):
+                raise CompareError(
+                    f"{owner} and {source.path} can't be joined: the model or its prompt format differs, and both are "
+                    f"called {model.get('name')}."
+                )
+    for source in sources:
+        # The same model may lie elsewhere on another machine: the first name is everybody's.
+        names = {str(model.get("name")): str(found[model.get("digest")].get("name")) for model in source.models}
+        source.take_part(names, apart=len(found) > 1)
+    return list(found.values())
+
+
 Cells = dict[str, tuple[list[Row], dict[str, Any]]]
 
 
-def _united(sources: Sequence[Source]) -> tuple[list[SummaryRow], Cells, list[str]]:
+def _united(sources: Sequence[Finished]) -> tuple[list[SummaryRow], Cells, list[str]]:
     """The summary rows, behavior by behavior; the cells' rows and info; and what must be said."""
     rows, cells, notes = dict[str, SummaryRow](), Cells(), list[str]()
     for source in sources:
-        for row in source.record.summary.rows:
+        for row in source.summary_rows():
             if row.cell in rows and not rows[row.cell].failed and not row.failed:
                 _check_same(rows[row.cell], row, cells[row.cell][0], source)
                 if row.is_baseline:
@@ -138,11 +132,12 @@ def _united(sources: Sequence[Source]) -> tuple[list[SummaryRow], Cells, list[st
         fitted = {source.digests(behavior)[0] for source in sources if behavior in source.record.summary.behaviors}
         if len(fitted) > 1:
             notes.append(f"{behavior}: the runs fitted on different training pairs (--train-items, or other data).")
-    order = {behavior: place for place, behavior in enumerate(dict.fromkeys(row.behavior for row in rows.values()))}
-    return sorted(rows.values(), key=lambda row: order[row.behavior]), cells, notes
+    models, behaviors = (list(dict.fromkeys(getattr(r, n) for r in rows.values())) for n in ("model", "behavior"))
+    order = sorted(rows.values(), key=lambda row: (models.index(row.model), behaviors.index(row.behavior)))
+    return order, cells, notes
 
 
-def _check_same(known: SummaryRow, row: SummaryRow, own: Sequence[Row], source: Source) -> None:
+def _check_same(known: SummaryRow, row: SummaryRow, own: Sequence[Row], source: Finished) -> None:
     """Raises CompareError where two runs have a cell of one name and other numbers."""
     if known.settings != row.settings:
         named = ", ".join(k for k in {**known.settings, **row.settings} if known.settings.get(k) != row.settings.get(k))
@@ -174,11 +169,11 @@ def _corrected(rows: Sequence[SummaryRow], folder: RunFolder, seed: int) -> list
     pairs, plain = {}, {}
     for row in rows:
         if row.is_baseline and not row.failed:
-            plain[row.behavior] = folder.rows(row.cell)
+            plain[row.cell] = folder.rows(row.cell)
     for row in rows:
-        if row.is_baseline or row.shift is None or row.behavior not in plain:
+        if row.is_baseline or row.shift is None or row.baseline not in plain:
             continue
-        own, baseline = folder.rows(row.cell), plain[row.behavior]
+        own, baseline = folder.rows(row.cell), plain[row.baseline]
         templates = {one["item"]: one.get("template") for one in baseline}
         measures = item_measures(own, "choices"), item_measures(baseline, "choices")
         pairs[row.behavior, row.cell] = paired(*measures, templates)
@@ -191,12 +186,9 @@ def _seed(record: Record) -> int:
     return int(record.part("specification").get("seed") or 0)
 
 
-def _choices(path: Path) -> list[dict[str, Any]]:
-    file = path / "choices.json"
-    return list(read_json(file, "choices")["choices"]) if file.exists() else []
-
-
-def _facts(sources: Sequence[Source], digest: str, command: str, notes: Sequence[str]) -> dict[str, Any]:
+def _facts(
+    sources: Sequence[Finished], models: Sequence[Mapping[str, Any]], digest: str, command: str, notes: Sequence[str]
+) -> dict[str, Any]:
     """run.json of the joint run: the first one's, with what the others add."""
     parts = [source.record.facts for source in sources]
     first = dict(parts[0])
@@ -207,6 +199,8 @@ def _facts(sources: Sequence[Source], digest: str, command: str, notes: Sequence
     identity: dict[str, Any] = {}
     for facts in reversed(parts):
         for name, value in (facts.get("identity") or {}).items():
+            if name == "model" and len(models) > 1 and not isinstance(value, dict):
+                value = {facts["model"]["name"]: value}
             identity[name] = {**(identity.get(name) or {}), **value} if isinstance(value, dict) else value
     made = [
         {"run": source.path.name, **{name: source.record.facts.get(name) for name in ("digest", "command", "started")}}
@@ -215,6 +209,7 @@ def _facts(sources: Sequence[Source], digest: str, command: str, notes: Sequence
     told = list(dict.fromkeys(note for facts in parts for note in facts.get("notes") or []))
     return {
         **first,
+        **({"models": list(models)} if len(models) > 1 else {}),
         "digest": digest,
         "command": command,
         "specification": specification,
@@ -238,18 +233,18 @@ def _made(parts: Sequence[Facts]) -> list[str]:
     return found
 
 
-def _take_best(sources: Sequence[Source], rows: Sequence[SummaryRow], out: Path) -> None:
+def _take_best(sources: Sequence[Finished], rows: Sequence[SummaryRow], out: Path) -> None:
     """Copies best/ of the run whose best cell is the joint run's."""
     shutil.rmtree(out / BEST, ignore_errors=True)
     best = best_row(rows)
     for source in sources:
         found: Mapping[str, Any] | None = source.record.intervention
-        if best is None or found is None or found.get("cell") != best.cell:
+        if best is None or found is None or source.key(str(found.get("cell"))) != best.cell:
             continue
         shutil.copytree(source.path / BEST, out / BEST, ignore=shutil.ignore_patterns(MANIFEST))
         # A folder is told from the run's; a hub id stays.
         place = source.path / str(found.get("model"))
-        if place.exists():
-            write_json(out / BEST / "intervention.json", {**found, "model": os.path.relpath(place, out)})
+        there = {"model": os.path.relpath(place, out)} if place.exists() else {}
+        write_json(out / BEST / "intervention.json", {**found, "cell": best.cell, **there})
         seal(out / BEST)
         return

@@ -106,5 +106,5 @@ def _row(row: SummaryRow, folder: RunFolder, seed: int) -> SummaryRow:
     baseline = None if row.is_baseline else folder.rows(row.baseline)
     shift = None if row.broken else row.shift
     spent = folder.entries[row.cell].info.get(JUDGING) or {}
-    numbers = open_numbers(folder.rows(row.cell), baseline, shift, spent, seed_of(seed, row.cell))
+    numbers = open_numbers(folder.rows(row.cell), baseline, shift, spent, seed_of(seed, row.own_key))
     return replace(row, open_ended=numbers)

@@ -12,7 +12,6 @@ from tests.forks import Command, Ended, Forks
 from tests.tiny import tiny_lm
 from tests.whole_runs import ARGUMENTS
 
-
 # Tables are as wide as this says, where something says it: pytest-xdist does, and shells that export it.
 os.environ.pop("COLUMNS", None)
 

@@ -11,7 +11,7 @@ import pytest
 
 from comparisons.behaviors import Library
 from comparisons.cli import execute as run
-from comparisons.dataset.checks import binomial_p, check_all
+from comparisons.dataset.checks import check_all
 from comparisons.dataset.contents import content
 from comparisons.dataset.describe import describe
 from comparisons.dataset.splitting import split_file
@@ -217,11 +217,6 @@ def test_a_new_behavior_is_ready_for_a_run_and_says_that_it_is_an_example(
 def test_a_name_that_no_behavior_can_have_is_refused(name: str, tmp_path: Path) -> None:
     assert "can't be called" in complaint(lambda: new_behavior(name, tmp_path / "out"))
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize(("count", "total", "p"), [(5, 10, 1.0), (0, 10, 2 / 1024), (1, 4, 10 / 16), (558, 815, 0.0)])
-def test_the_binomial_p_value(count: int, total: int, p: float) -> None:
-    assert binomial_p(count, total) == pytest.approx(p, abs=1e-9)
 
 
 def test_a_description_counts(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ import pytest
 from comparisons.behaviors import Library
 from comparisons.cli import execute
 from comparisons.errors import CompareError
-from comparisons.evaluate.harness import HarnessSet, harness_rows, read_tasks
+from comparisons.estimate import estimate
+from comparisons.evaluate.harness import HarnessSet, harness_rows, harness_sizes, read_tasks
 from comparisons.evaluate.requests import Answering, Asked, Requests, writing
 from comparisons.intervention import Edit, Intervention
 from comparisons.lm import LM
 from comparisons.loading import ModelSource, load
 from comparisons.report.summary import read_summary
+from comparisons.specification import Specification
 from tests.tiny import tiny_lm
 
 CHOICE = """task: pocket_facts
@@ -143,7 +145,7 @@ def test_a_cell_has_the_harness_own_numbers(place: Path, lm: LM) -> None:
     import torch
 
     known = read_tasks("lm_eval:facts.yaml,write.yaml", None, 0)
-    assert known.name == "lm_eval: pocket_facts (acc), pocket_write (exact_match)"
+    assert known.name == "lm_eval: pocket_facts (acc, 0-shot), pocket_write (exact_match, 1-shot)"
     assert len(known.items) == 32 and {item.category for item in known.items} == {"pocket_facts", "pocket_write"}
     check(lm, known, Intervention(), theirs(lm, known))
     vector = torch.randn(lm.width, generator=torch.Generator().manual_seed(0))
@@ -194,7 +196,7 @@ def test_a_run_pays_in_the_task(place: Path, capsys: pytest.CaptureFixture[str])
     for row in read_summary(Path("out")).rows:
         values = by_cell[row.cell].values()
         assert row.knowledge == pytest.approx(sum(values) / 12)
-        assert row.knowledge_set == "lm_eval: pocket_facts (acc), pocket_write (exact_match)"
+        assert row.knowledge_set == "lm_eval: pocket_facts (acc, 0-shot), pocket_write (exact_match, 1-shot)"
         assert set(row.knowledge_by_category or ()) == {"pocket_facts", "pocket_write"}
         if not row.is_baseline:
             assert row.cost == pytest.approx(sum(by_cell["refusal/baseline"].values()) / 12 - (row.knowledge or 0))
@@ -212,9 +214,41 @@ def test_fewer_documents_are_some_of_each_task(place: Path) -> None:
     assert few.digest == read_tasks("lm_eval:facts.yaml,write.yaml", 6, 0).digest
 
 
+def test_a_folders_tasks_are_all_its_files_name(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    data = f"data_files:\n    test: {place / 'facts.jsonl'}"
+    common = CHOICE.replace("task: pocket_facts\n", "").replace("data_files:\n    test: facts.jsonl", data)
+    (tmp_path / "tasks/_common.yaml").write_text(common)
+    for name in ("b", "a"):
+        (tmp_path / f"tasks/{name}.yaml").write_text(f"task: folder_{name}\ninclude: _common.yaml\n")
+    known = read_tasks(f"lm_eval:{tmp_path / 'tasks'}", 4, 0)
+    assert known.name == "lm_eval: folder_a (acc, 0-shot), folder_b (acc, 0-shot)"
+    assert {item.category for item in known.items} == {"folder_a", "folder_b"}
+
+
+def test_what_tasks_ask_is_in_the_estimate(place: Path) -> None:
+    pocket = load(ModelSource())
+    known = read_tasks("lm_eval:facts.yaml,write.yaml", None, 0)
+    sizes = harness_sizes(pocket, known)
+    ends = [len(pocket.tokenize(f"x {end}")) - len(pocket.tokenize("x")) for end in ("(A) it is", "(B)")]
+    assert [tokens for _, tokens in sizes.likelihoods] == [sum(ends)] * 16
+    assert [most for _, most in sizes.texts] == [6] * 16
+    shown = pocket.tokenizer.decode(sizes.texts[0][0])
+    assert shown.count("[INST]") == 2 and shown.count("Choices:") == 2
+
+    def tokens(knowledge: str) -> int:
+        return estimate(Specification(behaviors=("refusal",), stacks=("sysprompt",), knowledge=knowledge)).tokens
+
+    # Two system prompts and the plain one, and the examples that answers are written after.
+    least = 3 * (sum(most + len(prompt) // 2 for prompt, most in sizes.texts) + 16 * sum(ends))
+    most = 3 * sum(len(prompt) + count + 200 for prompt, count in (*sizes.likelihoods, *sizes.texts))
+    assert least < tokens("lm_eval:facts.yaml,write.yaml") - tokens("none") < most
+
+
 @pytest.mark.parametrize(
     ("choice", "line"),
     [
+        ("lm_eval:empty", "the folder has no .yaml file with a line 'task: NAME'"),
         ("lm_eval:facts.yaml,arc_easyy", "unknown task of lm-evaluation-harness 'arc_easyy'. Did you mean arc_easy or"),
         ("lm_eval:warm.yaml", "samples its answers"),
         ("lm_eval:", "names no task"),
@@ -225,6 +259,7 @@ def test_fewer_documents_are_some_of_each_task(place: Path) -> None:
 def test_what_cant_be_asked_is_one_line(
     place: Path, capsys: pytest.CaptureFixture[str], choice: str, line: str
 ) -> None:
+    (place / "empty").mkdir(exist_ok=True)
     assert execute(["run", "--behavior", "refusal", "--methods", "caa", "--knowledge", choice, "--out", "odd"]) == 2
     said = capsys.readouterr().err
     assert line in said and said.count("\n") == 1 and len(said) < 1000

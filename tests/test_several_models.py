@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import pytest
 
 from comparisons.cli import execute
 from comparisons.estimate import estimate
+from comparisons.joining import join
 from comparisons.keys import baseline_key
 from comparisons.report.summary import read_summary
+from comparisons.runfolder import run_faults
 from comparisons.specification import Specification
 from comparisons.stats import holm
+from tests.places import complaint
 from tests.tiny import other_model
 
 SMALL = ["--train-items", "40", "--test-items", "8", "--knowledge", "none"]
@@ -29,7 +33,53 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(folder)
         assert execute([*RUN, "--model", "pocket,other", "--open-ended", "--tokens", "4", "--out", "both"]) == 0
         assert execute([*RUN, "--model", "other", "--out", "alone"]) == 0
+        assert execute([*RUN, "--model", "pocket", "--open-ended", "--tokens", "4", "--out", "first"]) == 0
     return folder
+
+
+def test_runs_of_one_model_each_are_joined_to_what_a_run_of_both_is(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    assert execute(["report", "first", "alone", "--out", "joint"]) == 0
+    assert "refusal in other" in capsys.readouterr().out
+    joint, both = read_summary(place / "joint"), read_summary(place / "both")
+    assert [row.cell for row in joint.rows] == [row.cell for row in both.rows] and joint.subjects == both.subjects
+    for mine, other in zip(joint.rows, both.rows, strict=True):
+        for name in ("p_match", "shift", "p_value", "p_holm", "p_max_t", "shift_ci"):
+            assert getattr(mine, name) == pytest.approx(getattr(other, name), abs=1e-5), (mine.cell, name)
+        assert (mine.model, mine.settings, mine.layer) == (other.model, other.settings, other.layer)
+    text, facts = ((place / "joint" / name).read_text(encoding="utf-8") for name in ("report.md", "run.json"))
+    assert "## Models side by side" in text
+    assert set(json.loads(facts)["identity"]["model"]) == {"pocket", "other"}
+    chosen = [json.loads((place / run / "choices.json").read_text())["choices"] for run in ("joint", "both")]
+    first, second = ([(c["behavior"], c["model"], c["chosen"]) for c in run] for run in chosen)
+    assert first == second
+    best = [json.loads((place / run / "best" / "intervention.json").read_text())["cell"] for run in ("joint", "both")]
+    assert best[0] == best[1]
+    results = [
+        {(r["cell"], r["evaluation"], r["item"], r["order"]) for r in map(json.loads, path.read_text().splitlines())}
+        for path in (place / run / "results.jsonl" for run in ("joint", "both"))
+    ]
+    assert {key for key in results[1] if key[1] != "open_ended"} == {k for k in results[0] if k[1] != "open_ended"}
+    assert run_faults(place / "joint") == []
+    # A joint run of several models is joined like any other, and a model that lies elsewhere is the same model.
+    shutil.copytree("other", "elsewhere")
+    assert execute([*RUN, "--model", "elsewhere", "--methods", "actadd", "--out", "more"]) == 0
+    again = read_summary(join([place / "joint", place / "more"], place / "again"))
+    assert again.models == ("pocket", "other")
+    assert [row.cell for row in again.rows if row.method == "actadd"] == [
+        f"{name}/actadd/{direction}/1 in other" for name in ("refusal", "sycophancy") for direction in ("pos", "neg")
+    ]
+
+
+def test_other_models_of_one_name_are_not_joined(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    other_model(tmp_path / "other", seed=5)
+    assert execute([*RUN, "--model", "other", "--out", "changed"]) == 0
+    said = complaint(lambda: join([place / "alone", tmp_path / "changed"], tmp_path / "refused"))
+    assert "the model or its prompt format differs, and both are called other" in said
+    assert not (tmp_path / "refused").exists()
 
 
 def test_each_model_is_evaluated_as_alone(place: Path) -> None:
@@ -42,6 +92,7 @@ def test_each_model_is_evaluated_as_alone(place: Path) -> None:
         assert mine.model == "other" and mine.layer == row.layer and mine.settings == row.settings
         assert mine.p_match == pytest.approx(row.p_match, abs=1e-6)
         assert mine.shift == pytest.approx(row.shift, abs=1e-6)
+        assert mine.shift_ci == pytest.approx(row.shift_ci, abs=1e-6)
         assert mine.baseline == baseline_key(row.behavior, "other")
     assert [row.p_holm for row in both.rows] == pytest.approx(holm([row.p_value for row in both.rows]))
     first, second = (found[f"refusal/caa/pos/1 in {model}"] for model in both.models)

@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from comparisons.errors import CompareError
 from comparisons.stats import anti_steerable, content_and_letter, letter_bias, mcnemar
+from comparisons.stats.preferences import coin_p
 
 numbers = st.integers(-1000, 1000).map(lambda thousandths: thousandths / 1000)
 truths = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)
@@ -62,6 +63,16 @@ def test_mcnemar_is_the_binomial_test_of_the_discordant_items(items: list[tuple[
     expected = float(scipy_stats.binomtest(found.gained, flips).pvalue) if flips else 1.0
     assert found.p_value == pytest.approx(expected)
     assert mcnemar(cell, baseline) == (found.lost, found.gained, found.p_value)
+
+
+@pytest.mark.parametrize("mid_p", [False, True])
+@pytest.mark.parametrize(
+    ("heads", "throws"), [(0, 1), (0, 10), (5, 10), (1, 4), (7, 10), (558, 815), (49_500, 100_000)]
+)
+def test_the_p_value_of_a_coin_is_scipys_also_of_many_throws(heads: int, throws: int, mid_p: bool) -> None:
+    least = min(heads, throws - heads)
+    expected = 2 * scipy_stats.binom.cdf(least, throws, 0.5) - mid_p * scipy_stats.binom.pmf(least, throws, 0.5)
+    assert coin_p(heads, throws, mid_p) == pytest.approx(min(1.0, expected), rel=1e-8)
 
 
 @pytest.mark.parametrize(("gained", "lost"), [(9, 1), (3, 3), (0, 4), (40, 25), (900, 700)])

@@ -170,7 +170,7 @@ def tiny_behavior(n: int = 16, name: str = "agreement") -> Behavior:
     )
 
 
-def other_model(folder: Path) -> None:
+def other_model(folder: Path, seed: int = 0) -> None:
     """Writes a second model of the embedded one's width: the same, with other weights."""
     import shutil
 
@@ -178,7 +178,7 @@ def other_model(folder: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(embedded("pocket"), folder, ignore=shutil.ignore_patterns("checksums.json"))
-    path, noise = folder / "model.safetensors", torch.Generator().manual_seed(0)
+    path, noise = folder / "model.safetensors", torch.Generator().manual_seed(seed)
     weights = {
         name: tensor + 0.02 * tensor.std() * torch.randn(tensor.shape, generator=noise) if tensor.dim() > 1 else tensor
         for name, tensor in load_file(path).items()

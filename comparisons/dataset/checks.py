@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from comparisons.dataset.splitting import TEST_ITEMS
 from comparisons.errors import CompareError
 from comparisons.items import Item
 from comparisons.kit.behaviors import example_contents, example_texts
+from comparisons.stats.preferences import coin_p
 from comparisons.texts import TEXTS_FILE
 
 Level = Literal["error", "warning"]
@@ -158,17 +158,11 @@ def _within(items: Sequence[Item]) -> Iterator[tuple[Level, str, str]]:
 def _letters(items: Sequence[Item]) -> Iterator[tuple[Level, str, str]]:
     """Whether the first of the two letters matches too often or too rarely."""
     first = sum(item.matching < item.contrast for item in items)
-    if len(items) < 2 or binomial_p(first, len(items)) >= LOPSIDED:
+    if len(items) < 2 or coin_p(first, len(items)) >= LOPSIDED:
         return
     text = f"the first letter matches in {first} of {len(items)}"
     text += ": what is fitted on them is in part a liking for a letter."
     yield "warning", text, "Exchange the two choices of about half of the items."
-
-
-def binomial_p(count: int, total: int) -> float:
-    """Two-sided exact p-value of so many heads of a fair coin."""
-    tail = sum(math.comb(total, k) for k in range(min(count, total - count) + 1))
-    return min(1.0, float(2 * tail / 2**total))
 
 
 def counted(count: int, what: str) -> str:

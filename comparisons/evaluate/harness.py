@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,10 +25,14 @@ from comparisons.items import Item
 from comparisons.splits import draw
 
 if TYPE_CHECKING:
+    from comparisons.evaluate.requests import Requests, Sizes
     from comparisons.intervention import Intervention
     from comparisons.lm import LM
 
 PREFIX = "lm_eval:"
+SUFFIXES = (".yaml", ".yml")
+"""Of task files."""
+
 KINDS = ("multiple_choice", "generate_until")
 """Of tasks: those whose documents have a value from 0 to 1 each."""
 
@@ -56,12 +61,15 @@ class Tasks:
 
     @classmethod
     def parse(cls, choice: str) -> Tasks:
-        """Reads "lm_eval:TASK[,TASK]": names of the harness's tasks and groups, or paths of task files."""
+        """Reads "lm_eval:TASK[,TASK]": names of tasks and groups, or paths of task files and folders of them."""
         names, folders, theirs = [], [], False
         for part in (part.strip() for part in choice.removeprefix(PREFIX).split(",")):
-            if Path(part).suffix in (".yaml", ".yml"):
+            if Path(part).suffix in SUFFIXES:
                 names.append(_name_in(Path(part), part))
                 folders.append(str(Path(part).parent))
+            elif part and Path(part).is_dir():
+                names += _names_below(Path(part), part)
+                folders.append(part)
             elif part:
                 names.append(part)
                 theirs = True
@@ -113,18 +121,34 @@ class Tasks:
         for name in self.names:
             if name not in known.all_tasks:
                 raise unknown("task of lm-evaluation-harness", name, known.all_tasks)
-        return known.load(list(self.names))
+        # Documents may have to be downloaded: who watches sees it, and a log is spared.
+        with contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO()):
+            return known.load(list(self.names))
 
 
 def _name_in(path: Path, given: str) -> str:
     """The task's name in its file."""
+    found = _name(path, given)
+    if found is None:
+        raise CompareError(f"--knowledge {PREFIX}{given}: the file has no line 'task: NAME'.")
+    return found
+
+
+def _names_below(folder: Path, given: str) -> list[str]:
+    """The tasks of a folder's files, in the order of the files' names; a file without a task is what others include."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    found = [name for path in files if (name := _name(path, given)) is not None]
+    if not found:
+        raise CompareError(f"--knowledge {PREFIX}{given}: the folder has no .yaml file with a line 'task: NAME'.")
+    return found
+
+
+def _name(path: Path, given: str) -> str | None:
     try:
         found = re.search(r"^task:[ \t]*[\"']?([^\s\"'#]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     except (OSError, UnicodeDecodeError):
         raise CompareError(f"--knowledge {PREFIX}{given}: there is no such task file.") from None
-    if found is None:
-        raise CompareError(f"--knowledge {PREFIX}{given}: the file has no line 'task: NAME'.")
-    return found[1]
+    return found[1] if found else None
 
 
 @dataclass(frozen=True)
@@ -184,7 +208,7 @@ def read_tasks(choice: str, limit: int | None, seed: int) -> HarnessSet:
         documents = {task: [_document(item) for item in own] for task, own in items.items()}
         tasks = replace(tasks, documents=documents)
     return HarnessSet(
-        "lm_eval: " + ", ".join(f"{task} ({metric})" for task, (metric, _) in metrics.items()),
+        "lm_eval: " + ", ".join(f"{t} ({metric}, {found['n-shot'][t]}-shot)" for t, (metric, _) in metrics.items()),
         tuple(item for own in items.values() for item in own),
         tasks,
         metrics,
@@ -230,12 +254,10 @@ def harness_rows(
     Raises:
         CompareError: more than 2% of the documents exceed the model's context, or something can't be asked.
     """
-    from comparisons.evaluate.requests import Answering, Asked, Requests
+    from comparisons.evaluate.requests import Answering, Asked
 
     chat = lm.prompt_format != "base"
-    asked = Asked()
-    known.tasks.run(Answering(asked), chat)
-    requests = Requests(lm, asked, chat, interventions)
+    requests = _requests(lm, known, interventions)
     if len(requests.left_out) > MAX_LEFT_OUT * len(known.items):
         raise CompareError(f"{len(requests.left_out)} questions of {known.name} exceed the model's context.")
     found = []
@@ -245,6 +267,20 @@ def harness_rows(
         sound = [(t, one) for t, one in kept if not {args[0] for args in one["arguments"]} & requests.left_out]
         found.append([_row(known, fields, task, one) for task, one in sound])
     return found
+
+
+def _requests(lm: LM, known: HarnessSet, interventions: Sequence[Intervention]) -> Requests:
+    """What the harness asks this model."""
+    from comparisons.evaluate.requests import Answering, Asked, Requests
+
+    asked, chat = Asked(), lm.prompt_format != "base"
+    known.tasks.run(Answering(asked), chat)
+    return Requests(lm, asked, chat, interventions)
+
+
+def harness_sizes(lm: LM, known: HarnessSet) -> Sizes:
+    """What the tasks take of a model, for an estimate; only its tokenizer is used."""
+    return _requests(lm, known, ()).sizes()
 
 
 def _kept(known: HarnessSet, task: str, records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -49,6 +49,19 @@ class Answers:
     texts: dict[Writing, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """How much is asked.
+
+    Attributes:
+        likelihoods: prompts, each with the tokens of all continuations whose log-likelihood is asked for.
+        texts: prompts, each with the most tokens of its written answer.
+    """
+
+    likelihoods: Sequence[tuple[tuple[int, ...], int]]
+    texts: Sequence[tuple[tuple[int, ...], int]]
+
+
 class Answering(HarnessModel):  # type: ignore[misc]
     """A model as the harness knows it: notes what it is asked, and gives answers that are known.
 
@@ -128,6 +141,20 @@ class Requests:
                 most = max(len(self.lm.tokenize(text + end)) for end in ends) + written.get(context, 0)
                 if most > (self.lm.context or most):
                     yield context
+
+    def sizes(self) -> Sizes:
+        """The tokens of what is asked of the unchanged model."""
+
+        def tokens(context: str, end: str = "") -> tuple[int, ...]:
+            return tuple(self.lm.tokenize(self.lm.prompt(context) + end))
+
+        prompts = {context: tokens(context) for context in (*self.asked.likelihoods, *(c for c, _ in self.asked.texts))}
+        likelihoods = [
+            (prompts[context], sum(len(tokens(context, end)) - len(prompts[context]) for end in ends))
+            for context, ends in self.asked.likelihoods.items()
+        ]
+        texts = [(prompts[context], _most_tokens(wanted)) for (context, _), wanted in self.asked.texts.items()]
+        return Sizes(likelihoods, texts)
 
     def answers(self) -> list[Answers]:
         """One an intervention, without what is left out."""

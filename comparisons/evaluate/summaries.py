@@ -32,7 +32,7 @@ from comparisons.evaluate.openended import open_numbers
 from comparisons.evaluate.questions import SIDE
 from comparisons.evaluate.ranks import RandomShifts, random_key
 from comparisons.journal import Entry
-from comparisons.keys import baseline_key
+from comparisons.keys import IN, baseline_key
 from comparisons.report.findings import BROKEN, MARGIN
 from comparisons.report.summary import SummaryRow
 from comparisons.runfolder import NOT_REPEATED, RunFolder
@@ -139,7 +139,8 @@ class _Behavior:
         return found
 
     def _seed(self, text: str) -> int:
-        return seed_of(self.plan.spec.seed, text)
+        """Of a cell by its key; the same on a model alone and beside others."""
+        return seed_of(self.plan.spec.seed, text.removesuffix(f"{IN}{self.plan.spec.model.name}"))
 
     def _row(self, cell: Cell, entry: Entry | None) -> SummaryRow:
         info: Mapping[str, Any] = entry.info if entry else {"error": "not run yet"}

@@ -158,6 +158,11 @@ class SummaryRow:
         return self.cell.endswith(f"{IN}{self.model}")
 
     @property
+    def own_key(self) -> str:
+        """The cell's key in a run of its model alone: what its random draws are seeded by."""
+        return self.cell.removesuffix(f"{IN}{self.model}")
+
+    @property
     def subject(self) -> str:
         """What the row is about: the behavior, and the model where the run has several."""
         return on_model(self.behavior, self.model if self.of_several else "")

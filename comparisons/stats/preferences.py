@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +45,14 @@ def mcnemar(baseline: ArrayLike, cell: ArrayLike, *, mid_p: bool = False) -> Fli
         raise ValueError(f"baseline and cell must be truth values, not {before.dtype} and {after.dtype}")
     gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
     count, least = gained + lost, min(gained, lost)
-    # Whole numbers: 2**count overflows a float from some thousand flips on, their ratio doesn't.
-    ways = 2 * sum(math.comb(count, k) for k in range(least + 1)) - (math.comb(count, least) if mid_p else 0)
-    return Flips(gained, lost, min(1.0, ways / 2**count))
+    return Flips(gained, lost, coin_p(least, count, mid_p))
+
+
+def coin_p(heads: int, throws: int, mid_p: bool = False) -> float:
+    """Two-sided p-value of so many heads of a fair coin, exact or mid-p; see `mcnemar`."""
+    # Whole numbers: 2**throws overflows a float from some thousand on, their ratio doesn't. Each term from the one
+    # before: to count the ways anew takes minutes at a hundred thousand.
+    ways, term, least = 0, 1, min(heads, throws - heads)
+    for k in range(least):
+        ways, term = ways + term, term * (throws - k) // (k + 1)
+    return min(1.0, float((2 * (ways + term) - term * mid_p) / 2**throws))

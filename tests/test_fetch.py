@@ -282,6 +282,24 @@ def test_mmlu_and_truthfulqa_from_the_hub_are_knowledge_sets(host: Files, tmp_pa
     assert {item.category for item in knowledge(tmp_path, "mmlu4").items} == {"s1"}
 
 
+def test_what_the_hubs_library_has_kept_is_not_downloaded(
+    host: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = SOURCES["truthfulqa"]
+    (path,) = source.pins
+    row = {"question": "Is it?", "mc1_targets": {"choices": ["Yes", "No"], "labels": [1, 0]}}
+    snapshot = tmp_path / "cache" / f"datasets--{source.repository.replace('/', '--')}" / "snapshots" / source.revision
+    (snapshot / path).parent.mkdir(parents=True)
+    (snapshot / path).write_bytes(table([row]))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    # Of other bytes than the pinned nothing is taken.
+    assert "there is no such file" in complaint(lambda: get(tmp_path / "a", name="truthfulqa"))
+    monkeypatch.setitem(sources._pins(), "truthfulqa", {path: f"sha256:{hashlib.sha256(table([row])).hexdigest()}"})
+    asked = len(host.asked)
+    assert get(tmp_path / "b", name="truthfulqa") == Fetched((), 1, ("test/truthfulqa/truthful_qa.json",), ())
+    assert len(host.asked) == asked
+
+
 def test_chosen_evaluations_become_behaviors_under_names_of_their_own(
     host: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -109,9 +109,15 @@ def _fetched(wanted: Wanted, paths: Sequence[str], revision: str, tell: Callable
         if place.is_file() and known is not None and matches(place, known):
             continue
         tell(f"{number}/{len(paths)} {path}")
-        digest = download(source.url(path, revision), place, known, wanted.patience)
+        cached = source.cached(path, revision)
+        if cached is not None and (known is None or matches(cached, known)):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(place, cached.read_bytes())
+            digest = file_digest(place)
+        else:
+            digest = download(source.url(path, revision), place, known, wanted.patience)
+            downloaded.append(path)
         record.learn(revision, path, digest)
-        downloaded.append(path)
         if known is None:
             unpinned.append(path)
     content = laid_out(source.form, places, wanted.only, wanted.per_subject or PER_SUBJECT)

@@ -63,6 +63,15 @@ class Source:
         endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
         return f"{endpoint.rstrip('/')}/datasets/{self.repository}/resolve/{place}"
 
+    def cached(self, path: str, revision: str) -> Path | None:
+        """A file of the hub that its own library has kept on this machine; None where there is none."""
+        if self.host != "hub":
+            return None
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(self.repository, path, revision=revision, repo_type="dataset")
+        return Path(found) if isinstance(found, str) else None
+
     def files(self, only: Sequence[str]) -> tuple[str, ...]:
         """The paths of the files that are wanted.
 

@@ -6,6 +6,6 @@ __version__ = "0.1.0"
 
 from comparisons.api import run
 from comparisons.errors import CompareError
-from comparisons.result import Result
+from comparisons.runs.result import Result
 
 __all__ = ["CompareError", "Result", "__version__", "run"]

@@ -17,11 +17,11 @@ from comparisons.arguments import (
     python_command,
     setting_texts,
 )
-from comparisons.result import Result
+from comparisons.runs.result import Result
 
 if TYPE_CHECKING:
-    from comparisons.sinks import Progress
-    from comparisons.specification import Specification
+    from comparisons.running.sinks import Progress
+    from comparisons.running.specification import Specification
 
 Value = str | int | float | bool | Path | None
 """What a setting can be."""
@@ -131,9 +131,9 @@ def run(
     """
     given = checked(run, locals())
     checked_values(given)
-    from comparisons import job
-    from comparisons.executor import make_executor
-    from comparisons.sinks import Silent
+    from comparisons.running import job
+    from comparisons.running.executor import make_executor
+    from comparisons.running.sinks import Silent
 
     spec = specification(given)
     shown = progress or (lambda cells: nullcontext(Silent()))
@@ -144,10 +144,10 @@ def run(
 
 def specification(given: Mapping[str, Any]) -> Specification:
     """The specification that checked arguments of `run` stand for; raises CompareError where one is wrong."""
-    from comparisons.loading import ModelSource
-    from comparisons.openended import OpenEnded
-    from comparisons.specification import Specification
-    from comparisons.sweep import sweep_specification
+    from comparisons.models.loading import ModelSource
+    from comparisons.running.openended import OpenEnded
+    from comparisons.running.specification import Specification
+    from comparisons.running.sweep import sweep_specification
 
     def path(name: str) -> Path | None:
         return None if given[name] is None else Path(given[name])

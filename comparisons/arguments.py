@@ -108,7 +108,7 @@ def setting_texts(settings: Mapping[str, Any]) -> dict[str, dict[str, list[str]]
     Raises:
         CompareError: a name has another form, or a list is empty or holds a value twice.
     """
-    from comparisons.settings import setting_text
+    from comparisons.running.settings import setting_text
 
     found: dict[str, dict[str, list[str]]] = {}
     for name, value in settings.items():

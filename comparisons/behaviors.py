@@ -10,14 +10,14 @@ from typing import Any
 
 from comparisons.errors import CompareError, unknown
 from comparisons.files import listed_digest
-from comparisons.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH, behavior_names, loose_files
 from comparisons.intervention import DIRECTIONS
 from comparisons.items import ORDERS, Choice, Item, OpenPrompt, Order, Presentation
-from comparisons.lettering import KNOWLEDGE
 from comparisons.paths import embedded
-from comparisons.records import read_items, read_prompts
-from comparisons.splits import draw, split
-from comparisons.texts import TEXTS_FILE, read_texts
+from comparisons.reading.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH, behavior_names, loose_files
+from comparisons.reading.lettering import KNOWLEDGE
+from comparisons.reading.records import read_items, read_prompts
+from comparisons.reading.splits import draw, split
+from comparisons.reading.texts import TEXTS_FILE, read_texts
 
 __all__ = ["ORDERS", "Behavior", "Choice", "Item", "KnowledgeSet", "Library", "Order", "Presentation"]
 

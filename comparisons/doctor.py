@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparisons.errors import CompareError
-from comparisons.fitting import package_version
 from comparisons.footprint.machine import total_memory
+from comparisons.running.fitting import package_version
 
 NEEDED = (
     "torch",
@@ -98,7 +98,7 @@ def _embedded_data() -> Check:
 
 
 def _embedded_model() -> Check:
-    from comparisons.loading import ModelSource, check_intact
+    from comparisons.models.loading import ModelSource, check_intact
 
     try:
         location = ModelSource().location()

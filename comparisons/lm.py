@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from comparisons.blocks import blocks_at, find_blocks
 from comparisons.engine.limits import token_budget
 from comparisons.errors import CompareError
-from comparisons.fingerprint import mark, tensor_digest, tokenizer_digest
 from comparisons.intervention import Turn
-from comparisons.offload import execution_device
+from comparisons.models.blocks import blocks_at, find_blocks
+from comparisons.models.fingerprint import mark, tensor_digest, tokenizer_digest
+from comparisons.models.offload import execution_device
 
 if TYPE_CHECKING:
     import torch
 
-    from comparisons.loading import ModelSource
+    from comparisons.models.loading import ModelSource
 
 PromptFormat = Literal["chat", "base", "llama2-paper"]
 PROMPT_FORMATS: tuple[PromptFormat, ...] = ("chat", "base", "llama2-paper")

@@ -20,8 +20,8 @@ from typing import Any
 from comparisons.errors import CompareError, unknown
 from comparisons.files import file_digest
 from comparisons.method import Method
-from comparisons.settings import Setting, describe_settings
-from comparisons.stacks import METHOD_NAME
+from comparisons.running.settings import Setting, describe_settings
+from comparisons.running.stacks import METHOD_NAME
 
 GROUP = "comparisons.methods"
 """The group of entry points that bring methods."""

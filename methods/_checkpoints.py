@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from comparisons import processes
 from comparisons.files import read_sealed, write_sealed
-from comparisons.offload import is_offloaded
+from comparisons.models import processes
+from comparisons.models.offload import is_offloaded
 from comparisons.store import MANIFEST, SPENT, folder_fault, seal
 
 EVERY = 30.0

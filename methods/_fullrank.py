@@ -12,7 +12,7 @@ from typing import Any
 
 from comparisons.errors import CompareError
 from comparisons.lm import LM
-from comparisons.loading import quantized
+from comparisons.models.loading import quantized
 
 
 def matrices_of(lm: LM, trainable: str) -> list[str]:

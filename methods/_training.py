@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from comparisons import processes
 from comparisons.engine.adapters import preserved
 from comparisons.engine.memory import returning
 from comparisons.engine.prefix import keep_logits, kept
 from comparisons.lm import LM
-from comparisons.loading import quantized
-from comparisons.offload import placing
+from comparisons.models import processes
+from comparisons.models.loading import quantized
+from comparisons.models.offload import placing
 from comparisons.store import seal
 from methods._checkpoints import Checkpoints, Resumable, unsealed
 from methods._quiet import quiet_process
@@ -108,7 +108,7 @@ def _take_part(source: Any, training: Training, root: Path, checks: bool, latest
 
 @cache
 def _loaded(source: Any) -> LM:
-    from comparisons.loading import load
+    from comparisons.models.loading import load
 
     return load(source)
 

@@ -47,7 +47,7 @@ class PromptTuning(Method):
     def fit(self, fit: Fit) -> None:
         import torch
 
-        from comparisons.offload import weight_of
+        from comparisons.models.offload import weight_of
         from methods._adapter import questions
         from methods._gradient import Descent, descend
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.errors import CompareError
-from comparisons.loading import folder_digest
 from comparisons.method import Fit, Intervention, Use
+from comparisons.models.loading import folder_digest
 from methods._adapter import LEARNING_RATES, TrainedAdapter, questions
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 
 PRELOADED = (
     "comparisons.cli.run",
-    "comparisons.job",
+    "comparisons.running.job",
     "comparisons.report.document",
     "comparisons.report.page",
     "matplotlib.backends.backend_agg",

@@ -12,8 +12,8 @@ import os
 import sys
 from typing import Any
 
-from comparisons import processes
 from comparisons.cli import main
+from comparisons.models import processes
 from methods import _checkpoints
 
 

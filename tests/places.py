@@ -13,12 +13,12 @@ import pytest
 
 from comparisons.behaviors import KnowledgeSet, Library
 from comparisons.errors import CompareError
-from comparisons.loading import load
-from comparisons.planning import make_plan
-from comparisons.runfolder import RunFolder
-from comparisons.runner import execute
-from comparisons.sinks import Silent
-from comparisons.specification import Specification
+from comparisons.models.loading import load
+from comparisons.running.planning import make_plan
+from comparisons.running.runner import execute
+from comparisons.running.sinks import Silent
+from comparisons.running.specification import Specification
+from comparisons.runs.runfolder import RunFolder
 from comparisons.store import Store
 
 

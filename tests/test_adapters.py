@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from comparisons.engine.adapters import adapted, preserved
 from comparisons.errors import CompareError
-from comparisons.fingerprint import tensor_digest
 from comparisons.lm import LM
+from comparisons.models.fingerprint import tensor_digest
 from tests.tiny import FAMILIES, tiny_lm
 
 IDS = torch.tensor([[3, 40, 41, 42, 43, 44]])

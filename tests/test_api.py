@@ -23,9 +23,9 @@ from comparisons.cli.performing import specification as read_options
 from comparisons.cli.run import command as run_command
 from comparisons.cli.sweep import command as sweep_command
 from comparisons.report.summary import SummaryRow
-from comparisons.result import Result
-from comparisons.specification import Specification
-from comparisons.sweep import sweep_specification
+from comparisons.running.specification import Specification
+from comparisons.running.sweep import sweep_specification
+from comparisons.runs.result import Result
 from tests.places import complaint
 
 NAMES = {"set": "settings", "judges": "judge"}

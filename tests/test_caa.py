@@ -14,7 +14,7 @@ from comparisons.intervention import Intervention
 from comparisons.lm import LM
 from comparisons.method import Fit, Method, Use, check_method
 from comparisons.registry import Registry
-from comparisons.settings import parse_settings
+from comparisons.running.settings import parse_settings
 from tests import oracle
 from tests.tiny import tiny_behavior, tiny_item, tiny_lm
 

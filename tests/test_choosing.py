@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comparisons.choosing import _winner
 from comparisons.cli import execute as cli
+from comparisons.running.choosing import _winner
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from comparisons.cluster.crew import ClusterOptions, _shares
 from comparisons.cluster.mailbox import Chosen, Commit, Mailbox, Message
 from comparisons.cluster.tasks import Known, tasks_of
 from comparisons.errors import CompareError
-from comparisons.loading import ModelSource
-from comparisons.planning import make_plan
-from comparisons.specification import Specification
+from comparisons.models.loading import ModelSource
+from comparisons.running.planning import make_plan
+from comparisons.running.specification import Specification
 from tests.forks import ROOT
 from tests.tiny import other_model
 from tests.whole_runs import check_equal, numbers

@@ -11,7 +11,7 @@ import torch
 from comparisons.intervention import Intervention
 from comparisons.method import Fit, Method, Use, check_method
 from comparisons.registry import Registry
-from comparisons.settings import parse_settings
+from comparisons.running.settings import parse_settings
 from tests.tiny import tiny_behavior, tiny_lm
 
 CONTROLS = ("random_vector", "caa_shuffled", "sft_shuffled", "neutral_prompt")

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from comparisons.cellfiles import JOURNAL, RESULTS
 from comparisons.cli import execute
 from comparisons.errors import CompareError
 from comparisons.files import read_sealed, write_sealed
 from comparisons.judges.interface import Asked, Setup
 from comparisons.judges.server import Server
-from comparisons.loading import CHECKSUMS, ModelSource, check_intact
+from comparisons.models.loading import CHECKSUMS, ModelSource, check_intact
 from comparisons.paths import embedded
 from comparisons.report.record import read_record
-from comparisons.runfolder import BEST, CHOICES, RUN, SUMMARY, run_faults
+from comparisons.runs.cellfiles import JOURNAL, RESULTS
+from comparisons.runs.runfolder import BEST, CHOICES, RUN, SUMMARY, run_faults
 from comparisons.store import MANIFEST, artifact_fault
 from tests.faulty import serving
 from tests.forks import Command, Ended, Forks

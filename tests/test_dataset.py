@@ -16,8 +16,8 @@ from comparisons.dataset.contents import content
 from comparisons.dataset.describe import describe
 from comparisons.dataset.splitting import split_file
 from comparisons.kit.behaviors import new_behavior
-from comparisons.lettering import Fields
-from comparisons.records import read_items
+from comparisons.reading.lettering import Fields
+from comparisons.reading.records import read_items
 from tests.places import complaint, make_place, paper, record, write
 
 NO_WORDS = (

@@ -18,15 +18,15 @@ from comparisons import stats
 from comparisons.behaviors import Library
 from comparisons.engine.generate import Sampling, generate
 from comparisons.evaluate.ranks import random_interventions
-from comparisons.fitting import Bench
 from comparisons.intervention import Edit, Intervention
-from comparisons.loading import ModelSource, load
-from comparisons.openended import OpenEnded
-from comparisons.planning import make_plan
-from comparisons.runfolder import RunFolder
-from comparisons.runner import BehaviorRun, execute
-from comparisons.sinks import Silent
-from comparisons.specification import Specification
+from comparisons.models.loading import ModelSource, load
+from comparisons.running.fitting import Bench
+from comparisons.running.openended import OpenEnded
+from comparisons.running.planning import make_plan
+from comparisons.running.runner import BehaviorRun, execute
+from comparisons.running.sinks import Silent
+from comparisons.running.specification import Specification
+from comparisons.runs.runfolder import RunFolder
 from comparisons.store import Store
 from tests.tiny import tiny_lm
 

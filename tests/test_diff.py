@@ -12,8 +12,8 @@ import pytest
 
 from comparisons import stats
 from comparisons.cli import execute as cli
-from comparisons.differences import compare_runs
-from comparisons.rows import read_rows
+from comparisons.runs.differences import compare_runs
+from comparisons.runs.rows import read_rows
 from tests.made_runs import make_run
 from tests.places import complaint
 

@@ -15,9 +15,9 @@ from comparisons.engine.choices import choice_logps
 from comparisons.engine.plan import batches, families, family_batches, group_by_prefix, shared_head
 from comparisons.engine.run import packing
 from comparisons.errors import CompareError
-from comparisons.fingerprint import tensor_digest
 from comparisons.intervention import Edit, Intervention
 from comparisons.lm import LM
+from comparisons.models.fingerprint import tensor_digest
 from tests import oracle
 from tests.places import paper
 from tests.tiny import tiny_item, tiny_lm

@@ -13,7 +13,7 @@ from comparisons.evaluate.cautions import cautions
 from comparisons.evaluate.measures import item_measures, letter_shifts, letter_split, paired
 from comparisons.evaluate.questions import questions, result_rows, sigmoid
 from comparisons.items import Item
-from comparisons.specification import Cell
+from comparisons.running.specification import Cell
 from tests.tiny import tiny_item
 
 ITEMS = [tiny_item(0, "test"), tiny_item(1, "test")]

@@ -19,9 +19,9 @@ from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
 from comparisons.engine.run import packing
 from comparisons.errors import CompareError
-from comparisons.fingerprint import tensor_digest
 from comparisons.intervention import OPERATIONS, SITES, Edit, Intervention
 from comparisons.lm import LM
+from comparisons.models.fingerprint import tensor_digest
 from tests import oracle
 from tests.tiny import FAMILIES, tiny_item, tiny_lm
 

@@ -21,7 +21,7 @@ from comparisons.footprint.advice import NOWHERE, advise
 from comparisons.footprint.machine import Machine
 from comparisons.footprint.memory import footprint
 from comparisons.footprint.shape import count, measure, read_shape
-from comparisons.loading import ModelSource
+from comparisons.models.loading import ModelSource
 from tests.places import complaint
 from tests.tiny import FAMILIES, SPECIAL, tiny_lm, tiny_tokenizer
 

@@ -16,8 +16,8 @@ import torch
 
 from comparisons.errors import CompareError
 from comparisons.files import read_sealed, write_sealed
-from comparisons.records import read_items, read_prompts, stream_records
-from comparisons.texts import read_texts
+from comparisons.reading.records import read_items, read_prompts, stream_records
+from comparisons.reading.texts import read_texts
 from comparisons.vectors.files import Vectors, save_vectors
 from comparisons.vectors.gguf import write_gguf
 from comparisons.vectors.importing import read_foreign

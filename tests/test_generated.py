@@ -14,17 +14,17 @@ import pytest
 from comparisons import stats
 from comparisons.cli import execute as cli
 from comparisons.engine.generate import generate
-from comparisons.estimate import estimate
 from comparisons.evaluate.bylabel import label_shifts
 from comparisons.evaluate.generated import MAX_ANSWER_TOKENS, generated_numbers, generated_rows, shown_choices
 from comparisons.evaluate.measures import Paired
 from comparisons.evaluate.questions import questions
 from comparisons.intervention import Intervention
 from comparisons.items import Choice, Item, Presentation
-from comparisons.loading import ModelSource
+from comparisons.models.loading import ModelSource
 from comparisons.report.generated import generated_table
 from comparisons.report.labels import label_table
-from comparisons.specification import Specification
+from comparisons.running.estimate import estimate
+from comparisons.running.specification import Specification
 from tests.made_runs import baseline, cell, make_run, report
 from tests.places import complaint, make_place, tokens_run, write
 from tests.tiny import tiny_behavior, tiny_lm

@@ -13,14 +13,14 @@ import pytest
 from comparisons.behaviors import Library
 from comparisons.cli import execute
 from comparisons.errors import CompareError
-from comparisons.estimate import estimate
 from comparisons.evaluate.harness import HarnessSet, harness_rows, harness_sizes, read_tasks
 from comparisons.evaluate.requests import Answering, Asked, Requests, writing
 from comparisons.intervention import Edit, Intervention
 from comparisons.lm import LM
-from comparisons.loading import ModelSource, load
+from comparisons.models.loading import ModelSource, load
 from comparisons.report.summary import read_summary
-from comparisons.specification import Specification
+from comparisons.running.estimate import estimate
+from comparisons.running.specification import Specification
 from tests.tiny import tiny_lm
 
 CHOICE = """task: pocket_facts

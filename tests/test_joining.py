@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from comparisons.cli import execute as cli
-from comparisons.joining import join
-from comparisons.runfolder import run_faults
+from comparisons.runs.joining import join
+from comparisons.runs.runfolder import run_faults
 from tests.places import complaint
 
 RUN = ("run", "--behavior", "refusal", "--train-items", "30", "--layer")

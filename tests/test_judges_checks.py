@@ -23,7 +23,7 @@ from comparisons.judges.interface import Asked, Setup, Status, Verdict
 from comparisons.judges.known import Known, accuracy, known_answers, read_known
 from comparisons.judges.registry import make_judge
 from comparisons.judges.wins import win_rate
-from comparisons.loading import ModelSource, load
+from comparisons.models.loading import ModelSource, load
 from comparisons.stats import bca_interval
 from tests.places import complaint, paper
 from tests.tiny import tiny_lm

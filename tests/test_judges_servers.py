@@ -21,7 +21,7 @@ from comparisons.judges.interface import Asked, Price, Setup, Verdict
 from comparisons.judges.known import accuracy, known_answers
 from comparisons.judges.registry import make_judge
 from comparisons.judges.server import MOST_TOKENS, Server
-from comparisons.loading import ModelSource, load
+from comparisons.models.loading import ModelSource, load
 from tests.faulty import Faulty, serving
 from tests.real_server import MODEL, Real, real_server
 

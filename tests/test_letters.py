@@ -12,8 +12,8 @@ import torch
 from comparisons.behaviors import Behavior
 from comparisons.cli import execute as cli
 from comparisons.evaluate.letters import Letters
-from comparisons.fitting import Bench
 from comparisons.intervention import Edit, Intervention
+from comparisons.running.fitting import Bench
 from comparisons.store import Store
 from tests import oracle
 from tests.places import make_place

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from comparisons.errors import CompareError
-from comparisons.loading import ModelSource, load, load_without_weights
+from comparisons.models.loading import ModelSource, load, load_without_weights
 from tests.tiny import tiny_lm
 
 
@@ -49,7 +49,7 @@ def hub() -> Iterator[str]:
 CODE = """
 import json, sys
 from comparisons.errors import CompareError
-from comparisons.loading import ModelSource, load
+from comparisons.models.loading import ModelSource, load
 found = {}
 for name in sys.argv[1:]:
     try:

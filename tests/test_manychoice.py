@@ -18,7 +18,7 @@ from comparisons.evaluate.measures import item_measures, letter_split
 from comparisons.evaluate.questions import questions, result_rows
 from comparisons.intervention import Edit, Intervention
 from comparisons.items import Item
-from comparisons.manychoice import parse_many
+from comparisons.reading.manychoice import parse_many
 from tests import oracle
 from tests.places import complaint, knowledge, make_place, write
 from tests.tiny import WIDTH, tiny_item, tiny_lm

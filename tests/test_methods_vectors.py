@@ -17,7 +17,7 @@ from comparisons.intervention import Intervention
 from comparisons.lm import LM
 from comparisons.method import Direction, Edit, Fit, Method, Use, check_method
 from comparisons.registry import Registry
-from comparisons.settings import parse_settings
+from comparisons.running.settings import parse_settings
 from methods import _vectors
 from tests import oracle
 from tests.tiny import WIDTH, tiny_behavior, tiny_lm

@@ -16,12 +16,12 @@ from comparisons.engine.choices import choice_logps
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
 from comparisons.engine.run import packing
-from comparisons.fingerprint import tensor_digest
 from comparisons.intervention import Edit, Intervention
 from comparisons.lm import LM
-from comparisons.loading import ModelSource, load
 from comparisons.method import Fit, Method, Use
-from comparisons.offload import offloaded
+from comparisons.models.fingerprint import tensor_digest
+from comparisons.models.loading import ModelSource, load
+from comparisons.models.offload import offloaded
 from methods.dpo import DPO
 from methods.learned_vector import LearnedVector
 from methods.prompt_tuning import PromptTuning

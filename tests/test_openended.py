@@ -22,9 +22,9 @@ from comparisons.intervention import Intervention
 from comparisons.judges.client import KEY
 from comparisons.judges.interface import Asked, Price, Verdict
 from comparisons.judges.panel import Panel
-from comparisons.loading import ModelSource, load
+from comparisons.models.loading import ModelSource, load
 from comparisons.report.record import read_record
-from comparisons.runfolder import RunFolder
+from comparisons.runs.runfolder import RunFolder
 from tests.faulty import serving
 from tests.made_runs import answer, answered_run, make_run, report
 from tests.places import complaint, make_place
@@ -294,8 +294,8 @@ def test_mistakes_are_named_before_anything_is_written(
 
 
 def test_runs_without_free_answers_say_what_would_write_them(work: Path) -> None:
-    from comparisons.openended import OpenEnded
-    from comparisons.scoring import score
+    from comparisons.running.openended import OpenEnded
+    from comparisons.runs.scoring import score
 
     run = make_run(work / "made")
     assert "its command with --open-ended writes them" in complaint(lambda: score(run, OpenEnded()))

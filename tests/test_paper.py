@@ -14,7 +14,7 @@ import pytest
 
 from comparisons.cli import execute as cli
 from comparisons.errors import CompareError
-from comparisons.loading import ModelSource
+from comparisons.models.loading import ModelSource
 from comparisons.paper.curves import curves
 from comparisons.paper.figures import label_panels
 from comparisons.paper.published import published

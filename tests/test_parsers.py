@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from comparisons.cli.options import numbers, read_price
 from comparisons.cli.run import command
 from comparisons.errors import CompareError
-from comparisons.layers import layer_parts, layer_ranges, layers_among
-from comparisons.openended import OpenEnded
-from comparisons.settings import parse_limit
+from comparisons.running.layers import layer_parts, layer_ranges, layers_among
+from comparisons.running.openended import OpenEnded
+from comparisons.running.settings import parse_limit
 
 STRENGTHS = next(parameter for parameter in command.params if parameter.name == "strengths")
 

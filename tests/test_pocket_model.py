@@ -148,9 +148,9 @@ def test_conversations_fit_the_models_context(tokenizer: Any) -> None:
 def test_vectors_and_prompts_move_it_both_ways_and_random_vectors_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from comparisons.job import run
-    from comparisons.sinks import Silent
-    from comparisons.specification import Specification
+    from comparisons.running.job import run
+    from comparisons.running.sinks import Silent
+    from comparisons.running.specification import Specification
 
     spec = Specification(
         behaviors=("refusal", "hallucination"),

@@ -13,8 +13,8 @@ from comparisons.behaviors import Behavior
 from comparisons.engine.choices import choice_logps
 from comparisons.intervention import Intervention
 from comparisons.lm import LM
-from comparisons.loading import ModelSource, load, quantized
 from comparisons.method import Fit, Method, Use
+from comparisons.models.loading import ModelSource, load, quantized
 from methods.dpo import DPO
 from methods.learned_vector import LearnedVector
 from methods.prompt_tuning import PromptTuning

@@ -12,7 +12,7 @@ import pytest
 
 from comparisons.behaviors import Library
 from comparisons.errors import CompareError
-from comparisons.records import read_items
+from comparisons.reading.records import read_items
 from tests.places import complaint, make_place, record, write
 
 Change = Callable[[dict[str, Any]], None]

@@ -16,7 +16,7 @@ from comparisons.errors import CompareError
 from comparisons.intervention import OPERATIONS
 from comparisons.method import Method
 from comparisons.registry import MethodInfo, Registry, first_line
-from comparisons.settings import Setting
+from comparisons.running.settings import Setting
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -330,7 +330,7 @@ def test_an_entry_point_works_in_a_fresh_interpreter(tmp_path: Path) -> None:
     site = install(tmp_path / "site", "fresh", {"loud": "fresh:Shout"}, {"fresh.py": GOOD})
     code = """
         from comparisons.registry import Registry
-        from comparisons.settings import parse_settings
+        from comparisons.running.settings import parse_settings
         print(parse_settings(Registry().get("loud"), {"times": "3"}, "loud").intervene(None).system)
     """
 

@@ -16,18 +16,18 @@ from comparisons import stats
 from comparisons.behaviors import ORDERS, Behavior, Library
 from comparisons.cli import execute as cli
 from comparisons.engine.choices import choice_logps
-from comparisons.estimate import estimate
 from comparisons.evaluate.conditions import CONDITIONS, NEUTRAL_TEXTS, PREFIX_TEXT, conditions, in_format, other_format
 from comparisons.evaluate.measures import Paired, repeated
 from comparisons.evaluate.robustness import Repeats, Subject
-from comparisons.fitting import Bench
 from comparisons.intervention import Edit, Intervention
-from comparisons.loading import ModelSource
+from comparisons.models.loading import ModelSource
+from comparisons.reading.texts import read_texts
 from comparisons.registry import Registry
 from comparisons.report.robustness import robustness_table
-from comparisons.specification import Element, Specification
+from comparisons.running.estimate import estimate
+from comparisons.running.fitting import Bench
+from comparisons.running.specification import Element, Specification
 from comparisons.store import Store
-from comparisons.texts import read_texts
 from tests.made_runs import SEVEN, baseline, cell, make_run, report
 from tests.places import complaint, make_place, tokens_run, write
 from tests.tiny import CHAT_TEMPLATE, tiny_behavior, tiny_lm

@@ -14,7 +14,6 @@ import torch
 
 from comparisons.cli import execute as cli
 from comparisons.engine.choices import choice_logps
-from comparisons.estimate import estimate
 from comparisons.evaluate.measures import item_measures
 from comparisons.evaluate.questions import questions, result_rows
 from comparisons.evaluate.ranks import (
@@ -26,11 +25,12 @@ from comparisons.evaluate.ranks import (
     sharing_key,
 )
 from comparisons.intervention import Edit, Intervention
-from comparisons.loading import ModelSource
+from comparisons.models.loading import ModelSource
 from comparisons.registry import Registry
 from comparisons.report.findings import answer
 from comparisons.report.summary import read_summary
-from comparisons.specification import Specification
+from comparisons.running.estimate import estimate
+from comparisons.running.specification import Specification
 from tests import oracle
 from tests.places import make_place, tokens_run
 from tests.tiny import WIDTH, tiny_behavior, tiny_lm
@@ -106,7 +106,7 @@ def test_a_resumed_run_keeps_the_ranks_and_does_not_run_them_again(
         asked.append(arguments)
         return random_shifts(*arguments)
 
-    monkeypatch.setattr("comparisons.ranking.random_shifts", counted)
+    monkeypatch.setattr("comparisons.running.ranking.random_shifts", counted)
     cli(arguments)
     again = numbers("out")
     ranks = ("random_rank_p", "random_shifts", "matched_rank_p", "matched_shifts", "n_random")
@@ -118,7 +118,7 @@ def test_the_estimate_counts_random_directions_and_side_effects(
     place: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the controls' own cells: training is not counted by the engine."""
-    monkeypatch.setattr("comparisons.planning._controls", lambda spec, registry: [])
+    monkeypatch.setattr("comparisons.running.planning._controls", lambda spec, registry: [])
     for part in ("generate", "test"):
         shutil.copytree(place / part / "greeting", place / part / "parting")
     plain = Specification(ModelSource(model), ("greeting",), ("caa",), place, layer="1", strengths=(1.0, 2.0))

@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from comparisons.behaviors import Library
-from comparisons.fingerprint import tensor_digest
-from comparisons.job import run
-from comparisons.loading import ModelSource, load
-from comparisons.planning import make_plan
-from comparisons.runfolder import RunFolder
-from comparisons.runner import execute
-from comparisons.sinks import Silent
-from comparisons.specification import Specification
+from comparisons.models.fingerprint import tensor_digest
+from comparisons.models.loading import ModelSource, load
+from comparisons.running.job import run
+from comparisons.running.planning import make_plan
+from comparisons.running.runner import execute
+from comparisons.running.sinks import Silent
+from comparisons.running.specification import Specification
+from comparisons.runs.runfolder import RunFolder
 from comparisons.store import Store
 from tests import oracle
 from tests.places import make_place, paper, record, write

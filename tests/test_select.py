@@ -14,16 +14,16 @@ from comparisons.behaviors import Library
 from comparisons.cli import execute as cli
 from comparisons.engine.choices import choice_logps
 from comparisons.errors import CompareError
-from comparisons.estimate import estimate
 from comparisons.evaluate.questions import questions
-from comparisons.fitting import Bench
 from comparisons.intervention import Edit, Intervention
-from comparisons.loading import ModelSource, load
-from comparisons.planning import make_plan
-from comparisons.selecting import candidates_each
-from comparisons.settings import parse_limit
-from comparisons.specification import Specification
-from comparisons.trials import element_trials, stacks_of
+from comparisons.models.loading import ModelSource, load
+from comparisons.running.estimate import estimate
+from comparisons.running.fitting import Bench
+from comparisons.running.planning import make_plan
+from comparisons.running.selecting import candidates_each
+from comparisons.running.settings import parse_limit
+from comparisons.running.specification import Specification
+from comparisons.running.trials import element_trials, stacks_of
 from methods._vectors import read_vectors
 from tests.places import tokens_run
 
@@ -133,7 +133,7 @@ def test_a_resumed_run_selects_the_same_without_trying_again(monkeypatch: pytest
     def never(*arguments: Any) -> None:
         raise AssertionError("tried again")
 
-    monkeypatch.setattr("comparisons.selecting.select", never)
+    monkeypatch.setattr("comparisons.running.selecting.select", never)
     assert cli(arguments) == 0
     again = found("out")
     assert again.keys() == whole.keys()
@@ -200,7 +200,7 @@ def test_a_trial_that_fails_is_one_trial(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_without_an_interval_nothing_keeps_within_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comparisons.trials.interval", lambda *arguments, **more: None)
+    monkeypatch.setattr("comparisons.running.trials.interval", lambda *arguments, **more: None)
     assert cli(command("out", "cost<=0.5")) == 1
     assert all(row["status"] == "failed" for row in found("out").values() if row["method"] != "baseline")
 

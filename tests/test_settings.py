@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from comparisons.errors import CompareError
 from comparisons.method import Intervention, Method, Use, use_only
-from comparisons.settings import (
+from comparisons.running.settings import (
     Setting,
     describe_settings,
     expand,

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from comparisons.cli import execute
-from comparisons.estimate import estimate
-from comparisons.joining import join
-from comparisons.keys import baseline_key
 from comparisons.report.summary import read_summary
-from comparisons.runfolder import run_faults
-from comparisons.specification import Specification
+from comparisons.running.estimate import estimate
+from comparisons.running.specification import Specification
+from comparisons.runs.joining import join
+from comparisons.runs.keys import baseline_key
+from comparisons.runs.runfolder import run_faults
 from comparisons.stats import holm
 from tests.places import complaint
 from tests.tiny import other_model

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from comparisons.cli import execute as cli
 from comparisons.engine.generate import generate
 from comparisons.intervention import Edit, Intervention
-from comparisons.loading import ModelSource, load
+from comparisons.models.loading import ModelSource, load
 from comparisons.report.snippet import QUESTION
 from tests.hub import Hub, hub
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from comparisons.errors import CompareError
 from comparisons.method import Intervention, Method, Use
-from comparisons.stacks import (
+from comparisons.running.stacks import (
     Dose,
     StackElement,
     check_stack,

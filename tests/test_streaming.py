@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from comparisons import records
 from comparisons.behaviors import Behavior, Library
 from comparisons.engine import choices
 from comparisons.engine.activations import contrast_activations, contrast_means
 from comparisons.errors import CompareError
-from comparisons.splits import draw
-from comparisons.spool import Spooled
+from comparisons.reading import records
+from comparisons.reading.splits import draw
+from comparisons.reading.spool import Spooled
 from tests.places import record
 from tests.tiny import tiny_lm
 

@@ -17,17 +17,17 @@ import pytest
 from comparisons.behaviors import Library
 from comparisons.cli import execute as run
 from comparisons.engine.choices import choice_logps
-from comparisons.estimate import estimate
 from comparisons.evaluate.questions import questions
-from comparisons.fitting import Bench
-from comparisons.loading import ModelSource, load
+from comparisons.models.loading import ModelSource, load
 from comparisons.registry import Registry
 from comparisons.report.summary import read_summary
 from comparisons.report.sweep import grids
-from comparisons.settings import parse_settings
-from comparisons.specification import Element, Specification
+from comparisons.running.estimate import estimate
+from comparisons.running.fitting import Bench
+from comparisons.running.settings import parse_settings
+from comparisons.running.specification import Element, Specification
+from comparisons.running.sweep import sweep_specification
 from comparisons.store import Store
-from comparisons.sweep import sweep_specification
 from tests.places import fact, make_place, tokens_run, write
 
 ROOT = Path(__file__).resolve().parent.parent

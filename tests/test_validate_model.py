@@ -11,18 +11,18 @@ import torch
 from scipy import stats as scipy_stats
 
 from comparisons.behaviors import Library
-from comparisons.choosing import choose
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluate.questions import questions
 from comparisons.evaluate.ranks import matched_vectors
-from comparisons.fitting import Bench
 from comparisons.intervention import DIRECTIONS, Intervention
 from comparisons.items import ORDERS
 from comparisons.lm import LM
-from comparisons.loading import ModelSource, load
 from comparisons.method import Fit
+from comparisons.models.loading import ModelSource, load
 from comparisons.registry import Registry
-from comparisons.specification import Element
+from comparisons.running.choosing import choose
+from comparisons.running.fitting import Bench
+from comparisons.running.specification import Element
 from comparisons.store import Store
 from comparisons.validate.doses import Doses, saturation
 from comparisons.validate.onmodel import ModelResults, measure

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from comparisons.cellfiles import RESULTS
-from comparisons.runfolder import SUMMARY, run_faults
+from comparisons.runs.cellfiles import RESULTS
+from comparisons.runs.runfolder import SUMMARY, run_faults
 from comparisons.store import artifact_fault
 
 GRID = "--behavior refusal --train-items 40 --test-items 6 --layer 1 --knowledge none"

@@ -88,7 +88,7 @@ def open_subject(
         if quantize is not None:
             raise CompareError(f"--quantize reads a checkpoint: write {name} to a folder by --write, and name that.")
         return random_llama(SHAPES[name], name, "cpu" if device == "auto" else device, dtype)
-    from comparisons.loading import ModelSource, load
+    from comparisons.models.loading import ModelSource, load
 
     return load(ModelSource(name, device=device, dtype=dtype, quantize=quantize))
 

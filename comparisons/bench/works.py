@@ -151,7 +151,7 @@ def edits(lm: LM, layers: Sequence[int], multipliers: Sequence[float], seed: int
     """One edit a layer and multiplier; each layer has a random vector of the scale of the embeddings."""
     import torch
 
-    from comparisons.offload import weight_of
+    from comparisons.models.offload import weight_of
 
     generator = torch.Generator().manual_seed(seed)
     scale = weight_of(lm.model.get_input_embeddings()).detach().float().std().item()

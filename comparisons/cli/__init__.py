@@ -9,7 +9,7 @@ import click
 from comparisons import __version__
 from comparisons.cli.interrupting import INTERRUPTED, interruption
 from comparisons.errors import CompareError, refusal, storage_fault
-from comparisons.processes import help_out, leads, led
+from comparisons.models.processes import help_out, leads, led
 from comparisons.sanitize import printable
 
 

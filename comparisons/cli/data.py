@@ -14,7 +14,7 @@ from comparisons.cli.options import SEED
 
 if TYPE_CHECKING:
     from comparisons.dataset.checks import Finding
-    from comparisons.lettering import Fields
+    from comparisons.reading.lettering import Fields
 
 DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder in the paper's layout, or one file.")
 
@@ -119,7 +119,7 @@ def split(
 
 def _fields(columns: str | None) -> Fields | None:
     from comparisons.errors import CompareError
-    from comparisons.lettering import Fields
+    from comparisons.reading.lettering import Fields
 
     if columns is None:
         return None

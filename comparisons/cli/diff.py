@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from comparisons.differences import Change, Differences
     from comparisons.report.table import Table
+    from comparisons.runs.differences import Change, Differences
 
 LONGEST = 40
 """Characters of a value that differs."""
@@ -31,7 +31,7 @@ Examples:
 @click.argument("second", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
 def command(first: Path, second: Path, as_json: bool) -> None:
-    from comparisons.differences import compare_runs
+    from comparisons.runs.differences import compare_runs
 
     found = compare_runs(first, second)
     if as_json:

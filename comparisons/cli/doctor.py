@@ -13,7 +13,7 @@ from comparisons.cli.completion import methods
 from comparisons.cli.options import machine_options
 
 if TYPE_CHECKING:
-    from comparisons.upkeep import Finding
+    from comparisons.runs.upkeep import Finding
 
 
 @click.command("doctor")
@@ -89,7 +89,7 @@ def _estimate(
 ) -> int:
     from comparisons.footprint.advice import NOWHERE, advise
     from comparisons.footprint.memory import Load
-    from comparisons.loading import ModelSource
+    from comparisons.models.loading import ModelSource
     from comparisons.registry import Registry
 
     if method is not None and not measure:
@@ -118,9 +118,9 @@ def _estimate(
 
 
 def _artifacts(clean: bool, reports: Path | None) -> int:
-    from comparisons import upkeep
     from comparisons.errors import CompareError
-    from comparisons.job import CHECKPOINTS, REPORTS
+    from comparisons.running.job import CHECKPOINTS, REPORTS
+    from comparisons.runs import upkeep
 
     if reports is not None and not reports.is_dir():
         raise CompareError(f"--reports {reports}: there is no such folder.")

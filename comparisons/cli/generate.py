@@ -12,7 +12,7 @@ from comparisons.cli.options import SEED, grid_options, methods_option, subject_
 from comparisons.cli.performing import specification
 
 if TYPE_CHECKING:
-    from comparisons.sidebyside import Answers
+    from comparisons.running.sidebyside import Answers
 
 HELP = """Show free answers side by side: the unchanged model's and each method's.
 
@@ -37,7 +37,7 @@ Examples:
 @click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a prompt and method.")
 def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: bool, **rest: Any) -> None:
-    from comparisons.sidebyside import answering
+    from comparisons.running.sidebyside import answering
 
     asked = _prompts(prompts, file)
     spec = specification(
@@ -57,7 +57,7 @@ def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: b
 
 def _prompts(prompts: Sequence[str], file: Path | None) -> list[str]:
     from comparisons.errors import CompareError
-    from comparisons.records import read_text
+    from comparisons.reading.records import read_text
 
     if not all(prompt.strip() for prompt in prompts):
         raise CompareError("--prompt is empty: write what is to be answered.")

@@ -63,7 +63,7 @@ class Subject:
 
     def load(self) -> LM:
         """The model."""
-        from comparisons.loading import ModelSource, load
+        from comparisons.models.loading import ModelSource, load
 
         return load(
             ModelSource(

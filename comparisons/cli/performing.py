@@ -14,8 +14,8 @@ import click
 from comparisons.cli.options import read_price
 
 if TYPE_CHECKING:
-    from comparisons.job import Outcome
-    from comparisons.specification import Specification
+    from comparisons.running.job import Outcome
+    from comparisons.running.specification import Specification
 
 SAID = 10
 """Failed cells that are named on stderr; the report names them all."""
@@ -44,10 +44,10 @@ def specification(
     """The specification that the options stand for."""
     from comparisons.arguments import model_names
     from comparisons.errors import CompareError
-    from comparisons.loading import ModelSource
-    from comparisons.openended import OpenEnded
-    from comparisons.settings import parse_set_options
-    from comparisons.specification import Specification
+    from comparisons.models.loading import ModelSource
+    from comparisons.running.openended import OpenEnded
+    from comparisons.running.settings import parse_set_options
+    from comparisons.running.specification import Specification
 
     if not model_names(model):
         raise CompareError("--model is empty: name pocket, a folder, or an id of the hub.")
@@ -65,13 +65,13 @@ def perform(
 ) -> int:
     """Runs a specification, or estimates it, and prints what came of it; returns the exit code."""
     if dry_run:
-        from comparisons.estimate import estimate
+        from comparisons.running.estimate import estimate
 
         click.echo(estimate(spec).text())
         return 0
     from comparisons.cli.progress import cell_progress
-    from comparisons.executor import make_executor
-    from comparisons.job import run
+    from comparisons.running.executor import make_executor
+    from comparisons.running.job import run
 
     command = shlex.join(["compare", *sys.argv[1:]])
     outcome = run(spec, cell_progress, out=out, fresh=fresh, command=command, executor=make_executor(**where))

@@ -23,7 +23,7 @@ from rich.text import Text
 from comparisons.cli.interrupting import interruption
 
 if TYPE_CHECKING:
-    from comparisons.specification import Cell
+    from comparisons.running.specification import Cell
 
 OTHER_LINES = 6
 """Lines of a terminal that the table of cells leaves to the rest."""

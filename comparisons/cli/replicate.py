@@ -66,7 +66,7 @@ def paper(
       compare replicate paper
       compare replicate paper --model meta-llama/Llama-2-7b-chat-hf --data DIR --prompt-format llama2-paper
     """
-    from comparisons.loading import ModelSource
+    from comparisons.models.loading import ModelSource
     from comparisons.paper.replicate import beside as published_model
     from comparisons.paper.replicate import replication
 
@@ -74,19 +74,19 @@ def paper(
     source = ModelSource(model, device, dtype, quantize, prompt_format, blocks, trust_remote_code, offload)
     spec = replication(source, () if behavior == ("all",) else behavior, settings=settings, **rest)
     if dry_run:
-        from comparisons.estimate import estimate
+        from comparisons.running.estimate import estimate
 
         click.echo(estimate(spec).text())
         return 0
     from comparisons.cli.progress import cell_progress
     from comparisons.cli.tables import stdout
-    from comparisons.job import run
     from comparisons.paper.curves import curves
     from comparisons.paper.render import replication_table, write_paper, write_replication
     from comparisons.paper.replicate import lines, notes
     from comparisons.report.record import read_record
     from comparisons.report.summary import Summary
     from comparisons.report.terminal import rich_table
+    from comparisons.running.job import run
 
     outcome = run(spec, cell_progress, out=out, fresh=fresh, command=shlex.join(["compare", *sys.argv[1:]]))
     facts = read_record(outcome.path).part("model")

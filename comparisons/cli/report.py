@@ -73,7 +73,7 @@ def _joined(runs: tuple[Path, ...], out: Path | None) -> Path:
     import sys
 
     from comparisons.files import json_digest
-    from comparisons.joining import join
+    from comparisons.runs.joining import join
 
     place = out or Path("reports") / f"joined-{json_digest([run.name for run in runs])[:8]}"
     return join(runs, place, shlex.join(["compare", *sys.argv[1:]]))

@@ -39,8 +39,8 @@ def command(
     from comparisons.cli.options import read_price
     from comparisons.cli.tables import show
     from comparisons.errors import CompareError
-    from comparisons.openended import OpenEnded
-    from comparisons.scoring import score
+    from comparisons.running.openended import OpenEnded
+    from comparisons.runs.scoring import score
 
     if not judges:
         raise CompareError("--judge names no judge: write rules, local, openai:MODEL, ….")

@@ -44,7 +44,7 @@ Examples:
 @measuring_options(knowledge="none")
 @running_options()
 def command(layers: str, out: Path | None, fresh: bool, dry_run: bool, as_json: bool, **options: Any) -> int:
-    from comparisons.sweep import sweep_specification
+    from comparisons.running.sweep import sweep_specification
 
     where = {name: options.pop(name) for name in EXECUTOR}
     return perform(sweep_specification(specification(**options), layers), out, fresh, dry_run, as_json, where)

@@ -12,11 +12,11 @@ from comparisons.cluster.tasks import Known, Task
 from comparisons.evaluate.cells import JUDGING
 from comparisons.evaluate.openended import OPEN_ENDED
 from comparisons.judges.panel import Panel
-from comparisons.keys import baseline_key
-from comparisons.runfolder import RunFolder
-from comparisons.runner import first_look
-from comparisons.sinks import Progress
-from comparisons.specification import Cell, Plan
+from comparisons.running.runner import first_look
+from comparisons.running.sinks import Progress
+from comparisons.running.specification import Cell, Plan
+from comparisons.runs.keys import baseline_key
+from comparisons.runs.runfolder import RunFolder
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from comparisons.cluster.crew import Crew, Hand, Lost, Unfit
 from comparisons.cluster.desk import Desk
 from comparisons.cluster.tasks import Task
 from comparisons.errors import described
-from comparisons.facts import Loaded
+from comparisons.running.facts import Loaded
 
 LOSSES = 2
 """Workers that may be lost over the cells of a task before these are tried one by one; one more fails a cell."""

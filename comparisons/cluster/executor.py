@@ -13,19 +13,19 @@ from comparisons.cluster.dispatch import Dispatch
 from comparisons.cluster.tasks import Task, tasks_of
 from comparisons.errors import CompareError
 from comparisons.evaluate.best import place_best
-from comparisons.executor import Executor, check_layers, source_of
-from comparisons.facts import Loaded, identify_data
 from comparisons.files import json_digest
 from comparisons.judges.panel import Panel
 from comparisons.lm import LM
-from comparisons.loading import load_without_weights
-from comparisons.runfolder import RunFolder
-from comparisons.runner import bench_of
-from comparisons.selecting import Selector
-from comparisons.sinks import Progress
-from comparisons.specification import Cell, Plan
+from comparisons.models.loading import load_without_weights
+from comparisons.running.executor import Executor, check_layers, source_of
+from comparisons.running.facts import Loaded, identify_data
+from comparisons.running.runner import bench_of
+from comparisons.running.selecting import Selector
+from comparisons.running.sinks import Progress
+from comparisons.running.specification import Cell, Plan
+from comparisons.running.trials import first_dose, stacks_of
+from comparisons.runs.runfolder import RunFolder
 from comparisons.store import Store
-from comparisons.trials import first_dose, stacks_of
 
 log = logging.getLogger(__name__)
 

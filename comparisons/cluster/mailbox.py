@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comparisons.cluster.tasks import Known
-from comparisons.specification import Cell
+from comparisons.running.specification import Cell
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from comparisons.specification import Cell, Plan
+from comparisons.running.specification import Cell, Plan
 
 
 @dataclass(frozen=True)

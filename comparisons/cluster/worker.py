@@ -10,14 +10,14 @@ from pathlib import Path
 from comparisons.cluster.mailbox import Mailbox, Send, Telling, Warnings
 from comparisons.cluster.tasks import Known, Task
 from comparisons.errors import CompareError
-from comparisons.executor import check_layers, write_kept
-from comparisons.facts import Loaded, identify_data
 from comparisons.files import json_digest
 from comparisons.lm import LM
-from comparisons.loading import ModelSource, load
-from comparisons.planning import make_plan
-from comparisons.runner import BehaviorRun, bench_of
-from comparisons.specification import Specification
+from comparisons.models.loading import ModelSource, load
+from comparisons.running.executor import check_layers, write_kept
+from comparisons.running.facts import Loaded, identify_data
+from comparisons.running.planning import make_plan
+from comparisons.running.runner import BehaviorRun, bench_of
+from comparisons.running.specification import Specification
 from comparisons.store import Store
 
 

@@ -15,8 +15,8 @@ from comparisons.dataset.splitting import TEST_ITEMS
 from comparisons.errors import CompareError
 from comparisons.items import Item
 from comparisons.kit.behaviors import example_contents, example_texts
+from comparisons.reading.texts import TEXTS_FILE
 from comparisons.stats.preferences import coin_p
-from comparisons.texts import TEXTS_FILE
 
 Level = Literal["error", "warning"]
 

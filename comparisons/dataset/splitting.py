@@ -10,11 +10,11 @@ from pathlib import Path
 from comparisons.dataset.contents import content
 from comparisons.errors import CompareError
 from comparisons.files import write_json
-from comparisons.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH
 from comparisons.items import Item
-from comparisons.lettering import Fields
-from comparisons.records import read_items
-from comparisons.splits import draw, split
+from comparisons.reading.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH
+from comparisons.reading.lettering import Fields
+from comparisons.reading.records import read_items
+from comparisons.reading.splits import draw, split
 
 TEST_ITEMS = 50
 """Of each behavior, as in the paper."""

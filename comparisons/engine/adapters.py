@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from comparisons.errors import CompareError
 from comparisons.lm import LM
-from comparisons.offload import placing
+from comparisons.models.offload import placing
 
 if TYPE_CHECKING:
     import torch

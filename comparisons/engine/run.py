@@ -14,7 +14,7 @@ from comparisons.engine.plan import Branch, Family, Sequences
 from comparisons.engine.prefix import kept, no_prefix, read_families
 from comparisons.intervention import Edit, Positions
 from comparisons.lm import LM
-from comparisons.offload import weight_of
+from comparisons.models.offload import weight_of
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from comparisons import stats
 from comparisons.evaluate.measures import ItemMeasures, Paired, clusters
-from comparisons.specification import Cell
+from comparisons.running.specification import Cell
 
 JOINT_DRAWS = 20_000
 """Sign patterns of the joint table: its smallest p-value is 1 in 20,001, for a table of any size."""

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from comparisons.files import write_json
-from comparisons.fitting import Built
 from comparisons.lm import LM
 from comparisons.report.findings import is_broken
 from comparisons.report.summary import SummaryRow
-from comparisons.runfolder import BEST
+from comparisons.running.fitting import Built
+from comparisons.runs.runfolder import BEST
 from comparisons.store import seal
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from comparisons.items import Item
 from comparisons.report.findings import FEW
-from comparisons.specification import Cell
+from comparisons.running.specification import Cell
 
 
 def cautions(cell: Cell, asked: Sequence[Item], trained: Sequence[Item]) -> list[str]:

@@ -13,10 +13,10 @@ from comparisons.evaluate.measures import Row
 from comparisons.evaluate.openended import OPEN_ENDED, open_rows
 from comparisons.evaluate.questions import SIDE, questions, result_rows
 from comparisons.evaluate.robustness import Repeats, Subject
-from comparisons.fitting import Bench
 from comparisons.items import Item
 from comparisons.judges.panel import Panel
-from comparisons.specification import Plan
+from comparisons.running.fitting import Bench
+from comparisons.running.specification import Plan
 
 JUDGING = "judging"
 """In a cell's info: judge -> what it took in tokens and dollars."""

@@ -22,7 +22,7 @@ from comparisons.engine.choices import MAX_LEFT_OUT
 from comparisons.errors import CompareError, unknown
 from comparisons.files import json_digest
 from comparisons.items import Item
-from comparisons.splits import draw
+from comparisons.reading.splits import draw
 
 if TYPE_CHECKING:
     from comparisons.evaluate.requests import Requests, Sizes

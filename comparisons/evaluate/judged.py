@@ -9,7 +9,7 @@ from typing import Any
 from comparisons.evaluate.measures import Row
 from comparisons.evaluate.openended import OPEN_ENDED
 from comparisons.judges.agreement import agreement
-from comparisons.runfolder import RunFolder
+from comparisons.runs.runfolder import RunFolder
 
 
 def summary_of(rows: Sequence[Any], folder: RunFolder, known: Mapping[str, Any]) -> dict[str, Any]:

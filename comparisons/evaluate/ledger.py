@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
-from comparisons.fitting import Bench
 from comparisons.intervention import Intervention, stack
 from comparisons.lm import LM
-from comparisons.specification import Element
+from comparisons.running.fitting import Bench
+from comparisons.running.specification import Element
 from comparisons.store import MANIFEST
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from comparisons.engine.activations import contrast_means
 from comparisons.errors import CompareError
-from comparisons.fitting import Bench
 from comparisons.intervention import Intervention
+from comparisons.running.fitting import Bench
 
 if TYPE_CHECKING:
     import torch

@@ -12,12 +12,12 @@ from comparisons.engine.choices import choice_logps
 from comparisons.errors import CompareError, described
 from comparisons.evaluate.conditions import Condition, conditions, reworded
 from comparisons.evaluate.questions import questions, result_rows
-from comparisons.fitting import Bench
 from comparisons.intervention import Intervention, stack
 from comparisons.items import Item
-from comparisons.runfolder import NOT_REPEATED
-from comparisons.specification import Element
-from comparisons.texts import TEXTS_FILE
+from comparisons.reading.texts import TEXTS_FILE
+from comparisons.running.fitting import Bench
+from comparisons.running.specification import Element
+from comparisons.runs.runfolder import NOT_REPEATED
 
 
 @dataclass(frozen=True)

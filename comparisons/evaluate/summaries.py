@@ -31,12 +31,12 @@ from comparisons.evaluate.measures import (
 from comparisons.evaluate.openended import open_numbers
 from comparisons.evaluate.questions import SIDE
 from comparisons.evaluate.ranks import RandomShifts, random_key
-from comparisons.journal import Entry
-from comparisons.keys import IN, baseline_key
 from comparisons.report.findings import BROKEN, MARGIN
 from comparisons.report.summary import SummaryRow
-from comparisons.runfolder import NOT_REPEATED, RunFolder
-from comparisons.specification import Cell, Plan
+from comparisons.running.specification import Cell, Plan
+from comparisons.runs.journal import Entry
+from comparisons.runs.keys import IN, baseline_key
+from comparisons.runs.runfolder import NOT_REPEATED, RunFolder
 
 TIMES = ("fit_seconds", "eval_seconds", "peak_memory_bytes", "trainable_parameters")
 LEDGER = ("letter_cosine", "examples", "fit_tokens", "tokens_run", "stored_bytes", "tuning_trials")

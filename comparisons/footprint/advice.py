@@ -10,7 +10,7 @@ from comparisons.errors import CompareError
 from comparisons.footprint.machine import Machine, this_machine
 from comparisons.footprint.memory import PHASES, Device, Footprint, Load, footprint
 from comparisons.footprint.shape import Shape, read_shape
-from comparisons.loading import ModelSource
+from comparisons.models.loading import ModelSource
 
 WIDTHS = ((None, "bfloat16"), ("8bit", "auto"), ("4bit", "auto"))
 """What else is looked at: the ways to make a model smaller, from mild to strong."""

@@ -14,8 +14,8 @@ from comparisons.footprint.memory import Device, Load
 if TYPE_CHECKING:
     from comparisons.behaviors import Behavior
     from comparisons.lm import LM
-    from comparisons.loading import ModelSource
     from comparisons.method import Method
+    from comparisons.models.loading import ModelSource
 
 STEPS = (1, 1, 4)
 """Batches of three fits. The first one's time is that of the libraries too; the time of a batch is told from the
@@ -55,7 +55,7 @@ def measure(source: ModelSource, device: Device, load: Load, method: type[Method
     Raises:
         CompareError: the model or the device is not to be had, or the questions don't fit the model.
     """
-    from comparisons.loading import load as opened
+    from comparisons.models.loading import load as opened
 
     def loading() -> LM:
         lm = opened(source)

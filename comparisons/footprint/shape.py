@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comparisons.blocks import blocks_at, find_blocks
 from comparisons.errors import CompareError
-from comparisons.loading import ModelSource, explained, model_without_weights
+from comparisons.models.blocks import blocks_at, find_blocks
+from comparisons.models.loading import ModelSource, explained, model_without_weights
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.errors import CompareError
-from comparisons.fields import check_text, describe
 from comparisons.judges.interface import MOST, UNSCORED, Asked, Judge
 from comparisons.judges.shares import rank_correlation, wilson
 from comparisons.paths import embedded
-from comparisons.records import read_records
+from comparisons.reading.fields import check_text, describe
+from comparisons.reading.records import read_records
 
 if TYPE_CHECKING:
     from comparisons.behaviors import Behavior

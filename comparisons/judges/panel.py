@@ -16,8 +16,8 @@ from comparisons.judges.registry import make_judge
 
 if TYPE_CHECKING:
     from comparisons.lm import LM
-    from comparisons.loading import ModelSource
-    from comparisons.openended import OpenEnded
+    from comparisons.models.loading import ModelSource
+    from comparisons.running.openended import OpenEnded
 
 Row = Mapping[str, Any]
 
@@ -122,7 +122,7 @@ def make_panel(options: OpenEnded, behaviors: Mapping[str, Behavior], source: Mo
     """
 
     def load(name: str | None) -> LM:
-        from comparisons.loading import load as load_model
+        from comparisons.models.loading import load as load_model
 
         if name is None:
             return lm or load_model(source)

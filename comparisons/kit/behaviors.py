@@ -10,10 +10,10 @@ from pathlib import Path
 from comparisons.dataset.contents import content
 from comparisons.dataset.splitting import split_file
 from comparisons.errors import CompareError
-from comparisons.folders import TEST_PATH, TRAIN_PATH
 from comparisons.kit.writing import TEMPLATES, filled, write_new
-from comparisons.records import read_items
-from comparisons.texts import TEXTS_FILE, Texts, read_texts
+from comparisons.reading.folders import TEST_PATH, TRAIN_PATH
+from comparisons.reading.records import read_items
+from comparisons.reading.texts import TEXTS_FILE, Texts, read_texts
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 ALL = "all"

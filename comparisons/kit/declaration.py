@@ -8,7 +8,7 @@ from comparisons.errors import CompareError
 from comparisons.kit.findings import DECLARED, DOCSTRING, KIND, SETTINGS, Findings
 from comparisons.method import Method
 from comparisons.registry import first_line
-from comparisons.settings import STRENGTH, Setting, describe_settings, parse_settings
+from comparisons.running.settings import STRENGTH, Setting, describe_settings, parse_settings
 
 
 def check_declaration(cls: type[Method], found: Findings) -> None:

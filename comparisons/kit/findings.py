@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from comparisons.errors import CompareError
-from comparisons.guard import foreign
+from comparisons.running.guard import foreign
 
 Result = TypeVar("Result")
 

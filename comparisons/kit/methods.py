@@ -8,7 +8,7 @@ from pathlib import Path
 from comparisons.errors import CompareError
 from comparisons.kit.writing import filled, write_new
 from comparisons.registry import RESERVED, Registry
-from comparisons.stacks import METHOD_NAME
+from comparisons.running.stacks import METHOD_NAME
 
 IMPORTED = ("ClassVar", "Edit", "Fit", "Intervention", "Literal", "Method", "Use")
 """Names that the template imports: a class of one would hide it."""

@@ -90,7 +90,7 @@ def _item(index: int) -> Item:
 
 def state(lm: LM) -> dict[str, object]:
     """Everything about a model and its tokenizer that a method must leave as it was, by what it is called."""
-    from comparisons.fingerprint import tensor_digest
+    from comparisons.models.fingerprint import tensor_digest
 
     modules = dict(lm.model.named_modules())
     parameters = dict(lm.model.named_parameters())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from comparisons.report.findings import is_broken
 from comparisons.report.summary import Summary, SummaryRow
-from comparisons.stacks import parse_stack
+from comparisons.running.stacks import parse_stack
 
 ALONE = "alone"
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparisons.errors import CompareError, unknown
-from comparisons.loading import ModelSource, load_without_weights
+from comparisons.models.loading import ModelSource, load_without_weights
 from comparisons.paper.published import MULTIPLIERS, Context, PublishedModel, published
 from comparisons.report.findings import is_broken
 from comparisons.report.summary import SummaryRow
-from comparisons.settings import parse_set_options
-from comparisons.specification import Specification
+from comparisons.running.settings import parse_set_options
+from comparisons.running.specification import Specification
 
 
 def replication(

@@ -15,20 +15,20 @@ from comparisons.behaviors import Behavior, KnowledgeSet
 from comparisons.errors import CompareError
 from comparisons.evaluate.questions import sigmoid
 from comparisons.evaluate.summaries import summarize
-from comparisons.fields import Record, describe
 from comparisons.files import file_digest, json_digest
 from comparisons.intervention import Direction
 from comparisons.items import Item
-from comparisons.keys import BASELINE
-from comparisons.lettering import BEHAVIOR, Fields
-from comparisons.loading import ModelSource
+from comparisons.models.loading import ModelSource
 from comparisons.paper.published import published
-from comparisons.records import parse_item, read_records
+from comparisons.reading.fields import Record, describe
+from comparisons.reading.lettering import BEHAVIOR, Fields
+from comparisons.reading.records import parse_item, read_records
 from comparisons.registry import Registry
 from comparisons.report import render
 from comparisons.report.summary import SUMMARY, SummaryRow
-from comparisons.runfolder import RUN, RunFolder
-from comparisons.specification import Cell, Element, Plan, Specification
+from comparisons.running.specification import Cell, Element, Plan, Specification
+from comparisons.runs.keys import BASELINE
+from comparisons.runs.runfolder import RUN, RunFolder
 
 KEYS = (
     "layer",

@@ -14,12 +14,12 @@ from comparisons.engine.choices import choice_logps
 from comparisons.engine.generate import generate
 from comparisons.evaluate.measures import interval
 from comparisons.evaluate.questions import questions
-from comparisons.fitting import Bench
 from comparisons.intervention import DIRECTIONS, Edit, Intervention
 from comparisons.lm import LM
-from comparisons.planning import make_plan
-from comparisons.runner import BehaviorRun
-from comparisons.specification import Cell, Plan, Specification
+from comparisons.running.fitting import Bench
+from comparisons.running.planning import make_plan
+from comparisons.running.runner import BehaviorRun
+from comparisons.running.specification import Cell, Plan, Specification
 
 STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
 RANDOM_VECTORS = 20
@@ -185,10 +185,10 @@ def counted(behavior: Behavior, answers: Sequence[str]) -> dict[str, int]:
 def measure(run: Path) -> Figures:
     """The figures for a finished run of `compare run`, whose choices and fits are used again."""
     from comparisons.files import read_json
-    from comparisons.job import CHECKPOINTS
-    from comparisons.loading import ModelSource, load
-    from comparisons.runfolder import RUN, RunFolder
-    from comparisons.sinks import Silent
+    from comparisons.models.loading import ModelSource, load
+    from comparisons.running.job import CHECKPOINTS
+    from comparisons.running.sinks import Silent
+    from comparisons.runs.runfolder import RUN, RunFolder
     from comparisons.store import Store
 
     facts = read_json(run / RUN, "run")

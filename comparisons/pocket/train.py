@@ -249,7 +249,7 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path)
 
     import torch
 
-    from comparisons.loading import write_checksums
+    from comparisons.models.loading import write_checksums
 
     out.mkdir(parents=True, exist_ok=True)
     copy.deepcopy(model).to("cpu", torch.float16).save_pretrained(out)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comparisons.cellfiles import RESULTS
 from comparisons.errors import CompareError
 from comparisons.files import read_sealed
-from comparisons.keys import on_model
 from comparisons.report.summary import Summary, read_summary
-from comparisons.rows import read_rows
-from comparisons.runfolder import BEST
+from comparisons.runs.cellfiles import RESULTS
+from comparisons.runs.keys import on_model
+from comparisons.runs.rows import read_rows
+from comparisons.runs.runfolder import BEST
 from comparisons.store import MANIFEST, folder_fault
 
 Facts = Mapping[str, Any]

@@ -10,8 +10,8 @@ from typing import Any
 
 from comparisons.errors import CompareError
 from comparisons.files import read_sealed
-from comparisons.keys import IN, baseline_key, on_model
 from comparisons.report.checks import NESTED, are_numbers, is_about_judges, is_number
+from comparisons.runs.keys import IN, baseline_key, on_model
 
 SUMMARY = "summary.json"
 

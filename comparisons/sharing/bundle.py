@@ -17,7 +17,7 @@ from comparisons.report.record import Record, read_record
 from comparisons.report.snippet import snippet
 from comparisons.report.summary import SummaryRow
 from comparisons.report.table import main_table
-from comparisons.runfolder import BEST
+from comparisons.runs.runfolder import BEST
 from comparisons.vectors.files import Origin, Vectors, read_tensors, save_vectors
 
 INTERVENTION, EDITS, VECTORS, CARD = "intervention.json", "edits.safetensors", "vectors.safetensors", "README.md"

@@ -79,7 +79,7 @@ def _simulate(runs: int | None, seed: int, quick: bool, out: Path | None) -> lis
 
 
 def _measure(seed: int, quick: bool, out: Path | None) -> list[str]:
-    from comparisons.loading import ModelSource, load
+    from comparisons.models.loading import ModelSource, load
     from comparisons.validate import onmodel
     from comparisons.validate.modelfigures import write_model_figures
     from comparisons.validate.record import write_model_results

@@ -12,7 +12,7 @@ import numpy as np
 
 from comparisons import __version__
 from comparisons.files import read_json, write_json
-from comparisons.fitting import package_version
+from comparisons.running.fitting import package_version
 from comparisons.validate.doses import Doses
 from comparisons.validate.onmodel import ModelResults
 from comparisons.validate.planted import Planted

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from comparisons.errors import CompareError
-from comparisons.layers import Parts, layers_among
 from comparisons.report.table import Column, Row, Table, number
+from comparisons.running.layers import Parts, layers_among
 from comparisons.stats.units import FloatArray
 from comparisons.vectors.contrast import Contrast
 

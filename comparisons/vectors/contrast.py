@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from comparisons.errors import CompareError
 from comparisons.items import Item
-from comparisons.layers import layer_ranges
+from comparisons.running.layers import layer_ranges
 from comparisons.vectors.files import Origin, origin_texts, read_origin, read_tensors, write_tensors
 
 if TYPE_CHECKING:

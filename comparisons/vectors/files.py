@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from comparisons.errors import CompareError
 from comparisons.files import write_bytes
-from comparisons.layers import layer_ranges
+from comparisons.running.layers import layer_ranges
 
 if TYPE_CHECKING:
     import torch

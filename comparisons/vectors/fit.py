@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.behaviors import Behavior, Library
-from comparisons.layers import Parts, layer_ranges, layers_within
 from comparisons.report.table import NOTHING, Column, Row, Table, number
+from comparisons.running.layers import Parts, layer_ranges, layers_within
 from comparisons.vectors.contrast import FOLDER, Contrast, Pair, save_contrast
 from comparisons.vectors.files import MEAN_DIFFERENCE, SUFFIX, Origin, Vectors, save_vectors
 

@@ -9,11 +9,11 @@ from typing import Literal
 
 from comparisons.errors import CompareError
 from comparisons.files import write_text
-from comparisons.layers import Parts, layers_among
 from comparisons.report.export import csv_text
 from comparisons.report.figures import write_panels
 from comparisons.report.panels import Panel
 from comparisons.report.table import Table
+from comparisons.running.layers import Parts, layers_among
 from comparisons.vectors.components import Of, components
 from comparisons.vectors.contrast import load_contrast
 from comparisons.vectors.diagnose import diagnose

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from comparisons.errors import CompareError
-from comparisons.layers import layer_ranges
+from comparisons.running.layers import layer_ranges
 from comparisons.vectors.files import Vectors
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from comparisons.method import Method
     from comparisons.registry import MethodInfo
-    from comparisons.settings import Setting
+    from comparisons.running.settings import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,0 +1,1 @@
+"""Loading models, and what they are: blocks, weights, where they lie, on which processes."""

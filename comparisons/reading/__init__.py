@@ -1,0 +1,1 @@
+"""From files that people wrote to items, behaviors and texts."""

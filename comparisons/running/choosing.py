@@ -1,0 +1,125 @@
+"""Chooses settings on the dev split: every candidate at strength 1, the largest two-sided shift wins.
+
+Where a method's candidates run from mild to strong, the mildest wins that reaches nine tenths of the largest: past
+that a stronger training moves the choices little further and breaks other things, which dev's choices don't show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from comparisons.behaviors import Order
+from comparisons.engine.choices import choice_logps
+from comparisons.errors import CompareError
+from comparisons.evaluate.questions import Question, questions
+from comparisons.intervention import Direction, Intervention, stack
+from comparisons.method import Method
+from comparisons.running.fitting import Bench
+from comparisons.running.specification import Element
+
+ENOUGH = 0.9
+"""Share of the largest two-sided shift that a milder candidate must reach."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What dev chose for one method.
+
+    Attributes:
+        method: with the chosen settings.
+        record: the trials, as choices.json keeps them.
+    """
+
+    method: Method
+    record: Mapping[str, Any]
+
+
+def choose(
+    bench: Bench,
+    element: Element,
+    below: Sequence[Element],
+    directions: Sequence[Direction],
+    orders: Sequence[Order],
+    advance: Callable[[str], None],
+) -> Choice:
+    """Tries an element's candidates on dev.
+
+    Args:
+        bench: the behavior, with a dev split.
+        element: whose method has candidates.
+        below: what its fit reads beneath it; the candidates are then judged on top of it.
+        directions: the run's.
+        orders: the orders to ask in.
+        advance: told what is tried.
+    """
+    candidates = element.method.candidates(len(bench.lm.blocks))
+    asked = questions(bench.behavior.dev, orders)
+    shifts = {
+        direction: _shifts(bench, element, below, candidates, direction, asked, advance) for direction in directions
+    }
+    signs = {"pos": 1.0, "neg": -1.0}
+    two_sided = np.mean([signs[d] * values for d, values in shifts.items()], axis=0)
+    if np.isnan(two_sided).all():
+        raise CompareError(f"no candidate setting of {element.name} could be evaluated on dev.")
+    best = candidates[_winner(two_sided, element.method.mild_first)]
+    # One candidate is a choice too: of what was open.
+    given = element.method.settings()
+    varying = [name for name in given if {c.settings()[name] for c in candidates} != {given[name]}]
+    trials = [
+        {
+            "settings": {name: candidate.settings()[name] for name in varying},
+            **{f"shift_{d}": _number(values[i]) for d, values in shifts.items()},
+            "two_sided": _number(two_sided[i]),
+        }
+        for i, candidate in enumerate(candidates)
+    ]
+    record = {
+        "behavior": bench.behavior.name,
+        "method": element.name,
+        "directions": list(directions),
+        "n_items": len(bench.behavior.dev),
+        "chosen": {name: best.settings()[name] for name in varying},
+        "trials": trials,
+    }
+    return Choice(best, record)
+
+
+def _winner(two_sided: np.ndarray, mild_first: bool) -> int:
+    """The candidate that wins, by its mean two-sided shift; NaN for one that has none."""
+    largest = int(np.nanargmax(two_sided))
+    if not mild_first or two_sided[largest] <= 0:
+        return largest
+    return int(np.argmax(two_sided >= ENOUGH * two_sided[largest]))
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 6)
+
+
+def _shifts(
+    bench: Bench,
+    element: Element,
+    below: Sequence[Element],
+    candidates: Sequence[Method],
+    direction: Direction,
+    asked: Sequence[Question],
+    advance: Callable[[str], None],
+) -> np.ndarray:
+    """Mean shift of each candidate on dev, in one direction, at strength 1; NaN where it isn't finite."""
+    beneath = bench.build([e if e.fixed else replace(e, direction=direction) for e in below]).intervention
+    tried: list[Intervention] = [beneath]
+    for candidate in candidates:
+        part = replace(element, method=candidate, direction=direction, strength=1.0)
+        advance(f"fit {element.name} {direction}")
+        artifact = bench.fitted(part, beneath)
+        tried.append(stack((beneath, bench.use(part, artifact))))
+    advance(f"choose {element.name} {direction} on dev")
+    found = choice_logps(bench.lm, [q.shown for q in asked], tried)
+    logits = found.logps[..., 0] - found.logps[..., 1]
+    p_match = 1 / (1 + np.exp(-logits))
+    kept = ~found.too_long.any(axis=0)
+    return np.asarray(p_match[1:, kept].mean(axis=1) - p_match[0, kept].mean())

@@ -1,0 +1,181 @@
+"""Where a run's cells are evaluated: in this process, one model after the other, or by the workers of a cluster."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from comparisons.errors import CompareError, described
+from comparisons.evaluate.best import write_best
+from comparisons.judges.panel import Panel
+from comparisons.lm import LM
+from comparisons.models.loading import ModelSource, load, load_without_weights
+from comparisons.running.facts import Loaded
+from comparisons.running.runner import BehaviorRun, bench_of, execute
+from comparisons.running.sinks import Progress, Silent
+from comparisons.running.specification import LAYER, Cell, Plan
+from comparisons.runs.runfolder import RunFolder
+from comparisons.store import Store
+
+
+class Executor(ABC):
+    """Evaluates the cells of a plan.
+
+    Args:
+        plan: the run.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    @abstractmethod
+    def begin(self) -> Loaded:
+        """Loads the first model and looks at the others' configurations; writes nothing.
+
+        Raises:
+            CompareError: one can't be loaded, or a layer is none of its blocks.
+        """
+
+    @property
+    @abstractmethod
+    def lm(self) -> LM | None:
+        """The first model, where it is in this process."""
+
+    @abstractmethod
+    def run(self, folder: RunFolder, progress: Progress, panel: Panel | None, told: Callable[[Loaded], None]) -> Plan:
+        """Evaluates every cell that isn't done and commits its rows; never raises for a cell's own failure.
+
+        Args:
+            folder: where rows go.
+            progress: told what is done.
+            panel: judges of open-ended answers.
+            told: is given what is known of each further model once it is loaded.
+
+        Returns:
+            The plan with the cells that count: all, or those at the strengths that `--select` took.
+        """
+
+    @abstractmethod
+    def keep(self, cell: Cell, folder: RunFolder) -> None:
+        """Writes the intervention of a done cell into the run; its fits are in the store."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Lets go of what is held."""
+
+
+class Here(Executor):
+    """Evaluates in this process, one model after the other.
+
+    Args:
+        plan: the run.
+        store: of fitted artifacts.
+    """
+
+    def __init__(self, plan: Plan, store: Store) -> None:
+        super().__init__(plan)
+        self.store = store
+        self._lm: LM | None = None
+
+    def begin(self) -> Loaded:
+        for source in self.plan.spec.sources[1:]:
+            check_layers(self.plan.of(source), load_without_weights(source))
+        first = self.plan.of(self.plan.spec.model)
+        return Loaded.of(first, self._load(self.plan.spec.model))
+
+    @property
+    def lm(self) -> LM | None:
+        return self._lm
+
+    def run(self, folder: RunFolder, progress: Progress, panel: Panel | None, told: Callable[[Loaded], None]) -> Plan:
+        kept: list[Cell] = []
+        for source in self.plan.spec.sources:
+            part = self.plan.of(source)
+            try:
+                progress.stage(f"load {source.name}")
+                lm = self._load(source)
+            except Exception as error:
+                if source == self.plan.spec.model:
+                    raise
+                fail(part, folder, progress, described(error))
+                kept += part.cells
+                continue
+            told(Loaded.of(part, lm))
+            kept += execute(part, lm, self.store, folder, progress, panel).cells
+        return replace(self.plan, cells=tuple(kept))
+
+    def keep(self, cell: Cell, folder: RunFolder) -> None:
+        source = source_of(self.plan, cell)
+        part = self.plan.of(source)
+        bench = bench_of(part, cell.behavior, self._load(source), self.store)
+        write_kept(BehaviorRun(part, bench, folder, Silent()), cell, folder.path, folder.path)
+
+    def close(self) -> None:
+        self._lm = None
+
+    def _load(self, source: ModelSource) -> LM:
+        """The model of this name, of which one is held at a time."""
+        if self._lm is None or self._lm.name != source.name:
+            self._lm = None
+            self._lm = load(source)
+            check_layers(self.plan.of(source), self._lm)
+        return self._lm
+
+
+def make_executor(
+    executor: str = "local", workers: int | None = None, gpus_per_cell: float | None = None, address: str | None = None
+) -> Callable[[Plan, Store], Executor]:
+    """Where cells are evaluated, as the options say.
+
+    Raises:
+        CompareError: an option of a cluster is given for this process.
+    """
+    given = {"--workers": workers, "--gpus-per-cell": gpus_per_cell, "--address": address}
+    if executor == "ray":
+        from comparisons.cluster.crew import ClusterOptions
+        from comparisons.cluster.executor import OnRay
+
+        options = ClusterOptions(address, gpus_per_cell, workers)
+        return lambda plan, store: OnRay(plan, store, options)
+    odd = next((name for name, value in given.items() if value is not None), None)
+    if odd is not None:
+        raise CompareError(f"{odd} goes with --executor ray.")
+    return Here
+
+
+def source_of(plan: Plan, cell: Cell) -> ModelSource:
+    """The model of a cell."""
+    return next(source for source in plan.spec.sources if cell.model in ("", source.name))
+
+
+def fail(plan: Plan, folder: RunFolder, progress: Progress, error: str) -> None:
+    """Commits every cell that isn't done as failed."""
+    for cell in plan.cells:
+        if not folder.done(cell.key):
+            folder.commit(cell.key, [], {"error": error})
+            progress.ended(cell, None, error)
+
+
+def write_kept(behavior: BehaviorRun, cell: Cell, out: Path, run: Path) -> None:
+    """Writes the intervention of a cell under `out`, for a program that is started in `run`."""
+    location = _seen_from(run, behavior.plan.spec.model.location())
+    write_best(out, cell.key, behavior.build(cell).built, behavior.bench.lm, location)
+
+
+def _seen_from(run: Path, location: str) -> str:
+    """A model's location for a program that is started in the run's folder; a hub id stays as it is."""
+    if not Path(location).exists():
+        return location
+    below = Path(location).resolve().is_relative_to(Path.cwd()) and run.resolve().is_relative_to(Path.cwd())
+    return os.path.relpath(location, run) if below else os.path.abspath(location)
+
+
+def check_layers(plan: Plan, lm: LM) -> None:
+    """Raises CompareError where a method's layer is not a block of the model."""
+    layers = {element.method.settings().get(LAYER) for cell in plan.cells for element in cell.elements}
+    for layer in layers:
+        if isinstance(layer, int):
+            lm.check_layer(layer)

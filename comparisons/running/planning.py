@@ -1,0 +1,236 @@
+"""From a specification to a checked plan: its data, and every cell it stands for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+
+from comparisons.behaviors import Behavior, Item, KnowledgeSet, Library
+from comparisons.errors import CompareError, unknown
+from comparisons.evaluate.harness import PREFIX, HarnessSet, read_tasks
+from comparisons.intervention import DIRECTIONS, Direction
+from comparisons.judges.registry import check_judge
+from comparisons.method import Method
+from comparisons.reading.folders import OPEN_ENDED_PATH
+from comparisons.reading.splits import draw
+from comparisons.registry import Registry
+from comparisons.running.settings import STRENGTH, expand, parse_limit, parse_settings, parse_strength
+from comparisons.running.specification import LAYER, Cell, Element, Plan, Specification
+from comparisons.running.stacks import Stack, check_stack, check_strengths, parse_stack, resolve, supporting
+from comparisons.runs.keys import BASELINE
+
+
+def make_plan(spec: Specification) -> Plan:
+    """Checks everything that can be checked without the model.
+
+    Raises:
+        CompareError: something is unknown, out of range or missing; nothing has been written.
+    """
+    _check_numbers(spec)
+    registry = Registry(spec.plugins)
+    if spec.controls:
+        spec = replace(spec, stacks=(*spec.stacks, *_controls(spec, registry)))
+    variants = _variants(spec, registry)
+    library = Library.open(spec.data)
+    spec = replace(spec, behaviors=spec.behaviors or library.names)
+    chosen = any(method.candidates(1) for variant in variants for method in variant.methods.values())
+    behaviors = {}
+    for name in spec.behaviors:
+        behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
+        behaviors[name] = _with_dev(spec, behavior) if chosen or spec.select or spec.split == "dev" else behavior
+    _check_open_ended(spec, behaviors)
+    knowledge, knowledge_dev = _knowledge(spec, library)
+    models = [source.name for source in spec.sources] if spec.more_models else [""]
+    cells = [cell for model in models for name in spec.behaviors for cell in _cells(spec, model, name, variants)]
+    plan = Plan(spec, behaviors, knowledge, tuple(cells), (), _side(spec, library), knowledge_dev)
+    return replace(plan, notes=_notes(plan))
+
+
+def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | None, Sequence[Item]]:
+    """The knowledge questions of the evaluation, and those held out to choose by, where something is chosen so."""
+    if spec.knowledge.startswith(PREFIX):
+        if spec.select is not None:
+            raise CompareError("--select holds questions out, which the tasks of --knowledge lm_eval can't do.")
+        return read_tasks(spec.knowledge, spec.test_items, spec.seed), ()
+    found = library.knowledge(spec.knowledge)
+    if spec.select is None:
+        return found and found.limited(spec.test_items, spec.seed), ()
+    parse_limit(spec.select)
+    if found is None:
+        raise CompareError("--select limits the knowledge cost, but none is measured: choose a set by --knowledge.")
+    if not any(spec.strengths):
+        raise CompareError("--select needs a strength above 0 to choose from.")
+    found, dev = found.with_dev(spec.seed)
+    return found.limited(spec.test_items, spec.seed), dev
+
+
+def _check_open_ended(spec: Specification, behaviors: Mapping[str, Behavior]) -> None:
+    """Raises CompareError for what can be seen before the model and the judges are there."""
+    if spec.open_ended is None:
+        return
+    for judge in spec.open_ended.judges:
+        check_judge(judge)
+    if spec.open_ended.tokens < 1:
+        raise CompareError(f"--tokens must be at least 1, not {spec.open_ended.tokens}.")
+    for name, behavior in behaviors.items():
+        if not behavior.open_ended:
+            raise CompareError(
+                f"the behavior '{name}' has no open-ended prompts: put them beside its data as "
+                f"{OPEN_ENDED_PATH.format(name)}, or leave out --open-ended."
+            )
+
+
+def _controls(spec: Specification, registry: Registry) -> list[str]:
+    """Every control that isn't a stack of the run already; a broken plugin's role is unknown, and it is none."""
+    return [info.name for info in registry.describe() if info.role == "control" and info.name not in spec.stacks]
+
+
+def _side(spec: Specification, library: Library) -> dict[str, Sequence[Item]]:
+    """The test questions on which side effects are measured."""
+    if not spec.side_effects:
+        return {}
+    if not (len(spec.behaviors) > 1 or set(library.names) - set(spec.behaviors)):
+        raise CompareError(f"--side-effects: the data has no other behavior than {spec.behaviors[0]}: leave it out.")
+    every = {name: library.behavior(name).limited(None, spec.test_items, spec.seed) for name in library.names}
+    return {name: behavior.test for name, behavior in every.items()}
+
+
+def _with_dev(spec: Specification, behavior: Behavior) -> Behavior:
+    """Cuts the dev split; where it is what is evaluated, it is limited as the test questions are."""
+    found = behavior.with_dev(spec.seed)
+    if spec.split == "test" or spec.test_items is None:
+        return found
+    return replace(found, dev=draw(found.dev, spec.test_items, spec.seed))
+
+
+def _check_numbers(spec: Specification) -> None:
+    if not spec.stacks:
+        raise CompareError("no methods: name some by --methods, such as caa,sft,sysprompt,sft+caa.")
+    models = tuple(source.name for source in spec.sources)
+    lists = {"model": models, "behavior": spec.behaviors, "stack": spec.stacks, "strength": spec.strengths}
+    for kind, values in lists.items():
+        twice = next((v for v in values if values.count(v) > 1), None)
+        if twice is not None:
+            raise CompareError(f"the {kind} '{twice}' is named twice: name it once.")
+    for direction in spec.directions:
+        if direction not in DIRECTIONS:
+            raise unknown("direction", direction, DIRECTIONS)
+    for strength in spec.strengths:
+        if not (math.isfinite(strength) and strength >= 0):
+            raise CompareError(f"a strength must be a finite number of at least 0, not {strength:g}.")
+    for name, count in (("--train-items", spec.train_items), ("--test-items", spec.test_items)):
+        if count is not None and count < 1:
+            raise CompareError(f"{name} must be at least 1, not {count}.")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A stack with one value for each of its settings.
+
+    Attributes:
+        stack: the stack.
+        methods: by name, with their settings.
+        strengths: of the elements that don't take the run's.
+        text: what varies between the variants of the run, as "caa.layer=2"; "" where nothing does.
+        swept: whether a sweep varies a layer of it.
+    """
+
+    stack: Stack
+    methods: Mapping[str, Method]
+    strengths: Mapping[str, float]
+    text: str
+    swept: bool = False
+
+
+def swept_method(stack: Stack, classes: Mapping[str, type[Method]]) -> str | None:
+    """The method of a stack whose layer a sweep varies: the last that has one; None where none has."""
+    return next((name for name in reversed(stack.names) if _has_layer(classes[name])), None)
+
+
+def _has_layer(cls: type[Method]) -> bool:
+    return LAYER in {f.name for f in fields(cls)}
+
+
+def _variants(spec: Specification, registry: Registry) -> list[Variant]:
+    """Every stack with every combination of the settings given for its methods."""
+    stacks = [parse_stack(text) for text in spec.stacks]
+    classes = {name: registry.get(name) for stack in stacks for name in stack.names}
+    for name, given in spec.settings.items():
+        if name not in classes:
+            raise CompareError(f"--set {name}.{next(iter(given))}: no stack of this run has a method '{name}'.")
+    for stack in stacks:
+        check_stack(stack, classes)
+    check_strengths(stacks, classes, [name for name, given in spec.settings.items() if STRENGTH in given])
+    found = []
+    for stack in stacks:
+        swept = bool(spec.layers) and swept_method(stack, classes) is not None
+        variants = [_variant(stack, classes, values) for values in expand(_values(spec, stack, classes))]
+        found += [replace(variant, swept=swept) for variant in variants]
+    return found
+
+
+def _values(spec: Specification, stack: Stack, classes: Mapping[str, type[Method]]) -> dict[str, Sequence[str]]:
+    """The values to combine, by "method.setting"; a single one too."""
+    values: dict[str, Sequence[str]] = {}
+    swept = swept_method(stack, classes) if spec.layers else None
+    for name in stack.names:
+        given = spec.settings.get(name, {})
+        if name == swept:
+            if LAYER in given:
+                raise CompareError(f"--set {name}.{LAYER} is what the sweep of '{stack.label}' varies: use --layers.")
+            values[f"{name}.{LAYER}"] = [str(layer) for layer in spec.layers]
+        elif spec.layer != "auto" and _has_layer(classes[name]):
+            values[f"{name}.{LAYER}"] = [spec.layer]
+        taken = STRENGTH if name not in supporting(stack, classes) else None
+        values |= {f"{name}.{key}": texts for key, texts in given.items() if key != taken or not classes[name].dosed}
+    return values
+
+
+def _variant(stack: Stack, classes: Mapping[str, type[Method]], values: Mapping[str, str]) -> Variant:
+    texts: dict[str, dict[str, str]] = {name: {} for name in stack.names}
+    strengths = {}
+    for key, text in values.items():
+        name, _, setting = key.partition(".")
+        if setting == STRENGTH:
+            strengths[name] = parse_strength(classes[name], text, name)
+        else:
+            texts[name][setting] = text
+    methods = {name: parse_settings(classes[name], given, name) for name, given in texts.items()}
+    return Variant(stack, methods, strengths, ",".join(f"{key}={text}" for key, text in values.items()))
+
+
+def _cells(spec: Specification, model: str, behavior: str, variants: Sequence[Variant]) -> list[Cell]:
+    """The baseline and every cell of one behavior on one model."""
+    found = [Cell(behavior, BASELINE, model=model)]
+    for variant in variants:
+        # A sweep's cells name their layer, also where there is one: the report reads it there.
+        alone = not variant.swept and sum(v.stack.label == variant.stack.label for v in variants) == 1
+        dosed = any(method.dosed for method in variant.methods.values())
+        fixed = [element.direction for element in variant.stack.elements]
+        # Where every element fixes its direction, the run's would only repeat the cell.
+        for direction in spec.directions if None in fixed else fixed[-1:]:
+            for strength in spec.strengths if dosed else (1.0,):
+                cell = _cell(behavior, variant, direction, strength, "" if alone else variant.text)  # type: ignore[arg-type]
+                found.append(replace(cell, model=model))
+    return found
+
+
+def _cell(behavior: str, variant: Variant, direction: Direction, strength: float, text: str) -> Cell:
+    classes = {name: type(method) for name, method in variant.methods.items()}
+    doses = resolve(variant.stack, classes, direction, strength, variant.strengths)
+    fixed = {element.name for element in variant.stack.elements if element.direction is not None}
+    elements = tuple(Element(d.name, variant.methods[d.name], d.direction, d.strength, d.name in fixed) for d in doses)
+    return Cell(behavior, variant.stack.label, elements, direction, strength, text)
+
+
+def _notes(plan: Plan) -> tuple[str, ...]:
+    asked = {name: plan.asked(name) for name in plan.behaviors}
+    if plan.knowledge is not None and not isinstance(plan.knowledge, HarnessSet):
+        asked[plan.knowledge.name] = plan.knowledge.items
+    counted = {name: (sum(not item.parsed for item in items), len(items)) for name, items in asked.items()}
+    return tuple(
+        f"{name}: {unparsed} of {total} questions could not be parsed; they are evaluated as given, not swapped."
+        for name, (unparsed, total) in counted.items()
+        if unparsed
+    )

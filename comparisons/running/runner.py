@@ -1,0 +1,288 @@
+"""Cells in, rows out: chooses, fits, evaluates and commits, one behavior after the other; a failure is a row."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from comparisons.errors import CompareError, described
+from comparisons.evaluate.cells import Evaluator
+from comparisons.evaluate.ledger import Ledger, counting
+from comparisons.evaluate.letters import Letters
+from comparisons.evaluate.measures import Row, item_measures, paired
+from comparisons.evaluate.robustness import Subject
+from comparisons.intervention import Direction
+from comparisons.judges.panel import Panel
+from comparisons.lm import LM
+from comparisons.method import Method
+from comparisons.running.choosing import choose
+from comparisons.running.fitting import Bench, Built
+from comparisons.running.guard import settings_kept
+from comparisons.running.ranking import Ranking
+from comparisons.running.selecting import Selector
+from comparisons.running.sinks import Folder, Progress
+from comparisons.running.specification import Cell, Element, Plan
+from comparisons.running.trials import first_dose, stacks_of
+from comparisons.store import Store
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A cell whose intervention is built, from its elements with their settings chosen."""
+
+    cell: Cell
+    built: Built
+    elements: tuple[Element, ...]
+    settings: dict[str, Any]
+    ledger: dict[str, Any]
+
+
+def execute(plan: Plan, lm: LM, store: Store, folder: Folder, progress: Progress, panel: Panel | None = None) -> Plan:
+    """Evaluates every cell of a plan of one model that isn't done; never raises for a cell's own failure.
+
+    Args:
+        plan: the run, or its part on this model.
+        lm: the model.
+        store: of fitted artifacts.
+        folder: where rows go.
+        progress: told what is done.
+        panel: judges of open-ended answers.
+
+    Returns:
+        The plan with the cells that count: all, or those at the strengths that `--select` took.
+    """
+    kept: list[Cell] = []
+    progress.advance(sum(folder.done(cell.key) for cell in plan.cells))
+    for name in plan.behaviors:
+        cells = [c for c in plan.cells if c.behavior == name]
+        work = BehaviorRun(plan, bench_of(plan, name, lm, store), folder, progress, panel)
+        cells = work.selected(cells)
+        work.run([c for c in cells if not folder.done(c.key)])
+        if plan.spec.controls:
+            work.rank(cells)
+        kept += cells
+    return replace(plan, cells=tuple(kept))
+
+
+def bench_of(plan: Plan, behavior: str, lm: LM, store: Store) -> Bench:
+    """Where a behavior's methods are fitted on a model."""
+    siblings = {name: each for name, each in plan.behaviors.items() if name != behavior}
+    return Bench(lm, plan.behaviors[behavior], siblings, store, plan.spec.seed)
+
+
+class BehaviorRun:
+    """The cells of one behavior on one model.
+
+    Args:
+        plan: the run.
+        bench: where the behavior's methods are fitted.
+        folder: where rows go.
+        progress: told what is done.
+        panel: judges of open-ended answers.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        bench: Bench,
+        folder: Folder,
+        progress: Progress,
+        panel: Panel | None = None,
+    ) -> None:
+        self.plan, self.bench, self.folder, self.progress, self.panel = plan, bench, folder, progress, panel
+        self.choices: dict[str, Method | Exception] = {}
+        self.trials: dict[str, int] = {}
+        self.refused: set[str] = set()
+        self.ledger, self.letters = Ledger(bench), Letters(bench)
+
+    def selected(self, cells: Sequence[Cell]) -> list[Cell]:
+        """The cells at the settings and strengths that `--select` takes on dev; all of them without it.
+
+        A stack of which no setting keeps within the limit fails, by a cell a direction.
+        """
+        if self.plan.spec.select is None:
+            return list(cells)
+        selector = Selector(self.plan, self.bench, self.folder, self.progress.stage)
+        found = [cell for cell in cells if not cell.elements]
+        for group in stacks_of(cells):
+            first = first_dose(group)
+            taken = self._attempt([c for c in first if not self.folder.done(c.key)], partial(selector.cells, group))
+            self.progress.advance(len(group) - len(first))
+            found += taken or first
+            self.refused |= set() if taken else {cell.key for cell in first}
+        self.trials |= selector.trials
+        return found
+
+    def run(self, cells: Sequence[Cell]) -> None:
+        """Builds each cell, groups what shares a prompt's cache, and evaluates group by group."""
+        groups: dict[object, list[Ready]] = {}
+        for cell in cells:
+            if cell.key in self.refused:
+                continue
+            ready = self._attempt([cell], partial(self.build, cell))
+            if ready is not None:
+                groups.setdefault(ready.built.intervention.simplified().prefix_key, []).append(ready)
+        for group in groups.values():
+            self._evaluate(group)
+
+    def build(self, cell: Cell) -> Ready:
+        """Chooses the open settings of a cell's elements, fits them, and stacks their interventions."""
+        self.progress.stage(f"fit {cell.label} on {cell.behavior}")
+        elements: list[Element] = []
+        for element in cell.elements:
+            elements.append(replace(element, method=self._resolved(element, elements)))
+        settings = {f"{e.name}.{key}": _plain(value) for e in elements for key, value in e.method.settings().items()}
+        settings |= {f"{e.name}.strength": e.strength for e in elements[:-1] if e.method.dosed}
+        blocks = len(self.bench.lm.blocks)
+        tried = sum(len(element.method.candidates(blocks)) for element in cell.elements)
+        built = self.bench.build(elements)
+        return Ready(
+            cell,
+            built,
+            tuple(elements),
+            settings,
+            {"tuning_trials": self.trials.get(cell.key, tried), **self.ledger.of(elements)},
+        )
+
+    def _resolved(self, element: Element, below: Sequence[Element]) -> Method:
+        """The element's method with its open settings chosen on dev, once for all cells that share the choice."""
+        if not element.method.candidates(len(self.bench.lm.blocks)):
+            return element.method
+        context = list(below) if "below" in element.method.needs else []
+        beneath = [(e.name, e.method, e.strength, e.direction if e.fixed else None) for e in context]
+        key = repr((element.name, element.method, beneath))
+        if key not in self.choices:
+            try:
+                self.choices[key] = self._choose(key, element, context)
+            except Exception as error:
+                self.choices[key] = error
+        found = self.choices[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def _choose(self, key: str, element: Element, context: Sequence[Element]) -> Method:
+        """Reads the choice from choices.json, or makes it and writes it there."""
+        model = self.plan.cells[0].model
+        known = self.folder.choice(key, self.bench.behavior.name, model)
+        if known is not None:
+            return replace(element.method, **known["chosen"])
+        spec = self.plan.spec
+        directions: list[Direction] = [d for d in ("pos", "neg") if d in spec.directions]
+        choice = choose(self.bench, element, context, directions, self.plan.orders, self.progress.stage)
+        self.folder.add_choice(key, {**choice.record, "model": model} if model else choice.record)
+        return choice.method
+
+    def _evaluate(self, group: Sequence[Ready]) -> None:
+        """Evaluates cells that share a prompt's cache; on a failure each alone, so that one can't spoil the rest."""
+        self.progress.stage(f"evaluate {_labels(group)} on {group[0].cell.behavior}")
+        if len(group) == 1:
+            self._attempt([group[0].cell], partial(self._measure, group))
+            return
+        try:
+            self._measure(group)
+        except Exception:
+            for ready in group:
+                if not self.folder.done(ready.cell.key):
+                    self._attempt([ready.cell], partial(self._measure, [ready]))
+
+    def _measure(self, group: Sequence[Ready]) -> None:
+        lm, mark, started = self.bench.lm, self.bench.lm.mark(), time.perf_counter()
+        subjects = [Subject(ready.elements, ready.built.intervention, self._fields(ready)) for ready in group]
+        with counting(lm) as tokens:
+            found = Evaluator(self.plan, self.bench, self.panel, self._baseline).measure(subjects)
+        if lm.mark() != mark:
+            raise CompareError("the model changed while it was evaluated: an intervention must leave it as it was.")
+        seconds = (time.perf_counter() - started) / len(group)
+        for ready, own in zip(group, found, strict=True):
+            info = self._info(ready, seconds, round(sum(tokens) / len(group)))
+            self.folder.commit(ready.cell.key, own.rows, info | own.info)
+            self.progress.ended(ready.cell, self._shift(ready.cell, own.rows), None)
+
+    def _shift(self, cell: Cell, rows: Sequence[Row]) -> float | None:
+        """A first look at the shift, for the display."""
+        plain = self._baseline() if cell.elements else None
+        return None if plain is None else first_look(rows, plain)
+
+    def _baseline(self) -> list[dict[str, Any]] | None:
+        key = next(c.key for c in self.plan.cells if c.behavior == self.bench.behavior.name and not c.elements)
+        return self.folder.rows(key) if self.folder.done(key) else None
+
+    def rank(self, cells: Sequence[Cell]) -> None:
+        """Ranks the vectors of every done cell among random ones."""
+        ranking = Ranking(self.plan, self.bench, self.folder, lambda cell: self.build(cell).built.intervention)
+        if ranking.waiting(cells):
+            self.progress.stage(f"rank among random directions on {self.bench.behavior.name}")
+            ranking.rank(cells)
+
+    def _fields(self, ready: Ready) -> dict[str, Any]:
+        cell = ready.cell
+        return {
+            "model": self.bench.lm.name,
+            "behavior": cell.behavior,
+            "cell": cell.key,
+            "method": cell.label,
+            "direction": cell.direction,
+            "strength": cell.strength,
+            "layer": ready.built.intervention.layer,
+        }
+
+    def _info(self, ready: Ready, seconds: float, tokens: int) -> dict[str, Any]:
+        return {
+            "settings": ready.settings,
+            "layer": ready.built.intervention.layer,
+            "fit_seconds": round(ready.built.fit_seconds, 3),
+            "eval_seconds": round(seconds, 3),
+            "peak_memory_bytes": peak_memory(self.bench.lm),
+            "trainable_parameters": ready.built.intervention.size(),
+            "tokens_run": tokens,
+            "letter_cosine": self.letters.cosine(ready.built.intervention),
+            **ready.ledger,
+        }
+
+    def _attempt(self, cells: Sequence[Cell], work: Callable[[], Any]) -> Any:
+        """The cell boundary: what fails here is the row of these cells; the run goes on with the model as it was."""
+        lm = self.bench.lm
+        try:
+            with settings_kept():
+                if not lm.is_clean():  # a group of cells, each of which is now tried alone
+                    lm.restore()
+                found = work()
+            if not lm.is_clean():
+                lm.restore()
+                raise CompareError("it changed the model or its tokenizer, which were loaded again: leave it out.")
+            return found
+        except Exception as error:
+            for cell in cells:
+                self.folder.commit(cell.key, [], {"error": described(error)})
+                self.progress.ended(cell, None, described(error))
+            return None
+
+
+def first_look(rows: Sequence[Row], baseline: Sequence[Row]) -> float:
+    """A cell's shift, for a display."""
+    measures = item_measures(rows, "choices"), item_measures(baseline, "choices")
+    return float(paired(*measures, {}).difference.mean())
+
+
+def peak_memory(lm: LM) -> int:
+    """The most memory used so far, in bytes: of the GPU where the model is on one, else of the process."""
+    if lm.device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def _labels(group: Sequence[Ready]) -> str:
+    return ", ".join(dict.fromkeys(ready.cell.label for ready in group))

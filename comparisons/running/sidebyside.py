@@ -1,0 +1,77 @@
+"""Free answers side by side: the same prompts under the baseline and every cell, behind one prefill a prefix."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from comparisons.errors import CompareError
+from comparisons.running.executor import check_layers
+from comparisons.running.job import CHECKPOINTS
+from comparisons.running.openended import TOKENS
+from comparisons.running.planning import make_plan
+from comparisons.running.specification import Specification
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one cell answers.
+
+    Attributes:
+        method: the stack, or "baseline".
+        direction: None for the baseline.
+        strength: None for the baseline.
+        texts: one a prompt.
+    """
+
+    method: str
+    direction: str | None
+    strength: float | None
+    texts: Sequence[str]
+
+
+def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[str]], list[Answers]]:
+    """Fits every cell of a specification of one behavior, once; what it returns answers prompts, greedily.
+
+    Raises:
+        CompareError: the specification, the data or the model is wrong, or a method can't be fitted.
+    """
+    from comparisons.engine.generate import generate
+    from comparisons.intervention import Intervention
+    from comparisons.models.loading import load
+    from comparisons.running.fitting import Bench
+    from comparisons.running.runner import BehaviorRun
+    from comparisons.running.sinks import Silent
+    from comparisons.runs.runfolder import RunFolder
+    from comparisons.store import Store
+
+    plan = make_plan(spec)
+    if spec.more_models:
+        raise CompareError("answers are shown of one model at a time: name one by --model.")
+    if len(plan.behaviors) != 1:
+        raise CompareError("answers are shown for one behavior at a time: name one by --behavior.")
+    if tokens < 1:
+        raise CompareError(f"--tokens must be at least 1, not {tokens}.")
+    (behavior,) = plan.behaviors.values()
+    lm = load(spec.model)
+    check_layers(plan, lm)
+    cells = [cell for cell in plan.cells if cell.elements]
+    with tempfile.TemporaryDirectory() as scratch:  # for what is chosen on dev; the fits go to the store
+        folder = RunFolder(Path(scratch) / "run", "answers", True)
+        try:
+            builder = BehaviorRun(plan, Bench(lm, behavior, {}, Store(CHECKPOINTS), spec.seed), folder, Silent())
+            built = [builder.build(cell).built.intervention for cell in cells]
+        finally:
+            folder.close()
+
+    def answer(prompts: Sequence[str]) -> list[Answers]:
+        plain, *texts = generate(lm, prompts, [Intervention(), *built], tokens)
+        shown = zip(cells, texts, strict=True)
+        return [
+            Answers("baseline", None, None, plain),
+            *(Answers(c.label, c.direction, c.strength, own) for c, own in shown),
+        ]
+
+    return answer

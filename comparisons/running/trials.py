@@ -1,0 +1,227 @@
+"""Trials on dev: settings and strengths of a stack, each with its shift and the bound of its knowledge cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from comparisons.behaviors import Order
+from comparisons.engine.choices import choice_logps
+from comparisons.errors import CompareError, described
+from comparisons.evaluate.measures import clusters, interval
+from comparisons.evaluate.questions import questions
+from comparisons.intervention import Direction, Intervention
+from comparisons.items import Item
+from comparisons.report.findings import BROKEN
+from comparisons.running.fitting import Bench
+from comparisons.running.settings import STRENGTH
+from comparisons.running.specification import Cell, Element
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting of a stack, to be tried on dev.
+
+    Attributes:
+        elements: in each direction, with every setting chosen.
+        settings: what tells it from the stack's other trials, the strength included.
+        strength: the cell's.
+    """
+
+    elements: Mapping[Direction, tuple[Element, ...]]
+    settings: Mapping[str, Any]
+    strength: float
+
+
+def element_trials(cells: Sequence[Cell], place: int, blocks: int, most: int | None = None) -> list[Trial]:
+    """The trials of a stack: the candidates of one of its elements, each at every strength of its cells above 0.
+
+    Args:
+        cells: the stack's, in all directions and strengths.
+        place: of the element whose candidates are tried; those of the others have been chosen.
+        blocks: of the model.
+        most: candidates at the most, evenly spread over their order; all by default.
+    """
+    method = cells[0].elements[place].method
+    candidates = list(method.candidates(blocks)) or [method]
+    if most is not None and most < len(candidates):
+        candidates = [candidates[round(i)] for i in np.linspace(0, len(candidates) - 1, most)]
+    varying = [
+        name for name in method.settings() if len({repr(candidate.settings()[name]) for candidate in candidates}) > 1
+    ]
+    strengths = list(dict.fromkeys(cell.strength for cell in cells if cell.strength > 0))
+    found = []
+    for candidate in candidates:
+        for strength in strengths:
+            elements: dict[Direction, tuple[Element, ...]] = {}
+            for cell in cells:
+                if cell.strength == strength and cell.direction is not None:
+                    tried = replace(cell.elements[place], method=candidate)
+                    elements[cell.direction] = (*cell.elements[:place], tried, *cell.elements[place + 1 :])
+            settings = {name: candidate.settings()[name] for name in varying}
+            if len(strengths) > 1 or not varying:
+                settings[STRENGTH] = strength
+            found.append(Trial(elements, settings, strength))
+    return found
+
+
+def stacks_of(cells: Sequence[Cell]) -> list[list[Cell]]:
+    """The cells of each stack with one value of each of its settings, in all directions and strengths."""
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        if cell.elements:
+            found.setdefault((cell.label, cell.variant), []).append(cell)
+    return list(found.values())
+
+
+def first_dose(group: Sequence[Cell]) -> list[Cell]:
+    """A stack's cells at the first strength that changes anything: those that fail where nothing can be selected."""
+    dose = next(cell.strength for cell in group if cell.strength)
+    return [cell for cell in group if cell.strength == dose]
+
+
+def select(
+    bench: Bench,
+    name: str,
+    trials: Sequence[Trial],
+    knowledge: Sequence[Item],
+    limit: float,
+    orders: Sequence[Order],
+    advance: Callable[[str], None],
+) -> dict[str, Any]:
+    """Tries settings on dev and takes the one with the largest shift within the limit.
+
+    The shift is two-sided: the mean over the directions of the shift towards each. The cost counts in the direction in
+    which its upper bound, that of its 95% interval, is larger. A setting that breaks the model is never taken.
+
+    Args:
+        bench: the behavior, with a dev split.
+        name: of the stack, for messages.
+        trials: what to try.
+        knowledge: dev questions of the knowledge set.
+        limit: what the bound must not exceed.
+        orders: the orders to ask in.
+        advance: told what is tried.
+
+    Returns:
+        The trials as choices.json keeps them; "selected" is the winner's place, None where none keeps within the limit.
+    """
+    rows: list[dict[str, Any]] = [{"settings": dict(trial.settings)} for trial in trials]
+    built: dict[int, list[Intervention]] = {}
+    for i, trial in enumerate(trials):
+        advance(f"fit {name}")
+        try:
+            built[i] = [bench.build(elements).intervention for elements in trial.elements.values()]
+        except Exception as error:
+            rows[i]["error"] = described(error)
+    advance(f"select {name} on dev")
+    try:
+        numbers = _numbers(bench, [trials[i] for i in built], list(built.values()), knowledge, orders)
+        for i, found in zip(built, numbers, strict=True):
+            rows[i] |= found
+    except Exception:
+        # One that fails is found by trying each alone.
+        for i, interventions in built.items():
+            try:
+                rows[i] |= _numbers(bench, [trials[i]], [interventions], knowledge, orders)[0]
+            except Exception as error:
+                rows[i]["error"] = described(error)
+    winner = _winner(rows, limit)
+    return {
+        "behavior": bench.behavior.name,
+        "method": name,
+        "limit": limit,
+        "directions": list(trials[0].elements),
+        "n_items": len(bench.behavior.dev),
+        "n_knowledge": len(knowledge),
+        "chosen": {} if winner is None else rows[winner]["settings"],
+        "selected": winner,
+        "trials": rows,
+    }
+
+
+def _numbers(
+    bench: Bench,
+    trials: Sequence[Trial],
+    built: Sequence[Sequence[Intervention]],
+    knowledge: Sequence[Item],
+    orders: Sequence[Order],
+) -> list[dict[str, Any]]:
+    """What is measured of each trial, by its intervention in each direction."""
+    tried = [Intervention(), *(one for each in built for one in each)]
+    shifts, lost, _ = _measured(bench, bench.behavior.dev, tried, orders)
+    gains, _, items = _measured(bench, knowledge, tried, orders)
+    templates = {item.id: item.template for item in knowledge}
+    found, place = [], 1
+    for trial in trials:
+        directions = list(trial.elements)
+        places = range(place, place := place + len(directions))
+        signs = [1.0 if direction == "pos" else -1.0 for direction in directions]
+        ends = [interval(-gains[at], clusters(items, templates), seed=bench.seed) for at in places]
+        found.append(
+            {
+                **{f"shift_{d}": _rounded(shifts[at].mean()) for d, at in zip(directions, places, strict=True)},
+                "two_sided": _rounded(np.mean([s * shifts[at].mean() for s, at in zip(signs, places, strict=True)])),
+                **{f"cost_{d}": _rounded(-gains[at].mean()) for d, at in zip(directions, places, strict=True)},
+                # Without an interval there is no bound to keep within the limit.
+                "cost_bound": _rounded(max(math.inf if end is None else end[1] for end in ends)),
+                "broken": bool(max(lost[at].mean() for at in places) > BROKEN),
+            }
+        )
+    return found
+
+
+def _winner(rows: Sequence[Mapping[str, Any]], limit: float) -> int | None:
+    """The trial with the largest two-sided shift whose cost stays within the limit; the first of equal ones."""
+    within = [
+        i
+        for i, row in enumerate(rows)
+        if row.get("two_sided") is not None
+        and row.get("cost_bound") is not None
+        and row["cost_bound"] <= limit
+        and not row["broken"]
+    ]
+    return max(within, key=lambda i: rows[i]["two_sided"], default=None)
+
+
+def nothing_within(record: Mapping[str, Any]) -> CompareError:
+    """Says that no trial keeps within the limit, and how near the nearest comes."""
+    bounds = [(row["cost_bound"], row["settings"]) for row in record["trials"] if row.get("cost_bound") is not None]
+    nearest = min(bounds, key=lambda pair: pair[0], default=None)
+    said = next((row["error"] for row in record["trials"] if "error" in row), "none could be measured")
+    if nearest is not None:
+        settings = ", ".join(f"{name}={value}" for name, value in nearest[1].items())
+        said = f"the nearest, {settings}, may cost up to {nearest[0]:.3f}"
+    count = len(record["trials"])
+    return CompareError(
+        f"none of {count} trials of {record['method']} keeps its cost on dev within {record['limit']:g}: {said}; "
+        "allow more by --select, or try smaller --strengths."
+    )
+
+
+def _measured(
+    bench: Bench, items: Sequence[Item], tried: Sequence[Intervention], orders: Sequence[Order]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """p_match minus the first intervention's and lost mass, each [interventions, items], and the items' ids."""
+    asked = questions(items, orders)
+    found = choice_logps(bench.lm, [question.shown for question in asked], tried)
+    columns: dict[str, list[int]] = {}
+    too_long = {asked[i].item.id for i in np.flatnonzero(found.too_long.any(axis=0)).tolist()}
+    for i, question in enumerate(asked):
+        if question.item.id not in too_long:
+            columns.setdefault(question.item.id, []).append(i)
+    if not columns:
+        raise CompareError("no dev question fits the model's context.")
+    logps = found.logps.astype(np.float64)
+    p_match = np.exp(-np.logaddexp(0.0, logps[..., 1] - logps[..., 0]))
+    lost = 1 - np.exp(logps).sum(axis=-1)
+    means = [np.stack([values[:, c].mean(axis=1) for c in columns.values()], axis=1) for values in (p_match, lost)]
+    return means[0] - means[0][:1], means[1], list(columns)
+
+
+def _rounded(value: float) -> float | None:
+    return round(float(value), 6) if math.isfinite(value) else None

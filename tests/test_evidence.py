@@ -108,7 +108,7 @@ def test_more_or_less_than_the_sum_of_its_parts(direction: str, bounds: list[flo
     ("low", "bound", "text"),
     [
         (-0.01, 0.015, "at no measurable knowledge cost, by a margin of 0.02 ("),
-        (0.005, 0.015, "at a knowledge cost below the margin of 0.02 ("),
+        (0.005, 0.015, "at a knowledge cost below the margin of 0.02 (0.010 [0.005, 0.017])"),
         (-0.01, 0.03, "at a knowledge cost that can't be told from 0 ("),
     ],
 )

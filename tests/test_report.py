@@ -28,8 +28,8 @@ EXPECTED = r"""# Changing refusal in pocket
 
 ## Answer
 
-- To raise refusal, sft moved most: +0.31 [0.26, 0.36] at a knowledge cost of 0.02 [0.01, 0.03]; caa came next, +0.20 [0.15, 0.25] at a knowledge cost of 0.02 [0.01, 0.03].
-- To lower refusal, caa moved most: -0.10 [-0.15, -0.05] at a knowledge cost of 0.02 [0.01, 0.03].
+- To raise refusal, sft moved most: +0.31 [0.26, 0.36] at a knowledge cost of 0.020 [0.010, 0.030]; caa came next, +0.20 [0.15, 0.25] at a knowledge cost of 0.020 [0.010, 0.030].
+- To lower refusal, caa moved most: -0.10 [-0.15, -0.05] at a knowledge cost of 0.020 [0.010, 0.030].
 
 ## Shift
 
@@ -193,7 +193,7 @@ class TestAnswer:
     def test_a_cost_that_is_unclear_is_called_so(self) -> None:
         found = answer([baseline(), cell("caa", "pos", 0.1, cost=0.01, cost_ci=[-0.02, 0.04])], "pos")
         assert found is not None
-        assert found.endswith("at a knowledge cost that can't be told from 0 (0.01 [-0.02, 0.04]).")
+        assert found.endswith("at a knowledge cost that can't be told from 0 (0.010 [-0.020, 0.040]).")
 
     def test_the_correction_is_named_where_it_takes_the_result_back(self) -> None:
         found = answer([baseline(), cell("caa", "pos", 0.1, p_holm=0.21)], "pos")

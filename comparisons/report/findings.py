@@ -108,10 +108,12 @@ def estimate(row: SummaryRow) -> str:
     return _with_interval(row.shift, row.shift_ci, signed=True)
 
 
-def _with_interval(value: float | None, interval: Sequence[float] | None, signed: bool = False) -> str:
+def _with_interval(
+    value: float | None, interval: Sequence[float] | None, signed: bool = False, fine: bool = False
+) -> str:
     assert value is not None
     # Two places read well; what would round to 0.00 gets a third, so that a bound can't seem to touch 0.
-    places = 2 if all(abs(part) >= 0.005 for part in (value, *(interval or ()))) else 3
+    places = 2 if not fine and all(abs(part) >= 0.005 for part in (value, *(interval or ()))) else 3
     text = f"{value:{'+' if signed else ''}.{places}f}"
     return text + (f" [{interval[0]:.{places}f}, {interval[1]:.{places}f}]" if interval else " (no interval)")
 
@@ -125,7 +127,8 @@ def _price(row: SummaryRow) -> str:
     """What the shift cost in knowledge, with its interval; nothing where no knowledge was measured."""
     if row.cost is None:
         return ""
-    text = _with_interval(row.cost, row.cost_ci)
+    # The margin has two places: what lies below it must not seem to equal it.
+    text = _with_interval(row.cost, row.cost_ci, fine=True)
     if row.cost_bound is not None and row.cost_bound < MARGIN:
         if row.cost_ci is not None and row.cost_ci[0] > 0:
             return f" at a knowledge cost below the margin of {MARGIN:g} ({text})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from comparisons.engine.choices import choice_logps
@@ -15,8 +16,11 @@ from comparisons.evaluate.questions import SIDE, questions, result_rows
 from comparisons.evaluate.robustness import Repeats, Subject
 from comparisons.items import Item
 from comparisons.judges.panel import Panel
+from comparisons.lm import LM
 from comparisons.running.fitting import Bench
 from comparisons.running.specification import Plan
+
+KNOWLEDGE = "knowledge"
 
 JUDGING = "judging"
 """In a cell's info: judge -> what it took in tokens and dollars."""
@@ -35,6 +39,51 @@ class Found:
     info: dict[str, Any] = field(default_factory=dict)
 
 
+Answers = Callable[[], list[dict[str, Any]]]
+"""Makes the result rows of what has been asked; raises CompareError where the answers are none."""
+
+Common = Mapping[tuple[str, str], Answers]
+"""By cell and evaluation, what has been asked before."""
+
+
+def ask_in_common(plan: Plan, lm: LM, subjects: Sequence[Subject]) -> dict[tuple[str, str], Answers]:
+    """Asks cells that share a prompt's cache what those of every behavior are asked: knowledge, and side effects."""
+    found: dict[tuple[str, str], Answers] = {}
+    for evaluation, items in _common_sets(plan).items():
+        mine = [subject for subject in subjects if evaluation != f"{SIDE}{subject.fields['behavior']}"]
+        found |= _by_cell(mine, evaluation, _asked(plan, lm, evaluation, items, mine))
+    if isinstance(plan.knowledge, HarnessSet):
+        found |= _by_cell(subjects, KNOWLEDGE, _tasks(plan.knowledge, lm, subjects))
+    return found
+
+
+def _common_sets(plan: Plan) -> dict[str, Sequence[Item]]:
+    """The questions that are not of a cell's own behavior, by the evaluation's name; tasks of the harness aside."""
+    known = plan.knowledge
+    sets: dict[str, Sequence[Item]] = {} if known is None or isinstance(known, HarnessSet) else {KNOWLEDGE: known.items}
+    return sets | {f"{SIDE}{name}": items for name, items in plan.side.items()}
+
+
+def _by_cell(
+    subjects: Sequence[Subject], evaluation: str, answers: Sequence[Answers]
+) -> dict[tuple[str, str], Answers]:
+    return {(s.fields["cell"], evaluation): own for s, own in zip(subjects, answers, strict=True)}
+
+
+def _asked(plan: Plan, lm: LM, evaluation: str, items: Sequence[Item], subjects: Sequence[Subject]) -> list[Answers]:
+    asked = questions(items, plan.orders)
+    found = choice_logps(lm, [q.shown for q in asked], [s.intervention for s in subjects])
+    return [
+        partial(result_rows, asked, logps, too_long, evaluation, subject.fields)
+        for logps, too_long, subject in zip(found.logps, found.too_long, subjects, strict=True)
+    ]
+
+
+def _tasks(known: HarnessSet, lm: LM, subjects: Sequence[Subject]) -> list[Answers]:
+    rows = harness_rows(lm, known, [s.intervention for s in subjects], [s.fields for s in subjects])
+    return [partial(list, own) for own in rows]
+
+
 class Evaluator:
     """Asks what the plan says.
 
@@ -43,45 +92,46 @@ class Evaluator:
         bench: where the behavior's methods were fitted.
         panel: judges of open-ended answers; None where none are asked for.
         baseline: reads the baseline's result rows; None where it has none.
+        common: what has been asked before.
     """
 
     def __init__(
-        self, plan: Plan, bench: Bench, panel: Panel | None, baseline: Callable[[], Sequence[Row] | None]
+        self,
+        plan: Plan,
+        bench: Bench,
+        panel: Panel | None,
+        baseline: Callable[[], Sequence[Row] | None],
+        common: Common | None = None,
     ) -> None:
         self.plan, self.bench, self.panel, self.baseline = plan, bench, panel, baseline
+        self.common = common or {}
 
     def measure(self, subjects: Sequence[Subject]) -> list[Found]:
         """One a subject; they share a prompt's cache."""
         found = [Found() for _ in subjects]
-        for measure in (self._choices, self._tasks, self._generated, self._robustness, self._open_ended):
+        for measure in (self._choices, self._generated, self._robustness, self._open_ended):
             for mine, more in zip(found, measure(subjects), strict=False):
                 mine.rows += more.rows
                 mine.info |= more.info
         return found
 
     def _choices(self, subjects: Sequence[Subject]) -> list[Found]:
+        name, known = self.bench.behavior.name, self.plan.knowledge
+        sets = {"choices": self.plan.asked(name), **_common_sets(self.plan)}
+        sets.pop(f"{SIDE}{name}", None)
+        ask = {e: partial(_asked, self.plan, self.bench.lm, e, items) for e, items in sets.items()}
+        if isinstance(known, HarnessSet):
+            ask[KNOWLEDGE] = partial(_tasks, known, self.bench.lm)
         found = [Found() for _ in subjects]
-        for evaluation, items in self._sets().items():
-            asked = questions(items, self.plan.orders)
-            logps = choice_logps(self.bench.lm, [q.shown for q in asked], [s.intervention for s in subjects])
-            for i, subject in enumerate(subjects):
-                found[i].rows += result_rows(asked, logps.logps[i], logps.too_long[i], evaluation, subject.fields)
+        for evaluation, each in ask.items():
+            for mine, answers in zip(found, self._before(evaluation, subjects) or each(subjects), strict=True):
+                mine.rows += answers()
         return found
 
-    def _tasks(self, subjects: Sequence[Subject]) -> list[Found]:
-        knowledge = self.plan.knowledge
-        if not isinstance(knowledge, HarnessSet):
-            return []
-        interventions, fields = [s.intervention for s in subjects], [s.fields for s in subjects]
-        return [Found(rows) for rows in harness_rows(self.bench.lm, knowledge, interventions, fields)]
-
-    def _sets(self) -> dict[str, Sequence[Item]]:
-        """The questions of each evaluation, by its name."""
-        name = self.bench.behavior.name
-        sets: dict[str, Sequence[Item]] = {"choices": self.plan.asked(name)}
-        if self.plan.knowledge is not None and not isinstance(self.plan.knowledge, HarnessSet):
-            sets["knowledge"] = self.plan.knowledge.items
-        return sets | {f"{SIDE}{other}": items for other, items in self.plan.side.items() if other != name}
+    def _before(self, evaluation: str, subjects: Sequence[Subject]) -> list[Answers] | None:
+        """What was asked before, where it was asked of all of them."""
+        found = [self.common.get((subject.fields["cell"], evaluation)) for subject in subjects]
+        return [answers for answers in found if answers is not None] if None not in found else None
 
     def _generated(self, subjects: Sequence[Subject]) -> list[Found]:
         if not self.plan.spec.generated_choices:

@@ -19,6 +19,7 @@ from comparisons.method import Method
 from comparisons.models.loading import load_without_weights
 from comparisons.reading.splits import draw
 from comparisons.running.executor import check_layers
+from comparisons.running.incommon import may_share
 from comparisons.running.planning import make_plan
 from comparisons.running.selecting import candidates_each
 from comparisons.running.specification import LAYER, Cell, Element, Plan, Specification
@@ -125,8 +126,11 @@ def _count(plan: Plan, lm: LM) -> _Tally:
     """Counts what a plan of one model runs."""
     check_layers(plan, lm)
     tally = _Tally(lm)
+    together = [cell for cell in plan.cells if may_share(cell)] if len(plan.behaviors) > 1 else []
+    _count_common(tally, plan, together)
     for name, behavior in plan.behaviors.items():
         cells = [cell for cell in plan.cells if cell.behavior == name]
+        _count_common(tally, plan, [cell for cell in cells if cell not in together])
         _count_evaluation(tally, plan, behavior, cells)
         _count_fits(tally, plan, behavior, cells)
         if plan.spec.select is not None:
@@ -134,30 +138,42 @@ def _count(plan: Plan, lm: LM) -> _Tally:
     return tally
 
 
-def _count_evaluation(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:
-    """Counts one prefill a question for all cells that share it, and their branches from their layers on."""
+def _groups(cells: Sequence[Cell], blocks: int) -> dict[object, dict[object, float]]:
+    """By what changes the prefix, the branches of cells, each with the share of the blocks that it runs through."""
     groups: dict[object, dict[object, float]] = {}
-    # What has no dose is taken for a system prompt.
-    prompted = {_prefix(cell) for cell in cells if not all(element.method.dosed for element in cell.elements)}
     for cell in cells:
         # The plain branch is run whether a cell asks for it or not: the others grow out of it.
-        groups.setdefault(_prefix(cell), {(): 1.0})[_branch(cell)] = _share(cell, len(tally.lm.blocks))
-    knowledge: Sequence[Item] = plan.knowledge.items if plan.knowledge is not None else ()
-    if isinstance(plan.knowledge, HarnessSet):
-        knowledge = ()
-        _count_tasks(tally, harness_sizes(tally.lm, plan.knowledge), cells, groups)
-    asked = plan.asked(behavior.name)
-    for items in (asked, knowledge, *(items for name, items in plan.side.items() if name != behavior.name)):
-        prompts = _prompts(tally.lm, items, plan)
+        groups.setdefault(_prefix(cell), {(): 1.0})[_branch(cell)] = _share(cell, blocks)
+    return groups
+
+
+def _count_common(tally: _Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+    """Counts what the cells of every behavior are asked, knowledge and side effects."""
+    blocks, known = len(tally.lm.blocks), plan.knowledge
+    if isinstance(known, HarnessSet):
+        _count_tasks(tally, harness_sizes(tally.lm, known), cells, _groups(cells, blocks))
+    knowledge = () if known is None or isinstance(known, HarnessSet) else known.items
+    for name, items in {"": knowledge, **plan.side}.items():
+        groups = _groups([cell for cell in cells if cell.behavior != name], blocks)
+        prompts = _prompts(tally.lm, items, plan) if groups else []
         for shares in groups.values():
             tally.add(prompts, ANSWER_TOKENS * sum(shares.values()))
+
+
+def _count_evaluation(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:
+    """Counts one prefill a question for all cells that share it, and their branches from their layers on."""
+    groups, asked = _groups(cells, len(tally.lm.blocks)), plan.asked(behavior.name)
+    # What has no dose is taken for a system prompt.
+    prompted = {_prefix(cell) for cell in cells if not all(element.method.dosed for element in cell.elements)}
+    prompts = _prompts(tally.lm, asked, plan)
+    for shares in groups.values():
+        tally.add(prompts, ANSWER_TOKENS * sum(shares.values()))
     for condition in conditions(tally.lm, behavior) if plan.spec.robustness else ():
-        prompts = _prompts(tally.lm, asked, plan, condition)
+        again = _prompts(tally.lm, asked, plan, condition)
         for prefix, shares in groups.items():
             if condition.applies(prefix in prompted):
-                tally.add(prompts, ANSWER_TOKENS * sum(shares.values()))
+                tally.add(again, ANSWER_TOKENS * sum(shares.values()))
     if plan.spec.generated_choices:
-        prompts = _prompts(tally.lm, asked, plan)
         for prefix in groups:
             tally.write(prompts, _branches(cells, prefix), MAX_ANSWER_TOKENS)
     if plan.spec.open_ended is not None:
@@ -168,7 +184,6 @@ def _count_evaluation(tally: _Tally, plan: Plan, behavior: Behavior, cells: Sequ
             tally.write(texts, branches, most)
             tally.add(texts, branches * most)  # the answers' likelihood under the unchanged model
     if plan.spec.controls:
-        prompts = _prompts(tally.lm, asked, plan)
         for share in _ranked(cells, len(tally.lm.blocks)):
             tally.add(prompts, ANSWER_TOKENS * (1 + 2 * N_RANDOM * share))
 
@@ -207,7 +222,7 @@ def _prefix(cell: Cell) -> object:
 
 def _branch(cell: Cell) -> object:
     """What is likely to run once however many cells stand for it: at strength 0 all equal the plain model."""
-    return tuple((repr(e.method), e.direction, e.strength) for e in _steering(cell))
+    return tuple((cell.behavior, repr(e.method), e.direction, e.strength) for e in _steering(cell))
 
 
 def _share(cell: Cell, blocks: int) -> float:

@@ -1,11 +1,14 @@
-"""Cells in, rows out: chooses, fits, evaluates and commits, one behavior after the other; a failure is a row."""
+"""Cells in, rows out: chooses, fits, evaluates and commits; a failure is a row.
+
+What steers comes first, of all behaviors, as it is quick and shares questions; the rest behavior by behavior.
+"""
 
 from __future__ import annotations
 
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,6 +26,7 @@ from comparisons.method import Method
 from comparisons.running.choosing import choose
 from comparisons.running.fitting import Bench, Built
 from comparisons.running.guard import settings_kept
+from comparisons.running.incommon import InCommon, may_share
 from comparisons.running.ranking import Ranking
 from comparisons.running.selecting import Selector
 from comparisons.running.sinks import Folder, Progress
@@ -58,11 +62,18 @@ def execute(plan: Plan, lm: LM, store: Store, folder: Folder, progress: Progress
     """
     kept: list[Cell] = []
     progress.advance(sum(folder.done(cell.key) for cell in plan.cells))
-    for name in plan.behaviors:
-        cells = [c for c in plan.cells if c.behavior == name]
-        work = BehaviorRun(plan, bench_of(plan, name, lm, store), folder, progress, panel)
-        cells = work.selected(cells)
-        work.run([c for c in cells if not folder.done(c.key)])
+    common = InCommon(plan, lm)
+    benches = [bench_of(plan, name, lm, store) for name in plan.behaviors]
+    works = [BehaviorRun(plan, bench, folder, progress, panel, common) for bench in benches]
+    taken = [work.selected([c for c in plan.cells if c.behavior == work.bench.behavior.name]) for work in works]
+    ready = [work.prepared(filter(may_share, cells)) for work, cells in zip(works, taken, strict=True)]
+    if len(works) > 1:
+        progress.stage("evaluate what the cells of all behaviors are asked")
+        common.ask([subject for work, mine in zip(works, ready, strict=True) for subject in map(work.subject, mine)])
+    for work, mine in zip(works, ready, strict=True):
+        work.evaluate(mine)
+    for work, cells in zip(works, taken, strict=True):
+        work.run(cells)
         if plan.spec.controls:
             work.rank(cells)
         kept += cells
@@ -84,6 +95,7 @@ class BehaviorRun:
         folder: where rows go.
         progress: told what is done.
         panel: judges of open-ended answers.
+        common: what its cells were asked together with those of other behaviors.
     """
 
     def __init__(
@@ -93,11 +105,13 @@ class BehaviorRun:
         folder: Folder,
         progress: Progress,
         panel: Panel | None = None,
+        common: InCommon | None = None,
     ) -> None:
         self.plan, self.bench, self.folder, self.progress, self.panel = plan, bench, folder, progress, panel
+        self.common = common or InCommon(plan, bench.lm)
         self.choices: dict[str, Method | Exception] = {}
         self.trials: dict[str, int] = {}
-        self.refused: set[str] = set()
+        self.tried: set[str] = set()
         self.ledger, self.letters = Ledger(bench), Letters(bench)
 
     def selected(self, cells: Sequence[Cell]) -> list[Cell]:
@@ -114,19 +128,26 @@ class BehaviorRun:
             taken = self._attempt([c for c in first if not self.folder.done(c.key)], partial(selector.cells, group))
             self.progress.advance(len(group) - len(first))
             found += taken or first
-            self.refused |= set() if taken else {cell.key for cell in first}
+            self.tried |= set() if taken else {cell.key for cell in first}
         self.trials |= selector.trials
         return found
 
-    def run(self, cells: Sequence[Cell]) -> None:
-        """Builds each cell, groups what shares a prompt's cache, and evaluates group by group."""
+    def run(self, cells: Iterable[Cell]) -> None:
+        """Builds each cell that isn't done, and evaluates them."""
+        self.evaluate(self.prepared(cells))
+
+    def prepared(self, cells: Iterable[Cell]) -> list[Ready]:
+        """Builds each cell that is neither done nor failed."""
+        waiting = [cell for cell in cells if not self.folder.done(cell.key) and cell.key not in self.tried]
+        found = [self._attempt([cell], partial(self.build, cell)) for cell in waiting]
+        self.tried |= {cell.key for cell in waiting}
+        return [ready for ready in found if ready is not None]
+
+    def evaluate(self, ready: Sequence[Ready]) -> None:
+        """Groups cells that share a prompt's cache, and evaluates group by group."""
         groups: dict[object, list[Ready]] = {}
-        for cell in cells:
-            if cell.key in self.refused:
-                continue
-            ready = self._attempt([cell], partial(self.build, cell))
-            if ready is not None:
-                groups.setdefault(ready.built.intervention.simplified().prefix_key, []).append(ready)
+        for each in ready:
+            groups.setdefault(each.built.intervention.simplified().prefix_key, []).append(each)
         for group in groups.values():
             self._evaluate(group)
 
@@ -193,14 +214,15 @@ class BehaviorRun:
 
     def _measure(self, group: Sequence[Ready]) -> None:
         lm, mark, started = self.bench.lm, self.bench.lm.mark(), time.perf_counter()
-        subjects = [Subject(ready.elements, ready.built.intervention, self._fields(ready)) for ready in group]
         with counting(lm) as tokens:
-            found = Evaluator(self.plan, self.bench, self.panel, self._baseline).measure(subjects)
+            evaluator = Evaluator(self.plan, self.bench, self.panel, self._baseline, self.common.answers)
+            found = evaluator.measure([self.subject(ready) for ready in group])
         if lm.mark() != mark:
             raise CompareError("the model changed while it was evaluated: an intervention must leave it as it was.")
         seconds = (time.perf_counter() - started) / len(group)
         for ready, own in zip(group, found, strict=True):
-            info = self._info(ready, seconds, round(sum(tokens) / len(group)))
+            before, run = self.common.spent(ready.cell.key)
+            info = self._info(ready, before + seconds, round(run + sum(tokens) / len(group)))
             self.folder.commit(ready.cell.key, own.rows, info | own.info)
             self.progress.ended(ready.cell, self._shift(ready.cell, own.rows), None)
 
@@ -220,9 +242,10 @@ class BehaviorRun:
             self.progress.stage(f"rank among random directions on {self.bench.behavior.name}")
             ranking.rank(cells)
 
-    def _fields(self, ready: Ready) -> dict[str, Any]:
+    def subject(self, ready: Ready) -> Subject:
+        """What is asked, with the fields of all its result rows."""
         cell = ready.cell
-        return {
+        fields = {
             "model": self.bench.lm.name,
             "behavior": cell.behavior,
             "cell": cell.key,
@@ -231,6 +254,7 @@ class BehaviorRun:
             "strength": cell.strength,
             "layer": ready.built.intervention.layer,
         }
+        return Subject(ready.elements, ready.built.intervention, fields)
 
     def _info(self, ready: Ready, seconds: float, tokens: int) -> dict[str, Any]:
         return {

@@ -1,0 +1,71 @@
+"""Questions that the cells of all behaviors are asked, in one pass over them.
+
+Vectors and baselines leave the prompts as they are, whatever their behavior: on the knowledge questions all of them are
+branches behind the same prefill.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from comparisons.evaluate.cells import Answers, ask_in_common
+from comparisons.evaluate.ledger import counting
+from comparisons.evaluate.robustness import Subject
+from comparisons.lm import LM
+from comparisons.running.guard import settings_kept
+from comparisons.running.specification import Cell, Plan
+
+
+def may_share(cell: Cell) -> bool:
+    """Whether a cell is likely to share a prompt's cache with others: dosed methods that don't adapt weights steer."""
+    return all(element.method.dosed and not element.method.adapts for element in cell.elements)
+
+
+class InCommon:
+    """What cells of several behaviors have been asked together.
+
+    Args:
+        plan: the run, or its part on this model.
+        lm: the model.
+
+    Attributes:
+        answers: by cell and evaluation.
+    """
+
+    def __init__(self, plan: Plan, lm: LM) -> None:
+        self.plan, self.lm = plan, lm
+        self.answers: dict[tuple[str, str], Answers] = {}
+        self._spent: dict[str, tuple[float, float]] = {}
+
+    def ask(self, subjects: Sequence[Subject]) -> None:
+        """Asks those that share a prompt's cache with cells of another behavior; the others are asked with their own.
+
+        What fails here is left to each behavior, where it fails the cells that it concerns.
+        """
+        groups: dict[object, list[Subject]] = {}
+        for subject in subjects:
+            plain = subject.intervention.simplified()
+            if plain.context is None:
+                groups.setdefault(plain.prefix_key, []).append(subject)
+        for group in groups.values():
+            if len({subject.fields["behavior"] for subject in group}) > 1:
+                self._ask(group)
+
+    def _ask(self, group: Sequence[Subject]) -> None:
+        started = time.perf_counter()
+        try:
+            with settings_kept(), counting(self.lm) as tokens:
+                found = ask_in_common(self.plan, self.lm, group)
+        except Exception:
+            found = {}
+        if not self.lm.is_clean():
+            self.lm.restore()
+            return
+        self.answers |= found
+        each = (time.perf_counter() - started) / len(group), sum(tokens) / len(group)
+        self._spent |= {subject.fields["cell"]: each for subject in group}
+
+    def spent(self, cell: str) -> tuple[float, float]:
+        """A cell's share of the seconds and tokens."""
+        return self._spent.get(cell, (0.0, 0.0))

@@ -16,9 +16,9 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 run: setup
 	$(BIN)/compare run --behavior refusal --methods caa,sft,sysprompt,sft+caa
 
-# Two at a time: most tests keep one core busy. A file's tests stay together, as they share what was made for them.
+# Two at a time, of one thread each. A file's tests stay together, as they share what was made for them.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 soak: setup
 	$(BIN)/python -m pytest -m soak -s

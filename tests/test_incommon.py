@@ -57,6 +57,14 @@ def test_the_knowledge_questions_are_read_once(spec: Specification) -> None:
     assert sum(row.tokens_run for row in rows(spec, "out").values()) < joint
 
 
+def test_many_cells_are_asked_behavior_by_behavior(spec: Specification, monkeypatch: pytest.MonkeyPatch) -> None:
+    joint, expected = tokens_run(spec), rows(spec, "few")
+    monkeypatch.setattr("comparisons.running.incommon.MOST", 4)
+    assert tokens_run(spec) > 1.2 * joint
+    for key, row in rows(spec, "many").items():
+        assert row.knowledge == pytest.approx(expected[key].knowledge, abs=1e-6)
+
+
 def test_what_breaks_one_behaviors_cells_leaves_the_others(spec: Specification, tmp_path: Path) -> None:
     expected = rows(spec, "quiet")
     names = ["wide", "deep", "infinite"]

@@ -34,7 +34,7 @@ def peak_memory(device: str) -> Iterator[Peak]:
     """Watches a kind of device: CUDA's allocators, or on Linux the resident memory of this process."""
     peak = Peak()
     if device == "cuda":
-        torch.cuda.init()  # its counters can't be set back before
+        torch.cuda.init()  # type: ignore[no-untyped-call]  # its counters can't be set back before
         before = _on_gpus(torch.cuda.memory_allocated)
         _on_gpus(torch.cuda.reset_peak_memory_stats)
         yield peak

@@ -19,7 +19,7 @@ from comparisons.method import Method
 from comparisons.models.loading import load_without_weights
 from comparisons.reading.splits import draw
 from comparisons.running.executor import check_layers
-from comparisons.running.incommon import may_share
+from comparisons.running.incommon import asked_together
 from comparisons.running.planning import make_plan
 from comparisons.running.selecting import candidates_each
 from comparisons.running.specification import LAYER, Cell, Element, Plan, Specification
@@ -126,7 +126,7 @@ def _count(plan: Plan, lm: LM) -> _Tally:
     """Counts what a plan of one model runs."""
     check_layers(plan, lm)
     tally = _Tally(lm)
-    together = [cell for cell in plan.cells if may_share(cell)] if len(plan.behaviors) > 1 else []
+    together = asked_together(plan.cells)
     _count_common(tally, plan, together)
     for name, behavior in plan.behaviors.items():
         cells = [cell for cell in plan.cells if cell.behavior == name]

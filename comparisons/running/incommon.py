@@ -16,10 +16,19 @@ from comparisons.lm import LM
 from comparisons.running.guard import settings_kept
 from comparisons.running.specification import Cell, Plan
 
+MOST = 48
+"""Cells a behavior, above which each behavior is asked alone: reading the prompts is then the smaller part, and what is
+lost when a run is killed in the middle would be large."""
 
-def may_share(cell: Cell) -> bool:
-    """Whether a cell is likely to share a prompt's cache with others: dosed methods that don't adapt weights steer."""
-    return all(element.method.dosed and not element.method.adapts for element in cell.elements)
+
+def asked_together(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells that are likely to share a prompt's cache with those of other behaviors; none where it doesn't pay.
+
+    Dosed methods that don't adapt weights steer activations.
+    """
+    found = [cell for cell in cells if all(e.method.dosed and not e.method.adapts for e in cell.elements)]
+    behaviors = {cell.behavior for cell in found}
+    return found if len(behaviors) > 1 and len(found) <= MOST * len(behaviors) else []
 
 
 class InCommon:

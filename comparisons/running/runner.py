@@ -26,7 +26,7 @@ from comparisons.method import Method
 from comparisons.running.choosing import choose
 from comparisons.running.fitting import Bench, Built
 from comparisons.running.guard import settings_kept
-from comparisons.running.incommon import InCommon, may_share
+from comparisons.running.incommon import InCommon, asked_together
 from comparisons.running.ranking import Ranking
 from comparisons.running.selecting import Selector
 from comparisons.running.sinks import Folder, Progress
@@ -66,10 +66,13 @@ def execute(plan: Plan, lm: LM, store: Store, folder: Folder, progress: Progress
     benches = [bench_of(plan, name, lm, store) for name in plan.behaviors]
     works = [BehaviorRun(plan, bench, folder, progress, panel, common) for bench in benches]
     taken = [work.selected([c for c in plan.cells if c.behavior == work.bench.behavior.name]) for work in works]
-    ready = [work.prepared(filter(may_share, cells)) for work, cells in zip(works, taken, strict=True)]
-    if len(works) > 1:
+    together = asked_together([cell for cells in taken for cell in cells])
+    ready = [
+        work.prepared(cell for cell in cells if cell in together) for work, cells in zip(works, taken, strict=True)
+    ]
+    if together:
         progress.stage("evaluate what the cells of all behaviors are asked")
-        common.ask([subject for work, mine in zip(works, ready, strict=True) for subject in map(work.subject, mine)])
+        common.ask([work.subject(each) for work, mine in zip(works, ready, strict=True) for each in mine])
     for work, mine in zip(works, ready, strict=True):
         work.evaluate(mine)
     for work, cells in zip(works, taken, strict=True):

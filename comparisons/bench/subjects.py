@@ -6,6 +6,7 @@ import random
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from comparisons.errors import CompareError, StorageError, refusal
@@ -111,8 +112,11 @@ def write_subject(name: str, folder: Path, dtype: str = "auto") -> None:
         raise CompareError(f"--write {folder}: is there and not empty: name a new folder.")
     lm = random_llama(SHAPES[name], name, "cpu", dtype)
     try:
-        lm.model.save_pretrained(folder)
-        lm.tokenizer.save_pretrained(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".", dir=folder.parent) as beside:
+            lm.model.save_pretrained(f"{beside}/model")
+            lm.tokenizer.save_pretrained(f"{beside}/model")
+            Path(beside, "model").rename(folder)
     except OSError as error:
         raise StorageError(f"{folder} can't be written: {refusal(error)}") from error
 

@@ -53,8 +53,8 @@ def refusal(error: OSError) -> str:
 LONGEST = 80
 """Characters of an unknown name that a message shows."""
 
-MOST_LISTED = 200
-"""Known names that a message lists; of more it gives the number, as the line would fill the terminal."""
+MOST_LISTED = 2000
+"""Characters of known names that a message lists; of more it gives the number, as the line would fill the terminal."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> CompareError:
@@ -70,7 +70,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> CompareError:
     shown = " ".join(name.split())
     shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    listed = ", ".join(names) or "none" if len(names) <= MOST_LISTED else f"{len(names):,} names"
+    listed = ", ".join(names) or "none"
+    listed = listed if len(listed) <= MOST_LISTED else f"{len(names):,} names"
     return CompareError(f"unknown {kind} '{shown}'.{hint} Known: {listed}.")
 
 

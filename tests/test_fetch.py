@@ -200,6 +200,36 @@ def test_without_a_pin_the_first_download_is_trusted_and_holds(served: Files, tm
     assert get(tmp_path, revision="v2") == Fetched((BIG,), 2, (), ())
 
 
+PAGE = b"<!doctype html><html>Please log in</html>"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("caa", BIG), ("anthropic-evals", "persona/openness.jsonl"), ("mmlu", ""), ("truthfulqa", "")],
+)
+def test_what_is_no_data_is_not_trusted_on_first_use(host: Files, tmp_path: Path, name: str, path: str) -> None:
+    source = SOURCES[name]
+    path = path or next(iter(source.pins))
+    asked = {"caa": ["refusal"], "anthropic-evals": ["persona/openness"]}.get(name, [])
+    found = source.files(asked)
+    host.content |= {source.url(each, "v2").removeprefix(host.url): PAGE for each in found}
+    message = complaint(lambda: get(tmp_path, *asked, name=name, revision="v2"))
+    assert "what came is not what was asked for, and was not kept" in message and "/tmp" not in message
+    rows: dict[str, bytes] = {
+        "anthropic-evals": "".join(json.dumps(persona(index)) + "\n" for index in range(60)).encode(),
+        "mmlu": table([{"question": "1?", "subject": "s", "choices": ["a", "b"], "answer": 1}]),
+        "truthfulqa": table([{"question": "1?", "mc1_targets": {"choices": ["a", "b"], "labels": [1, 0]}}]),
+    }
+    host.content |= {source.url(each, "v2").removeprefix(host.url): rows.get(name) or made(each) for each in found}
+    assert get(tmp_path, *asked, name=name, revision="v2").written
+
+
+def test_an_endpoint_without_a_scheme_is_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RAW_ENDPOINT, "localhost:1234")
+    message = complaint(lambda: fetch(Wanted("caa", tmp_path), lambda text: None))
+    assert message == f"{RAW_ENDPOINT}=localhost:1234: must begin with http:// or https://."
+
+
 def run(out: Path, **more: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "comparisons", "data", "fetch", "caa", "--only", "refusal", "--revision", "v2"]
     known = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -322,6 +352,7 @@ def test_chosen_evaluations_become_behaviors_under_names_of_their_own(
         ("cab", "unknown data set 'cab'. Did you mean caa?"),
         ("anthropic-evals", "anthropic-evals has 171 behaviors: choose by --only"),
         ("anthropic-evals --only persona/openes", "Did you mean persona/openness"),
+        ("anthropic-evals --only persona", "Patterns: advanced-ai-risk/human_generated_evals/*, "),
         ("caa --only refusals", "Did you mean refusal"),
         ("caa --per-subject 3", "--per-subject: caa has no subjects"),
         ("truthfulqa --only x", "--only: truthfulqa is one set"),
@@ -332,7 +363,7 @@ def test_mistakes_get_a_line_and_write_nothing(
 ) -> None:
     assert execute(["data", "fetch", *arguments.split(), "--out", str(tmp_path / "out")]) == 2
     err = capsys.readouterr().err
-    assert message in err and err.count("\n") == 1
+    assert message in err and err.count("\n") == 1 and len(err) < 1000
     assert not (tmp_path / "out").exists()
 
 

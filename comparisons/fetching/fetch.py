@@ -10,7 +10,7 @@ from typing import Any
 
 from comparisons.errors import CompareError, StorageError, refusal, unknown
 from comparisons.fetching.download import Patience, download, matches
-from comparisons.fetching.layout import PER_SUBJECT, laid_out
+from comparisons.fetching.layout import PER_SUBJECT, Unexpected, laid_out
 from comparisons.fetching.sources import SOURCES, Source
 from comparisons.files import file_digest, read_sealed, write_bytes, write_sealed, write_text
 
@@ -120,7 +120,18 @@ def _fetched(wanted: Wanted, paths: Sequence[str], revision: str, tell: Callable
         record.learn(revision, path, digest)
         if known is None:
             unpinned.append(path)
-    content = laid_out(source.form, places, wanted.only, wanted.per_subject or PER_SUBJECT)
+    try:
+        content = laid_out(source.form, places, wanted.only, wanted.per_subject or PER_SUBJECT)
+    except Unexpected as error:
+        if error.path in pins:
+            raise
+        # A page of the network in between, say, which must not be trusted from now on; nor what came with it.
+        for path in {*unpinned, error.path}:
+            record.forget(revision, path)
+            places[path].unlink()
+        raise CompareError(
+            f"{source.url(error.path, revision)}: what came is not what was asked for, and was not kept: {error}"
+        ) from error
     written = _write(wanted, content, record)
     write_text(wanted.out / f"LICENCE-{source.name}.txt", _notice(source, revision))
     return Fetched(tuple(downloaded), len(paths) - len(downloaded), written, tuple(unpinned))
@@ -185,6 +196,11 @@ class _Record:
 
     def learn(self, revision: str, path: str, digest: str) -> None:
         self.files.setdefault(revision, {})[path] = digest
+        self._save()
+
+    def forget(self, revision: str, path: str) -> None:
+        """Unlearns a download's pin."""
+        del self.files[revision][path]
         self._save()
 
     def wrote(self, path: str, digest: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from comparisons.dataset.splitting import split_file
 from comparisons.errors import CompareError, unknown
+from comparisons.reading.records import load_json, read_text
 
 Files = Mapping[str, Path]
 """Downloaded files by their paths in the repository."""
@@ -19,6 +20,19 @@ PER_SUBJECT = 10
 """Questions of each of MMLU's subjects, as in the paper."""
 MMLU4, TRUTHFULQA = "test/mmlu4/mmlu4.json", "test/truthfulqa/truthful_qa.json"
 _KINDS = {"lm_generated_evals": "lm-", "human_generated_evals": "human-"}
+
+
+class Unexpected(CompareError):
+    """A downloaded file is not what its name promises.
+
+    Attributes:
+        path: of the file in the repository.
+    """
+
+    def __init__(self, path: str, error: CompareError, place: Path) -> None:
+        # Where it was read from is no place of the user's.
+        super().__init__(str(error).replace(str(place), path))
+        self.path = path
 
 
 def laid_out(form: str, files: Files, only: Sequence[str], per_subject: int) -> dict[str, bytes]:
@@ -31,15 +45,25 @@ def laid_out(form: str, files: Files, only: Sequence[str], per_subject: int) -> 
         per_subject: how many questions of each to draw.
 
     Raises:
-        CompareError: a file is not what its name promises.
+        Unexpected: a file is not what its name promises.
+        CompareError: a subject is unknown.
     """
     if form == "four choices":
-        return {MMLU4: _json(_mmlu(_only_file(files), only, per_subject))}
+        return {MMLU4: _json(_mmlu(files, only, per_subject))}
     if form == "two choices":
-        return {TRUTHFULQA: _json(_truthfulqa(_only_file(files)))}
+        return {TRUTHFULQA: _json(_truthfulqa(files))}
     if form == "paper":
-        return {path.removeprefix("Datasets/"): place.read_bytes() for path, place in files.items()}
+        return {path.removeprefix("Datasets/"): _as_it_is(path, place) for path, place in files.items()}
     return dict(part for path, place in files.items() for part in _evaluation(path, place))
+
+
+def _as_it_is(path: str, place: Path) -> bytes:
+    """A file's bytes, which are JSON: what a server says in place of a file mostly isn't."""
+    try:
+        load_json(read_text(place), str(place))
+    except CompareError as error:
+        raise Unexpected(path, error, place) from error
+    return place.read_bytes()
 
 
 def _evaluation(path: str, place: Path) -> Iterator[tuple[str, bytes]]:
@@ -50,14 +74,17 @@ def _evaluation(path: str, place: Path) -> Iterator[tuple[str, bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         raw, out = Path(folder) / f"{behavior}{parts.suffix}", Path(folder) / "out"
         shutil.copyfile(place, raw)
-        split_file(raw, out)
+        try:
+            split_file(raw, out)
+        except CompareError as error:
+            raise Unexpected(path, error, raw) from error
         for file in sorted(out.rglob("*.json")):
             yield file.relative_to(out).as_posix(), file.read_bytes()
 
 
-def _mmlu(place: Path, only: Sequence[str], per_subject: int) -> list[dict[str, Any]]:
+def _mmlu(files: Files, only: Sequence[str], per_subject: int) -> list[dict[str, Any]]:
     by_subject: dict[str, list[dict[str, Any]]] = {}
-    for row in _rows(place, ("question", "subject", "choices", "answer")):
+    for row in _rows(files, ("question", "subject", "choices", "answer")):
         by_subject.setdefault(row["subject"], []).append(row)
     for subject in only:
         if subject not in by_subject:
@@ -67,15 +94,17 @@ def _mmlu(place: Path, only: Sequence[str], per_subject: int) -> list[dict[str, 
     return [{key: row[key] for key in ("question", "choices", "answer", "subject")} for row in drawn]
 
 
-def _truthfulqa(place: Path) -> list[dict[str, Any]]:
+def _truthfulqa(files: Files) -> list[dict[str, Any]]:
     """As the paper formats it: the right answer and one wrong one, under either letter."""
     found = []
-    for row in _rows(place, ("question", "mc1_targets")):
+    for row in _rows(files, ("question", "mc1_targets")):
         targets = row["mc1_targets"]
         right = [text for text, label in zip(targets["choices"], targets["labels"], strict=True) if label == 1]
         wrong = [text for text, label in zip(targets["choices"], targets["labels"], strict=True) if label != 1]
         if len(right) != 1 or not wrong:
-            raise CompareError(f"{place}: the question {row['question']!r} has no one right answer and a wrong one.")
+            ((path, place),) = files.items()
+            text = f"{path}: the question {row['question']!r} has no one right answer and a wrong one."
+            raise Unexpected(path, CompareError(text), place)
         drawn = int(_rank(row), 16)
         texts = [right[0], wrong[drawn // 2 % len(wrong)]]
         first = drawn % 2
@@ -97,23 +126,20 @@ def _rank(row: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([row[key] for key in sorted(row)], ensure_ascii=False).encode()).hexdigest()
 
 
-def _rows(place: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(files: Files, columns: Sequence[str]) -> list[dict[str, Any]]:
     import pyarrow
     from pyarrow import parquet
 
+    ((path, place),) = files.items()
     read: Callable[..., Any] = parquet.read_table
     try:
         rows: list[dict[str, Any]] = read(place, columns=list(columns)).to_pylist()
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise CompareError(f"{place}: is no table as expected: {' '.join(str(error).split())}.") from error
+        text = f"{path}: is no table as expected: {' '.join(str(error).split())}."
+        raise Unexpected(path, CompareError(text), place) from error
     if not rows or set(rows[0]) != set(columns):
-        raise CompareError(f"{place}: has no columns {', '.join(columns)}, or no rows.")
+        raise Unexpected(path, CompareError(f"{path}: has no columns {', '.join(columns)}, or no rows."), place)
     return rows
-
-
-def _only_file(files: Files) -> Path:
-    (place,) = files.values()
-    return place
 
 
 def _json(value: Any) -> bytes:

@@ -55,13 +55,12 @@ class Source:
         return _pins()[self.name]
 
     def url(self, path: str, revision: str) -> str:
-        """Where a file is."""
+        """Where a file is; raises CompareError where the environment names a host that is no address."""
         place = f"{quote(revision, safe='')}/{quote(path)}"
         if self.host == "raw":
-            endpoint = os.environ.get(RAW_ENDPOINT) or "https://raw.githubusercontent.com"
-            return f"{endpoint.rstrip('/')}/{self.repository}/{place}"
-        endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-        return f"{endpoint.rstrip('/')}/datasets/{self.repository}/resolve/{place}"
+            endpoint = _endpoint(RAW_ENDPOINT, "https://raw.githubusercontent.com")
+            return f"{endpoint}/{self.repository}/{place}"
+        return f"{_endpoint('HF_ENDPOINT', 'https://huggingface.co')}/datasets/{self.repository}/resolve/{place}"
 
     def cached(self, path: str, revision: str) -> Path | None:
         """A file of the hub that its own library has kept on this machine; None where there is none."""
@@ -84,8 +83,8 @@ class Source:
         if self.host == "hub" or not (only or self.choose):
             return tuple(self.pins)
         names = {path: self._called(path) for path in self.pins}
+        folders = sorted({f"{PurePosixPath(name).parent}/*" for name in names.values()}) if self.choose else []
         if not only:
-            folders = sorted({f"{PurePosixPath(name).parent}/*" for name in names.values()})
             raise CompareError(
                 f"{self.name} has {len(names)} {self.selects}: choose by --only, as "
                 f"--only {next(iter(names.values()))}, or {', '.join(folders)}, or '*'."
@@ -93,13 +92,22 @@ class Source:
         chosen = {path for path, name in names.items() for each in only if fnmatch.fnmatchcase(name, each)}
         for each in only:
             if not any(fnmatch.fnmatchcase(name, each) for name in names.values()):
-                raise unknown(f"choice of {self.name}", each, set(names.values()))
+                error = unknown(f"choice of {self.name}", each, set(names.values()))
+                raise CompareError(f"{error} Patterns: {', '.join(folders)}.") if folders else error
         return tuple(path for path in self.pins if path in chosen)
 
     def _called(self, path: str) -> str:
         """What a file is chosen by: its behavior, after its folder where the set has some."""
         parts = PurePosixPath(path).with_suffix("").parts
         return parts[-2] if parts[0] == "Datasets" else "/".join(parts)
+
+
+def _endpoint(variable: str, default: str) -> str:
+    """The host that the environment names, without a slash at its end; the default where it names none."""
+    given = os.environ.get(variable) or default
+    if not given.startswith(("http://", "https://")):
+        raise CompareError(f"{variable}={given}: must begin with http:// or https://.")
+    return given.rstrip("/")
 
 
 def _known() -> dict[str, Source]:

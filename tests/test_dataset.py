@@ -13,7 +13,7 @@ from comparisons.behaviors import Library
 from comparisons.cli import execute as run
 from comparisons.dataset.checks import check_all
 from comparisons.dataset.contents import content
-from comparisons.dataset.describe import describe
+from comparisons.dataset.describe import describe, description_table
 from comparisons.dataset.splitting import split_file
 from comparisons.kit.behaviors import new_behavior
 from comparisons.reading.lettering import Fields
@@ -223,6 +223,15 @@ def test_a_description_counts(tmp_path: Path) -> None:
     made = describe("greeting", "generate", Library.open(make_place(tmp_path)).behavior("greeting").train)
     assert (made.items, made.letters, made.unparsed, made.longer) == (20, {"A": 10, "B": 10}, 0, 0.5)
     assert made.templates is None and made.labels == {} and made.words[1] == 11
+
+
+def test_labels_of_every_item_are_counted_in_one_pass_and_not_listed(tmp_path: Path) -> None:
+    file = tmp_path / "ids.json"
+    file.write_text(json.dumps([record(index, label=f"id {index}") for index in range(100)]))
+    behavior = Library.open(file).behavior("ids")
+    made = describe("ids", "generate", [*behavior.train] * 1000)
+    assert len(made.labels) == 80 and set(made.labels.values()) == {1000}
+    assert "80 different" in description_table([made]).rows[0].cells
 
 
 def test_the_papers_data_is_as_published() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -10,6 +11,9 @@ from typing import Any
 from comparisons.behaviors import Library
 from comparisons.items import Item
 from comparisons.report.table import NOTHING, Column, Row, Table
+
+SHOWN = 26
+"""Letters or labels of a part that the table names; of more it gives the number."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +122,10 @@ def description_records(found: Sequence[Description]) -> list[dict[str, Any]]:
 
 
 def _counts(values: Sequence[str]) -> dict[str, int]:
-    return {value: values.count(value) for value in sorted(set(values))}
+    return dict(sorted(Counter(values).items()))
 
 
 def _shown(counts: dict[str, int]) -> str:
+    if len(counts) > SHOWN:
+        return f"{len(counts)} different"
     return " ".join(f"{name} {count}" for name, count in counts.items())

@@ -1,24 +1,30 @@
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.ready
+# locked, or newest or lowest: what setup.cfg allows. `make test VERSIONS=newest VENV=.venv-newest`
+VERSIONS ?= locked
+STAMP := $(VENV)/.ready-$(VERSIONS)
 
-.PHONY: setup run test soak check docs dist clean
+.PHONY: setup lock run test soak check docs dist clean
 
 setup: $(STAMP)
 
-$(STAMP): setup.cfg pyproject.toml constraints.txt
+$(STAMP): setup.cfg pyproject.toml requirements.lock .ci/install.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,docs]"
+	$(BIN)/python .ci/install.py $(VERSIONS)
 	touch $@
+
+# Every package that `make setup` installs, pinned for all Pythons of setup.cfg; run it to take newer ones.
+lock:
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --no-python-downloads --extra dev --extra docs \
+		--constraint constraints.txt --custom-compile-command "make lock" --output-file requirements.lock setup.cfg
 
 run: setup
 	$(BIN)/compare run --behavior refusal --methods caa,sft,sysprompt,sft+caa
 
 # Two at a time, of one thread each. A file's tests stay together, as they share what was made for them.
 test: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile
 
 soak: setup
 	$(BIN)/python -m pytest -m soak -s

@@ -18,6 +18,7 @@ from comparisons.arguments import (
     setting_texts,
 )
 from comparisons.runs.result import Result
+from comparisons.terminal import libraries_logged
 
 if TYPE_CHECKING:
     from comparisons.running.sinks import Progress
@@ -138,7 +139,8 @@ def run(
     spec = specification(given)
     shown = progress or (lambda cells: nullcontext(Silent()))
     where = make_executor(*(given[name] for name in ("executor", "workers", "gpus_per_cell", "address")))
-    ended = job.run(spec, shown, None if out is None else Path(out), fresh, python_command(run, given), where)
+    with libraries_logged():
+        ended = job.run(spec, shown, None if out is None else Path(out), fresh, python_command(run, given), where)
     return Result.read(ended.path)
 
 

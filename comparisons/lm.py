@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,8 @@ PARTS = {
     "mlp": ("mlp", "feed_forward", "block_sparse_moe", "moe"),
 }
 """What the families call the parts of a block."""
+
+CACHE_ARGUMENTS = ("cache", "past_key_values")
 
 # Templates that print today's date would change the prompt, and with it every number, from day to day.
 TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": "26 Jul 2024"}
@@ -124,6 +127,13 @@ class LM:
     def parameters(self) -> int:
         """Number of parameters of the model."""
         return sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def cache_argument(self) -> str:
+        """What the forward pass calls its cache: transformers 5.24 renamed it, a model's own code may not."""
+        model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        taken = inspect.signature(model.forward).parameters
+        return next((name for name in CACHE_ARGUMENTS if name in taken), CACHE_ARGUMENTS[0])
 
     @cached_property
     def digest(self) -> str:

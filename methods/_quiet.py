@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import warnings
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_process() -> Iterator[None]:
-    """Keeps what trainers change in a process: random states, environment, warnings, verbosity; hushes warnings."""
+    """Keeps what trainers change in a process: random states, environment, warnings, verbosity."""
     import numpy as np
     import torch
     from transformers.utils.logging import get_verbosity, set_verbosity
@@ -21,13 +20,9 @@ def quiet_process() -> Iterator[None]:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     environment, verbosity = dict(os.environ), get_verbosity()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        disabled = logging.root.manager.disable
-        logging.disable(max(disabled, logging.WARNING))
         try:
             yield
         finally:
-            logging.disable(disabled)
             random.setstate(states[0])
             np.random.set_state(states[1])
             torch.set_rng_state(states[2])

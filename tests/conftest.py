@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deprecations import own_deprecations
 from tests.forks import Command, Ended, Forks
 from tests.tiny import tiny_lm
 from tests.whole_runs import ARGUMENTS
@@ -22,6 +23,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left = [item for item in items if item.get_closest_marker("soak")]
         items[:] = [item for item in items if item not in left]
         config.hook.pytest_deselected(items=left)
+
+
+@pytest.fixture(autouse=True)
+def no_deprecation_of_ours() -> Iterator[list[str]]:
+    with own_deprecations() as found:
+        yield found
+    assert not found, "deprecated, and called by us: " + "; ".join(dict.fromkeys(found))
 
 
 @pytest.fixture(scope="session")

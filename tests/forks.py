@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -59,6 +59,7 @@ class Command:
         do: what the shell does in the working directory, as the fault.
         at: the write before which it does so; -1 for before everything.
         every: seconds between a training's checkpoints.
+        variables: of the environment.
     """
 
     arguments: Sequence[str]
@@ -71,6 +72,7 @@ class Command:
     do: str = ""
     at: int = -1
     every: float = 0.0
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,11 @@ class Forks:
 
     Args:
         within: a command line that starts the one that follows it, such as unshare's.
+        variables: of the environment, that libraries read when they are imported.
     """
 
-    def __init__(self, *within: str) -> None:
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    def __init__(self, *within: str, **variables: str) -> None:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
         self._server = subprocess.Popen(
             [*within, sys.executable, "-m", "tests.forks"],
             cwd=ROOT,
@@ -167,6 +170,7 @@ def _become(command: Command, output: int, counting: int) -> None:
         os.dup2(output, fd)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.chdir(command.folder)
+    os.environ.update(command.variables)
     if command.do and command.at < 0:
         subprocess.run(command.do, shell=True, check=True)
     sys.argv = ["compare", *command.arguments]

@@ -19,6 +19,7 @@ from comparisons.engine.generate import generate
 from comparisons.intervention import Edit, Intervention
 from comparisons.models.loading import ModelSource, load
 from comparisons.report.snippet import QUESTION
+from tests.forks import Command, Forks
 from tests.hub import Hub, hub
 
 TOKEN = "hf_planted40c1"
@@ -45,22 +46,37 @@ def served() -> Iterator[Hub]:
         yield found
 
 
-def there(command: Sequence[str], place: Path, served: Hub, token: str = TOKEN) -> subprocess.CompletedProcess[str]:
-    """Runs Python in the place with the hub's address, which its client reads when it is imported."""
-    known = {"HF_ENDPOINT": served.url, "HF_HOME": str(place / "hf"), "HF_TOKEN": token, "PYTHONPATH": str(ROOT)}
-    environment = {**{k: v for k, v in os.environ.items() if not k.startswith("HF_")}, **known}
-    command = [sys.executable, *command]
-    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=120)
+def known(place: Path, served: Hub) -> dict[str, str]:
+    """What the hub's client reads in the environment when it is imported."""
+    return {"HF_ENDPOINT": served.url, "HF_HOME": str(place / "hf"), "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN}
 
 
-def compare(arguments: Sequence[str], place: Path, served: Hub, token: str = TOKEN) -> str:
-    found = there(["-m", "comparisons", *arguments], place, served, token)
-    assert found.returncode == 0, found.stderr
-    return found.stdout
+@pytest.fixture(scope="module")
+def near(place: Path, served: Hub) -> Iterator[Forks]:
+    """A process with all libraries loaded, which know of that hub alone."""
+    forks = Forks(**known(place, served))
+    yield forks
+    forks.close()
 
 
-def test_a_vector_comes_back_and_its_cards_program_does_what_the_engine_does(place: Path, served: Hub) -> None:
-    printed = compare(["share", "vector", "--to", "me/less", "--private"], place, served)
+def python(program: str, place: Path, served: Hub) -> str:
+    """What a program prints that knows nothing of this project."""
+    command, env = [sys.executable, "-c", program], {**os.environ, **known(place, served)}
+    ran = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+def compare(arguments: Sequence[str], place: Path, near: Forks) -> str:
+    (found,) = near.run(Command(arguments, str(place)))
+    assert found.code == 0, found.said
+    return found.said
+
+
+def test_a_vector_comes_back_and_its_cards_program_does_what_the_engine_does(
+    place: Path, served: Hub, near: Forks
+) -> None:
+    printed = compare(["share", "vector", "--to", "me/less", "--private"], place, near)
     files = served.repositories["me/less"]
     assert set(files) == {"README.md", "edits.safetensors", "vectors.safetensors", "intervention.json"}
     assert "me/less" in served.private and "/me/less/commit/" in printed
@@ -79,18 +95,16 @@ def test_a_vector_comes_back_and_its_cards_program_does_what_the_engine_does(pla
     lm = load(ModelSource())
     vector = load_file(place / "vector/best/edits.safetensors")["edit0"]
     steered = Intervention(edits=(Edit(1, vector, multiplier=0.5),))
-    ran = there(["-c", program], place, served)
-    assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.strip() == generate(lm, [QUESTION], [steered], 64)[0][0]
-    compare(["vectors", "import", "hub:me/less", "--out", "back.safetensors", "--model", "pocket"], place, served)
+    assert python(program, place, served) == generate(lm, [QUESTION], [steered], 64)[0][0]
+    compare(["vectors", "import", "hub:me/less", "--out", "back.safetensors", "--model", "pocket"], place, near)
     assert torch.equal(load_file(place / "back.safetensors")["layer_1"], vector)
     again = ("--methods", "caa", "--set", "caa.vector_from=back.safetensors", "--layer", "1", "--strengths", "0.5")
-    compare([*RUN, *again, "--out", "again"], place, served)
+    compare([*RUN, *again, "--out", "again"], place, near)
     assert json.loads((place / "again/summary.json").read_text())["rows"][1]["shift"] == pytest.approx(row["shift"])
 
 
-def test_an_adapter_loads_in_plain_peft_and_in_a_run(place: Path, served: Hub) -> None:
-    compare(["share", "adapter", "--to", "me/adapter"], place, served)
+def test_an_adapter_loads_in_plain_peft_and_in_a_run(place: Path, served: Hub, near: Forks) -> None:
+    compare(["share", "adapter", "--to", "me/adapter"], place, near)
     files = served.repositories["me/adapter"]
     assert set(files) == {"README.md", "adapter_config.json", "adapter_model.safetensors", "intervention.json"}
     assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "pocket"
@@ -101,10 +115,9 @@ base = AutoModelForCausalLM.from_pretrained({str(ROOT / "checkpoints/pocket")!r}
 model = PeftModel.from_pretrained(base, "me/adapter")
 print(model.peft_config["default"].r)
 """
-    ran = there(["-c", plain], place, served)
-    assert ran.returncode == 0 and ran.stdout.strip() == "8", ran.stderr
+    assert python(plain, place, served) == "8"
     using = ("--methods", "sft", "--set", "sft.adapter_from=hub:me/adapter", "--out", "used")
-    compare([*RUN, *using], place, served)
+    compare([*RUN, *using], place, near)
     shifts = [json.loads((place / run / "summary.json").read_text())["rows"][1]["shift"] for run in ("adapter", "used")]
     assert shifts[0] == pytest.approx(shifts[1], abs=1e-6)
 
@@ -120,17 +133,18 @@ print(model.peft_config["default"].r)
         (("run", "--behavior", "refusal", "--methods", "sft", "--set", "sft.adapter_from=data"), "adapter_from=data"),
     ],
 )
-def test_mistakes_are_one_line(place: Path, served: Hub, arguments: Sequence[str], said: str) -> None:
-    ran = there(["-m", "comparisons", *arguments], place, served)
-    assert ran.returncode in (1, 2) and said in ran.stderr and "Traceback" not in ran.stderr
+def test_mistakes_are_one_line(place: Path, near: Forks, arguments: Sequence[str], said: str) -> None:
+    (ran,) = near.run(Command(arguments, str(place)))
+    assert ran.code in (1, 2) and said in ran.said and "Traceback" not in ran.said
 
 
-def test_a_wrong_token_is_named_and_not_shown(place: Path, served: Hub) -> None:
-    ran = there(["-m", "comparisons", "share", "vector", "--to", "me/other"], place, served, token="hf_wrong77")
-    assert ran.returncode == 2 and "HF_TOKEN" in ran.stderr and "hf_wrong77" not in ran.stderr + ran.stdout
-    assert ran.stderr.count("\n") == 1 and "me/other" not in served.repositories
+def test_a_wrong_token_is_named_and_not_shown(place: Path, served: Hub, near: Forks) -> None:
+    share, wrong = ("share", "vector", "--to", "me/other"), {"HF_TOKEN": "hf_wrong77"}
+    (ran,) = near.run(Command(share, str(place), variables=wrong))
+    assert ran.code == 2 and "HF_TOKEN" in ran.said and "hf_wrong77" not in ran.said
+    assert len(ran.complaints) == 1 and "Traceback" not in ran.said and "me/other" not in served.repositories
 
 
-def test_a_dry_run_writes_the_folder_only(place: Path, served: Hub) -> None:
-    compare(["share", "vector", "--to", "me/dry", "--dry-run"], place, served)
+def test_a_dry_run_writes_the_folder_only(place: Path, served: Hub, near: Forks) -> None:
+    compare(["share", "vector", "--to", "me/dry", "--dry-run"], place, near)
     assert (place / "vector/shared/README.md").is_file() and "me/dry" not in served.repositories

@@ -152,7 +152,7 @@ def greedy(lm: LM, ids: Sequence[int], new_tokens: int, steered: Callable[[int],
             inputs = {
                 "input_ids": torch.tensor([fresh], device=lm.device),
                 "attention_mask": torch.ones(1, run + len(fresh), device=lm.device, dtype=torch.long),
-                "past_key_values": cache,
+                lm.cache_argument: cache,
                 "use_cache": True,
             }
             # Hooks count from the start of their own pass: in a cached step the new token is all there is.

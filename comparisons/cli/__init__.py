@@ -11,6 +11,7 @@ from comparisons.cli.interrupting import INTERRUPTED, interruption
 from comparisons.errors import CompareError, refusal, storage_fault
 from comparisons.models.processes import help_out, leads, led
 from comparisons.sanitize import printable
+from comparisons.terminal import libraries_logged, say
 
 
 class Commands(click.Group):
@@ -78,15 +79,21 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 done, 1 some cells failed, 2 wrong usage or data, 130 interrupted."""
     interruption.watch(sys.argv[1:] if arguments is None else arguments)
-    with led():
-        code = execute(arguments) if leads() else help_out()
-    if code == INTERRUPTED:
-        interruption.say()
+    with libraries_logged(descriptors=True):
+        with led():
+            code = execute(arguments) if leads() else help_out()
+        if code == INTERRUPTED:
+            interruption.say()
     sys.exit(code)
 
 
 def execute(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
+    with libraries_logged():
+        return _execute(arguments)
+
+
+def _execute(arguments: list[str] | None) -> int:
     try:
         code = cli.main(arguments, prog_name="compare", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -101,7 +108,7 @@ def execute(arguments: list[str] | None = None) -> int:
             # Some libraries make an error of their own of a KeyboardInterrupt.
             return INTERRUPTED
         line, code = _explained(error)
-        click.echo(f"compare: {printable(line)}", err=True)
+        say(f"compare: {printable(line)}")
         return code
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from comparisons.terminal import say
+
 if TYPE_CHECKING:
     from comparisons.bench.works import Sizes
 
@@ -129,4 +131,4 @@ def _sizes(model: str, quick: bool, given: dict[str, int]) -> Sizes:
 
 
 def _say(text: str) -> None:
-    click.echo(f"bench: {text}", err=True)
+    say(f"bench: {text}")

@@ -11,6 +11,7 @@ import click
 
 from comparisons.cli.exchange import JSON
 from comparisons.cli.options import SEED
+from comparisons.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.dataset.checks import Finding
@@ -71,9 +72,9 @@ def fetch(name: str, out: Path, only: tuple[str, ...], per_subject: int | None, 
     """
     from comparisons.fetching.fetch import Wanted, fetch
 
-    found = fetch(Wanted(name, out, only, revision, per_subject), lambda text: click.echo(text, err=True))
+    found = fetch(Wanted(name, out, only, revision, per_subject), say)
     if found.unpinned:
-        click.echo(f"no checksum was known of {', '.join(found.unpinned)}: what came is trusted from now on", err=True)
+        say(f"no checksum was known of {', '.join(found.unpinned)}: what came is trusted from now on")
     click.echo(f"{name}: {len(found.downloaded)} downloaded, {found.kept} there; {len(found.written)} written to {out}")
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from comparisons.terminal import say
+
 if TYPE_CHECKING:
     from comparisons.vectors.fit import Fitted
 
@@ -69,7 +71,7 @@ def export(file: Path, kind: str, layers: str, multiplier: float, hookpoint: str
     from comparisons.vectors.exporting import export_vectors
 
     for note in export_vectors(file, kind, layer_parts(layers), multiplier, hookpoint, out):
-        click.echo(f"vectors: {note}", err=True)
+        say(f"vectors: {note}")
     click.echo(out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from comparisons.cli.options import SEED, grid_options, methods_option, subject_options
 from comparisons.cli.performing import specification
+from comparisons.terminal import stderr
 
 if TYPE_CHECKING:
     from comparisons.running.sidebyside import Answers
@@ -72,8 +74,13 @@ def _prompts(prompts: Sequence[str], file: Path | None) -> list[str]:
 
 
 def _typed() -> Iterator[str]:
-    while line := click.prompt("prompt", default="", show_default=False, err=True).strip():
+    while line := _asked():
         yield line
+
+
+def _asked() -> str:
+    with redirect_stderr(stderr()):
+        return str(click.prompt("prompt", default="", show_default=False, err=True)).strip()
 
 
 def _print_json(prompts: Sequence[str], answers: Iterable[Answers]) -> None:

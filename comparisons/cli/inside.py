@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comparisons.cli.options import SEED, Command, Option, machine_options, options, prompt_option
+from comparisons.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +124,7 @@ def write_file(path: Path, data: bytes, quiet: bool) -> None:
         write_bytes(path, data)
     except OSError as error:
         raise CompareError(f"{path}: can't be written: {error.strerror}.") from error
-    click.echo(f"written: {path}", err=quiet)
+    (say if quiet else click.echo)(f"written: {path}")
 
 
 def check_folder(*paths: Path | None) -> None:

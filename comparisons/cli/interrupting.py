@@ -15,6 +15,8 @@ import sys
 import threading
 from types import FrameType
 
+from comparisons.terminal import descriptor
+
 INTERRUPTED = 130
 PATIENCE = 3.0
 """Seconds that unwinding may take."""
@@ -54,7 +56,8 @@ class Interruption:
         """Says once on stderr that the command was interrupted, and how to go on."""
         if self._said.acquire(blocking=False):
             text = f"compare: interrupted; what is done is kept. To go on: {self.again}\n"
-            os.write(2, (SHOW_CURSOR if os.isatty(2) else b"") + text.encode(errors="replace"))
+            fd = descriptor()
+            os.write(fd, (SHOW_CURSOR if os.isatty(fd) else b"") + text.encode(errors="replace"))
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.asked:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comparisons.cli.options import read_price
+from comparisons.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.running.job import Outcome
@@ -91,6 +92,6 @@ def complain(outcome: Outcome) -> None:
     """Names the failed cells on stderr."""
     failed: Sequence[Any] = outcome.failed
     for row in failed[:SAID]:
-        click.echo(f"compare: {row.cell} failed: {row.error}", err=True)
+        say(f"compare: {row.cell} failed: {row.error}")
     if len(failed) > SAID:
-        click.echo(f"compare: {len(failed) - SAID} more cells failed, see {outcome.path / 'report.md'}", err=True)
+        say(f"compare: {len(failed) - SAID} more cells failed, see {outcome.path / 'report.md'}")

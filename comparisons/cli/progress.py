@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.console import Console, Group
+from rich.file_proxy import FileProxy
 from rich.live import Live
 from rich.progress import (
     BarColumn,
@@ -21,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from comparisons.cli.interrupting import interruption
+from comparisons.terminal import showing_through, stderr
 
 if TYPE_CHECKING:
     from comparisons.running.specification import Cell
@@ -77,7 +79,7 @@ class CellProgress:
 @contextmanager
 def cell_progress(total: int) -> Iterator[CellProgress]:
     """The table and the bar over a run's cells; nothing where stderr is no terminal."""
-    console = Console(stderr=True)
+    console = Console(file=stderr())
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -93,5 +95,6 @@ def cell_progress(total: int) -> Iterator[CellProgress]:
         yield CellProgress(None, bars, total)
         return
     # It goes when the run has ended: the table of results takes its place.
-    with Live(bars, console=console, transient=True, refresh_per_second=4) as live:
+    live = Live(bars, console=console, transient=True, refresh_per_second=4, redirect_stderr=False)
+    with live, showing_through(FileProxy(console, console.file)):
         yield CellProgress(live, bars, total)

@@ -10,6 +10,7 @@ import click
 
 from comparisons.cli.exchange import JSON, LAYERS, export, import_, show_fitted
 from comparisons.cli.options import SEED, machine_options, options, prompt_option, subject_options
+from comparisons.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.vectors.looking import Look
@@ -76,7 +77,7 @@ def fit(
     for fitted in fit_files(
         lm, behaviors, parts, out or Path("checkpoints/vectors", Path(model).name), save_activations
     ):
-        click.echo(f"vectors: {fitted.vectors.origin.behavior} fitted", err=True)
+        say(f"vectors: {fitted.vectors.origin.behavior} fitted")
         found.append(fitted)
     show_fitted(found, as_json)
 

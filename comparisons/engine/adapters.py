@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import pickle
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,8 +136,7 @@ def _inject(lm: LM, adapter: Path, config: Any) -> None:
     devices = [lm.device] if lm.device.type == "cuda" else []
     try:
         # New layers draw initial values before they get the adapter's.
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=devices), placing(lm.model):
-            warnings.simplefilter("ignore")
+        with torch.random.fork_rng(devices=devices), placing(lm.model):
             result = PeftModel(lm.model, config, NAME).load_adapter(str(adapter), NAME, torch_device="cpu")
     except (OSError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
         raise CompareError(f"can't read the adapter '{adapter}': {_line(error)}") from error

@@ -210,7 +210,7 @@ class _Rows:
             "input_ids": ids,
             "attention_mask": real.long(),
             "position_ids": position,
-            "past_key_values": cache,
+            self.lm.cache_argument: cache,
             "use_cache": True,
             **keep_logits(self.lm, last),
         }

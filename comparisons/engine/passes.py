@@ -108,7 +108,7 @@ def _packed_pass(lm: LM, batch: Sequences, prefix: Prefix, growth: Growth, whole
         "input_ids": torch.tensor(ids, device=device),
         "attention_mask": packed_mask(lm, prefix, position[:, :first], among),
         "position_ids": position[:, :first],
-        "past_key_values": prefix.cache(kept=False),
+        lm.cache_argument: prefix.cache(kept=False),
         "use_cache": True,
         **keep_logits(lm, columns),
     }

@@ -106,7 +106,7 @@ def read(lm: LM, prefix: Prefix, more: Sequence[Tokens], stop_after: int | None)
         "input_ids": ids,
         "attention_mask": mask,
         "position_ids": position,
-        "past_key_values": cache,
+        lm.cache_argument: cache,
         "use_cache": True,
         **keep_logits(lm, torch.tensor([longest - 1], device=lm.device)),
     }

@@ -6,11 +6,7 @@ cells that share a prompt's cache at once.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -93,17 +89,15 @@ class Tasks:
             for task in self._loaded["tasks"].values():
                 # Each time, as building requests draws examples anew.
                 task.set_fewshot_seed(seed=FEWSHOT_SEED)
-            # What it shows of its progress is of no use here: nothing of it takes time.
-            with contextlib.redirect_stderr(io.StringIO()):
-                found = evaluate(
-                    lm=answers,
-                    task_dict=self._loaded,
-                    samples={name: list(own) for name, own in self.documents.items()} if self.documents else None,
-                    bootstrap_iters=0,
-                    apply_chat_template=chat,
-                    fewshot_as_multiturn=chat,
-                    verbosity="ERROR",
-                )
+            found = evaluate(
+                lm=answers,
+                task_dict=self._loaded,
+                samples={name: list(own) for name, own in self.documents.items()} if self.documents else None,
+                bootstrap_iters=0,
+                apply_chat_template=chat,
+                fewshot_as_multiturn=chat,
+                verbosity="ERROR",
+            )
         except CompareError:
             raise
         except Exception as error:
@@ -114,16 +108,13 @@ class Tasks:
     @cached_property
     def _loaded(self) -> Any:
         """The tasks with their documents."""
-        logging.getLogger("lm_eval").setLevel(logging.ERROR)
         from lm_eval.tasks import TaskManager
 
         known = TaskManager(include_path=list(self.folders) or None, include_defaults=self.theirs)
         for name in self.names:
             if name not in known.all_tasks:
                 raise unknown("task of lm-evaluation-harness", name, known.all_tasks)
-        # Documents may have to be downloaded: who watches sees it, and a log is spared.
-        with contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO()):
-            return known.load(list(self.names))
+        return known.load(list(self.names))
 
 
 def _name_in(path: Path, given: str) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import socket
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from comparisons.errors import CompareError
 from comparisons.files import file_digest, json_digest, read_sealed, write_sealed
@@ -13,10 +17,15 @@ from comparisons.lm import LM, PromptFormat
 from comparisons.models import processes
 from comparisons.paths import embedded
 
+log = logging.getLogger(__name__)
+
 EMBEDDED = "pocket"
 ONE_THREAD = 10_000_000
 """Parameters below which a CPU runs one thread: sharing so small matrices costs more than it brings, and on a machine
 whose cores have other work it costs several times more."""
+
+REACHED = 10.0
+"""Seconds in which the hub must take a connection."""
 
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 CHECKSUMS = "checksums.json"
@@ -153,19 +162,43 @@ def _read(source: ModelSource, location: str, device: str) -> tuple[Any, Any]:
     import torch
     import transformers
 
-    for library in ("transformers", "bitsandbytes"):
-        logging.getLogger(library).setLevel(logging.ERROR)
-    code = {"trust_remote_code": source.trust_remote_code}
+    code, placement = _access(source, location), _placement(source, device)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(location, **code)
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            location, **code, dtype=_dtype(source.dtype, device), **_placement(source, device)
+        model, read = transformers.AutoModelForCausalLM.from_pretrained(
+            location, **code, **placement, dtype=_dtype(source.dtype, device), output_loading_info=True
         )
     except Exception as error:
         raise explained(source.name, error) from error
-    if source.quantize is None and device != "cuda":
+    if missing := sorted(read["missing_keys"]):
+        several = f"{len(missing)} weights are" if len(missing) > 1 else "1 weight is"
+        log.warning(
+            "the files of %s are incomplete: %s missing, %s first, and random instead; numbers of this model mean "
+            "nothing until they are there.",
+            *(source.name, several, missing[0]),
+        )
+    if "device_map" not in placement:
         model.to(torch.device(device))
     return model, tokenizer
+
+
+def _access(source: ModelSource, location: str) -> dict[str, bool]:
+    """How a loader of transformers may come to the files.
+
+    A hub that can't be reached is asked for a minute before a loader gives up, or takes what its cache has: here a
+    connection is tried first.
+    """
+    from huggingface_hub import constants
+
+    code = {"trust_remote_code": source.trust_remote_code}
+    url = urlsplit(constants.ENDPOINT)
+    if Path(location).is_dir() or constants.is_offline_mode() or getproxies():
+        return code
+    try:
+        socket.create_connection((url.hostname, url.port or (80 if url.scheme == "http" else 443)), REACHED).close()
+    except OSError:
+        return {**code, "local_files_only": True}
+    return code
 
 
 def load_without_weights(source: ModelSource) -> LM:
@@ -175,7 +208,7 @@ def load_without_weights(source: ModelSource) -> LM:
     location = source.location()
     check_intact(Path(location))
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(location, trust_remote_code=source.trust_remote_code)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(location, **_access(source, location))
     except Exception as error:
         raise explained(source.name, error) from error
     return LM(model_without_weights(source), tokenizer, source.name, source.prompt_format, source.blocks)
@@ -190,8 +223,8 @@ def model_without_weights(source: ModelSource) -> Any:
     import torch
     import transformers
 
-    location, code = source.location(whole=False), {"trust_remote_code": source.trust_remote_code}
-    logging.getLogger("transformers").setLevel(logging.ERROR)
+    location = source.location(whole=False)
+    code = _access(source, location)
     try:
         config = transformers.AutoConfig.from_pretrained(location, **code)
         with torch.device("meta"):
@@ -203,11 +236,18 @@ def model_without_weights(source: ModelSource) -> Any:
 def _device(wanted: str) -> str:
     import torch
 
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    with warnings.catch_warnings(record=True) as found:
+        # A GPU whose driver is too old, say, is only warned of, and would be missed by its owner.
+        warnings.simplefilter("always")
+        available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    why = " ".join(str(found[0].message).split())[:300] if found else ""
     if wanted == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if available[name])
+        device = next(name for name in ("cuda", "mps", "cpu") if available[name])
+        if device == "cpu" and why:
+            log.warning("no GPU is used, as PyTorch can't: %s", why)
+        return device
     if not available[wanted]:
-        raise CompareError(f"this machine has no {wanted} device: use --device auto.")
+        raise CompareError(f"this machine has no {wanted} device: use --device auto.{why and f' PyTorch says: {why}'}")
     return wanted
 
 

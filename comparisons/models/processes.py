@@ -6,7 +6,6 @@ The leader does everything; a helper waits, and takes part in what the leader as
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 
 from comparisons.errors import CompareError, described
 from comparisons.sanitize import printable
+from comparisons.terminal import say
 
 WAIT = timedelta(days=30)
 """How long a helper may wait: the leader evaluates for hours between two trainings."""
@@ -130,7 +130,7 @@ def _end(error: BaseException) -> NoReturn:
             os._exit(1)
     text = described(error) if isinstance(error, Exception) else repr(error)
     line = f"process {index()} of {count()} failed, so all end: {text.rstrip('.')}. The same command resumes."
-    print(f"compare: {printable(line)}", file=sys.stderr, flush=True)
+    say(f"compare: {printable(line)}")
     os._exit(1)
 
 

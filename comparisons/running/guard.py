@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from comparisons.errors import CompareError
+from comparisons.terminal import stderr
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def foreign(what: str) -> Iterator[None]:
     Raises:
         CompareError: it raised what is no Exception, as sys.exit does. Interrupting it stays possible.
     """
-    with contextlib.redirect_stdout(sys.stderr):
+    with contextlib.redirect_stdout(stderr()):
         try:
             yield
         except (Exception, KeyboardInterrupt, GeneratorExit):

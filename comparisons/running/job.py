@@ -23,6 +23,7 @@ from comparisons.running.sinks import Progress
 from comparisons.running.specification import Plan, Specification
 from comparisons.runs.runfolder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
 from comparisons.store import Store
+from comparisons.terminal import keep_library_log
 
 CHECKPOINTS, REPORTS = Path("checkpoints"), Path("reports")
 
@@ -103,6 +104,7 @@ def run(
             note(first, now(), all(row.status == "done" for row in rows))
             render(path)
         finally:
+            keep_library_log(path)
             folder.close()
     finally:
         cells.close()

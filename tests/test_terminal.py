@@ -1,0 +1,193 @@
+"""What stands on stderr is the program's own, whatever libraries have to say; it is in the log of the run's folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from comparisons.cli import execute
+from comparisons.models.loading import ModelSource, load
+from comparisons.terminal import LIBRARY_LOG, keep_library_log, libraries_logged, say
+
+SMALL = "--behavior refusal --train-items 40 --test-items 6 --knowledge none --directions pos"
+SFT = "--set sft.epochs=1 --set sft.learning_rate=1e-3"
+DPO = "--set dpo.epochs=1 --set dpo.learning_rate=1e-3"
+COMMANDS = {
+    "the main job, and dpo": f"run {SMALL} --methods caa,sft,sysprompt,sft+caa,dpo --layer 1 {SFT} {DPO}",
+    "sweep": "sweep --behavior refusal --layers 0-1 --strengths 1 --methods caa --train-items 40",
+    "generate": "generate --prompt Hello --behavior refusal --methods caa --layer 1 --tokens 4",
+    "4 bits": f"run {SMALL} --methods sft --quantize 4bit {SFT}",
+    "8 bits": f"run {SMALL} --methods caa --quantize 8bit --layer 1",
+}
+
+KNOWN = {"pocket takes no packed branches: falling back to one row a setting, which is slower."}
+"""Lines of ours that these commands may print."""
+
+OFFLOADED = """
+from comparisons.models import loading
+from comparisons.cli import main
+names = ["model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head", *(f"model.layers.{i}" for i in range(6))]
+places = {name: "disk" if name == "model.layers.1" else "cpu" for name in names}
+from comparisons.models.offload import is_offloaded
+read = loading._read
+
+def checked(*given):
+    model, tokenizer = read(*given)
+    assert is_offloaded(model)
+    return model, tokenizer
+
+loading._read = checked
+loading._placement = lambda source, device: {"device_map": places, "offload_folder": "away"}
+main(%r)
+"""
+"""Stands for a GPU that is too small, beside which a CPU keeps what `--offload` puts on disk."""
+
+NOISY = '''
+"""Adds noise to every channel that there is."""
+import logging, os, subprocess, sys, warnings
+from dataclasses import dataclass
+from comparisons.method import Intervention, Method, Use
+
+@dataclass(frozen=True)
+class Noisy(Method):
+    """Says much, does nothing."""
+
+    def intervene(self, use: Use) -> Intervention:
+        print("printed by the method")
+        print("to sys.stderr", file=sys.stderr)
+        os.write(2, b"past Python\\n")
+        warnings.warn("a warning")
+        logging.warning("of the root logger")
+        logging.getLogger("transformers").warning("of a library's logger")
+        subprocess.run("echo of a child >&2", shell=True)
+        print("the key is", os.environ["HF_TOKEN"], file=sys.stderr)
+        return Intervention()
+'''
+
+
+def ended(folder: Path, arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    return python(folder, "-m", "comparisons", *arguments.split(), **variables)
+
+
+def python(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    root = str(Path(__file__).resolve().parent.parent)
+    env = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **variables}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_no_library_speaks(command: str, tmp_path: Path) -> None:
+    found = ended(tmp_path, command)
+    assert (found.returncode, set(found.stderr.splitlines()) - KNOWN) == (0, set())
+
+
+@pytest.mark.slow
+def test_no_library_speaks_where_blocks_are_offloaded(tmp_path: Path) -> None:
+    arguments = f"run {SMALL} --methods caa,sft --layer 1 {SFT}".split()
+    found = python(tmp_path, "-c", OFFLOADED % arguments)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_what_libraries_say_is_in_the_runs_log_without_secrets(tmp_path: Path) -> None:
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "noisy.py").write_text(NOISY)
+    found = ended(tmp_path, f"run {SMALL} --methods noisy --plugins plugins --out out", HF_TOKEN="hf_verysecret")
+    assert found.returncode == 0
+    assert set(found.stderr.splitlines()) == {"printed by the method"}
+    log = (tmp_path / "out" / LIBRARY_LOG).read_text()
+    for said in ("to sys.stderr", "past Python", "a warning", "root logger", "library's logger", "of a child"):
+        assert said in log
+    assert "verysecret" not in log and "the key is <HF_TOKEN>" in log
+
+
+def test_a_crash_of_our_own_shows_its_traceback(tmp_path: Path) -> None:
+    program = (
+        "import comparisons.cli.methods as m, click\n"
+        "@click.command()\ndef broken(): raise ZeroDivisionError('ours')\n"
+        "m.command = broken\nfrom comparisons.cli import main\nmain(['methods'])\n"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert found.returncode == 1 and "ZeroDivisionError: ours" in found.stderr
+
+
+def test_missing_weights_are_told(model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path / "model"
+    subprocess.run(["cp", "-r", model, str(folder)], check=True)
+    weights = load_file(folder / "model.safetensors")
+    gone = next(name for name in weights if re.search(r"mlp\..*weight", name))
+    save_file({name: each for name, each in weights.items() if name != gone}, folder / "model.safetensors")
+    load(ModelSource(str(folder)))
+    (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("comparisons"))
+    assert f"are incomplete: 1 weight is missing, {gone} first, and random instead" in line
+
+
+def test_a_device_that_torch_cant_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import warnings
+
+    from comparisons.errors import CompareError
+    from comparisons.models import loading
+
+    def unavailable() -> bool:
+        warnings.warn("CUDA initialization: the driver is too old", stacklevel=1)
+        return False
+
+    monkeypatch.setattr("torch.cuda.is_available", unavailable)
+    with pytest.raises(CompareError, match="PyTorch says: CUDA initialization: the driver is too old"):
+        loading._device("cuda")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_under_the_log_is_nobodys_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full() -> AbstractContextManager[IO[bytes]]:
+        return open("/dev/full", "a+b", buffering=0)
+
+    monkeypatch.setattr("comparisons.terminal._log_file", full)
+    with libraries_logged():
+        print("lost", file=sys.stderr, flush=True)
+        keep_library_log(tmp_path)
+        say("not lost")
+    assert capsys.readouterr().err == "not lost\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_deprecated_call_of_ours_is_seen_and_a_librarys_own_is_not(no_deprecation_of_ours: list[str]) -> None:
+    import warnings
+    from types import ModuleType
+
+    def module(name: str, text: str, **more: object) -> ModuleType:
+        made = ModuleType(name)
+        made.__dict__.update(more, __name__=name)
+        exec(text, made.__dict__)
+        return made
+
+    library = module("library.inner", "import warnings\ndef old(): warnings.warn('old is gone', FutureWarning)")
+    other = module("other", "def call(): old()", old=library.old)
+    ours = module("comparisons.some", "def direct(): old()\ndef indirect(): call()", old=library.old, call=other.call)
+    seen = no_deprecation_of_ours
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ours.indirect()
+        assert seen == []
+        ours.direct()
+    assert [seen.pop()] == ["comparisons.some: old is gone"]
+
+
+def test_lines_of_ours_in_process(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["run", "--behavior", "nothing", "--methods", "caa"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("compare: ")

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 VERSIONS ?= locked
 STAMP := $(VENV)/.ready-$(VERSIONS)
 
-.PHONY: setup lock run test soak check docs dist clean
+.PHONY: setup lock run test quick soak check docs dist clean
 
 setup: $(STAMP)
 
@@ -22,12 +22,19 @@ lock:
 run: setup
 	$(BIN)/compare run --behavior refusal --methods caa,sft,sysprompt,sft+caa
 
+# Modules that tests' processes import are compiled once, also where Python is told to write no bytecode.
+PYTEST = VERSIONS=$(VERSIONS) OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+
 # Two at a time, of one thread each. A file's tests stay together, as they share what was made for them.
 test: setup
-	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -n 2 --dist loadfile
+
+# What a contributor runs between edits: no training, no other process, no whole comparison.
+quick: setup
+	$(PYTEST) -n 2 --dist loadfile -m "not slow"
 
 soak: setup
-	$(BIN)/python -m pytest -m soak -s
+	$(PYTEST) -m soak -s
 
 check: setup
 	$(BIN)/ruff check .

@@ -89,7 +89,7 @@ def keep_library_log(folder: Path) -> None:
     with suppress(OSError):
         size = log.seek(0, os.SEEK_END)
         log.seek(max(0, size - KEPT))
-        text = _without_secrets(log.read().decode(errors="replace"))
+        text = _without_secrets(log.read(KEPT).decode(errors="replace"))
         log.truncate(0)
         if text.strip():
             with (folder / LIBRARY_LOG).open("a", encoding="utf-8") as file:

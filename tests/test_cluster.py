@@ -29,6 +29,8 @@ from tests.forks import ROOT
 from tests.tiny import other_model
 from tests.whole_runs import check_equal, numbers
 
+pytestmark = pytest.mark.slow
+
 GRID = [
     *("run", "--behavior", "refusal", "--methods", "caa,sysprompt,sft", "--out", "out"),
     *("--set", "sft.epochs=1", "--set", "sft.learning_rate=1e-3", "--layer", "auto", "--controls"),
@@ -94,7 +96,6 @@ def until(process: subprocess.Popen[str], run: Path, lines: int) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_cluster_comes_to_the_local_numbers_through_an_interruption_and_a_lost_worker(tmp_path: Path) -> None:
     for name in ("here", "there"):
@@ -151,7 +152,6 @@ def cluster() -> Iterator[str]:
                 process.kill()
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_what_fails_on_a_cluster_is_a_row(tmp_path: Path) -> None:
     other_model(tmp_path / "other")

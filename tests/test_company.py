@@ -10,6 +10,8 @@ import pytest
 from tests.forks import Command, Ended, Forks
 from tests.whole_runs import ARGUMENTS, GRID, asked, check_equal, faults, numbers
 
+pytestmark = pytest.mark.slow
+
 COUNTED = """
 import time
 from dataclasses import dataclass

@@ -25,6 +25,8 @@ from tests.faulty import serving
 from tests.forks import Command, Ended, Forks
 from tests.whole_runs import ARGUMENTS, check_equal, faults
 
+pytestmark = pytest.mark.slow
+
 TIMES = 50
 OF_A_RUN = (RUN, CHOICES, SUMMARY, JOURNAL, RESULTS)
 

@@ -30,6 +30,8 @@ from comparisons.runs.runfolder import RunFolder
 from comparisons.store import Store
 from tests.tiny import tiny_lm
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 TRAINED = {"learning_rate": ["0.001"], "epochs": ["1"], "epoch": ["1"]}
 CLOCKS = ("fit_seconds", "eval_seconds", "peak_memory_bytes")

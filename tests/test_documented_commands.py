@@ -14,6 +14,8 @@ from comparisons.cli import cli, execute
 from tests.documented import PAGES, ROOT, Command, commands, inline
 from tests.test_walks import WALKED
 
+pytestmark = pytest.mark.slow
+
 REWRITTEN = {
     "--model /path/to/folder": "",
     "--model meta-llama/Llama-2-7b-chat-hf": "",

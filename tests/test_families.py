@@ -25,6 +25,8 @@ from comparisons.models.fingerprint import tensor_digest
 from tests import oracle
 from tests.tiny import FAMILIES, tiny_item, tiny_lm
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 3e-5
 """Of log-probabilities in float32: sums over 64 to 2,048 terms in another order, with logits of up to 30."""
 

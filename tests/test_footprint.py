@@ -25,6 +25,8 @@ from comparisons.models.loading import ModelSource
 from tests.places import complaint
 from tests.tiny import FAMILIES, SPECIAL, tiny_lm, tiny_tokenizer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 LLAMA2_7B = {
     "model_type": "llama",
@@ -219,7 +221,6 @@ def test_what_was_measured_stands_beside_the_estimate(capsys: pytest.CaptureFixt
     assert "prompts/s" in shown
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark is read from /proc")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_estimate_is_within_15_percent_of_what_is_measured(dtype: str, tmp_path: Path) -> None:

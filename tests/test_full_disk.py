@@ -15,6 +15,8 @@ import pytest
 from tests.forks import Command, Ended, Forks
 from tests.whole_runs import ARGUMENTS, check_equal, contents, faults
 
+pytestmark = pytest.mark.slow
+
 ROOM = (0, 1, 100, 1000, 3000)
 """Bytes that still fit when a write is cut off."""
 

@@ -23,6 +23,8 @@ from comparisons.running.estimate import estimate
 from comparisons.running.specification import Specification
 from tests.tiny import tiny_lm
 
+pytestmark = pytest.mark.slow
+
 CHOICE = """task: pocket_facts
 dataset_path: json
 dataset_kwargs:

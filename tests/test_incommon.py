@@ -15,6 +15,8 @@ from comparisons.running.specification import Specification
 from tests.places import fact, make_place, record, tokens_run, write
 from tests.test_runner import plugin_folder, silent
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str) -> Specification:

@@ -14,6 +14,8 @@ from comparisons.runs.joining import join
 from comparisons.runs.runfolder import run_faults
 from tests.places import complaint
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "--behavior", "refusal", "--train-items", "30", "--layer")
 TIMES = ("fit_seconds", "eval_seconds", "peak_memory_bytes", "tokens_run")
 

@@ -25,6 +25,8 @@ from comparisons.models.loading import ModelSource, load
 from tests.faulty import Faulty, serving
 from tests.real_server import MODEL, Real, real_server
 
+pytestmark = pytest.mark.slow
+
 PLANTED = "sk-planted-91bd"
 DOLLAR = Price(1.0, 1.0)
 

@@ -14,6 +14,8 @@ import pytest
 from tests.forks import Command, Ended, Forks
 from tests.whole_runs import ARGUMENTS, check_equal, faults
 
+pytestmark = pytest.mark.slow
+
 MOST = 5.0
 """Seconds within which a signal must end a command."""
 

@@ -21,6 +21,8 @@ from methods.sft import SFT, WHOLE_LEARNING_RATES
 from tests.test_adapters import facts
 from tests.tiny import tiny_behavior, tiny_lm
 
+pytestmark = pytest.mark.slow
+
 FAST = {"learning_rate": 1e-2, "epochs": 1, "epoch": 1, "batch_size": 8}
 
 

@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOK = Path(__file__).resolve().parent.parent / "docs/quickstart.ipynb"
 
 
@@ -24,7 +26,6 @@ def test_it_is_committed_as_it_ran_from_top_to_bottom() -> None:
     assert not [o for cell in cells for o in cell.outputs if o.get("name") == "stderr"]
 
 
-@pytest.mark.slow
 def test_it_runs_and_reaches_the_same_decision(tmp_path: Path) -> None:
     notebook: Any = nbformat.read(NOTEBOOK, as_version=4)
     for cell in code(notebook):  # quicker, and the same decision

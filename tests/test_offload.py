@@ -30,6 +30,8 @@ from tests.places import complaint
 from tests.test_families import COMPLETIONS, asked, every_edit, random_vector
 from tests.tiny import tiny_behavior, tiny_item, tiny_lm
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("parts", "cpu", "disk", "loaded")
 
 

@@ -30,6 +30,8 @@ from tests.made_runs import answer, answered_run, make_run, report
 from tests.places import complaint, make_place
 from tests.tiny import tiny_behavior, tiny_lm
 
+pytestmark = pytest.mark.slow
+
 PLANTED = "sk-planted-51c0"
 RUN = (
     "run",

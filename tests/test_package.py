@@ -18,11 +18,13 @@ from comparisons.method import check_method
 from comparisons.registry import Registry
 from tests.documented import PAGES
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 PARTS = (
-    *("comparisons", "methods", "data", "checkpoints/pocket", "tests", "docs", "reports/example"),
+    *("comparisons", "methods", "data", "checkpoints/pocket", "tests", "docs", "reports/example", ".ci"),
     *("setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff"),
-    *("CONTRIBUTING.md", "Makefile", "constraints.txt", "mkdocs.yml"),
+    *("CONTRIBUTING.md", "Makefile", "constraints.txt", "requirements.lock", "mkdocs.yml"),
 )
 
 
@@ -104,6 +106,8 @@ def test_the_sdist_carries_tests_and_pages(built: Path) -> None:
         "CHANGELOG.md",
         "CITATION.cff",
         "Makefile",
+        "requirements.lock",
+        ".ci/install.py",
     }
     assert wanted <= names
 

@@ -18,6 +18,8 @@ from comparisons.pocket.optimizer import orthogonalize
 from comparisons.pocket.train import Recipe, Stage, Trainer
 from comparisons.pocket.train import train as run_recipe
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = ROOT / "checkpoints" / "pocket"
 
@@ -103,7 +105,6 @@ def test_training_is_deterministic_from_the_seed(tokenizer: Any) -> None:
     assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
 
 
-@pytest.mark.slow
 def test_the_recipe_writes_a_checkpoint_that_loads(tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 
 from methods._training import share
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 RUN = (
     "run --behavior refusal --methods sft:pos --set sft.learning_rate=1e-3 --set sft.epochs=2 --set sft.epoch=2 "
@@ -57,7 +59,6 @@ def test_a_batch_is_shared_by_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     assert share(rows[:1])["weight"] == 0
 
 
-@pytest.mark.slow
 def test_two_processes_train_what_one_trains_also_after_a_kill(tmp_path: Path) -> None:
     one, two, killed = (tmp_path / name for name in ("one", "two", "killed"))
     alone = compare(one, several=False)
@@ -74,7 +75,6 @@ def test_two_processes_train_what_one_trains_also_after_a_kill(tmp_path: Path) -
     check_equal(one, killed)
 
 
-@pytest.mark.slow
 def test_a_process_that_fails_ends_all_with_one_line(tmp_path: Path) -> None:
     failed = compare(tmp_path, several=True, mode="fail")
     assert failed.returncode != 0 and failed.stdout == ""

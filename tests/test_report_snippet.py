@@ -14,6 +14,8 @@ from comparisons.report.snippet import QUESTION, snippet
 from tests.made_runs import PLAIN, make_run, report
 from tests.tiny import WIDTH, tiny_lm, tiny_tokenizer
 
+pytestmark = pytest.mark.slow
+
 TURNS = [['Is it "late"?', "It isn't."], ["Is it late?", "No."]]
 
 
@@ -83,7 +85,6 @@ def execute(run: Path, program: str) -> str:
 
 
 class TestSnippet:
-    @pytest.mark.slow
     def test_the_program_in_the_report_does_what_the_intervention_says(self, tmp_path: Path) -> None:
         from comparisons.engine.adapters import adapted
 

@@ -11,6 +11,8 @@ from comparisons.report.summary import SummaryRow, read_summary
 from comparisons.report.sweep import grids
 from tests.made_runs import PNG, SEVEN, baseline, cell, failure, make_run, report, sweep_facts, swept
 
+pytestmark = pytest.mark.slow
+
 SHIFTS = {(0, 1.0): 0.1, (0, -1.0): -0.3, (1, 1.0): 0.2, (1, -1.0): -0.25, (0, 2.0): 0.4, (1, 2.0): 0.15}
 
 

@@ -27,6 +27,8 @@ from comparisons.store import Store
 from tests import oracle
 from tests.places import make_place, paper, record, write
 
+pytestmark = pytest.mark.slow
+
 HEAD = "from dataclasses import dataclass\nimport torch as t\nfrom comparisons.method import *\nKEPT = []\n"
 EDIT = "def intervene(self, use):\n        import torch\n        return Intervention(edits=(Edit({}),))"
 LATE = (
@@ -271,7 +273,6 @@ def test_a_stack_with_every_direction_fixed_is_one_cell(place: Path, model: str)
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_all_of_the_papers_data_runs(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

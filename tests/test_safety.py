@@ -28,6 +28,8 @@ from tests.made_runs import SMALL, make_run
 from tests.places import complaint, make_place
 from tests.test_runner import HEAD
 
+pytestmark = pytest.mark.slow
+
 MODELING = "from pathlib import Path\nPath({mark!r}).write_text('harm')\nclass Config: pass\nclass Model: pass\n"
 MISBEHAVING = {
     "exits": "def fit(self, fit): raise SystemExit(0)",

@@ -27,6 +27,8 @@ from comparisons.running.trials import element_trials, stacks_of
 from methods._vectors import read_vectors
 from tests.places import tokens_run
 
+pytestmark = pytest.mark.slow
+
 STRENGTHS = ("0.25", "0.5", "1", "2")
 
 

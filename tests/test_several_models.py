@@ -20,6 +20,8 @@ from comparisons.stats import holm
 from tests.places import complaint
 from tests.tiny import other_model
 
+pytestmark = pytest.mark.slow
+
 SMALL = ["--train-items", "40", "--test-items", "8", "--knowledge", "none"]
 RUN = ["run", "--behavior", "refusal,sycophancy", "--methods", "caa,sysprompt", *SMALL]
 

@@ -30,6 +30,8 @@ from methods.sft import SFT
 from tests.test_adapters import facts
 from tests.tiny import FAMILIES, tiny_behavior, tiny_lm
 
+pytestmark = pytest.mark.slow
+
 FAST = SFT(learning_rate=1e-2, epochs=2, epoch=2, batch_size=8)
 
 

@@ -22,6 +22,8 @@ from comparisons.report.snippet import QUESTION
 from tests.forks import Command, Forks
 from tests.hub import Hub, hub
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "hf_planted40c1"
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ("run", "--behavior", "refusal", "--directions", "pos", "--train-items", "40", "--test-items", "8")

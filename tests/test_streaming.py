@@ -23,6 +23,8 @@ from comparisons.reading.spool import Spooled
 from tests.places import record
 from tests.tiny import tiny_lm
 
+pytestmark = pytest.mark.slow
+
 
 def as_json(found: list[dict[str, Any]]) -> bytes:
     return json.dumps(found, indent=1, ensure_ascii=False).encode()

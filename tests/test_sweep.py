@@ -30,6 +30,8 @@ from comparisons.running.sweep import sweep_specification
 from comparisons.store import Store
 from tests.places import fact, make_place, tokens_run, write
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 LAYERED = """from dataclasses import dataclass
 from comparisons.method import *

@@ -16,6 +16,8 @@ from comparisons.cli import execute
 from comparisons.models.loading import ModelSource, load
 from comparisons.terminal import LIBRARY_LOG, keep_library_log, libraries_logged, say
 
+pytestmark = pytest.mark.slow
+
 SMALL = "--behavior refusal --train-items 40 --test-items 6 --knowledge none --directions pos"
 SFT = "--set sft.epochs=1 --set sft.learning_rate=1e-3"
 DPO = "--set dpo.epochs=1 --set dpo.learning_rate=1e-3"
@@ -85,14 +87,12 @@ def python(folder: Path, *arguments: str, **variables: str) -> subprocess.Comple
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_no_library_speaks(command: str, tmp_path: Path) -> None:
     found = ended(tmp_path, command)
     assert (found.returncode, set(found.stderr.splitlines()) - KNOWN) == (0, set())
 
 
-@pytest.mark.slow
 def test_no_library_speaks_where_blocks_are_offloaded(tmp_path: Path) -> None:
     arguments = f"run {SMALL} --methods caa,sft --layer 1 {SFT}".split()
     found = python(tmp_path, "-c", OFFLOADED % arguments)

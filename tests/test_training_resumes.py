@@ -24,6 +24,8 @@ from methods.dpo import DPO
 from methods.sft import SFT
 from tests.tiny import tiny_behavior, tiny_lm
 
+pytestmark = pytest.mark.slow
+
 PLAIN = SFT(learning_rate=1e-2, epochs=3, epoch=3, batch_size=8)
 METHODS: dict[str, TrainedAdapter] = {
     "lora with dropout": replace(PLAIN, dropout=0.2),

@@ -38,6 +38,8 @@ from comparisons.validate.shuffles import (
 from comparisons.validate.subjects import ModelSizes, Subject, subject
 from methods._vectors import read_vectors
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SMALL = ModelSizes(
     behaviors=("refusal", "sycophancy"),

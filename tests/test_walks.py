@@ -11,6 +11,8 @@ import pytest
 
 from comparisons.cli import execute
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 WALKED = ("python.md", "plugins.md", "own-behaviors.md")
 BLOCK = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

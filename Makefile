@@ -25,9 +25,9 @@ run: setup
 # Modules that tests' processes import are compiled once, also where Python is told to write no bytecode.
 PYTEST = VERSIONS=$(VERSIONS) OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
-# Two at a time, of one thread each. A file's tests stay together, as they share what was made for them.
+# Three at a time, of one thread each: on two cores, as some wait. A file's tests stay together and share what they make.
 test: setup
-	$(PYTEST) -n 2 --dist loadfile
+	$(PYTEST) -n 3 --dist loadfile
 
 # What a contributor runs between edits: no training, no other process, no whole comparison.
 quick: setup

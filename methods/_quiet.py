@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import warnings
@@ -19,10 +20,13 @@ def quiet_process() -> Iterator[None]:
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     environment, verbosity = dict(os.environ), get_verbosity()
+    # A trainer collects garbage several times, each time over all that libraries have made when they were imported.
+    gc.freeze()
     with warnings.catch_warnings():
         try:
             yield
         finally:
+            gc.unfreeze()
             random.setstate(states[0])
             np.random.set_state(states[1])
             torch.set_rng_state(states[2])

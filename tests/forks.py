@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -228,6 +229,7 @@ def _preload() -> None:
     import torch
 
     torch.set_num_threads(1)
+    gc.freeze()
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 GRID = [
     *("run", "--behavior", "refusal", "--methods", "caa,sysprompt,sft", "--out", "out"),
     *("--set", "sft.epochs=1", "--set", "sft.learning_rate=1e-3", "--layer", "auto", "--controls"),
-    *("--train-items", "40", "--test-items", "6", "--knowledge", "none"),
+    *("--train-items", "24", "--test-items", "6", "--knowledge", "none"),
     *("--open-ended", "--tokens", "6", "--judge", "rules,pairwise:local"),
 ]
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}

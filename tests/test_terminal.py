@@ -18,12 +18,12 @@ from comparisons.terminal import LIBRARY_LOG, keep_library_log, libraries_logged
 
 pytestmark = pytest.mark.slow
 
-SMALL = "--behavior refusal --train-items 40 --test-items 6 --knowledge none --directions pos"
+SMALL = "--behavior refusal --train-items 16 --test-items 6 --knowledge none --directions pos"
 SFT = "--set sft.epochs=1 --set sft.learning_rate=1e-3"
 DPO = "--set dpo.epochs=1 --set dpo.learning_rate=1e-3"
 COMMANDS = {
     "the main job, and dpo": f"run {SMALL} --methods caa,sft,sysprompt,sft+caa,dpo --layer 1 {SFT} {DPO}",
-    "sweep": "sweep --behavior refusal --layers 0-1 --strengths 1 --methods caa --train-items 40",
+    "sweep": "sweep --behavior refusal --layers 0-1 --strengths 1 --methods caa --train-items 16",
     "generate": "generate --prompt Hello --behavior refusal --methods caa --layer 1 --tokens 4",
     "4 bits": f"run {SMALL} --methods sft --quantize 4bit {SFT}",
     "8 bits": f"run {SMALL} --methods caa --quantize 8bit --layer 1",

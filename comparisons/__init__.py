@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
-from comparisons.api import run
-from comparisons.errors import CompareError
-from comparisons.runs.result import Result
+from comparisons.api.result import Result
+from comparisons.api.run import run
+from comparisons.util.errors import CompareError
+from comparisons.util.version import __version__
 
 __all__ = ["CompareError", "Result", "__version__", "run"]

@@ -15,25 +15,16 @@ from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from comparisons.errors import CompareError
+from comparisons.model.turn import Turn
+from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
     import torch
 
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
-Direction = Literal["pos", "neg"]
-DIRECTIONS: tuple[Direction, ...] = ("pos", "neg")
 OPERATIONS = ("add", "ablate", "set", "add_keep_norm")
 SITES = ("block", "block_input", "attention", "mlp")
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A few-shot exchange that stands before the question."""
-
-    question: str
-    answer: str
 
 
 @dataclass(frozen=True)

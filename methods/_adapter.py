@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from comparisons.errors import CompareError
 from comparisons.method import Fit, Intervention, Method, Use, use_only
+from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
     from typing_extensions import Self

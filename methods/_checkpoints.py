@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from comparisons.files import read_sealed, write_sealed
-from comparisons.models import processes
-from comparisons.models.offload import is_offloaded
-from comparisons.store import MANIFEST, SPENT, folder_fault, seal
+from comparisons.model import processes
+from comparisons.model.offload import is_offloaded
+from comparisons.util.artifacts import MANIFEST, SPENT, folder_fault, seal
+from comparisons.util.files import read_sealed, write_sealed
 
 EVERY = 30.0
 """Seconds between checkpoints, at least."""

@@ -10,9 +10,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from comparisons.errors import CompareError
-from comparisons.lm import LM
-from comparisons.models.loading import quantized
+from comparisons.model.lm import LM
+from comparisons.model.loading import quantized
+from comparisons.util.errors import CompareError
 
 
 def matrices_of(lm: LM, trainable: str) -> list[str]:

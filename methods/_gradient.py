@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from comparisons.engine.adapters import preserved
 from comparisons.engine.hooks import edits_applied
 from comparisons.engine.layout import Layout
-from comparisons.lm import LM
 from comparisons.method import Edit
+from comparisons.model.lm import LM
 
 if TYPE_CHECKING:
     import torch

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from comparisons.engine.adapters import preserved
 from comparisons.engine.memory import returning
 from comparisons.engine.prefix import keep_logits, kept
-from comparisons.lm import LM
-from comparisons.models import processes
-from comparisons.models.loading import ONE_THREAD, quantized
-from comparisons.models.offload import placing
-from comparisons.store import seal
+from comparisons.model import processes
+from comparisons.model.lm import LM
+from comparisons.model.loading import ONE_THREAD, quantized
+from comparisons.model.offload import placing
+from comparisons.util.artifacts import seal
 from methods._checkpoints import Checkpoints, Resumable, unsealed
 from methods._quiet import quiet_process
 
@@ -109,7 +109,7 @@ def _take_part(source: Any, training: Training, root: Path, checks: bool, latest
 
 @cache
 def _loaded(source: Any) -> LM:
-    from comparisons.models.loading import load
+    from comparisons.model.loading import load
 
     return load(source)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from comparisons.errors import CompareError
 from comparisons.method import Edit, Fit, Intervention, Method, Use, use_only
+from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from comparisons.errors import CompareError
 from comparisons.method import Edit, Fit, Intervention, Method, Use, use_only
+from comparisons.util.errors import CompareError
 from methods._vectors import SMALLEST, pair_activations, read_vectors, write_vectors
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from comparisons.errors import CompareError
 from comparisons.method import Edit, Fit, Intervention, Use, use_only
+from comparisons.util.errors import CompareError
 from methods._vectors import LayerVector, chosen_layer, read_vector, write_vectors
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 
 @dataclass(frozen=True)

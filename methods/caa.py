@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from comparisons.errors import CompareError
-from comparisons.files import file_digest
 from comparisons.method import Edit, Fit, Intervention, Need, Use, use_only
+from comparisons.util.errors import CompareError
+from comparisons.util.files import file_digest
 from methods._vectors import LayerVector, chosen_layer, read_vector, write_vectors
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     import torch
 
-    from comparisons.behaviors import Behavior
-    from comparisons.items import Item
-    from comparisons.lm import LM
+    from comparisons.dataset.behaviors import Behavior
+    from comparisons.dataset.items import Item
+    from comparisons.model.lm import LM
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import ClassVar, Literal
 
-from comparisons.errors import CompareError
-from comparisons.items import Item
+from comparisons.dataset.items import Item
 from comparisons.method import Fit, Intervention, Method, Turn, Use
+from comparisons.util.errors import CompareError
 
 FILE = "examples.json"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from comparisons.errors import CompareError
 from comparisons.method import Fit
+from comparisons.util.errors import CompareError
 from methods._vectors import LayerVector, pair_activations, scaled_like_difference, write_vectors
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from comparisons.errors import CompareError
 from comparisons.method import Edit, Fit, Intervention, Method, Use
+from comparisons.util.errors import CompareError
 from methods._vectors import read_vectors, write_vectors
 
 if TYPE_CHECKING:
     import torch
 
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 FILE = "text.json"
 
@@ -47,7 +47,7 @@ class PromptTuning(Method):
     def fit(self, fit: Fit) -> None:
         import torch
 
-        from comparisons.models.offload import weight_of
+        from comparisons.model.offload import weight_of
         from methods._adapter import questions
         from methods._gradient import Descent, descend
 
@@ -67,7 +67,7 @@ class PromptTuning(Method):
 
     def _span(self, lm: LM) -> tuple[int, int]:
         """Where the text's tokens stand in every prompt that has it as its system prompt."""
-        from comparisons.lm import common_prefix
+        from comparisons.model.lm import common_prefix
 
         this, other = (lm.tokenize(lm.prompt("Why?", text)) for text in (self.text, "0"))
         first = common_prefix(this, other)

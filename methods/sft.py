@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comparisons.errors import CompareError
 from comparisons.method import Fit, Intervention, Use
-from comparisons.models.loading import folder_digest
+from comparisons.model.loading import folder_digest
+from comparisons.util.errors import CompareError
 from methods._adapter import LEARNING_RATES, TrainedAdapter, questions
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def adapter_folder(place: str) -> Path:
     Raises:
         CompareError: it holds no PEFT adapter in safetensors.
     """
-    from comparisons.sharing.hub import PREFIX, download
+    from comparisons.vectors.hub import PREFIX, download
 
     folder = download(place) if place.startswith(PREFIX) else Path(place)
     for name in ADAPTER_FILES:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.report import render
-from comparisons.report.summary import SummaryRow
+from comparisons.results.summary import SummaryRow
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SEVEN = (

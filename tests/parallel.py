@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from comparisons.cli import main
-from comparisons.models import processes
+from comparisons.model import processes
 from methods import _checkpoints
 
 

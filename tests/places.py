@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from comparisons.behaviors import KnowledgeSet, Library
-from comparisons.errors import CompareError
-from comparisons.models.loading import load
+from comparisons.dataset.behaviors import KnowledgeSet, Library
+from comparisons.experiment.specification import Specification
+from comparisons.model.loading import load
+from comparisons.results.folder import RunFolder
 from comparisons.running.planning import make_plan
 from comparisons.running.runner import execute
 from comparisons.running.sinks import Silent
-from comparisons.running.specification import Specification
-from comparisons.runs.runfolder import RunFolder
-from comparisons.store import Store
+from comparisons.util.artifacts import Store
+from comparisons.util.errors import CompareError
 
 
 def record(index: int, **fields: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from comparisons.paths import embedded
+from comparisons.util.paths import embedded
 
 MODEL = str(embedded("pocket"))
 

@@ -14,9 +14,9 @@ from peft import IA3Config, LoraConfig, PeftConfig, PeftModel, PromptTuningConfi
 from safetensors.torch import load_file, save_file
 
 from comparisons.engine.adapters import adapted, preserved
-from comparisons.errors import CompareError
-from comparisons.lm import LM
-from comparisons.models.fingerprint import tensor_digest
+from comparisons.model.fingerprint import tensor_digest
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 from tests.tiny import FAMILIES, tiny_lm
 
 IDS = torch.tensor([[3, 40, 41, 42, 43, 44]])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from comparisons.evaluate.parsing import find_choice
-from comparisons.items import Choice
+from comparisons.dataset.items import Choice
+from comparisons.evaluation.parsing import find_choice
 
 SETS = {
     "PLAIN": ("I decline this.", "I help with it"),

@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 
 import comparisons
-from comparisons.api import specification
-from comparisons.arguments import checked, python_command
+from comparisons.api.arguments import checked, python_command
+from comparisons.api.result import Result
+from comparisons.api.run import specification
 from comparisons.cli import execute
 from comparisons.cli.options import EXECUTOR
 from comparisons.cli.performing import specification as read_options
 from comparisons.cli.run import command as run_command
 from comparisons.cli.sweep import command as sweep_command
-from comparisons.report.summary import SummaryRow
-from comparisons.running.specification import Specification
+from comparisons.experiment.specification import Specification
+from comparisons.results.summary import SummaryRow
 from comparisons.running.sweep import sweep_specification
-from comparisons.runs.result import Result
 from tests.places import complaint
 
 NAMES = {"set": "settings", "judges": "judge"}

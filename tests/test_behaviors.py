@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from comparisons.behaviors import Behavior, Item, Library
-from comparisons.paths import embedded
+from comparisons.dataset.behaviors import Behavior, Item, Library
+from comparisons.util.paths import embedded
 from tests.places import complaint, fact, knowledge, make_place, record, write
 
 KNOWN = (
@@ -202,7 +202,7 @@ def test_knowledge_is_called_by_its_name(folder: Path, monkeypatch: pytest.Monke
     assert knowledge(folder, "truthfulqa").name == "truthfulqa"
     write(folder / "test/knowledge/knowledge.json", [fact(1)])
     assert knowledge(folder, "auto").name == "place knowledge"
-    monkeypatch.setattr("comparisons.behaviors.embedded", lambda name: folder)
+    monkeypatch.setattr("comparisons.dataset.behaviors.embedded", lambda name: folder)
     own = Library.open(None).knowledge("auto")
     assert own is not None and (own.name, own.items[0].category) == ("pocket facts", "sums")
 
@@ -232,6 +232,6 @@ def test_the_embedded_folders_are_found_in_the_checkout() -> None:
 
 def test_importing_behaviors_imports_nothing_heavy() -> None:
     heavy = ("torch", "numpy", "transformers", "datasets", "trl", "peft", "matplotlib")
-    code = f"import sys, comparisons.behaviors; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, comparisons.dataset.behaviors; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

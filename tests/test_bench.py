@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.behaviors import Presentation
 from comparisons.bench.contenders import PLAIN_LOOP, run_engine
 from comparisons.bench.cost import begin_alike, floor_seconds, matrix_rate, needed, packed_tokens
 from comparisons.bench.figures import spread, write_figures
@@ -26,11 +25,12 @@ from comparisons.bench.subjects import SHAPES, STANDARD, Shape, make_items, open
 from comparisons.bench.table import rendered
 from comparisons.bench.works import MULTIPLIERS, QUICK, WORKS, Sizes, for_subject, make_works
 from comparisons.cli import execute as run
+from comparisons.dataset.behaviors import Presentation
 from comparisons.engine import choices
 from comparisons.engine.choices import ChoiceLogps
-from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
-from comparisons.lm import LM
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 from tests.tiny import tiny_lm
 
 SMALL = Sizes(

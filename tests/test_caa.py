@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from comparisons.behaviors import Behavior
-from comparisons.errors import CompareError
+from comparisons.dataset.behaviors import Behavior
 from comparisons.intervention import Intervention
-from comparisons.lm import LM
 from comparisons.method import Fit, Method, Use, check_method
-from comparisons.registry import Registry
-from comparisons.running.settings import parse_settings
+from comparisons.method.registry import Registry
+from comparisons.method.settings import parse_settings
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 from tests import oracle
 from tests.tiny import tiny_behavior, tiny_item, tiny_lm
 

@@ -18,13 +18,13 @@ from typing import Any
 import psutil
 import pytest
 
-from comparisons.cluster.crew import ClusterOptions, _shares
-from comparisons.cluster.mailbox import Chosen, Commit, Mailbox, Message
-from comparisons.cluster.tasks import Known, tasks_of
-from comparisons.errors import CompareError
-from comparisons.models.loading import ModelSource
+from comparisons.experiment.specification import Specification
+from comparisons.model.source import ModelSource
 from comparisons.running.planning import make_plan
-from comparisons.running.specification import Specification
+from comparisons.running.ray_crew import ClusterOptions, _shares
+from comparisons.running.ray_mailbox import Chosen, Commit, Mailbox, Message
+from comparisons.running.ray_tasks import Known, tasks_of
+from comparisons.util.errors import CompareError
 from tests.forks import ROOT
 from tests.tiny import other_model
 from tests.whole_runs import check_equal, numbers

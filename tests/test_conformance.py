@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from comparisons.errors import CompareError
-from comparisons.kit.specimens import BLOCKS, WIDTH
 from comparisons.method import Edit, Fit, Intervention, Method, Use, check_method, use_only
-from comparisons.registry import Registry
+from comparisons.method.registry import Registry
+from comparisons.method.toy_model import BLOCKS, WIDTH
+from comparisons.util.errors import CompareError
 
 Fits = Literal["direction", "behavior", "never"]
 

@@ -10,8 +10,8 @@ import torch
 
 from comparisons.intervention import Intervention
 from comparisons.method import Fit, Method, Use, check_method
-from comparisons.registry import Registry
-from comparisons.running.settings import parse_settings
+from comparisons.method.registry import Registry
+from comparisons.method.settings import parse_settings
 from tests.tiny import tiny_behavior, tiny_lm
 
 CONTROLS = ("random_vector", "caa_shuffled", "sft_shuffled", "neutral_prompt")

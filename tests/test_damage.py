@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 
 from comparisons.cli import execute
-from comparisons.errors import CompareError
-from comparisons.files import read_sealed, write_sealed
 from comparisons.judges.interface import Asked, Setup
 from comparisons.judges.server import Server
-from comparisons.models.loading import CHECKSUMS, ModelSource, check_intact
-from comparisons.paths import embedded
-from comparisons.report.record import read_record
-from comparisons.runs.cellfiles import JOURNAL, RESULTS
-from comparisons.runs.runfolder import BEST, CHOICES, RUN, SUMMARY, run_faults
-from comparisons.store import MANIFEST, artifact_fault
+from comparisons.model.loading import CHECKSUMS, check_intact
+from comparisons.model.source import ModelSource
+from comparisons.results.cellfiles import JOURNAL, RESULTS
+from comparisons.results.folder import BEST, CHOICES, RUN, SUMMARY, run_faults
+from comparisons.results.record import read_record
+from comparisons.util.artifacts import MANIFEST, artifact_fault
+from comparisons.util.errors import CompareError
+from comparisons.util.files import read_sealed, write_sealed
+from comparisons.util.paths import embedded
 from tests.faulty import serving
 from tests.forks import Command, Ended, Forks
 from tests.whole_runs import ARGUMENTS, check_equal, faults

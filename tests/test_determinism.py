@@ -15,19 +15,20 @@ import pytest
 import torch
 
 from comparisons import stats
-from comparisons.behaviors import Library
+from comparisons.dataset.behaviors import Library
 from comparisons.engine.generate import Sampling, generate
-from comparisons.evaluate.ranks import random_interventions
+from comparisons.evaluation.ranks import random_interventions
+from comparisons.experiment.fitting import Bench
+from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
-from comparisons.models.loading import ModelSource, load
-from comparisons.running.fitting import Bench
-from comparisons.running.openended import OpenEnded
+from comparisons.judges.free_answers import OpenEnded
+from comparisons.model.loading import load
+from comparisons.model.source import ModelSource
+from comparisons.results.folder import RunFolder
 from comparisons.running.planning import make_plan
 from comparisons.running.runner import BehaviorRun, execute
 from comparisons.running.sinks import Silent
-from comparisons.running.specification import Specification
-from comparisons.runs.runfolder import RunFolder
-from comparisons.store import Store
+from comparisons.util.artifacts import Store
 from tests.tiny import tiny_lm
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,8 @@ import pytest
 
 from comparisons import stats
 from comparisons.cli import execute as cli
-from comparisons.runs.differences import compare_runs
-from comparisons.runs.rows import read_rows
+from comparisons.results.rows import read_rows
+from comparisons.running.differences import compare_runs
 from tests.made_runs import make_run
 from tests.places import complaint
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.behaviors import Presentation
+from comparisons.dataset.behaviors import Presentation
 from comparisons.engine.activations import contrast_activations
 from comparisons.engine.choices import choice_logps
 from comparisons.engine.plan import batches, families, family_batches, group_by_prefix, shared_head
 from comparisons.engine.run import packing
-from comparisons.errors import CompareError
 from comparisons.intervention import Edit, Intervention
-from comparisons.lm import LM
-from comparisons.models.fingerprint import tensor_digest
+from comparisons.model.fingerprint import tensor_digest
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 from tests import oracle
 from tests.places import paper
 from tests.tiny import tiny_item, tiny_lm
@@ -26,7 +26,7 @@ MULTIPLIERS = (-2.0, 0.0, 1.5)
 
 
 def refusal_pairs(count: int) -> list[Any]:
-    from comparisons.behaviors import Library
+    from comparisons.dataset.behaviors import Library
 
     return list(Library.open(paper()).behavior("refusal").train[:count])
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from comparisons import stats
-from comparisons.errors import CompareError
-from comparisons.evaluate.cautions import cautions
-from comparisons.evaluate.measures import item_measures, letter_shifts, letter_split, paired
-from comparisons.evaluate.questions import questions, result_rows, sigmoid
-from comparisons.items import Item
-from comparisons.running.specification import Cell
+from comparisons.dataset.items import Item
+from comparisons.evaluation.cautions import cautions
+from comparisons.evaluation.measures import item_measures, letter_shifts, letter_split, paired
+from comparisons.evaluation.questions import questions, result_rows, sigmoid
+from comparisons.experiment.specification import Cell
+from comparisons.util.errors import CompareError
 from tests.tiny import tiny_item
 
 ITEMS = [tiny_item(0, "test"), tiny_item(1, "test")]

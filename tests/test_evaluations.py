@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from comparisons.behaviors import Behavior, Library
+from comparisons.dataset.behaviors import Behavior, Library
 from tests.places import complaint, write
 
 MATCHING, CONTRAST = "answer_matching_behavior", "answer_not_matching_behavior"

@@ -10,10 +10,10 @@ import pytest
 from scipy import stats as scipy_stats
 
 from comparisons.cli import execute as cli
+from comparisons.experiment.specification import Specification
 from comparisons.report.evidence import verdict
-from comparisons.report.findings import answer
+from comparisons.results.findings import answer
 from comparisons.running.planning import make_plan
-from comparisons.running.specification import Specification
 from tests.made_runs import baseline, cell
 
 Run = tuple[dict[str, dict[str, Any]], dict[str, dict[str, list[dict[str, Any]]]], str]

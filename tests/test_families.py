@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.behaviors import Presentation
+from comparisons.dataset.behaviors import Presentation
 from comparisons.engine import prefix
 from comparisons.engine.activations import contrast_activations
 from comparisons.engine.choices import choice_logps
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
 from comparisons.engine.run import packing
-from comparisons.errors import CompareError
 from comparisons.intervention import OPERATIONS, SITES, Edit, Intervention
-from comparisons.lm import LM
-from comparisons.models.fingerprint import tensor_digest
+from comparisons.model.fingerprint import tensor_digest
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 from tests import oracle
 from tests.tiny import FAMILIES, tiny_item, tiny_lm
 

@@ -17,13 +17,13 @@ from typing import Any
 
 import pytest
 
-from comparisons.behaviors import Library
 from comparisons.cli import execute
-from comparisons.errors import StorageError
-from comparisons.fetching import sources
-from comparisons.fetching.download import Patience
-from comparisons.fetching.fetch import Fetched, Wanted, fetch
-from comparisons.fetching.sources import RAW_ENDPOINT, SOURCES
+from comparisons.dataset import sources
+from comparisons.dataset.behaviors import Library
+from comparisons.dataset.download import Patience
+from comparisons.dataset.fetch import Fetched, Wanted, fetch
+from comparisons.dataset.sources import RAW_ENDPOINT, SOURCES
+from comparisons.util.errors import StorageError
 from tests.file_server import Files, file_server
 from tests.places import complaint, knowledge, paper, record
 from tests.test_evaluations import persona

@@ -17,11 +17,11 @@ import torch
 import transformers
 
 from comparisons.cli import execute
-from comparisons.footprint.advice import NOWHERE, advise
-from comparisons.footprint.machine import Machine
-from comparisons.footprint.memory import footprint
-from comparisons.footprint.shape import count, measure, read_shape
-from comparisons.models.loading import ModelSource
+from comparisons.machine.advice import NOWHERE, advise
+from comparisons.machine.hardware import Machine
+from comparisons.machine.memory import footprint
+from comparisons.machine.shape import count, measure, read_shape
+from comparisons.model.source import ModelSource
 from tests.places import complaint
 from tests.tiny import FAMILIES, SPECIAL, tiny_lm, tiny_tokenizer
 

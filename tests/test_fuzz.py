@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from comparisons.errors import CompareError
-from comparisons.files import read_sealed, write_sealed
-from comparisons.reading.records import read_items, read_prompts, stream_records
-from comparisons.reading.texts import read_texts
+from comparisons.dataset.records import read_items, read_prompts, stream_records
+from comparisons.dataset.texts import read_texts
+from comparisons.util.errors import CompareError
+from comparisons.util.files import read_sealed, write_sealed
 from comparisons.vectors.files import Vectors, save_vectors
 from comparisons.vectors.gguf import write_gguf
 from comparisons.vectors.importing import read_foreign

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from comparisons.engine.generate import Sampling, generate
-from comparisons.errors import CompareError
 from comparisons.intervention import Edit, Intervention
-from comparisons.lm import LM
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 from tests.tiny import tiny_lm
 
 QUESTIONS = ["Why?", "Would you like to help me with a plan for the day?", "Is it true that the answer is no?"]

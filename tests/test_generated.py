@@ -13,18 +13,18 @@ import pytest
 
 from comparisons import stats
 from comparisons.cli import execute as cli
+from comparisons.dataset.items import Choice, Item, Presentation
 from comparisons.engine.generate import generate
-from comparisons.evaluate.bylabel import label_shifts
-from comparisons.evaluate.generated import MAX_ANSWER_TOKENS, generated_numbers, generated_rows, shown_choices
-from comparisons.evaluate.measures import Paired
-from comparisons.evaluate.questions import questions
+from comparisons.evaluation.generated import MAX_ANSWER_TOKENS, generated_numbers, generated_rows, shown_choices
+from comparisons.evaluation.labels import label_shifts
+from comparisons.evaluation.measures import Paired
+from comparisons.evaluation.questions import questions
+from comparisons.experiment.specification import Specification
 from comparisons.intervention import Intervention
-from comparisons.items import Choice, Item, Presentation
-from comparisons.models.loading import ModelSource
+from comparisons.model.source import ModelSource
 from comparisons.report.generated import generated_table
 from comparisons.report.labels import label_table
 from comparisons.running.estimate import estimate
-from comparisons.running.specification import Specification
 from tests.made_runs import baseline, cell, make_run, report
 from tests.places import complaint, make_place, tokens_run, write
 from tests.tiny import tiny_behavior, tiny_lm
@@ -198,7 +198,7 @@ def test_cells_share_one_generation_and_the_question_stands_without_a_letter(mon
         calls.append((shown, len(interventions), most))
         return generate(lm, shown, interventions, most)
 
-    monkeypatch.setattr("comparisons.evaluate.generated.generate", counted)
+    monkeypatch.setattr("comparisons.evaluation.generated.generate", counted)
     asked = questions(tiny_behavior().test[:2])
     rows = generated_rows(tiny_lm(), asked, [Intervention()] * 3, [{"cell": str(i)} for i in range(3)])
     assert calls == [([question.shown.question for question in asked], 3, MAX_ANSWER_TOKENS)]

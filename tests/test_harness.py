@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from comparisons.behaviors import Library
 from comparisons.cli import execute
-from comparisons.errors import CompareError
-from comparisons.evaluate.harness import HarnessSet, harness_rows, harness_sizes, read_tasks
-from comparisons.evaluate.requests import Answering, Asked, Requests, writing
+from comparisons.dataset.behaviors import Library
+from comparisons.evaluation.harness import HarnessSet, harness_rows, harness_sizes, read_tasks
+from comparisons.evaluation.requests import Answering, Asked, Requests, writing
+from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
-from comparisons.lm import LM
-from comparisons.models.loading import ModelSource, load
-from comparisons.report.summary import read_summary
+from comparisons.model.lm import LM
+from comparisons.model.loading import load
+from comparisons.model.source import ModelSource
+from comparisons.results.summary import read_summary
 from comparisons.running.estimate import estimate
-from comparisons.running.specification import Specification
+from comparisons.util.errors import CompareError
 from tests.tiny import tiny_lm
 
 pytestmark = pytest.mark.slow

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from comparisons.models.loading import ModelSource
+from comparisons.experiment.specification import Specification
+from comparisons.model.source import ModelSource
 from comparisons.running.estimate import estimate
 from comparisons.running.job import run
-from comparisons.running.specification import Specification
 from tests.places import fact, make_place, record, tokens_run, write
 from tests.test_runner import plugin_folder, silent
 
@@ -61,7 +61,7 @@ def test_the_knowledge_questions_are_read_once(spec: Specification) -> None:
 
 def test_many_cells_are_asked_behavior_by_behavior(spec: Specification, monkeypatch: pytest.MonkeyPatch) -> None:
     joint, expected = tokens_run(spec), rows(spec, "few")
-    monkeypatch.setattr("comparisons.running.incommon.MOST", 4)
+    monkeypatch.setattr("comparisons.running.shared_questions.MOST", 4)
     assert tokens_run(spec) > 1.2 * joint
     for key, row in rows(spec, "many").items():
         assert row.knowledge == pytest.approx(expected[key].knowledge, abs=1e-6)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from comparisons.items import Item, Presentation, find_layout
+from comparisons.dataset.items import Item, Presentation, find_layout
 
 
 def item(question: str, matching: str = "A", contrast: str = "B") -> Item:

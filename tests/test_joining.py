@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from comparisons.cli import execute as cli
-from comparisons.runs.joining import join
-from comparisons.runs.runfolder import run_faults
+from comparisons.results.folder import run_faults
+from comparisons.running.joining import join
 from tests.places import complaint
 
 pytestmark = pytest.mark.slow

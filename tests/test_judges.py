@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from comparisons.behaviors import Library
+from checkpoints.pocket.recipe.language import load_language, statement
 from comparisons.cli import execute
-from comparisons.errors import CompareError
+from comparisons.dataset.behaviors import Library
 from comparisons.judges.client import KEY
 from comparisons.judges.interface import Asked, Price, Setup
 from comparisons.judges.local import DIGITS, LEAST_MASS, Local
 from comparisons.judges.prompts import scoring
 from comparisons.judges.registry import make_judge, names
 from comparisons.judges.server import Server
-from comparisons.pocket.language import load_language, statement
+from comparisons.util.errors import CompareError
 from tests.faulty import serving
 from tests.tiny import tiny_lm
 

@@ -14,17 +14,19 @@ import pytest
 import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
-from comparisons.behaviors import Behavior, Library
-from comparisons.errors import CompareError
+from comparisons.dataset.behaviors import Behavior, Library
 from comparisons.judges.agreement import agreement
+from comparisons.judges.calibration import Known, accuracy, known_answers, read_known
 from comparisons.judges.embedders import Embedded, LocalEmbedder
 from comparisons.judges.embedding import Embedding, exemplars
-from comparisons.judges.interface import Asked, Setup, Status, Verdict
-from comparisons.judges.known import Known, accuracy, known_answers, read_known
+from comparisons.judges.interface import Asked, Setup, Verdict
 from comparisons.judges.registry import make_judge
-from comparisons.judges.wins import win_rate
-from comparisons.models.loading import ModelSource, load
+from comparisons.judges.win_rate import win_rate
+from comparisons.model.loading import load
+from comparisons.model.source import ModelSource
+from comparisons.results.status import Status
 from comparisons.stats import bca_interval
+from comparisons.util.errors import CompareError
 from tests.places import complaint, paper
 from tests.tiny import tiny_lm
 

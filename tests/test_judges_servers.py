@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 
 import comparisons.judges.client as client
-from comparisons.behaviors import Behavior, Library
-from comparisons.errors import CompareError
+from comparisons.dataset.behaviors import Behavior, Library
+from comparisons.judges.calibration import accuracy, known_answers
 from comparisons.judges.client import KEY
 from comparisons.judges.embedders import ServerEmbedder
 from comparisons.judges.embedding import Embedding
 from comparisons.judges.interface import Asked, Price, Setup, Verdict
-from comparisons.judges.known import accuracy, known_answers
 from comparisons.judges.registry import make_judge
 from comparisons.judges.server import MOST_TOKENS, Server
-from comparisons.models.loading import ModelSource, load
+from comparisons.model.loading import load
+from comparisons.model.source import ModelSource
+from comparisons.util.errors import CompareError
 from tests.faulty import Faulty, serving
 from tests.real_server import MODEL, Real, real_server
 

@@ -12,10 +12,10 @@ from types import ModuleType
 import pytest
 
 from comparisons.cli import execute
-from comparisons.kit.findings import CHECKS
-from comparisons.kit.methods import class_name, new_method
 from comparisons.method import check_method, examine_method
-from comparisons.registry import Registry
+from comparisons.method.findings import CHECKS
+from comparisons.method.registry import Registry
+from comparisons.method.scaffold import class_name, new_method
 from tests.places import complaint
 
 ROOT = Path(__file__).resolve().parent.parent

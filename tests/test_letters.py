@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from comparisons.behaviors import Behavior
 from comparisons.cli import execute as cli
-from comparisons.evaluate.letters import Letters
+from comparisons.dataset.behaviors import Behavior
+from comparisons.evaluation.letters import Letters
+from comparisons.experiment.fitting import Bench
 from comparisons.intervention import Edit, Intervention
-from comparisons.running.fitting import Bench
-from comparisons.store import Store
+from comparisons.util.artifacts import Store
 from tests import oracle
 from tests.places import make_place
 from tests.tiny import tiny_behavior, tiny_lm

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from comparisons.errors import CompareError
-from comparisons.models.loading import ModelSource, load, load_without_weights
+from comparisons.model.loading import load, load_without_weights
+from comparisons.model.source import ModelSource
+from comparisons.util.errors import CompareError
 from tests.tiny import tiny_lm
 
 
@@ -48,8 +49,9 @@ def hub() -> Iterator[str]:
 
 CODE = """
 import json, sys
-from comparisons.errors import CompareError
-from comparisons.models.loading import ModelSource, load
+from comparisons.util.errors import CompareError
+from comparisons.model.source import ModelSource
+from comparisons.model.loading import load
 found = {}
 for name in sys.argv[1:]:
     try:

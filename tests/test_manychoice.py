@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.behaviors import Library
 from comparisons.cli import execute
+from comparisons.dataset.behaviors import Library
+from comparisons.dataset.items import Item
+from comparisons.dataset.manychoice import parse_many
 from comparisons.engine.choices import choice_logps
-from comparisons.evaluate.measures import item_measures, letter_split
-from comparisons.evaluate.questions import questions, result_rows
+from comparisons.evaluation.measures import item_measures, letter_split
+from comparisons.evaluation.questions import questions, result_rows
 from comparisons.intervention import Edit, Intervention
-from comparisons.items import Item
-from comparisons.reading.manychoice import parse_many
 from tests import oracle
 from tests.places import complaint, knowledge, make_place, write
 from tests.tiny import WIDTH, tiny_item, tiny_lm

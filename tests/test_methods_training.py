@@ -11,10 +11,10 @@ import torch
 
 from comparisons.engine.adapters import adapted
 from comparisons.engine.choices import choice_logps
-from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
-from comparisons.lm import LM
 from comparisons.method import Direction, Fit, Use, check_method
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 from methods._adapter import TrainedAdapter
 from methods.dpo import DPO
 from methods.sft import SFT, WHOLE_LEARNING_RATES

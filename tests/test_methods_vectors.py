@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 
 from comparisons.engine.activations import contrast_activations
 from comparisons.engine.choices import choice_logps
-from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
-from comparisons.lm import LM
 from comparisons.method import Direction, Edit, Fit, Method, Use, check_method
-from comparisons.registry import Registry
-from comparisons.running.settings import parse_settings
+from comparisons.method.registry import Registry
+from comparisons.method.settings import parse_settings
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 from methods import _vectors
 from tests import oracle
 from tests.tiny import WIDTH, tiny_behavior, tiny_lm

@@ -17,11 +17,12 @@ from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
 from comparisons.engine.run import packing
 from comparisons.intervention import Edit, Intervention
-from comparisons.lm import LM
 from comparisons.method import Fit, Method, Use
-from comparisons.models.fingerprint import tensor_digest
-from comparisons.models.loading import ModelSource, load
-from comparisons.models.offload import offloaded
+from comparisons.model.fingerprint import tensor_digest
+from comparisons.model.lm import LM
+from comparisons.model.loading import load
+from comparisons.model.offload import offloaded
+from comparisons.model.source import ModelSource
 from methods.dpo import DPO
 from methods.learned_vector import LearnedVector
 from methods.prompt_tuning import PromptTuning

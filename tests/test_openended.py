@@ -13,18 +13,19 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.behaviors import Library
 from comparisons.cli import execute as cli
+from comparisons.dataset.behaviors import Library
 from comparisons.engine.generate import generate
-from comparisons.errors import StorageError
-from comparisons.evaluate.openended import open_numbers, open_rows, repetition
+from comparisons.evaluation.open_ended import open_numbers, open_rows, repetition
 from comparisons.intervention import Intervention
 from comparisons.judges.client import KEY
 from comparisons.judges.interface import Asked, Price, Verdict
-from comparisons.judges.panel import Panel
-from comparisons.models.loading import ModelSource, load
-from comparisons.report.record import read_record
-from comparisons.runs.runfolder import RunFolder
+from comparisons.judges.judge_set import Panel
+from comparisons.model.loading import load
+from comparisons.model.source import ModelSource
+from comparisons.results.folder import RunFolder
+from comparisons.results.record import read_record
+from comparisons.util.errors import StorageError
 from tests.faulty import serving
 from tests.made_runs import answer, answered_run, make_run, report
 from tests.places import complaint, make_place
@@ -296,8 +297,8 @@ def test_mistakes_are_named_before_anything_is_written(
 
 
 def test_runs_without_free_answers_say_what_would_write_them(work: Path) -> None:
-    from comparisons.running.openended import OpenEnded
-    from comparisons.runs.scoring import score
+    from comparisons.judges.free_answers import OpenEnded
+    from comparisons.running.scoring import score
 
     run = make_run(work / "made")
     assert "its command with --open-ended writes them" in complaint(lambda: score(run, OpenEnded()))

@@ -15,7 +15,7 @@ import pytest
 
 from comparisons import __version__
 from comparisons.method import check_method
-from comparisons.registry import Registry
+from comparisons.method.registry import Registry
 from tests.documented import PAGES
 
 pytestmark = pytest.mark.slow

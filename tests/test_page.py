@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from comparisons.report import render
 from comparisons.report.htmltext import inline, sort_value
 from comparisons.report.markdown import escaped
-from comparisons.report.summary import SummaryRow
+from comparisons.results.summary import SummaryRow
 from tests.browser import Browser, chromium, missing
 from tests.made_runs import (
     CHOICES,

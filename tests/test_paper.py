@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from comparisons.cli import execute as cli
-from comparisons.errors import CompareError
-from comparisons.models.loading import ModelSource
+from comparisons.model.source import ModelSource
 from comparisons.paper.curves import curves
 from comparisons.paper.figures import label_panels
 from comparisons.paper.published import published
@@ -22,7 +21,8 @@ from comparisons.paper.render import write_paper, write_replication
 from comparisons.paper.replicate import KNOWLEDGE, beside, lines, notes, replication
 from comparisons.paper.results import ResultFile, import_results
 from comparisons.report.export import latex_text
-from comparisons.report.summary import Summary, SummaryRow, read_summary
+from comparisons.results.summary import Summary, SummaryRow, read_summary
+from comparisons.util.errors import CompareError
 from tests.places import fact, record
 
 MODEL = "_use_base_model=False_model_size=7b"

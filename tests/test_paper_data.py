@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from comparisons.behaviors import Item, Library
+from comparisons.dataset.behaviors import Item, Library
 from tests.places import knowledge, paper
 
 KNOWN = (

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from comparisons.cli.options import numbers, read_price
 from comparisons.cli.run import command
-from comparisons.errors import CompareError
-from comparisons.running.layers import layer_parts, layer_ranges, layers_among
-from comparisons.running.openended import OpenEnded
-from comparisons.running.settings import parse_limit
+from comparisons.judges.free_answers import OpenEnded
+from comparisons.method.settings import parse_limit
+from comparisons.util.errors import CompareError
+from comparisons.util.layers import layer_parts, layer_ranges, layers_among
 
 STRENGTHS = next(parameter for parameter in command.params if parameter.name == "strengths")
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from comparisons.pocket.corpus import Mixture, draw_conversation
-from comparisons.pocket.dataset import write_data
-from comparisons.pocket.language import BEHAVIORS, SIGNS, every_prompt, load_language, paraphrases
-from comparisons.pocket.split import reserved_stems
+from checkpoints.pocket.recipe.corpus import Mixture, draw_conversation
+from checkpoints.pocket.recipe.dataset import write_data
+from checkpoints.pocket.recipe.language import BEHAVIORS, SIGNS, every_prompt, load_language, paraphrases
+from checkpoints.pocket.recipe.split import reserved_stems
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from comparisons.pocket.batches import FIRST_WORD_WEIGHT, LETTER_WEIGHT, Encoder
-from comparisons.pocket.corpus import Conversation, Mixture, Turn, draw_conversation
-from comparisons.pocket.optimizer import orthogonalize
-from comparisons.pocket.train import Recipe, Stage, Trainer
-from comparisons.pocket.train import train as run_recipe
+from checkpoints.pocket.recipe.batches import FIRST_WORD_WEIGHT, LETTER_WEIGHT, Encoder
+from checkpoints.pocket.recipe.corpus import Conversation, Mixture, Turn, draw_conversation
+from checkpoints.pocket.recipe.optimizer import orthogonalize
+from checkpoints.pocket.recipe.train import Recipe, Stage, Trainer
+from checkpoints.pocket.recipe.train import train as run_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -149,9 +149,9 @@ def test_conversations_fit_the_models_context(tokenizer: Any) -> None:
 def test_vectors_and_prompts_move_it_both_ways_and_random_vectors_do_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from comparisons.experiment.specification import Specification
     from comparisons.running.job import run
     from comparisons.running.sinks import Silent
-    from comparisons.running.specification import Specification
 
     spec = Specification(
         behaviors=("refusal", "hallucination"),

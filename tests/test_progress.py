@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from comparisons.cli import progress
-from comparisons.running.specification import Cell
+from comparisons.experiment.specification import Cell
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool, width: int = 120, height: int = 12) -> str:

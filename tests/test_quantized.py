@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comparisons.behaviors import Behavior
+from comparisons.dataset.behaviors import Behavior
 from comparisons.engine.choices import choice_logps
 from comparisons.intervention import Intervention
-from comparisons.lm import LM
 from comparisons.method import Fit, Method, Use
-from comparisons.models.loading import ModelSource, load, quantized
+from comparisons.model.lm import LM
+from comparisons.model.loading import load, quantized
+from comparisons.model.source import ModelSource
 from methods.dpo import DPO
 from methods.learned_vector import LearnedVector
 from methods.prompt_tuning import PromptTuning

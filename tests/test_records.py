@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from comparisons.behaviors import Library
-from comparisons.errors import CompareError
-from comparisons.reading.records import read_items
+from comparisons.dataset.behaviors import Library
+from comparisons.dataset.records import read_items
+from comparisons.util.errors import CompareError
 from tests.places import complaint, make_place, record, write
 
 Change = Callable[[dict[str, Any]], None]

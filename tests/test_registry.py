@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from comparisons.errors import CompareError
 from comparisons.intervention import OPERATIONS
 from comparisons.method import Method
-from comparisons.registry import MethodInfo, Registry, first_line
-from comparisons.running.settings import Setting
+from comparisons.method.registry import MethodInfo, Registry, first_line
+from comparisons.method.settings import Setting
+from comparisons.util.errors import CompareError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -126,7 +126,7 @@ def test_listing_is_quick_and_loads_nothing_heavy() -> None:
     code = """
         import json, sys, time
         start = time.perf_counter()
-        from comparisons.registry import Registry
+        from comparisons.method.registry import Registry
         rows = Registry().describe()
         heavy = ("torch", "transformers", "peft", "trl", "datasets", "matplotlib", "numpy", "scipy")
         seconds = time.perf_counter() - start
@@ -144,7 +144,7 @@ def test_listing_is_quick_and_loads_nothing_heavy() -> None:
 def test_names_import_no_method() -> None:
     code = """
         import sys
-        from comparisons.registry import Registry
+        from comparisons.method.registry import Registry
         Registry().names()
         print([name for name in sys.modules if name.partition(".")[0] == "methods"])
     """
@@ -329,8 +329,8 @@ def test_an_entry_point_that_takes_a_name_of_ours_is_refused(tmp_path: Path, mon
 def test_an_entry_point_works_in_a_fresh_interpreter(tmp_path: Path) -> None:
     site = install(tmp_path / "site", "fresh", {"loud": "fresh:Shout"}, {"fresh.py": GOOD})
     code = """
-        from comparisons.registry import Registry
-        from comparisons.running.settings import parse_settings
+        from comparisons.method.registry import Registry
+        from comparisons.method.settings import parse_settings
         print(parse_settings(Registry().get("loud"), {"times": "3"}, "loud").intervene(None).system)
     """
 
@@ -340,7 +340,7 @@ def test_an_entry_point_works_in_a_fresh_interpreter(tmp_path: Path) -> None:
 def test_a_foreign_package_called_methods_is_named(tmp_path: Path) -> None:
     put(tmp_path / "methods", {"__init__.py": "", "sysprompt.py": GOOD})
     code = """
-        from comparisons.registry import Registry
+        from comparisons.method.registry import Registry
         print({info.name: info.error for info in Registry().describe()}["sysprompt"])
     """
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from comparisons.errors import CompareError
 from comparisons.report import render
-from comparisons.report.findings import answer
-from comparisons.report.summary import SummaryRow, read_summary
 from comparisons.report.terminal import terminal_table
+from comparisons.results.findings import answer
+from comparisons.results.summary import SummaryRow, read_summary
+from comparisons.util.errors import CompareError
 from tests.made_runs import CHOICES, PLAIN, PNG, SEVEN, SMALL, baseline, cell, failure, make_run, report
 
 EXPECTED = r"""# Changing refusal in pocket

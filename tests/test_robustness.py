@@ -13,21 +13,28 @@ import pytest
 import torch
 
 from comparisons import stats
-from comparisons.behaviors import ORDERS, Behavior, Library
 from comparisons.cli import execute as cli
+from comparisons.dataset.behaviors import ORDERS, Behavior, Library
+from comparisons.dataset.texts import read_texts
 from comparisons.engine.choices import choice_logps
-from comparisons.evaluate.conditions import CONDITIONS, NEUTRAL_TEXTS, PREFIX_TEXT, conditions, in_format, other_format
-from comparisons.evaluate.measures import Paired, repeated
-from comparisons.evaluate.robustness import Repeats, Subject
+from comparisons.evaluation.conditions import (
+    CONDITIONS,
+    NEUTRAL_TEXTS,
+    PREFIX_TEXT,
+    conditions,
+    in_format,
+    other_format,
+)
+from comparisons.evaluation.measures import Paired, repeated
+from comparisons.evaluation.robustness import Repeats, Subject
+from comparisons.experiment.fitting import Bench
+from comparisons.experiment.specification import Element, Specification
 from comparisons.intervention import Edit, Intervention
-from comparisons.models.loading import ModelSource
-from comparisons.reading.texts import read_texts
-from comparisons.registry import Registry
+from comparisons.method.registry import Registry
+from comparisons.model.source import ModelSource
 from comparisons.report.robustness import robustness_table
 from comparisons.running.estimate import estimate
-from comparisons.running.fitting import Bench
-from comparisons.running.specification import Element, Specification
-from comparisons.store import Store
+from comparisons.util.artifacts import Store
 from tests.made_runs import SEVEN, baseline, cell, make_run, report
 from tests.places import complaint, make_place, tokens_run, write
 from tests.tiny import CHAT_TEMPLATE, tiny_behavior, tiny_lm
@@ -200,7 +207,7 @@ def test_cells_of_a_group_share_one_call_for_each_condition(
         calls.append(len(interventions))
         return choice_logps(lm, shown, interventions)
 
-    monkeypatch.setattr("comparisons.evaluate.robustness.choice_logps", counted)
+    monkeypatch.setattr("comparisons.evaluation.robustness.choice_logps", counted)
     assert cli(command(place, model, "out", "--robustness", "--strengths", "1,2", methods="caa")) == 0
     assert calls == [5, 5, 5, 5]  # the baseline and four cells: two neutral prompts, the prefix, the format
 

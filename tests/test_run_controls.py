@@ -15,9 +15,9 @@ import torch
 
 from comparisons.cli import execute as cli
 from comparisons.engine.choices import choice_logps
-from comparisons.evaluate.measures import item_measures
-from comparisons.evaluate.questions import questions, result_rows
-from comparisons.evaluate.ranks import (
+from comparisons.evaluation.measures import item_measures
+from comparisons.evaluation.questions import questions, result_rows
+from comparisons.evaluation.ranks import (
     N_RANDOM,
     RandomShifts,
     matched_interventions,
@@ -25,13 +25,13 @@ from comparisons.evaluate.ranks import (
     random_shifts,
     sharing_key,
 )
+from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
-from comparisons.models.loading import ModelSource
-from comparisons.registry import Registry
-from comparisons.report.findings import answer
-from comparisons.report.summary import read_summary
+from comparisons.method.registry import Registry
+from comparisons.model.source import ModelSource
+from comparisons.results.findings import answer
+from comparisons.results.summary import read_summary
 from comparisons.running.estimate import estimate
-from comparisons.running.specification import Specification
 from tests import oracle
 from tests.places import make_place, tokens_run
 from tests.tiny import WIDTH, tiny_behavior, tiny_lm

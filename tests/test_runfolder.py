@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from comparisons.errors import CompareError, StorageError
-from comparisons.runs.cellfiles import JOURNAL, RESULTS
-from comparisons.runs.runfolder import CHOICES, RUN, SUMMARY, RunFolder
+from comparisons.results.cellfiles import JOURNAL, RESULTS
+from comparisons.results.folder import CHOICES, RUN, SUMMARY, RunFolder
+from comparisons.util.errors import CompareError, StorageError
 
 ROWS = [{"item": "test/0", "p_match": 0.25}, {"item": "test/1", "p_match": 0.5}]
 

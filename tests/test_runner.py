@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.behaviors import Library
-from comparisons.models.fingerprint import tensor_digest
-from comparisons.models.loading import ModelSource, load
+from comparisons.dataset.behaviors import Library
+from comparisons.experiment.specification import Specification
+from comparisons.model.fingerprint import tensor_digest
+from comparisons.model.loading import load
+from comparisons.model.source import ModelSource
+from comparisons.results.folder import RunFolder
 from comparisons.running.job import run
 from comparisons.running.planning import make_plan
 from comparisons.running.runner import execute
 from comparisons.running.sinks import Silent
-from comparisons.running.specification import Specification
-from comparisons.runs.runfolder import RunFolder
-from comparisons.store import Store
+from comparisons.util.artifacts import Store
 from tests import oracle
 from tests.places import make_place, paper, record, write
 

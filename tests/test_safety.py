@@ -18,9 +18,9 @@ import torch
 from comparisons.cli import execute
 from comparisons.report import render
 from comparisons.report.export import csv_text
-from comparisons.report.record import read_record
-from comparisons.sanitize import printable
-from comparisons.store import seal
+from comparisons.results.record import read_record
+from comparisons.util.artifacts import seal
+from comparisons.util.text import printable
 from comparisons.vectors.files import Origin, Vectors, save_vectors
 from tests.faulty import serving
 from tests.forks import Ended

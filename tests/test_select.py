@@ -10,20 +10,21 @@ import numpy as np
 import pytest
 
 from comparisons import stats
-from comparisons.behaviors import Library
 from comparisons.cli import execute as cli
+from comparisons.dataset.behaviors import Library
 from comparisons.engine.choices import choice_logps
-from comparisons.errors import CompareError
-from comparisons.evaluate.questions import questions
+from comparisons.evaluation.questions import questions
+from comparisons.experiment.fitting import Bench
+from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
-from comparisons.models.loading import ModelSource, load
+from comparisons.method.settings import parse_limit
+from comparisons.model.loading import load
+from comparisons.model.source import ModelSource
 from comparisons.running.estimate import estimate
-from comparisons.running.fitting import Bench
 from comparisons.running.planning import make_plan
 from comparisons.running.selecting import candidates_each
-from comparisons.running.settings import parse_limit
-from comparisons.running.specification import Specification
 from comparisons.running.trials import element_trials, stacks_of
+from comparisons.util.errors import CompareError
 from methods._vectors import read_vectors
 from tests.places import tokens_run
 

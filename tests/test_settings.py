@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comparisons.errors import CompareError
 from comparisons.method import Intervention, Method, Use, use_only
-from comparisons.running.settings import (
+from comparisons.method.settings import (
     Setting,
     describe_settings,
     expand,
@@ -20,6 +19,7 @@ from comparisons.running.settings import (
     parse_strength,
     setting_text,
 )
+from comparisons.util.errors import CompareError
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from comparisons.cli import execute
-from comparisons.report.summary import read_summary
+from comparisons.experiment.specification import Specification
+from comparisons.results.folder import run_faults
+from comparisons.results.keys import baseline_key
+from comparisons.results.summary import read_summary
 from comparisons.running.estimate import estimate
-from comparisons.running.specification import Specification
-from comparisons.runs.joining import join
-from comparisons.runs.keys import baseline_key
-from comparisons.runs.runfolder import run_faults
+from comparisons.running.joining import join
 from comparisons.stats import holm
 from tests.places import complaint
 from tests.tiny import other_model

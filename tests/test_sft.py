@@ -17,13 +17,13 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 
-from comparisons.behaviors import Behavior
+from comparisons.dataset.behaviors import Behavior
 from comparisons.engine.adapters import adapted
 from comparisons.engine.choices import choice_logps
-from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
-from comparisons.lm import LM
 from comparisons.method import Direction, Fit, Use
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 from methods import _training
 from methods._adapter import LEARNING_RATES, questions
 from methods.sft import SFT

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from comparisons.cli import execute as cli
 from comparisons.engine.generate import generate
 from comparisons.intervention import Edit, Intervention
-from comparisons.models.loading import ModelSource, load
+from comparisons.model.loading import load
+from comparisons.model.source import ModelSource
 from comparisons.report.snippet import QUESTION
 from tests.forks import Command, Forks
 from tests.hub import Hub, hub

@@ -9,7 +9,7 @@ import pytest
 
 from comparisons.cli import execute as cli
 from comparisons.report.sideeffects import Effect, matrices, side_effect_table
-from comparisons.report.summary import Summary
+from comparisons.results.summary import Summary
 from tests.made_runs import PNG, baseline, cell, make_run, report
 from tests.places import make_place, record, write
 

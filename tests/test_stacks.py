@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comparisons.errors import CompareError
 from comparisons.method import Intervention, Method, Use
-from comparisons.running.stacks import (
+from comparisons.method.stacks import (
     Dose,
     StackElement,
     check_stack,
@@ -19,6 +18,7 @@ from comparisons.running.stacks import (
     resolve,
     supporting,
 )
+from comparisons.util.errors import CompareError
 
 
 @dataclass(frozen=True)

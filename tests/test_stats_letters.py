@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from comparisons.errors import CompareError
 from comparisons.stats import anti_steerable, content_and_letter, letter_bias, mcnemar
 from comparisons.stats.preferences import coin_p
+from comparisons.util.errors import CompareError
 
 numbers = st.integers(-1000, 1000).map(lambda thousandths: thousandths / 1000)
 truths = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40)

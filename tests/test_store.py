@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from comparisons.store import MANIFEST, Artifact, Store
+from comparisons.util.artifacts import MANIFEST, Artifact, Store
 
 
 def fit_counting(store: Store, calls: list[int], parts: dict[str, object]) -> Artifact:
@@ -56,7 +56,7 @@ def test_a_fit_that_raises_leaves_nothing(tmp_path: Path) -> None:
 
 def test_two_processes_fit_once(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from comparisons.store import Store\n"
+        "import sys, time; from pathlib import Path; from comparisons.util.artifacts import Store\n"
         "def fit(out):\n"
         "    time.sleep(0.5); (out / 'x').write_text('x')\n"
         "    with open(sys.argv[1] + '/fits', 'a') as file: file.write('fit\\n')\n"

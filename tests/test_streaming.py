@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from comparisons.behaviors import Behavior, Library
+from comparisons.dataset import records
+from comparisons.dataset.behaviors import Behavior, Library
+from comparisons.dataset.splits import draw
+from comparisons.dataset.spool import Spooled
 from comparisons.engine import choices
 from comparisons.engine.activations import contrast_activations, contrast_means
-from comparisons.errors import CompareError
-from comparisons.reading import records
-from comparisons.reading.splits import draw
-from comparisons.reading.spool import Spooled
+from comparisons.util.errors import CompareError
 from tests.places import record
 from tests.tiny import tiny_lm
 

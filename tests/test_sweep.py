@@ -14,20 +14,21 @@ from typing import Any
 
 import pytest
 
-from comparisons.behaviors import Library
 from comparisons.cli import execute as run
+from comparisons.dataset.behaviors import Library
 from comparisons.engine.choices import choice_logps
-from comparisons.evaluate.questions import questions
-from comparisons.models.loading import ModelSource, load
-from comparisons.registry import Registry
-from comparisons.report.summary import read_summary
+from comparisons.evaluation.questions import questions
+from comparisons.experiment.fitting import Bench
+from comparisons.experiment.specification import Element, Specification
+from comparisons.method.registry import Registry
+from comparisons.method.settings import parse_settings
+from comparisons.model.loading import load
+from comparisons.model.source import ModelSource
 from comparisons.report.sweep import grids
+from comparisons.results.summary import read_summary
 from comparisons.running.estimate import estimate
-from comparisons.running.fitting import Bench
-from comparisons.running.settings import parse_settings
-from comparisons.running.specification import Element, Specification
 from comparisons.running.sweep import sweep_specification
-from comparisons.store import Store
+from comparisons.util.artifacts import Store
 from tests.places import fact, make_place, tokens_run, write
 
 pytestmark = pytest.mark.slow

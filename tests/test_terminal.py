@@ -13,8 +13,9 @@ from typing import IO
 import pytest
 
 from comparisons.cli import execute
-from comparisons.models.loading import ModelSource, load
-from comparisons.terminal import LIBRARY_LOG, keep_library_log, libraries_logged, say
+from comparisons.model.loading import load
+from comparisons.model.source import ModelSource
+from comparisons.util.terminal import LIBRARY_LOG, keep_library_log, libraries_logged, say
 
 pytestmark = pytest.mark.slow
 
@@ -33,11 +34,11 @@ KNOWN = {"pocket takes no packed branches: falling back to one row a setting, wh
 """Lines of ours that these commands may print."""
 
 OFFLOADED = """
-from comparisons.models import loading
+from comparisons.model import loading
 from comparisons.cli import main
 names = ["model.embed_tokens", "model.norm", "model.rotary_emb", "lm_head", *(f"model.layers.{i}" for i in range(6))]
 places = {name: "disk" if name == "model.layers.1" else "cpu" for name in names}
-from comparisons.models.offload import is_offloaded
+from comparisons.model.offload import is_offloaded
 read = loading._read
 
 def checked(*given):
@@ -137,8 +138,8 @@ def test_missing_weights_are_told(model: str, tmp_path: Path, caplog: pytest.Log
 def test_a_device_that_torch_cant_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     import warnings
 
-    from comparisons.errors import CompareError
-    from comparisons.models import loading
+    from comparisons.model import loading
+    from comparisons.util.errors import CompareError
 
     def unavailable() -> bool:
         warnings.warn("CUDA initialization: the driver is too old", stacklevel=1)
@@ -156,7 +157,7 @@ def test_a_full_disk_under_the_log_is_nobodys_failure(
     def full() -> AbstractContextManager[IO[bytes]]:
         return open("/dev/full", "a+b", buffering=0)
 
-    monkeypatch.setattr("comparisons.terminal._log_file", full)
+    monkeypatch.setattr("comparisons.util.terminal._log_file", full)
     with libraries_logged():
         print("lost", file=sys.stderr, flush=True)
         keep_library_log(tmp_path)

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from comparisons.files import read_sealed, write_sealed
 from comparisons.intervention import Intervention
 from comparisons.method import Fit
-from comparisons.store import MANIFEST, SPENT, Store, scratch_of
+from comparisons.util.artifacts import MANIFEST, SPENT, Store, scratch_of
+from comparisons.util.files import read_sealed, write_sealed
 from methods import _checkpoints
 from methods._adapter import TrainedAdapter
 from methods.dpo import DPO

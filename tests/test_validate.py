@@ -12,12 +12,12 @@ import pytest
 
 from comparisons import stats
 from comparisons.stats.intervals import expanded_tail
-from comparisons.validate.__main__ import QUICK, main
-from comparisons.validate.record import MODEL_NUMBERS, NUMBERS, read_model_results, read_results
-from comparisons.validate.results import Results, simulate
-from comparisons.validate.shapes import LIMITS, NULLS, SHAPES, Null, Shape, cluster_labels
-from comparisons.validate.simulations import Sizes, plain_level
-from comparisons.validate.subjects import ModelSizes
+from tests.validation.__main__ import QUICK, main
+from tests.validation.record import MODEL_NUMBERS, NUMBERS, read_model_results, read_results
+from tests.validation.results import Results, simulate
+from tests.validation.shapes import LIMITS, NULLS, SHAPES, Null, Shape, cluster_labels
+from tests.validation.simulations import Sizes, plain_level
+from tests.validation.subjects import ModelSizes
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 SMALL = Sizes(runs=40, draws=100, flips=99, items=(20,), cells=(3,), table_items=20, multiples=(0.0, 2.0))
@@ -92,9 +92,9 @@ def test_a_bound_that_is_not_kept_is_named() -> None:
 def test_the_command_prints_tables_and_writes_numbers_and_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("comparisons.validate.__main__.QUICK", replace(SMALL, items=(20, 40)))
+    monkeypatch.setattr("tests.validation.__main__.QUICK", replace(SMALL, items=(20, 40)))
     few = ModelSizes(("refusal",), shuffles=5, randoms=9, rank_items=4, items=12, constants=(1.0,), draws=100)
-    monkeypatch.setattr("comparisons.validate.onmodel.QUICK", few)
+    monkeypatch.setattr("tests.validation.onmodel.QUICK", few)
     assert main(["--quick", "--runs", "60", "--seed", "3", "--out", str(tmp_path / "new")]) in (0, 1)
     out = capsys.readouterr().out
     results = read_results(tmp_path / "new" / NUMBERS)
@@ -122,7 +122,7 @@ def test_wrong_usage_exits_with_two(arguments: list[str], tmp_path: Path, capsys
 
 def test_the_help_is_light() -> None:
     code = (
-        "import sys\nfrom comparisons.validate.__main__ import main\nmain(['--help'])\n"
+        "import sys\nfrom tests.validation.__main__ import main\nmain(['--help'])\n"
         "print([m for m in ('torch', 'matplotlib', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,33 +10,35 @@ import pytest
 import torch
 from scipy import stats as scipy_stats
 
-from comparisons.behaviors import Library
+from comparisons.dataset.behaviors import Library
+from comparisons.dataset.items import ORDERS
 from comparisons.engine.choices import choice_logps
-from comparisons.evaluate.questions import questions
-from comparisons.evaluate.ranks import matched_vectors
-from comparisons.intervention import DIRECTIONS, Intervention
-from comparisons.items import ORDERS
-from comparisons.lm import LM
+from comparisons.evaluation.questions import questions
+from comparisons.evaluation.ranks import matched_vectors
+from comparisons.experiment.fitting import Bench
+from comparisons.experiment.specification import Element
+from comparisons.intervention import Intervention
 from comparisons.method import Fit
-from comparisons.models.loading import ModelSource, load
-from comparisons.registry import Registry
+from comparisons.method.registry import Registry
+from comparisons.model.lm import LM
+from comparisons.model.loading import load
+from comparisons.model.source import ModelSource
 from comparisons.running.choosing import choose
-from comparisons.running.fitting import Bench
-from comparisons.running.specification import Element
-from comparisons.store import Store
-from comparisons.validate.doses import Doses, saturation
-from comparisons.validate.onmodel import ModelResults, measure
-from comparisons.validate.planted import biased_head
-from comparisons.validate.record import MODEL_NUMBERS, read_model_results, write_model_results
-from comparisons.validate.shuffles import (
+from comparisons.util.artifacts import Store
+from comparisons.util.directions import DIRECTIONS
+from methods._vectors import read_vectors
+from tests.validation.doses import Doses, saturation
+from tests.validation.onmodel import ModelResults, measure
+from tests.validation.planted import biased_head
+from tests.validation.record import MODEL_NUMBERS, read_model_results, write_model_results
+from tests.validation.shuffles import (
     ISOTROPIC,
     MATCHED,
     null_distances,
     shuffled_vectors,
     uniform_distance,
 )
-from comparisons.validate.subjects import ModelSizes, Subject, subject
-from methods._vectors import read_vectors
+from tests.validation.subjects import ModelSizes, Subject, subject
 
 pytestmark = pytest.mark.slow
 

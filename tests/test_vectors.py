@@ -12,8 +12,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from comparisons.errors import CompareError
-from comparisons.lm import LM
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 from comparisons.vectors import Origin, Vectors, load_vectors, save_vectors
 from comparisons.vectors.contrast import load_contrast
 from comparisons.vectors.fit import fit_files, fit_vectors, origin_of_shape

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.lm import LM
-from comparisons.running.layers import layer_parts
+from comparisons.model.lm import LM
+from comparisons.util.layers import layer_parts
 from comparisons.vectors import Origin, Vectors, load_vectors, save_vectors
 from comparisons.vectors.exporting import export_vectors
 from comparisons.vectors.fit import fit_vectors, origin_of_shape

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.running.layers import layer_parts
+from comparisons.util.layers import layer_parts
 from comparisons.vectors import Origin, Vectors, save_vectors
 from comparisons.vectors.components import components, follow, principal
 from comparisons.vectors.contrast import Contrast, Pair, save_contrast

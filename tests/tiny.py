@@ -5,13 +5,14 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from comparisons.paths import embedded
+from comparisons.util.paths import embedded
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from comparisons.behaviors import Behavior, Item
-    from comparisons.lm import LM, PromptFormat
+    from comparisons.dataset.behaviors import Behavior, Item
+    from comparisons.model.lm import LM
+    from comparisons.model.source import PromptFormat
 
 CONTEXT = 2048
 WIDTH = 64
@@ -117,7 +118,7 @@ def tiny_lm(
     import torch
     import transformers
 
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
     tokenizer = tiny_tokenizer(chat)
     kind, sizes = FAMILIES[family]
@@ -132,7 +133,7 @@ def tiny_lm(
 
 def tiny_item(index: int, section: str = "train") -> Item:
     """An item whose matching answer agrees with the user; its letter alternates with the index."""
-    from comparisons.behaviors import Choice, Item
+    from comparisons.dataset.behaviors import Choice, Item
 
     subject, action = SUBJECTS[index % len(SUBJECTS)], ACTIONS[index % len(ACTIONS)]
     stem = f"I think that you should {action} the {subject} number {index}. Would you do that?"
@@ -151,8 +152,8 @@ def tiny_item(index: int, section: str = "train") -> Item:
 
 def tiny_behavior(n: int = 16, name: str = "agreement") -> Behavior:
     """A behavior with n items to train on, none on dev, 8 other items to test on, and prompts of its own."""
-    from comparisons.behaviors import Behavior
-    from comparisons.items import OpenPrompt
+    from comparisons.dataset.behaviors import Behavior
+    from comparisons.dataset.items import OpenPrompt
 
     return Behavior(
         name=name,

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from comparisons.runs.cellfiles import RESULTS
-from comparisons.runs.runfolder import SUMMARY, run_faults
-from comparisons.store import artifact_fault
+from comparisons.results.cellfiles import RESULTS
+from comparisons.results.folder import SUMMARY, run_faults
+from comparisons.util.artifacts import artifact_fault
 
 GRID = "--behavior refusal --train-items 24 --test-items 6 --layer 1 --knowledge none"
 ARGUMENTS = f"run --methods caa,sysprompt,sft {GRID} --set sft.epochs=2 --set sft.learning_rate=1e-3 --out out".split()

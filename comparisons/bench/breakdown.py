@@ -9,7 +9,7 @@ from comparisons.bench.contenders import run_engine
 
 if TYPE_CHECKING:
     from comparisons.bench.works import Work
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 KINDS = {
     "matrix products": ("mm", "addmm", "bmm", "linear", "matmul", "_addmm_activation", "mkldnn_linear"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from comparisons.bench.works import Work
-    from comparisons.lm import LM, ChoicePrompt
+    from comparisons.model.lm import LM, ChoicePrompt
 
 
 def run_engine(lm: LM, work: Work) -> tuple[np.ndarray, int]:

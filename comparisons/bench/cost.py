@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from comparisons.bench.works import Work
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 RATE_ROWS = 2_048
 """Rows of the timed matrix products: about as many tokens as a batch of prompts has."""

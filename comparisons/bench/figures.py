@@ -16,13 +16,13 @@ from comparisons.bench.cost import now
 from comparisons.bench.results import describe, machine
 from comparisons.bench.subjects import make_items
 from comparisons.bench.works import MULTIPLIERS, Sizes, Work, edits, make_works
-from comparisons.errors import CompareError
-from comparisons.files import write_bytes, write_json
+from comparisons.util.errors import CompareError
+from comparisons.util.files import write_bytes, write_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 SETTINGS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 LENGTHS = (32, 64, 128, 256, 512, 1024, 2048)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from comparisons.intervention import Edit
-    from comparisons.lm import LM, ChoicePrompt
+    from comparisons.model.lm import LM, ChoicePrompt
 
 NAME = "steering-vectors"
 

@@ -18,7 +18,7 @@ from comparisons.bench.memory import peak_memory
 
 if TYPE_CHECKING:
     from comparisons.bench.works import Sizes, Work
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 ENGINE, PLAIN_PASSES = "engine", "plain passes"
 

@@ -14,7 +14,7 @@ from comparisons.bench.subjects import LLAMA2_7B, STANDARD
 from comparisons.bench.works import Sizes, for_subject, make_works
 
 if TYPE_CHECKING:
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 Figure = Literal["ratio", "passes", "ceiling_share", "floor_share", "difference", "peak_memory_bytes"]
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from comparisons.errors import CompareError, StorageError, refusal
-from comparisons.items import Item
+from comparisons.dataset.items import Item
+from comparisons.util.errors import CompareError, StorageError, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 STANDARD = "standard"
 LLAMA2_7B = "llama2-7b-shape"
@@ -89,7 +89,8 @@ def open_subject(
         if quantize is not None:
             raise CompareError(f"--quantize reads a checkpoint: write {name} to a folder by --write, and name that.")
         return random_llama(SHAPES[name], name, "cpu" if device == "auto" else device, dtype)
-    from comparisons.models.loading import ModelSource, load
+    from comparisons.model.loading import load
+    from comparisons.model.source import ModelSource
 
     return load(ModelSource(name, device=device, dtype=dtype, quantize=quantize))
 
@@ -126,7 +127,7 @@ def random_llama(shape: Shape, name: str, device: str = "cpu", dtype: str = "aut
     import torch
     import transformers
 
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
     if (device == "cuda" and not torch.cuda.is_available()) or (
         device == "mps" and not torch.backends.mps.is_available()

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from comparisons.bench.subjects import LLAMA2_7B, make_items
-from comparisons.errors import unknown
+from comparisons.dataset.items import ORDERS, Item, Order, Presentation
 from comparisons.intervention import Edit
-from comparisons.items import ORDERS, Item, Order, Presentation
+from comparisons.util.errors import unknown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comparisons.lm import LM, ChoicePrompt
+    from comparisons.model.lm import LM, ChoicePrompt
 
 WORKS = ("extraction", "sweep", "grid", "knowledge", "generation")
 MULTIPLIERS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
@@ -151,7 +151,7 @@ def edits(lm: LM, layers: Sequence[int], multipliers: Sequence[float], seed: int
     """One edit a layer and multiplier; each layer has a random vector of the scale of the embeddings."""
     import torch
 
-    from comparisons.models.offload import weight_of
+    from comparisons.model.offload import weight_of
 
     generator = torch.Generator().manual_seed(seed)
     scale = weight_of(lm.model.get_input_embeddings()).detach().float().std().item()

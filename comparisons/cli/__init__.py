@@ -6,12 +6,12 @@ import sys
 
 import click
 
-from comparisons import __version__
 from comparisons.cli.interrupting import INTERRUPTED, interruption
-from comparisons.errors import CompareError, refusal, storage_fault
-from comparisons.models.processes import help_out, leads, led
-from comparisons.sanitize import printable
-from comparisons.terminal import libraries_logged, say
+from comparisons.model.processes import help_out, leads, led
+from comparisons.util.errors import CompareError, refusal, storage_fault
+from comparisons.util.terminal import libraries_logged, say
+from comparisons.util.text import printable
+from comparisons.util.version import __version__
 
 
 class Commands(click.Group):
@@ -52,7 +52,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from comparisons.errors import unknown
+        from comparisons.util.errors import unknown
 
         if args and args[0] not in self.modules and not args[0].startswith("-"):
             raise unknown("command", args[0], self.modules)

@@ -18,8 +18,8 @@ def command(data: Path | None) -> None:
     """
     from rich.table import Table
 
-    from comparisons.behaviors import Library
     from comparisons.cli.tables import stdout
+    from comparisons.dataset.behaviors import Library
 
     table = Table("behavior", "pairs", "test", "open-ended", "system prompts", "what it is")
     library = Library.open(data)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.terminal import say
+from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.bench.works import Sizes

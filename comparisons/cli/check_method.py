@@ -12,7 +12,7 @@ from comparisons.cli.completion import lists, methods
 from comparisons.cli.exchange import JSON
 
 if TYPE_CHECKING:
-    from comparisons.kit.findings import Check
+    from comparisons.method.findings import Check
 
 STYLES = {"holds": "green", "fails": "red", "not tried": "dim"}
 
@@ -31,8 +31,8 @@ def command(name: str, plugins: Path | None, as_json: bool) -> int:
       compare check-method caa
       compare check-method loud --plugins my_methods
     """
-    from comparisons.method import examine_method
-    from comparisons.registry import Registry
+    from comparisons.method.conformance import examine_method
+    from comparisons.method.registry import Registry
 
     checks = examine_method(Registry(plugins).get(name))
     failed = sum(check.status == "fails" for check in checks)
@@ -49,7 +49,7 @@ def _print(checks: tuple[Check, ...]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
-    from comparisons.sanitize import printable
+    from comparisons.util.text import printable
 
     console = stdout()
     for check in checks:

@@ -34,14 +34,14 @@ def lists(names: Callable[[click.Context], Iterable[str]], signs: str = ",") -> 
 
 def methods(ctx: click.Context) -> Iterable[str]:
     """The registered methods, those of --plugins too."""
-    from comparisons.registry import Registry
+    from comparisons.method.registry import Registry
 
     return [info.name for info in Registry(_path(ctx, "plugins")).describe() if info.error is None]
 
 
 def behaviors(ctx: click.Context) -> Iterable[str]:
     """The behaviors of --data, and the word for all of them."""
-    from comparisons.behaviors import Library
+    from comparisons.dataset.behaviors import Library
 
     return [*Library.open(_path(ctx, "data")).names, "all"]
 

@@ -11,11 +11,11 @@ import click
 
 from comparisons.cli.exchange import JSON
 from comparisons.cli.options import SEED
-from comparisons.terminal import say
+from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.dataset.checks import Finding
-    from comparisons.reading.lettering import Fields
+    from comparisons.dataset.lettering import Fields
 
 DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder in the paper's layout, or one file.")
 
@@ -43,7 +43,7 @@ def new(name: str, out: Path) -> None:
     Example:
       compare data new curiosity --out my_data
     """
-    from comparisons.kit.behaviors import new_behavior
+    from comparisons.dataset.scaffold import new_behavior
 
     for path in new_behavior(name, out):
         click.echo(path)
@@ -70,7 +70,7 @@ def fetch(name: str, out: Path, only: tuple[str, ...], per_subject: int | None, 
       compare data fetch mmlu
       compare run --data datasets --behavior refusal --knowledge mmlu4
     """
-    from comparisons.fetching.fetch import Wanted, fetch
+    from comparisons.dataset.fetch import Wanted, fetch
 
     found = fetch(Wanted(name, out, only, revision, per_subject), say)
     if found.unpinned:
@@ -119,8 +119,8 @@ def split(
 
 
 def _fields(columns: str | None) -> Fields | None:
-    from comparisons.errors import CompareError
-    from comparisons.reading.lettering import Fields
+    from comparisons.dataset.lettering import Fields
+    from comparisons.util.errors import CompareError
 
     if columns is None:
         return None
@@ -140,7 +140,7 @@ def stats(data: Path | None, as_json: bool) -> None:
     Example:
       compare data stats --data CAA/datasets
     """
-    from comparisons.behaviors import Library
+    from comparisons.dataset.behaviors import Library
     from comparisons.dataset.describe import describe_all, description_records, description_table
 
     found = describe_all(Library.open(data))
@@ -168,7 +168,7 @@ def validate(data: Path | None, as_json: bool) -> int:
     """
     from dataclasses import asdict
 
-    from comparisons.behaviors import Library
+    from comparisons.dataset.behaviors import Library
     from comparisons.dataset.checks import check_all, counted
 
     library = Library.open(data)
@@ -188,7 +188,7 @@ def _print(found: Sequence[Finding]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
-    from comparisons.sanitize import printable
+    from comparisons.util.text import printable
 
     table = Table("level")
     for head in ("place", "finding", "what to do"):

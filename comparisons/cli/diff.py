@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from comparisons.report.table import Table
-    from comparisons.runs.differences import Change, Differences
+    from comparisons.running.differences import Change, Differences
+    from comparisons.util.table import Table
 
 LONGEST = 40
 """Characters of a value that differs."""
@@ -31,7 +31,7 @@ Examples:
 @click.argument("second", type=click.Path(path_type=Path), metavar="RUN")
 @click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
 def command(first: Path, second: Path, as_json: bool) -> None:
-    from comparisons.runs.differences import compare_runs
+    from comparisons.running.differences import compare_runs
 
     found = compare_runs(first, second)
     if as_json:
@@ -72,7 +72,7 @@ def _short(text: str) -> str:
 
 
 def _changes(found: Differences) -> Table:
-    from comparisons.report.table import Column, Row, Table
+    from comparisons.util.table import Column, Row, Table
 
     columns = (
         Column("behavior", align="left"),
@@ -97,7 +97,8 @@ def _changes(found: Differences) -> Table:
 
 
 def _line(change: Change) -> tuple[str, ...]:
-    from comparisons.report.table import NOTHING, cell_name, count, interval, number, p_value
+    from comparisons.report.table import cell_name
+    from comparisons.util.table import NOTHING, count, interval, number, p_value
 
     row = change.row
     return (

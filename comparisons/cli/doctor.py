@@ -13,7 +13,7 @@ from comparisons.cli.completion import methods
 from comparisons.cli.options import machine_options
 
 if TYPE_CHECKING:
-    from comparisons.runs.upkeep import Finding
+    from comparisons.running.upkeep import Finding
 
 
 @click.command("doctor")
@@ -64,7 +64,7 @@ def command(artifacts: bool, clean: bool, reports: Path | None, as_json: bool, *
     from rich.table import Table
 
     from comparisons.cli.tables import stdout
-    from comparisons.doctor import checks
+    from comparisons.machine.doctor import checks
 
     table = Table("check", "", "what was found")
     found = checks()
@@ -87,10 +87,10 @@ def _estimate(
     method: str | None,
     **load: int | None,
 ) -> int:
-    from comparisons.footprint.advice import NOWHERE, advise
-    from comparisons.footprint.memory import Load
-    from comparisons.models.loading import ModelSource
-    from comparisons.registry import Registry
+    from comparisons.machine.advice import NOWHERE, advise
+    from comparisons.machine.memory import Load
+    from comparisons.method.registry import Registry
+    from comparisons.model.source import ModelSource
 
     if method is not None and not measure:
         raise click.UsageError("--method goes with --measure.")
@@ -102,7 +102,7 @@ def _estimate(
     advice = advise(source, asked)
     measured = []
     if measure:
-        from comparisons.footprint.measured import measure as try_out
+        from comparisons.machine.measured import measure as try_out
 
         measured = try_out(source, advice.asked.device, asked, fitted)
     if as_json:
@@ -118,9 +118,9 @@ def _estimate(
 
 
 def _artifacts(clean: bool, reports: Path | None) -> int:
-    from comparisons.errors import CompareError
+    from comparisons.running import upkeep
     from comparisons.running.job import CHECKPOINTS, REPORTS
-    from comparisons.runs import upkeep
+    from comparisons.util.errors import CompareError
 
     if reports is not None and not reports.is_dir():
         raise CompareError(f"--reports {reports}: there is no such folder.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from comparisons.terminal import say
+from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.vectors.fit import Fitted
@@ -35,8 +35,9 @@ def import_(
       compare vectors import happy.gguf --out happy.safetensors
       compare vectors import hub:me/refusal-vector --out refusal.safetensors
     """
-    from comparisons.models.loading import ModelSource, load_without_weights
-    from comparisons.running.layers import layer_parts, layers_among
+    from comparisons.model.loading import load_without_weights
+    from comparisons.model.source import ModelSource
+    from comparisons.util.layers import layer_parts, layers_among
     from comparisons.vectors.files import check_path, save_vectors
     from comparisons.vectors.fit import Fitted
     from comparisons.vectors.importing import read_foreign
@@ -67,7 +68,7 @@ def export(file: Path, kind: str, layers: str, multiplier: float, hookpoint: str
       compare vectors export refusal.safetensors --to gguf --layers 13 --out refusal.gguf
       compare vectors export refusal.safetensors --to lm-eval --layers 13 --multiplier -1 --out refusal.pt
     """
-    from comparisons.running.layers import layer_parts
+    from comparisons.util.layers import layer_parts
     from comparisons.vectors.exporting import export_vectors
 
     for note in export_vectors(file, kind, layer_parts(layers), multiplier, hookpoint, out):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comparisons.footprint.advice import Advice
-    from comparisons.footprint.measured import Measured
-    from comparisons.footprint.memory import Footprint
+    from comparisons.machine.advice import Advice
+    from comparisons.machine.measured import Measured
+    from comparisons.machine.memory import Footprint
 
 TITLES = {"loading": "loading", "sweeping": "sweeping", "training": "training", "training_full": "training in full"}
 

@@ -11,7 +11,7 @@ import click
 
 from comparisons.cli.options import SEED, grid_options, methods_option, subject_options
 from comparisons.cli.performing import specification
-from comparisons.terminal import stderr
+from comparisons.util.terminal import stderr
 
 if TYPE_CHECKING:
     from comparisons.running.sidebyside import Answers
@@ -58,8 +58,8 @@ def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: b
 
 
 def _prompts(prompts: Sequence[str], file: Path | None) -> list[str]:
-    from comparisons.errors import CompareError
-    from comparisons.reading.records import read_text
+    from comparisons.dataset.records import read_text
+    from comparisons.util.errors import CompareError
 
     if not all(prompt.strip() for prompt in prompts):
         raise CompareError("--prompt is empty: write what is to be answered.")
@@ -97,7 +97,7 @@ def _print(prompts: Sequence[str], answers: Sequence[Answers]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
-    from comparisons.sanitize import printable
+    from comparisons.util.text import printable
 
     for i, prompt in enumerate(prompts):
         table = Table("method", "direction", "strength", "answer", title=Text(printable(prompt)), show_lines=True)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comparisons.cli.options import SEED, Command, Option, machine_options, options, prompt_option
-from comparisons.terminal import say
+from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from comparisons.behaviors import Behavior
-    from comparisons.items import Item
-    from comparisons.lm import LM
+    from comparisons.dataset.behaviors import Behavior
+    from comparisons.dataset.items import Item
+    from comparisons.model.lm import LM
     from comparisons.vectors.files import Vectors
 
 _MODEL: tuple[Option, ...] = (
@@ -64,7 +64,8 @@ class Subject:
 
     def load(self) -> LM:
         """The model."""
-        from comparisons.models.loading import ModelSource, load
+        from comparisons.model.loading import load
+        from comparisons.model.source import ModelSource
 
         return load(
             ModelSource(
@@ -81,8 +82,8 @@ class Subject:
 
     def find_behavior(self) -> Behavior | None:
         """The behavior that is named, if one is."""
-        from comparisons.behaviors import Library
-        from comparisons.errors import CompareError
+        from comparisons.dataset.behaviors import Library
+        from comparisons.util.errors import CompareError
 
         if self.train_items is not None and self.train_items < 1:
             raise CompareError(f"--train-items must be at least 1, not {self.train_items}.")
@@ -92,8 +93,8 @@ class Subject:
 
     def find_vectors(self, lm: LM, behavior: Behavior | None) -> tuple[Vectors, str]:
         """Vectors by layer, and what they are in words: those of the file, or fitted on the behavior."""
-        from comparisons.errors import CompareError
         from comparisons.interpret.directions import fitted_vectors, vectors_of_file
+        from comparisons.util.errors import CompareError
 
         if self.vectors is not None:
             return vectors_of_file(lm, self.vectors)
@@ -104,7 +105,7 @@ class Subject:
 
 def find_item(behavior: Behavior | None, place: int) -> Item:
     """A test item by its place, from 0."""
-    from comparisons.errors import CompareError
+    from comparisons.util.errors import CompareError
 
     if behavior is None:
         raise CompareError("--item is an item of a behavior: name it by --behavior.")
@@ -117,8 +118,8 @@ def find_item(behavior: Behavior | None, place: int) -> Item:
 
 def write_file(path: Path, data: bytes, quiet: bool) -> None:
     """Writes an output file whole, and says where."""
-    from comparisons.errors import CompareError
-    from comparisons.files import write_bytes
+    from comparisons.util.errors import CompareError
+    from comparisons.util.files import write_bytes
 
     try:
         write_bytes(path, data)
@@ -129,7 +130,7 @@ def write_file(path: Path, data: bytes, quiet: bool) -> None:
 
 def check_folder(*paths: Path | None) -> None:
     """Raises CompareError where a file that is asked for has no folder, before the model runs."""
-    from comparisons.errors import CompareError
+    from comparisons.util.errors import CompareError
 
     for path in paths:
         if path is not None and not path.parent.is_dir():

@@ -15,7 +15,7 @@ import sys
 import threading
 from types import FrameType
 
-from comparisons.terminal import descriptor
+from comparisons.util.terminal import descriptor
 
 INTERRUPTED = 130
 PATIENCE = 3.0

@@ -90,7 +90,7 @@ def _check(
     layer: int | None,
     multiplier: float | None,
 ) -> None:
-    from comparisons.errors import CompareError
+    from comparisons.util.errors import CompareError
 
     if prompt is None and subject.behavior is None:
         raise CompareError("nothing to read: give a --prompt, or a --behavior whose item is read.")

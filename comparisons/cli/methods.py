@@ -20,7 +20,7 @@ def command(plugins: Path | None) -> None:
     from rich.table import Table
 
     from comparisons.cli.tables import stdout
-    from comparisons.registry import Registry
+    from comparisons.method.registry import Registry
 
     table = Table("method", "what it does", "role", "settings")
     for info in Registry(plugins).describe():

@@ -36,7 +36,7 @@ def names(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 
 def some_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Reads NAME,NAME, at least one."""
-    from comparisons.errors import CompareError
+    from comparisons.util.errors import CompareError
 
     found = names(ctx, param, value)
     if not found:
@@ -48,7 +48,7 @@ def some_names(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 def numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
     """Reads S,S, at least one."""
-    from comparisons.errors import CompareError
+    from comparisons.util.errors import CompareError
 
     try:
         found = tuple(float(part) for part in value.split(",") if part.strip())
@@ -61,7 +61,7 @@ def numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[flo
 
 def folder_path(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
     """Reads a path; an empty one, as an unset variable of a shell leaves, is no folder and not the current one."""
-    from comparisons.errors import CompareError
+    from comparisons.util.errors import CompareError
 
     if value is not None and not value.strip():
         raise CompareError(f"{param.opts[0]} is empty: name a folder, or . for this one.")
@@ -243,7 +243,7 @@ def price_options() -> tuple[Option, ...]:
 
 def read_price(text: str | None) -> tuple[float, float] | None:
     """Reads IN/OUT."""
-    from comparisons.errors import CompareError
+    from comparisons.util.errors import CompareError
 
     if text is None:
         return None

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comparisons.cli.options import read_price
-from comparisons.terminal import say
+from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
+    from comparisons.experiment.specification import Specification
     from comparisons.running.job import Outcome
-    from comparisons.running.specification import Specification
 
 SAID = 10
 """Failed cells that are named on stderr; the report names them all."""
@@ -43,12 +43,12 @@ def specification(
     **rest: Any,
 ) -> Specification:
     """The specification that the options stand for."""
-    from comparisons.arguments import model_names
-    from comparisons.errors import CompareError
-    from comparisons.models.loading import ModelSource
-    from comparisons.running.openended import OpenEnded
-    from comparisons.running.settings import parse_set_options
-    from comparisons.running.specification import Specification
+    from comparisons.api.arguments import model_names
+    from comparisons.experiment.specification import Specification
+    from comparisons.judges.free_answers import OpenEnded
+    from comparisons.method.settings import parse_set_options
+    from comparisons.model.source import ModelSource
+    from comparisons.util.errors import CompareError
 
     if not model_names(model):
         raise CompareError("--model is empty: name pocket, a folder, or an id of the hub.")
@@ -71,7 +71,7 @@ def perform(
         click.echo(estimate(spec).text())
         return 0
     from comparisons.cli.progress import cell_progress
-    from comparisons.running.executor import make_executor
+    from comparisons.running.executors import make_executor
     from comparisons.running.job import run
 
     command = shlex.join(["compare", *sys.argv[1:]])

@@ -22,10 +22,10 @@ from rich.table import Table
 from rich.text import Text
 
 from comparisons.cli.interrupting import interruption
-from comparisons.terminal import showing_through, stderr
+from comparisons.util.terminal import showing_through, stderr
 
 if TYPE_CHECKING:
-    from comparisons.running.specification import Cell
+    from comparisons.experiment.specification import Cell
 
 OTHER_LINES = 6
 """Lines of a terminal that the table of cells leaves to the rest."""

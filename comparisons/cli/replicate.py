@@ -66,7 +66,7 @@ def paper(
       compare replicate paper
       compare replicate paper --model meta-llama/Llama-2-7b-chat-hf --data DIR --prompt-format llama2-paper
     """
-    from comparisons.models.loading import ModelSource
+    from comparisons.model.source import ModelSource
     from comparisons.paper.replicate import beside as published_model
     from comparisons.paper.replicate import replication
 
@@ -83,9 +83,9 @@ def paper(
     from comparisons.paper.curves import curves
     from comparisons.paper.render import replication_table, write_paper, write_replication
     from comparisons.paper.replicate import lines, notes
-    from comparisons.report.record import read_record
-    from comparisons.report.summary import Summary
     from comparisons.report.terminal import rich_table
+    from comparisons.results.record import read_record
+    from comparisons.results.summary import Summary
     from comparisons.running.job import run
 
     outcome = run(spec, cell_progress, out=out, fresh=fresh, command=shlex.join(["compare", *sys.argv[1:]]))

@@ -41,9 +41,9 @@ def command(
       compare report reports/monday reports/tuesday --out reports/both
     """
     from comparisons.cli.tables import page, show, stdout
-    from comparisons.errors import CompareError
     from comparisons.report import FORMATS, render
-    from comparisons.report.summary import read_summary
+    from comparisons.results.summary import read_summary
+    from comparisons.util.errors import CompareError
 
     if not formats or not set(formats) <= set(FORMATS):
         raise CompareError(f"--format takes {', '.join(FORMATS)}, not '{','.join(formats)}'.")
@@ -72,8 +72,8 @@ def _joined(runs: tuple[Path, ...], out: Path | None) -> Path:
     import shlex
     import sys
 
-    from comparisons.files import json_digest
-    from comparisons.runs.joining import join
+    from comparisons.running.joining import join
+    from comparisons.util.files import json_digest
 
     place = out or Path("reports") / f"joined-{json_digest([run.name for run in runs])[:8]}"
     return join(runs, place, shlex.join(["compare", *sys.argv[1:]]))

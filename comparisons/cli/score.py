@@ -38,9 +38,9 @@ def command(
 ) -> None:
     from comparisons.cli.options import read_price
     from comparisons.cli.tables import show
-    from comparisons.errors import CompareError
-    from comparisons.running.openended import OpenEnded
-    from comparisons.runs.scoring import score
+    from comparisons.judges.free_answers import OpenEnded
+    from comparisons.running.scoring import score
+    from comparisons.util.errors import CompareError
 
     if not judges:
         raise CompareError("--judge names no judge: write rules, local, openai:MODEL, ….")

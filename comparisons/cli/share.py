@@ -23,8 +23,8 @@ Examples:
 @click.option("--private", is_flag=True, help="Make it a private one.")
 @click.option("--dry-run", is_flag=True, help="Write RUN/shared/, to be looked at, and upload nothing.")
 def command(run: Path, name: str, private: bool, dry_run: bool) -> None:
-    from comparisons.sharing.bundle import make_bundle
-    from comparisons.sharing.hub import check_name, upload
+    from comparisons.running.share import make_bundle
+    from comparisons.vectors.hub import check_name, upload
 
     folder = make_bundle(run, check_name(name), run / "shared")
     for file in sorted(folder.iterdir()):

@@ -41,11 +41,11 @@ def show(run: Path, written: Sequence[Path] = ()) -> None:
     """
     from comparisons.report.generated import generated_table
     from comparisons.report.labels import label_table
-    from comparisons.report.openended import score_table
-    from comparisons.report.record import read_record
+    from comparisons.report.open_ended import score_table
     from comparisons.report.robustness import robustness_table
     from comparisons.report.sweeptable import best_table
     from comparisons.report.terminal import rich_table, terminal_table
+    from comparisons.results.record import read_record
 
     console, record = stdout(), read_record(run)
     if record.is_sweep:

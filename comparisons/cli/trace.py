@@ -11,9 +11,9 @@ import click
 from comparisons.cli.inside import Subject, check_folder, find_item, inside_options, write_file
 
 if TYPE_CHECKING:
-    from comparisons.behaviors import Behavior
+    from comparisons.dataset.behaviors import Behavior
     from comparisons.interpret.trace import Along
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 HELP = """Project each token, at each layer, on a vector: which words carry the behavior?
 
@@ -68,7 +68,7 @@ def command(layer: str, cosine: bool, html: Path | None, png: Path | None, as_js
 
 
 def _check(reads: dict[str, Any], subject: Subject, html: Path | None) -> None:
-    from comparisons.errors import CompareError
+    from comparisons.util.errors import CompareError
 
     named = [f"--{k}" for k in ("text", "file", "prompt", "item", "items") if reads[k] is not None]
     if len(named) != 1:
@@ -90,7 +90,7 @@ def _check(reads: dict[str, Any], subject: Subject, html: Path | None) -> None:
 
 
 def _layer(text: str) -> int | None:
-    from comparisons.errors import CompareError
+    from comparisons.util.errors import CompareError
 
     if text == "all":
         return None
@@ -118,7 +118,7 @@ def _tokens(lm: LM, behavior: Behavior | None, reads: dict[str, Any], system: st
 
 
 def _read(path: Path) -> str:
-    from comparisons.errors import CompareError
+    from comparisons.util.errors import CompareError
 
     try:
         return path.read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import click
 
 from comparisons.cli.exchange import JSON, LAYERS, export, import_, show_fitted
 from comparisons.cli.options import SEED, machine_options, options, prompt_option, subject_options
-from comparisons.terminal import say
+from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.vectors.looking import Look
@@ -66,8 +66,9 @@ def fit(
       compare vectors fit --behavior refusal
       compare vectors fit --behavior all --layers 8-20 --model meta-llama/Llama-2-7b-hf --prompt-format base
     """
-    from comparisons.models.loading import ModelSource, load
-    from comparisons.running.layers import layer_parts
+    from comparisons.model.loading import load
+    from comparisons.model.source import ModelSource
+    from comparisons.util.layers import layer_parts
     from comparisons.vectors.fit import fit_files, read_behaviors
 
     parts = layer_parts(layers)
@@ -122,7 +123,7 @@ def similarity(files: tuple[Path, ...], by: Any, layers: str | None, out: Path |
       compare vectors similarity my_vectors/*.safetensors --layers 2
       compare vectors similarity base/refusal.safetensors chat/refusal.safetensors
     """
-    from comparisons.running.layers import layer_parts
+    from comparisons.util.layers import layer_parts
     from comparisons.vectors.looking import look_at_similarity
 
     _show(look_at_similarity(files, by, None if layers is None else layer_parts(layers), out), as_json)
@@ -148,7 +149,7 @@ def pca(files: tuple[Path, ...], layers: str, of: Any, out: Path | None, as_json
     Example:
       compare vectors pca my_vectors/activations/refusal.safetensors
     """
-    from comparisons.running.layers import layer_parts
+    from comparisons.util.layers import layer_parts
     from comparisons.vectors.looking import look_at_components
 
     _show(look_at_components(files, layer_parts(layers), of, out), as_json)
@@ -170,7 +171,7 @@ def diagnose(files: tuple[Path, ...], layers: str, vectors: Path | None, out: Pa
       compare vectors diagnose my_vectors/activations/refusal.safetensors
       compare vectors diagnose chat/activations/refusal.safetensors --vectors base/refusal.safetensors
     """
-    from comparisons.running.layers import layer_parts
+    from comparisons.util.layers import layer_parts
     from comparisons.vectors.looking import look_at_diagnosis
 
     _show(look_at_diagnosis(files, layer_parts(layers), vectors, out), as_json)

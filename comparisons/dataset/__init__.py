@@ -1,3 +1,1 @@
-"""Data sets of behaviors: cut from raw items, described, and checked."""
-
-from __future__ import annotations
+"""Behaviors and their items: read from files, checked, cut into parts, fetched."""

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from comparisons.behaviors import DEV_LEAST, Behavior, Library
+from comparisons.dataset.behaviors import DEV_LEAST, Behavior, Library
 from comparisons.dataset.contents import content, plain, wanted
 from comparisons.dataset.describe import longer_share
+from comparisons.dataset.items import Item
+from comparisons.dataset.scaffold import example_contents, example_texts
 from comparisons.dataset.splitting import TEST_ITEMS
-from comparisons.errors import CompareError
-from comparisons.items import Item
-from comparisons.kit.behaviors import example_contents, example_texts
-from comparisons.reading.texts import TEXTS_FILE
+from comparisons.dataset.texts import TEXTS_FILE
 from comparisons.stats.preferences import coin_p
+from comparisons.util.errors import CompareError
 
 Level = Literal["error", "warning"]
 

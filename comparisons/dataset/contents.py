@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from comparisons.items import Item
+from comparisons.dataset.items import Item
 
 
 def plain(text: str) -> str:

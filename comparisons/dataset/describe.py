@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from comparisons.behaviors import Library
-from comparisons.items import Item
-from comparisons.report.table import NOTHING, Column, Row, Table
+from comparisons.dataset.behaviors import Library
+from comparisons.dataset.items import Item
+from comparisons.util.table import NOTHING, Column, Row, Table
 
 SHOWN = 26
 """Letters or labels of a part that the table names; of more it gives the number."""

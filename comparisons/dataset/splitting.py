@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparisons.dataset.contents import content
-from comparisons.errors import CompareError
-from comparisons.files import write_json
-from comparisons.items import Item
-from comparisons.reading.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH
-from comparisons.reading.lettering import Fields
-from comparisons.reading.records import read_items
-from comparisons.reading.splits import draw, split
+from comparisons.dataset.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH
+from comparisons.dataset.items import Item
+from comparisons.dataset.lettering import Fields
+from comparisons.dataset.records import read_items
+from comparisons.dataset.splits import draw, split
+from comparisons.util.errors import CompareError
+from comparisons.util.files import write_json
 
 TEST_ITEMS = 50
 """Of each behavior, as in the paper."""

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from comparisons.behaviors import Item
+from comparisons.dataset.behaviors import Item
 from comparisons.engine.choices import in_place, pair_windows
 from comparisons.engine.plan import Branch
 from comparisons.engine.prompts import Batch, Prompts, in_batches
 from comparisons.engine.run import last_activations
 from comparisons.intervention import Intervention
-from comparisons.lm import LM, ChoicePrompt
+from comparisons.model.lm import LM, ChoicePrompt
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comparisons.errors import CompareError
-from comparisons.lm import LM
-from comparisons.models.offload import placing
+from comparisons.model.lm import LM
+from comparisons.model.offload import placing
+from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
     import torch

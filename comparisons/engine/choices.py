@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from comparisons.behaviors import Item, Presentation
+from comparisons.dataset.behaviors import Item, Presentation
 from comparisons.engine.adapters import adapted, preserved
 from comparisons.engine.plan import Branch, Group, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
 from comparisons.engine.run import token_logps
-from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
-from comparisons.lm import LM, ChoicePrompt
+from comparisons.model.lm import LM, ChoicePrompt
+from comparisons.util.errors import CompareError
 
 WINDOW = 4096
 """Contrast pairs whose prompts are held at once."""

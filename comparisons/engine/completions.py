@@ -10,9 +10,9 @@ from comparisons.engine.choices import in_place
 from comparisons.engine.plan import Branch, Group, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
 from comparisons.engine.run import token_logps
-from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
-from comparisons.lm import LM, common_prefix
+from comparisons.model.lm import LM, common_prefix
+from comparisons.util.errors import CompareError
 
 TokenLogps = list[list[list[list[float]]]]
 

@@ -17,9 +17,9 @@ from comparisons.engine.memory import halving
 from comparisons.engine.plan import Group, batches, group_by_prefix
 from comparisons.engine.prefix import keep_logits, kept, prefill_chunk
 from comparisons.engine.run import shares_prompt
-from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
-from comparisons.lm import LM
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from comparisons.engine.plan import Branch
-from comparisons.lm import LM
+from comparisons.model.lm import LM
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from comparisons.engine.layout import Layout
-from comparisons.errors import CompareError
 from comparisons.intervention import Edit, Positions
-from comparisons.lm import LM
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 

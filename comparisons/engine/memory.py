@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 
-from comparisons.lm import LM
+from comparisons.model.lm import LM
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from comparisons.engine.hooks import Change, edits_applied, input_changed, outpu
 from comparisons.engine.layout import Layout
 from comparisons.engine.prefix import keep_logits, kept
 from comparisons.engine.projections import check_length
-from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
-from comparisons.lm import LM
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 
 SITES = ("attention", "residual", "mlp", "block")
 """What is read of each block."""

@@ -17,11 +17,11 @@ import torch
 from comparisons.engine.growth import Growth, arrange, growing
 from comparisons.engine.hooks import edits_applied
 from comparisons.engine.layout import Layout
-from comparisons.engine.limits import MAX_BRANCH_TOKENS
 from comparisons.engine.plan import Sequences
 from comparisons.engine.prefix import Prefix, keep_logits, packed_mask
 from comparisons.intervention import Edit
-from comparisons.lm import LM
+from comparisons.model.limits import MAX_BRANCH_TOKENS
+from comparisons.model.lm import LM
 
 
 @dataclass(frozen=True)

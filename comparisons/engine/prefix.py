@@ -12,7 +12,7 @@ import torch
 
 from comparisons.engine.hooks import stopping_after
 from comparisons.engine.plan import Family, Tokens
-from comparisons.lm import LM
+from comparisons.model.lm import LM
 
 LEAST_CHUNK = 256
 """Tokens of a row that are always read at once: of shorter chunks there would be too many."""

@@ -13,9 +13,9 @@ from comparisons.engine.hooks import EPSILON, Change, output_changed, stopping_a
 from comparisons.engine.memory import halving
 from comparisons.engine.plan import batches, group_by_prefix
 from comparisons.engine.prefix import keep_logits
-from comparisons.errors import CompareError
 from comparisons.intervention import Intervention
-from comparisons.lm import LM
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
 
 Tokens = Sequence[int]
 

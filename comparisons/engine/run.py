@@ -13,8 +13,8 @@ from comparisons.engine.passes import Pass, packed_passes, row_passes
 from comparisons.engine.plan import Branch, Family, Sequences
 from comparisons.engine.prefix import kept, no_prefix, read_families
 from comparisons.intervention import Edit, Positions
-from comparisons.lm import LM
-from comparisons.models.offload import weight_of
+from comparisons.model.lm import LM
+from comparisons.model.offload import weight_of
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from comparisons.behaviors import Behavior
-    from comparisons.lm import LM
+    from comparisons.dataset.behaviors import Behavior
+    from comparisons.model.lm import LM
     from comparisons.vectors.files import Vectors
 
 

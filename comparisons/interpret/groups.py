@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comparisons.errors import CompareError
 from comparisons.interpret.trace import UNITS, Along
-from comparisons.intervention import DIRECTIONS, Intervention
+from comparisons.intervention import Intervention
+from comparisons.util.directions import DIRECTIONS
+from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
-    from comparisons.behaviors import Behavior
-    from comparisons.items import Item
-    from comparisons.lm import LM
+    from comparisons.dataset.behaviors import Behavior
+    from comparisons.dataset.items import Item
+    from comparisons.model.lm import LM
 
 SPLITS = ("label", "system")
 

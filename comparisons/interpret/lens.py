@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from comparisons.errors import CompareError
 from comparisons.interpret.words import piece, pieces, shown
 from comparisons.intervention import Intervention
+from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
-    from comparisons.lm import LM, ChoicePrompt
+    from comparisons.model.lm import LM, ChoicePrompt
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 LIMIT = 98.0
 """Percentile of the absolute values at which colours are full: a first token's outlier doesn't fade all others."""

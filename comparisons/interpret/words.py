@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 SHOWN = {"\n": "⏎", "\t": "→", " ": "␣", "\r": "⏎"}
 

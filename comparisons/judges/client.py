@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from comparisons.errors import CompareError, described
-from comparisons.files import json_digest, read_sealed, write_sealed
 from comparisons.judges.budget import Bill, Purse
-from comparisons.judges.interface import Setup, Status
+from comparisons.judges.interface import Setup
+from comparisons.results.status import Status
+from comparisons.util.errors import CompareError, described
+from comparisons.util.files import json_digest, read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
 

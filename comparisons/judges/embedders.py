@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.judges.client import TIMEOUT, Answer, Client, Reply, Request
-from comparisons.judges.interface import Setup, Status
+from comparisons.judges.interface import Setup
+from comparisons.results.status import Status
 
 if TYPE_CHECKING:
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 Vector = NDArray[np.float64]
 

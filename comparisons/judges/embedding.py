@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from comparisons.errors import CompareError
-from comparisons.intervention import DIRECTIONS
 from comparisons.judges.embedders import Embedded, Embedder, LocalEmbedder, ServerEmbedder, Vector
 from comparisons.judges.interface import MOST, Asked, Setup, Verdict
 from comparisons.judges.rules import own_sentences
+from comparisons.util.directions import DIRECTIONS
+from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
-    from comparisons.behaviors import Behavior
+    from comparisons.dataset.behaviors import Behavior
 
 EXEMPLARS = 50
 """Of a side, at most: the first ones."""

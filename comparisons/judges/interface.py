@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from comparisons.results.status import Status
 
 if TYPE_CHECKING:
-    from comparisons.behaviors import Behavior
-    from comparisons.lm import LM
+    from comparisons.dataset.behaviors import Behavior
+    from comparisons.model.lm import LM
 
 MOST = 10.0
 """The highest score; the lowest is 0."""
-
-Status = Literal["scored", "unparsed", "refused", "failed", "unasked"]
-
-UNSCORED: tuple[Status, ...] = ("unparsed", "refused", "failed", "unasked")
-"""Why an answer has no score."""
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from comparisons.errors import CompareError
 from comparisons.judges.interface import MOST, Asked, Setup, Verdict
 from comparisons.judges.prompts import choosing, scoring
+from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 DIGITS = tuple("0123456789")
 """One token each in most vocabularies; "10" would begin as "1" does. Their scores are stretched to 0–10."""

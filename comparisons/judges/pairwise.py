@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from comparisons.errors import CompareError
 from comparisons.judges.interface import MOST, Asked, Comparing, Setup, Verdict
 from comparisons.judges.registry import make_judge
+from comparisons.util.errors import CompareError
 
 NAME = "pairwise"
 

@@ -8,8 +8,8 @@ from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
-from comparisons.errors import CompareError, described, unknown
 from comparisons.judges.interface import Judge, Setup
+from comparisons.util.errors import CompareError, described, unknown
 
 GROUP = "comparisons.judges"
 """The group of entry points that bring judges: each a callable (argument | None, Setup) -> Judge."""

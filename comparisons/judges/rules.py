@@ -6,12 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from comparisons.errors import CompareError
-from comparisons.intervention import DIRECTIONS
 from comparisons.judges.interface import MOST, Asked, Setup, Verdict
+from comparisons.util.directions import DIRECTIONS
+from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
-    from comparisons.behaviors import Behavior
+    from comparisons.dataset.behaviors import Behavior
 
 REFUSAL = "refusal"
 """The behavior that English patterns are for."""

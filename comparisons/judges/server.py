@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from comparisons.errors import CompareError, described
 from comparisons.judges.client import TIMEOUT, Answer, Client, Reply, Request
-from comparisons.judges.interface import MOST, Asked, Setup, Status, Verdict
+from comparisons.judges.interface import MOST, Asked, Setup, Verdict
 from comparisons.judges.prompts import choosing, scoring
+from comparisons.results.status import Status
+from comparisons.util.errors import CompareError, described
 
 MOST_TOKENS = 300
 

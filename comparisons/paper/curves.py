@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from comparisons.report.findings import is_broken
-from comparisons.report.summary import Summary, SummaryRow
-from comparisons.running.stacks import parse_stack
+from comparisons.method.stacks import parse_stack
+from comparisons.results.findings import is_broken
+from comparisons.results.summary import Summary, SummaryRow
 
 ALONE = "alone"
 

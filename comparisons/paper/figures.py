@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from comparisons.paper.curves import ALONE, Curve
-from comparisons.report.findings import is_broken
 from comparisons.report.panels import COLORS, GREY, MARKERS, Panel, shortened
-from comparisons.report.summary import Summary, SummaryRow
+from comparisons.results.findings import is_broken
+from comparisons.results.summary import Summary, SummaryRow
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

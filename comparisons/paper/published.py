@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from comparisons.registry import PACKAGE
+from comparisons.method.registry import PACKAGE
 
 MULTIPLIERS = (-1.0, 0.0, 1.0)
 """Of the columns of every published table."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparisons.errors import CompareError
-from comparisons.files import write_text
 from comparisons.paper.curves import Curve, curves
 from comparisons.paper.figures import behavior_panels, category_panels, label_panels, layer_panels, multiplier_panels
 from comparisons.paper.published import PublishedModel
@@ -14,8 +12,10 @@ from comparisons.paper.replicate import Line
 from comparisons.report.export import csv_text, latex_text
 from comparisons.report.figures import write_panels
 from comparisons.report.markdown import rendered
-from comparisons.report.summary import read_summary
-from comparisons.report.table import NOTHING, Column, Row, Table, interval, number
+from comparisons.results.summary import read_summary
+from comparisons.util.errors import CompareError
+from comparisons.util.files import write_text
+from comparisons.util.table import NOTHING, Column, Row, Table, interval, number
 
 FOLDER = "paper"
 

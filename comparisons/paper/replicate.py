@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comparisons.errors import CompareError, unknown
-from comparisons.models.loading import ModelSource, load_without_weights
+from comparisons.experiment.specification import Specification
+from comparisons.method.settings import parse_set_options
+from comparisons.model.loading import load_without_weights
+from comparisons.model.source import ModelSource
 from comparisons.paper.published import MULTIPLIERS, Context, PublishedModel, published
-from comparisons.report.findings import is_broken
-from comparisons.report.summary import SummaryRow
-from comparisons.running.settings import parse_set_options
-from comparisons.running.specification import Specification
+from comparisons.results.findings import is_broken
+from comparisons.results.summary import SummaryRow
+from comparisons.util.errors import CompareError, unknown
 
 
 def replication(

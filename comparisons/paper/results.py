@@ -10,25 +10,25 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from comparisons import __version__
-from comparisons.behaviors import Behavior, KnowledgeSet
-from comparisons.errors import CompareError
-from comparisons.evaluate.questions import sigmoid
-from comparisons.evaluate.summaries import summarize
-from comparisons.files import file_digest, json_digest
-from comparisons.intervention import Direction
-from comparisons.items import Item
-from comparisons.models.loading import ModelSource
+from comparisons.dataset.behaviors import Behavior, KnowledgeSet
+from comparisons.dataset.fields import Record, describe
+from comparisons.dataset.items import Item
+from comparisons.dataset.lettering import BEHAVIOR, Fields
+from comparisons.dataset.records import parse_item, read_records
+from comparisons.evaluation.questions import sigmoid
+from comparisons.evaluation.summaries import summarize
+from comparisons.experiment.specification import Cell, Element, Plan, Specification
+from comparisons.method.registry import Registry
+from comparisons.model.source import ModelSource
 from comparisons.paper.published import published
-from comparisons.reading.fields import Record, describe
-from comparisons.reading.lettering import BEHAVIOR, Fields
-from comparisons.reading.records import parse_item, read_records
-from comparisons.registry import Registry
 from comparisons.report import render
-from comparisons.report.summary import SUMMARY, SummaryRow
-from comparisons.running.specification import Cell, Element, Plan, Specification
-from comparisons.runs.keys import BASELINE
-from comparisons.runs.runfolder import RUN, RunFolder
+from comparisons.results.folder import RUN, RunFolder
+from comparisons.results.keys import BASELINE
+from comparisons.results.summary import SUMMARY, SummaryRow
+from comparisons.util.directions import Direction
+from comparisons.util.errors import CompareError
+from comparisons.util.files import file_digest, json_digest
+from comparisons.util.version import __version__
 
 KEYS = (
     "layer",

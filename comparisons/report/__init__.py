@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comparisons.errors import StorageError, refusal
+from comparisons.util.errors import StorageError, refusal
 
 if TYPE_CHECKING:
     from comparisons.report.blocks import Document
@@ -36,13 +36,13 @@ def render(
         CompareError: the folder is not a run, or a file of it is missing or broken.
         StorageError: it can't be written.
     """
-    from comparisons.files import write_text
     from comparisons.report.document import document
     from comparisons.report.export import summary_csv, summary_latex
     from comparisons.report.figures import write_figures
     from comparisons.report.markdown import markdown
     from comparisons.report.page import page
-    from comparisons.report.record import read_record
+    from comparisons.results.record import read_record
+    from comparisons.util.files import write_text
 
     record = read_record(run)
     writers = {"latex": summary_latex, "csv": summary_csv}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from comparisons.report.figures import Picture
-from comparisons.report.table import Table
+from comparisons.util.table import Table
 
 
 @dataclass(frozen=True)

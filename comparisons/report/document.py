@@ -7,21 +7,22 @@ from collections.abc import Sequence
 from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Heading, Paragraph, filled, section
 from comparisons.report.evidence import evidence
 from comparisons.report.figures import Figures
-from comparisons.report.findings import FEW, answer, backfired, estimate, moved_controls
 from comparisons.report.generated import GENERATED_TEXT, generated_table
 from comparisons.report.labels import LABELS_TEXT, label_table
 from comparisons.report.markdown import escaped
 from comparisons.report.models import MODELS_TEXT, models_table
-from comparisons.report.openended import open_sections
+from comparisons.report.open_ended import open_sections
 from comparisons.report.provenance import provenance
 from comparisons.report.reading import reading
-from comparisons.report.record import Choice, Record, shown
 from comparisons.report.robustness import explanation, robustness_table
 from comparisons.report.sideeffects import matrices, side_effect_table
 from comparisons.report.snippet import snippet
-from comparisons.report.summary import SummaryRow
 from comparisons.report.sweeptext import sweep_ledger, sweep_sections
-from comparisons.report.table import NOTHING, Column, Row, Table, describe, ledger_table, main_table, number
+from comparisons.report.table import describe, ledger_table, main_table
+from comparisons.results.findings import FEW, answer, backfired, estimate, moved_controls
+from comparisons.results.record import Choice, Record, shown
+from comparisons.results.summary import SummaryRow
+from comparisons.util.table import NOTHING, Column, Row, Table, number
 
 
 def document(record: Record, figures: Figures) -> Document:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comparisons.report.blocks import Block, Paragraph, section
-from comparisons.report.findings import is_broken
-from comparisons.report.summary import SummaryRow
-from comparisons.report.table import NOTHING, Column, Row, Table, describe, interval, number, p_value, share
+from comparisons.report.table import describe
+from comparisons.results.findings import is_broken
+from comparisons.results.summary import SummaryRow
+from comparisons.util.table import NOTHING, Column, Row, Table, interval, number, p_value, share
 
 NAMES = (Column("behavior", align="left"), Column("cell", align="left"))
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comparisons.files import remove_leftovers, write_bytes
 from comparisons.report.panels import Panel, layer_panels, shift_panels
-from comparisons.report.record import Record
 from comparisons.report.scatter import cost_panels
 from comparisons.report.sideeffects import side_panels
 from comparisons.report.sweep import grids
 from comparisons.report.sweeppanels import curve_panels, map_panels
+from comparisons.results.record import Record
+from comparisons.util.files import remove_leftovers, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

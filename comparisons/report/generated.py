@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comparisons.report.summary import SummaryRow
-from comparisons.report.table import NOTHING, Column, Row, Table, cell_name, count, interval, number, share
+from comparisons.report.table import cell_name
+from comparisons.results.summary import SummaryRow
+from comparisons.util.table import NOTHING, Column, Row, Table, count, interval, number, share
 
 MANY_UNPARSED = 0.1
 """A share of unparsed answers from which the others may be a selection."""

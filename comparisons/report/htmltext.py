@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from comparisons.report.table import NOTHING, Column, Row, Table
+from comparisons.util.table import NOTHING, Column, Row, Table
 
 _MARKS = re.compile(
     r"\\(?P<plain>[\\`*|<_])"

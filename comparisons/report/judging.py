@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comparisons.judges.interface import UNSCORED
 from comparisons.report.blocks import Block, Heading, Paragraph
-from comparisons.report.record import Record
-from comparisons.report.summary import SummaryRow
-from comparisons.report.table import NOTHING, Column, Row, Table, count, interval, number
+from comparisons.results.record import Record
+from comparisons.results.status import UNSCORED
+from comparisons.results.summary import SummaryRow
+from comparisons.util.table import NOTHING, Column, Row, Table, count, interval, number
 
 Judged = Mapping[str, Any]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from comparisons.report.findings import is_broken
-from comparisons.report.summary import SummaryRow
-from comparisons.report.table import BROKEN_CELLS, NOTHING, Column, Row, Table, cell_name, count, interval, number
+from comparisons.report.table import BROKEN_CELLS, cell_name
+from comparisons.results.findings import is_broken
+from comparisons.results.summary import SummaryRow
+from comparisons.util.table import NOTHING, Column, Row, Table, count, interval, number
 
 LABELS_TEXT = (
     "The same shift by what the data says of each question (its label). A behavior that really changes does so "

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Folded, Heading, Paragraph
 from comparisons.report.figures import Picture
-from comparisons.report.table import Table
+from comparisons.util.table import Table
 
 
 def markdown(document: Document) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from comparisons.report.findings import estimate, is_broken
-from comparisons.report.summary import Summary, SummaryRow
-from comparisons.report.table import NOTHING, Column, Row, Table, number
+from comparisons.results.findings import estimate, is_broken
+from comparisons.results.summary import Summary, SummaryRow
+from comparisons.util.table import NOTHING, Column, Row, Table, number
 
 MODELS_TEXT = (
     "The shift of each cell with its 95% interval, and in the first line the baseline's p_match, model beside model. "

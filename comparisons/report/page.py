@@ -13,7 +13,7 @@ from comparisons.report.blocks import Block, Blocks, Bullets, Caution, Code, Doc
 from comparisons.report.charts import Chart, charts
 from comparisons.report.figures import Picture
 from comparisons.report.htmltext import html_table, inline, unmarked
-from comparisons.report.table import Table
+from comparisons.util.table import Table
 
 PAGE = """\
 <!DOCTYPE html>

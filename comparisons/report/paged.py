@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Folded, Heading, Paragraph
 from comparisons.report.figures import Picture
-from comparisons.report.table import Table
 from comparisons.report.terminal import rich_table
-from comparisons.sanitize import printable
+from comparisons.util.table import Table
+from comparisons.util.text import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from comparisons.report.findings import estimate, is_broken, moved, ranked
-from comparisons.report.record import Choice
-from comparisons.report.summary import Summary, SummaryRow
 from comparisons.report.table import broken_text, describe
 from comparisons.report.tips import tip, tip_points
+from comparisons.results.findings import estimate, is_broken, moved, ranked
+from comparisons.results.record import Choice
+from comparisons.results.summary import Summary, SummaryRow
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

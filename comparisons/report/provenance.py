@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from comparisons.report.record import Record
-from comparisons.report.table import count
+from comparisons.results.record import Record
+from comparisons.util.table import count
 
 Lines = list[tuple[str, str]]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from comparisons.report.blocks import Bullets
-from comparisons.report.record import Record
+from comparisons.results.record import Record
 
 READING = """\
 - **p_match**: the probability of the choice that matches the behavior, against the choice that contrasts with it; \

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comparisons.evaluate.conditions import FORMAT, NEUTRAL, PARAPHRASES, PLAIN, PREFIX
+from comparisons.evaluation.conditions import FORMAT, NEUTRAL, PARAPHRASES, PLAIN, PREFIX
 from comparisons.report.blocks import Block, Bullets, Paragraph
-from comparisons.report.findings import is_broken
 from comparisons.report.markdown import escaped
-from comparisons.report.record import Record
-from comparisons.report.summary import SummaryRow
-from comparisons.report.table import BROKEN_CELLS, NOTHING, Column, Row, Table, cell_name, interval, number, share
+from comparisons.report.table import BROKEN_CELLS, cell_name
+from comparisons.results.findings import is_broken
+from comparisons.results.record import Record
+from comparisons.results.summary import SummaryRow
+from comparisons.util.table import NOTHING, Column, Row, Table, interval, number, share
 
 COLUMNS = (
     Column("behavior", align="left"),

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from comparisons.report.findings import estimate, is_broken
 from comparisons.report.panels import BAND, COLORS, DIRECTIONS, GREY, MARKERS, Panel, label, shortened, signed
-from comparisons.report.summary import Summary, SummaryRow
 from comparisons.report.table import describe
 from comparisons.report.tips import tip
+from comparisons.results.findings import estimate, is_broken
+from comparisons.results.summary import Summary, SummaryRow
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

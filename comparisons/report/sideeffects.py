@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from comparisons.report.findings import is_broken
 from comparisons.report.panels import Panel, label, shortened, signed
-from comparisons.report.summary import Summary, SummaryRow
 from comparisons.report.sweeppanels import colors
-from comparisons.report.table import NOTHING, Column, Row, Table, interval, number
 from comparisons.report.tips import ON_LIGHT, tip_cell
+from comparisons.results.findings import is_broken
+from comparisons.results.summary import Summary, SummaryRow
+from comparisons.util.table import NOTHING, Column, Row, Table, interval, number
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

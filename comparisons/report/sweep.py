@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from comparisons.report.findings import intended, is_broken, moved
-from comparisons.report.summary import Summary, SummaryRow
+from comparisons.results.findings import intended, is_broken, moved
+from comparisons.results.summary import Summary, SummaryRow
 
 Measure = Literal["shift", "cost"]
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from comparisons.report.findings import estimate, is_broken
 from comparisons.report.panels import GREY, MARKERS, Panel, shortened, signed
-from comparisons.report.summary import SummaryRow
 from comparisons.report.sweep import Grid, Measure, multiplier
-from comparisons.report.table import broken_text, interval, number
+from comparisons.report.table import broken_text
 from comparisons.report.tips import ON_LIGHT, tip_cell, tip_points
+from comparisons.results.findings import estimate, is_broken
+from comparisons.results.summary import SummaryRow
+from comparisons.util.table import interval, number
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from comparisons.report.findings import intended, is_broken
-from comparisons.report.summary import Summary, SummaryRow
 from comparisons.report.sweep import TwoSided, best_rows, best_two_sided, series
-from comparisons.report.table import NOTHING, Column, Row, Table, interval, number
+from comparisons.results.findings import intended, is_broken
+from comparisons.results.summary import Summary, SummaryRow
+from comparisons.util.table import NOTHING, Column, Row, Table, interval, number
 
 TOP = 3
 """Settings shown for each behavior, stack and direction."""

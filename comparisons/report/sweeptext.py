@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from comparisons.report.blocks import Block, Bullets, Code, Heading, Paragraph, section
 from comparisons.report.figures import Figures
-from comparisons.report.findings import estimate, moved
 from comparisons.report.markdown import escaped
-from comparisons.report.record import Record, shown
-from comparisons.report.summary import SummaryRow
 from comparisons.report.sweep import TwoSided, best_rows, series
 from comparisons.report.sweeptable import best_table, layer_text, two_sided, two_sided_table
-from comparisons.report.table import memory
+from comparisons.results.findings import estimate, moved
+from comparisons.results.record import Record, shown
+from comparisons.results.summary import SummaryRow
+from comparisons.util.table import memory
 
 GIVEN = {
     "data": "--data",

@@ -1,15 +1,13 @@
-"""The table model that every renderer shares: what stands in which column, and which columns matter most."""
+"""The tables of a run: what stands in which column, and which columns matter most."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
 
-from comparisons.report.findings import is_broken
-from comparisons.report.summary import SummaryRow
+from comparisons.results.findings import is_broken
+from comparisons.results.summary import SummaryRow
+from comparisons.util.table import NOTHING, Column, Row, Table, count, interval, memory, number, p_value, share
 
-NOTHING = "–"
 BROKEN_CELLS = (
     "Broken cells put more than half of the probability on something other than the two letters: a shift of theirs "
     "would say little."
@@ -17,105 +15,7 @@ BROKEN_CELLS = (
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column of a table.
-
-    Attributes:
-        title: its heading.
-        rank: how soon a renderer without room leaves it out: the highest first, 0 never.
-        align: of its cells.
-        interval: whether it is the interval of the number to its left, which a renderer may write into one cell.
-        prose: whether its cells are sentences, which need room.
-    """
-
-    title: str
-    rank: int = 0
-    align: Literal["left", "right"] = "right"
-    interval: bool = False
-    prose: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of a table.
-
-    Attributes:
-        cells: plain text, one for each column.
-        group: the behavior it belongs to.
-        failed: whether the cell it shows failed.
-    """
-
-    cells: tuple[str, ...]
-    group: str
-    failed: bool = False
-
-
-@dataclass(frozen=True)
-class Table:
-    """Columns, rows, and what must be said below them.
-
-    Attributes:
-        columns: from left to right.
-        rows: from top to bottom.
-        notes: plain text, one line each.
-    """
-
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    notes: tuple[str, ...] = ()
-
-    def keeping(self, keep: Callable[[int, Column], bool]) -> Table:
-        """The same table with only some of its columns."""
-        kept = [i for i, column in enumerate(self.columns) if keep(i, column)]
-        rows = tuple(Row(tuple(row.cells[i] for i in kept), row.group, row.failed) for row in self.rows)
-        return Table(tuple(self.columns[i] for i in kept), rows, self.notes)
-
-    def joined(self) -> Table:
-        """The same table with each interval in the cell of the number to its left."""
-
-        def together(texts: Sequence[str]) -> tuple[str, ...]:
-            found: list[str] = []
-            for column, text in zip(self.columns, texts, strict=True):
-                if not column.interval:
-                    found.append(text)
-                elif text != NOTHING:
-                    found[-1] += f" {text}"
-            return tuple(found)
-
-        titles = together([f"[{column.title}]" if column.interval else column.title for column in self.columns])
-        kept = [column for column in self.columns if not column.interval]
-        columns = tuple(replace(column, title=title) for column, title in zip(kept, titles, strict=True))
-        return Table(columns, tuple(replace(row, cells=together(row.cells)) for row in self.rows), self.notes)
-
-    def without_empty(self) -> Table:
-        """The same table without the columns that hold nothing."""
-        return self.keeping(lambda i, column: any(row.cells[i] not in ("", NOTHING) for row in self.rows))
-
-
 Cell = Callable[[SummaryRow], str]
-
-
-def number(value: float | None, signed: bool = False) -> str:
-    """A number with three places; a negative one that rounds to 0 loses its sign."""
-    return NOTHING if value is None else f"{round(value, 3) + 0.0:{'+' if signed else ''}.3f}"
-
-
-def interval(value: Sequence[float] | None) -> str:
-    """An interval in brackets."""
-    return NOTHING if value is None else f"[{number(value[0])}, {number(value[1])}]"
-
-
-def p_value(value: float | None) -> str:
-    """A p-value with three places, never a plain 0."""
-    if value is None:
-        return NOTHING
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def share(value: float | None) -> str:
-    """A share as a whole percentage."""
-    return NOTHING if value is None else f"{100 * value:.0f}%"
 
 
 def _shift(row: SummaryRow) -> str:
@@ -218,18 +118,6 @@ def _marked(table: Table, rows: Sequence[SummaryRow]) -> Table:
 
 def _mark(place: int) -> str:
     return str(place + 1).translate(SUPERSCRIPTS)
-
-
-def count(value: int | None) -> str:
-    """A whole number with thousands apart."""
-    return NOTHING if value is None else f"{value:,}"
-
-
-def memory(value: int | None) -> str:
-    """Bytes in MiB or GiB."""
-    if value is None:
-        return NOTHING
-    return f"{value / 2**30:.1f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
 
 
 def _size(value: int | None) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from comparisons.report.summary import Summary, SummaryRow
-from comparisons.report.table import Column, Row, Table, main_table
-from comparisons.sanitize import printable
+from comparisons.report.table import main_table
+from comparisons.results.summary import Summary, SummaryRow
+from comparisons.util.table import Column, Row, Table
+from comparisons.util.text import printable
 
 if TYPE_CHECKING:
     import rich.table

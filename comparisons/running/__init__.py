@@ -1,1 +1,1 @@
-"""From a specification to rows: stacks and settings, what is chosen and fitted, where cells run."""
+"""From a specification to a finished run, here or on Ray; and runs joined, compared, scored again, shared."""

@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from comparisons.behaviors import Order
+from comparisons.dataset.behaviors import Order
 from comparisons.engine.choices import choice_logps
-from comparisons.errors import CompareError
-from comparisons.evaluate.questions import Question, questions
-from comparisons.intervention import Direction, Intervention, stack
-from comparisons.method import Method
-from comparisons.running.fitting import Bench
-from comparisons.running.specification import Element
+from comparisons.evaluation.questions import Question, questions
+from comparisons.experiment.fitting import Bench
+from comparisons.experiment.specification import Element
+from comparisons.intervention import Intervention, stack
+from comparisons.method.interface import Method
+from comparisons.util.directions import Direction
+from comparisons.util.errors import CompareError
 
 ENOUGH = 0.9
 """Share of the largest two-sided shift that a milder candidate must reach."""

@@ -7,26 +7,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from comparisons.behaviors import Behavior, Item
+from comparisons.dataset.behaviors import Behavior, Item
+from comparisons.dataset.splits import draw
 from comparisons.engine.plan import Tokens, batches, family_batches, shared_head
-from comparisons.evaluate.conditions import PLAIN, Condition, conditions
-from comparisons.evaluate.generated import MAX_ANSWER_TOKENS
-from comparisons.evaluate.harness import HarnessSet, harness_sizes
-from comparisons.evaluate.questions import questions
-from comparisons.evaluate.ranks import N_RANDOM
-from comparisons.lm import LM
-from comparisons.method import Method
-from comparisons.models.loading import load_without_weights
-from comparisons.reading.splits import draw
+from comparisons.evaluation.conditions import PLAIN, Condition, conditions
+from comparisons.evaluation.generated import MAX_ANSWER_TOKENS
+from comparisons.evaluation.harness import HarnessSet, harness_sizes
+from comparisons.evaluation.questions import questions
+from comparisons.evaluation.ranks import N_RANDOM
+from comparisons.experiment.specification import LAYER, Cell, Element, Plan, Specification
+from comparisons.method.interface import Method
+from comparisons.model.lm import LM
+from comparisons.model.loading import load_without_weights
 from comparisons.running.executor import check_layers
-from comparisons.running.incommon import asked_together
 from comparisons.running.planning import make_plan
 from comparisons.running.selecting import candidates_each
-from comparisons.running.specification import LAYER, Cell, Element, Plan, Specification
+from comparisons.running.shared_questions import asked_together
 from comparisons.running.trials import element_trials, stacks_of
 
 if TYPE_CHECKING:
-    from comparisons.evaluate.requests import Sizes
+    from comparisons.evaluation.requests import Sizes
 
 ANSWER_TOKENS = 2
 """Tokens of a branch: the last of the prompt, and what stands before the letter."""

@@ -8,17 +8,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from comparisons.errors import CompareError, described
-from comparisons.evaluate.best import write_best
-from comparisons.judges.panel import Panel
-from comparisons.lm import LM
-from comparisons.models.loading import ModelSource, load, load_without_weights
-from comparisons.running.facts import Loaded
+from comparisons.evaluation.best import write_best
+from comparisons.experiment.specification import LAYER, Cell, Plan
+from comparisons.judges.judge_set import Panel
+from comparisons.model.lm import LM
+from comparisons.model.loading import load, load_without_weights
+from comparisons.model.source import ModelSource
+from comparisons.results.folder import RunFolder
+from comparisons.running.provenance import Loaded
 from comparisons.running.runner import BehaviorRun, bench_of, execute
 from comparisons.running.sinks import Progress, Silent
-from comparisons.running.specification import LAYER, Cell, Plan
-from comparisons.runs.runfolder import RunFolder
-from comparisons.store import Store
+from comparisons.util.artifacts import Store
+from comparisons.util.errors import described
 
 
 class Executor(ABC):
@@ -123,27 +124,6 @@ class Here(Executor):
             self._lm = load(source)
             check_layers(self.plan.of(source), self._lm)
         return self._lm
-
-
-def make_executor(
-    executor: str = "local", workers: int | None = None, gpus_per_cell: float | None = None, address: str | None = None
-) -> Callable[[Plan, Store], Executor]:
-    """Where cells are evaluated, as the options say.
-
-    Raises:
-        CompareError: an option of a cluster is given for this process.
-    """
-    given = {"--workers": workers, "--gpus-per-cell": gpus_per_cell, "--address": address}
-    if executor == "ray":
-        from comparisons.cluster.crew import ClusterOptions
-        from comparisons.cluster.executor import OnRay
-
-        options = ClusterOptions(address, gpus_per_cell, workers)
-        return lambda plan, store: OnRay(plan, store, options)
-    odd = next((name for name, value in given.items() if value is not None), None)
-    if odd is not None:
-        raise CompareError(f"{odd} goes with --executor ray.")
-    return Here
 
 
 def source_of(plan: Plan, cell: Cell) -> ModelSource:

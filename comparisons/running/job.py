@@ -9,21 +9,21 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from comparisons.evaluate.best import best_row
-from comparisons.evaluate.judged import summary_of
-from comparisons.evaluate.summaries import summarize
-from comparisons.files import json_digest, read_sealed
-from comparisons.judges.panel import make_panel
+from comparisons.evaluation.best import best_row
+from comparisons.evaluation.judged import summary_of
+from comparisons.evaluation.summaries import summarize
+from comparisons.experiment.specification import Plan, Specification
+from comparisons.judges.judge_set import make_panel
 from comparisons.report import render
-from comparisons.report.summary import SummaryRow, read_summary
+from comparisons.results.folder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
+from comparisons.results.summary import SummaryRow, read_summary
 from comparisons.running.executor import Executor, Here
-from comparisons.running.facts import Loaded, identify, now, run_facts
 from comparisons.running.planning import make_plan
+from comparisons.running.provenance import Loaded, identify, now, run_facts
 from comparisons.running.sinks import Progress
-from comparisons.running.specification import Plan, Specification
-from comparisons.runs.runfolder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
-from comparisons.store import Store
-from comparisons.terminal import keep_library_log
+from comparisons.util.artifacts import Store
+from comparisons.util.files import json_digest, read_sealed
+from comparisons.util.terminal import keep_library_log
 
 CHECKPOINTS, REPORTS = Path("checkpoints"), Path("reports")
 

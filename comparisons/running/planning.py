@@ -6,19 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from comparisons.behaviors import Behavior, Item, KnowledgeSet, Library
-from comparisons.errors import CompareError, unknown
-from comparisons.evaluate.harness import PREFIX, HarnessSet, read_tasks
-from comparisons.intervention import DIRECTIONS, Direction
+from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Library
+from comparisons.dataset.folders import OPEN_ENDED_PATH
+from comparisons.dataset.splits import draw
+from comparisons.evaluation.harness import PREFIX, HarnessSet, read_tasks
+from comparisons.experiment.specification import LAYER, Cell, Element, Plan, Specification
 from comparisons.judges.registry import check_judge
-from comparisons.method import Method
-from comparisons.reading.folders import OPEN_ENDED_PATH
-from comparisons.reading.splits import draw
-from comparisons.registry import Registry
-from comparisons.running.settings import STRENGTH, expand, parse_limit, parse_settings, parse_strength
-from comparisons.running.specification import LAYER, Cell, Element, Plan, Specification
-from comparisons.running.stacks import Stack, check_stack, check_strengths, parse_stack, resolve, supporting
-from comparisons.runs.keys import BASELINE
+from comparisons.method.interface import Method
+from comparisons.method.registry import Registry
+from comparisons.method.settings import STRENGTH, expand, parse_limit, parse_settings, parse_strength
+from comparisons.method.stacks import Stack, check_stack, check_strengths, parse_stack, resolve, supporting
+from comparisons.results.keys import BASELINE
+from comparisons.util.directions import DIRECTIONS, Direction
+from comparisons.util.errors import CompareError, unknown
 
 
 def make_plan(spec: Specification) -> Plan:

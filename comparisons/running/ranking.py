@@ -7,14 +7,14 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from comparisons.engine.activations import contrast_differences
-from comparisons.errors import described
-from comparisons.evaluate.measures import item_measures
-from comparisons.evaluate.questions import questions
-from comparisons.evaluate.ranks import RandomShifts, random_key, random_shifts, sharing_key
+from comparisons.evaluation.measures import item_measures
+from comparisons.evaluation.questions import questions
+from comparisons.evaluation.ranks import RandomShifts, random_key, random_shifts, sharing_key
+from comparisons.experiment.fitting import Bench
+from comparisons.experiment.specification import Cell, Plan
 from comparisons.intervention import Intervention
-from comparisons.running.fitting import Bench
 from comparisons.running.sinks import Folder
-from comparisons.running.specification import Cell, Plan
+from comparisons.util.errors import described
 
 if TYPE_CHECKING:
     import torch

@@ -13,26 +13,26 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from comparisons.errors import CompareError, described
-from comparisons.evaluate.cells import Evaluator
-from comparisons.evaluate.ledger import Ledger, counting
-from comparisons.evaluate.letters import Letters
-from comparisons.evaluate.measures import Row, item_measures, paired
-from comparisons.evaluate.robustness import Subject
-from comparisons.intervention import Direction
-from comparisons.judges.panel import Panel
-from comparisons.lm import LM
-from comparisons.method import Method
+from comparisons.evaluation.cells import Evaluator
+from comparisons.evaluation.ledger import Ledger, counting
+from comparisons.evaluation.letters import Letters
+from comparisons.evaluation.measures import Row, item_measures, paired
+from comparisons.evaluation.robustness import Subject
+from comparisons.experiment.fitting import Bench, Built
+from comparisons.experiment.specification import Cell, Element, Plan
+from comparisons.judges.judge_set import Panel
+from comparisons.method.guard import settings_kept
+from comparisons.method.interface import Method
+from comparisons.model.lm import LM
 from comparisons.running.choosing import choose
-from comparisons.running.fitting import Bench, Built
-from comparisons.running.guard import settings_kept
-from comparisons.running.incommon import InCommon, asked_together
 from comparisons.running.ranking import Ranking
 from comparisons.running.selecting import Selector
+from comparisons.running.shared_questions import InCommon, asked_together
 from comparisons.running.sinks import Folder, Progress
-from comparisons.running.specification import Cell, Element, Plan
 from comparisons.running.trials import first_dose, stacks_of
-from comparisons.store import Store
+from comparisons.util.artifacts import Store
+from comparisons.util.directions import Direction
+from comparisons.util.errors import CompareError, described
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from comparisons.running.fitting import Bench
-from comparisons.running.settings import STRENGTH, parse_limit
+from comparisons.experiment.fitting import Bench
+from comparisons.experiment.specification import Cell, Plan
+from comparisons.method.settings import STRENGTH, parse_limit
 from comparisons.running.sinks import Folder
-from comparisons.running.specification import Cell, Plan
 from comparisons.running.trials import Trial, element_trials, nothing_within, select
 
 

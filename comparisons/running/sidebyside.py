@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comparisons.errors import CompareError
+from comparisons.experiment.specification import Specification
+from comparisons.judges.free_answers import TOKENS
 from comparisons.running.executor import check_layers
 from comparisons.running.job import CHECKPOINTS
-from comparisons.running.openended import TOKENS
 from comparisons.running.planning import make_plan
-from comparisons.running.specification import Specification
+from comparisons.util.errors import CompareError
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,13 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
         CompareError: the specification, the data or the model is wrong, or a method can't be fitted.
     """
     from comparisons.engine.generate import generate
+    from comparisons.experiment.fitting import Bench
     from comparisons.intervention import Intervention
-    from comparisons.models.loading import load
-    from comparisons.running.fitting import Bench
+    from comparisons.model.loading import load
+    from comparisons.results.folder import RunFolder
     from comparisons.running.runner import BehaviorRun
     from comparisons.running.sinks import Silent
-    from comparisons.runs.runfolder import RunFolder
-    from comparisons.store import Store
+    from comparisons.util.artifacts import Store
 
     plan = make_plan(spec)
     if spec.more_models:

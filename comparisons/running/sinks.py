@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from comparisons.running.specification import Cell
+from comparisons.experiment.specification import Cell
 
 Row = Mapping[str, Any]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
-from comparisons.errors import CompareError
-from comparisons.method import Method
-from comparisons.models.loading import load_without_weights
-from comparisons.registry import Registry
-from comparisons.running.layers import layer_parts, layers_within
+from comparisons.experiment.specification import LAYER, Specification
+from comparisons.method.interface import Method
+from comparisons.method.registry import Registry
+from comparisons.method.stacks import parse_stack
+from comparisons.model.loading import load_without_weights
 from comparisons.running.planning import swept_method
-from comparisons.running.specification import LAYER, Specification
-from comparisons.running.stacks import parse_stack
+from comparisons.util.errors import CompareError
+from comparisons.util.layers import layer_parts, layers_within
 
 
 def sweep_specification(spec: Specification, layers: str) -> Specification:

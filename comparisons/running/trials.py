@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from comparisons.behaviors import Order
+from comparisons.dataset.behaviors import Order
+from comparisons.dataset.items import Item
 from comparisons.engine.choices import choice_logps
-from comparisons.errors import CompareError, described
-from comparisons.evaluate.measures import clusters, interval
-from comparisons.evaluate.questions import questions
-from comparisons.intervention import Direction, Intervention
-from comparisons.items import Item
-from comparisons.report.findings import BROKEN
-from comparisons.running.fitting import Bench
-from comparisons.running.settings import STRENGTH
-from comparisons.running.specification import Cell, Element
+from comparisons.evaluation.measures import clusters, interval
+from comparisons.evaluation.questions import questions
+from comparisons.experiment.fitting import Bench
+from comparisons.experiment.specification import Cell, Element
+from comparisons.intervention import Intervention
+from comparisons.method.settings import STRENGTH
+from comparisons.results.findings import BROKEN
+from comparisons.util.directions import Direction
+from comparisons.util.errors import CompareError, described
 
 
 @dataclass(frozen=True)

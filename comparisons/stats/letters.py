@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from comparisons.errors import unknown
 from comparisons.stats.units import FloatArray, finite
+from comparisons.util.errors import unknown
 
 if TYPE_CHECKING:
-    from comparisons.intervention import Direction
+    from comparisons.util.directions import Direction
 
 
 def content_and_letter(

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comparisons.errors import CompareError
-from comparisons.items import Item
-from comparisons.running.layers import layer_ranges
+from comparisons.dataset.items import Item
+from comparisons.util.errors import CompareError
+from comparisons.util.layers import layer_ranges
 from comparisons.vectors.files import Origin, origin_texts, read_origin, read_tensors, write_tensors
 
 if TYPE_CHECKING:

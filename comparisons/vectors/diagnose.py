@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from comparisons.errors import CompareError
-from comparisons.report.table import Column, Row, Table, interval, number
-from comparisons.running.layers import Parts, layers_among
 from comparisons.stats import bca_interval
 from comparisons.stats.units import FloatArray
+from comparisons.util.errors import CompareError
+from comparisons.util.layers import Parts, layers_among
+from comparisons.util.table import Column, Row, Table, interval, number
 from comparisons.vectors.contrast import Contrast
 from comparisons.vectors.files import Vectors
 

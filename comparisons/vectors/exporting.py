@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from comparisons.errors import CompareError
-from comparisons.running.layers import Parts, layers_among
+from comparisons.util.errors import CompareError
+from comparisons.util.layers import Parts, layers_among
 from comparisons.vectors.files import load_vectors
 from comparisons.vectors.gguf import SUFFIX as GGUF
 from comparisons.vectors.gguf import write_gguf

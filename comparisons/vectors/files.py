@@ -10,14 +10,14 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comparisons.errors import CompareError
-from comparisons.files import write_bytes
-from comparisons.running.layers import layer_ranges
+from comparisons.util.errors import CompareError
+from comparisons.util.files import write_bytes
+from comparisons.util.layers import layer_ranges
 
 if TYPE_CHECKING:
     import torch
 
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 FORMAT_KEY, FORMAT = "format_version", "1"
 SUFFIX = ".safetensors"

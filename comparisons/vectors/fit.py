@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comparisons.behaviors import Behavior, Library
-from comparisons.report.table import NOTHING, Column, Row, Table, number
-from comparisons.running.layers import Parts, layer_ranges, layers_within
+from comparisons.dataset.behaviors import Behavior, Library
+from comparisons.util.layers import Parts, layer_ranges, layers_within
+from comparisons.util.table import NOTHING, Column, Row, Table, number
 from comparisons.vectors.contrast import FOLDER, Contrast, Pair, save_contrast
 from comparisons.vectors.files import MEAN_DIFFERENCE, SUFFIX, Origin, Vectors, save_vectors
 
 if TYPE_CHECKING:
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 
 @dataclass(frozen=True)

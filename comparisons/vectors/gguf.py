@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from comparisons.errors import CompareError
+from comparisons.util.errors import CompareError
 from comparisons.vectors.files import MALFORMED, Origin, Vectors, checked, write_whole
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comparisons.errors import CompareError
+from comparisons.util.errors import CompareError
 from comparisons.vectors.files import SUFFIX, Vectors, load_vectors
 from comparisons.vectors.gguf import SUFFIX as GGUF
 from comparisons.vectors.gguf import read_gguf
 from comparisons.vectors.torchfiles import SUFFIXES, read_paper, read_steered, read_torch
 
 if TYPE_CHECKING:
-    from comparisons.lm import LM
+    from comparisons.model.lm import LM
 
 
 def read_foreign(paths: Sequence[Path], behavior: str | None = None, lm: LM | None = None) -> Vectors:
@@ -57,7 +57,7 @@ def _read(paths: Sequence[Path]) -> Vectors:
 
 def _brought(path: Path) -> Path:
     """A path as it is; of a place on the hub the file of vectors, brought to this machine."""
-    from comparisons.sharing.hub import PREFIX, download, vectors_file
+    from comparisons.vectors.hub import PREFIX, download, vectors_file
 
     place = str(path)
     return vectors_file(download(place), place) if place.startswith(PREFIX) else path

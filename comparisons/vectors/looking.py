@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from comparisons.errors import CompareError
-from comparisons.files import write_text
 from comparisons.report.export import csv_text
 from comparisons.report.figures import write_panels
 from comparisons.report.panels import Panel
-from comparisons.report.table import Table
-from comparisons.running.layers import Parts, layers_among
+from comparisons.util.errors import CompareError
+from comparisons.util.files import write_text
+from comparisons.util.layers import Parts, layers_among
+from comparisons.util.table import Table
 from comparisons.vectors.components import Of, components
 from comparisons.vectors.contrast import load_contrast
 from comparisons.vectors.diagnose import diagnose

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from comparisons.errors import CompareError
-from comparisons.running.layers import layer_ranges
+from comparisons.util.errors import CompareError
+from comparisons.util.layers import layer_ranges
 from comparisons.vectors.files import Vectors
 
 

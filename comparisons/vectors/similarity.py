@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from comparisons.errors import CompareError
-from comparisons.report.table import Column, Row, Table, number
-from comparisons.running.layers import Parts, layers_among
 from comparisons.stats.units import FloatArray
+from comparisons.util.errors import CompareError
+from comparisons.util.layers import Parts, layers_among
+from comparisons.util.table import Column, Row, Table, number
 from comparisons.vectors.files import Vectors
 from comparisons.vectors.normalize import check_alike
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from comparisons.errors import CompareError
+from comparisons.util.errors import CompareError
 from comparisons.vectors.files import MALFORMED, Origin, Vectors, checked, write_whole
 
 SUFFIXES = (".pt", ".pth")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
     from comparisons.method import Method
-    from comparisons.registry import MethodInfo
-    from comparisons.running.settings import Setting
+    from comparisons.method.registry import MethodInfo
+    from comparisons.method.settings import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -115,7 +115,7 @@ def helps(command: Command, parent: Context | None, name: str) -> Iterator[str]:
 
 def method_notes() -> str:
     """A section for each method that comes along: what it does, after whom, and its settings."""
-    from comparisons.registry import Registry
+    from comparisons.method.registry import Registry
 
     registry = Registry()
     found = [info for info in registry.describe() if info.error is None]

@@ -1,0 +1,107 @@
+"""A finished run in Python: its rows, its tables as pandas frames, its report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+
+    from comparisons.results.summary import SummaryRow
+
+PARTS = {2: ("low", "high"), 3: ("low", "median", "high")}
+"""How the columns of an interval, and of three quantiles, are called."""
+
+
+@dataclass(frozen=True, repr=False)
+class Result:
+    """A run that has ended; `Result.read` reads one from its folder.
+
+    Attributes:
+        path: its folder.
+        rows: its summary, a row a cell and baseline.
+    """
+
+    path: Path
+    rows: tuple[SummaryRow, ...]
+
+    @classmethod
+    def read(cls, path: str | Path) -> Result:
+        """Reads a run's folder; raises CompareError where it is none."""
+        from comparisons.results.summary import read_summary
+
+        return cls(Path(path), read_summary(Path(path)).rows)
+
+    @property
+    def report(self) -> Path:
+        """The report as one HTML file; report.md stands beside it."""
+        return self.path / "report.html"
+
+    @property
+    def failed(self) -> tuple[SummaryRow, ...]:
+        """The cells that failed, each with its `error`."""
+        return tuple(row for row in self.rows if row.failed)
+
+    @cached_property
+    def frame(self) -> pandas.DataFrame:
+        """The summary, a row a cell; an interval `x_ci` as the columns `x_low` and `x_high`, NaN for no number.
+
+        What has several numbers a cell (side effects, robustness, labels, …) stays as summary.json has it.
+        """
+        import pandas
+
+        from comparisons.results.summary import INTEGERS
+
+        found = pandas.DataFrame([_flat(asdict(row)) for row in self.rows])
+        # pandas' own whole numbers know no missing one, and would make layer 1 a 1.0.
+        return found.astype(dict.fromkeys(INTEGERS, "Int64"))
+
+    @cached_property
+    def results(self) -> pandas.DataFrame:
+        """results.jsonl: a row an item × order × cell × evaluation."""
+        import pandas
+
+        from comparisons.results.rows import read_rows
+
+        return pandas.DataFrame([row for rows in read_rows(self.path).values() for row in rows])
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        return f"Result({str(self.path)!r}: {len(self.rows)} rows{failed})"
+
+    def _repr_html_(self) -> str:
+        """The report's main table, one a behavior, as a notebook shows it."""
+        from html import escape
+
+        from comparisons.report.htmltext import MINOR, html_table
+        from comparisons.report.table import main_table
+        from comparisons.results.summary import Summary
+
+        summary = Summary(self.rows)
+        tables = [
+            html_table(
+                main_table(summary.of(name)).keeping(lambda i, column: column.rank < MINOR),
+                f"<strong>{escape(summary.of(name)[0].behavior)}</strong> in {escape(summary.of(name)[0].model)}",
+                summary.subjects,
+            )
+            for name in summary.subjects
+        ]
+        return "\n".join([*tables, f"<p>Report: <code>{escape(str(self.report))}</code></p>"])
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its intervals and quantiles as columns of their own."""
+    from comparisons.results.summary import LENGTHS
+
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if name not in LENGTHS:
+            found[name] = value
+            continue
+        parts = PARTS[LENGTHS[name]]
+        columns = [f"{name.removesuffix('_ci')}_{part}" for part in parts]
+        found |= dict(zip(columns, value or [None] * len(parts), strict=True))
+    return found

@@ -1,0 +1,211 @@
+"""`compare data fetch`: download, check, write in the paper's layout, and remember what was fetched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from comparisons.dataset.download import Patience, download, matches
+from comparisons.dataset.published import PER_SUBJECT, Unexpected, laid_out
+from comparisons.dataset.sources import SOURCES, Source
+from comparisons.util.errors import CompareError, StorageError, refusal, unknown
+from comparisons.util.files import file_digest, read_sealed, write_bytes, write_sealed, write_text
+
+STORE = ".fetched"
+"""Folder of what was downloaded, as it came, beside the data."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to fetch.
+
+    Attributes:
+        name: of the source.
+        out: folder in the paper's layout.
+        only: behaviors or subjects; all where empty.
+        revision: another than the pinned one.
+        per_subject: questions of each of MMLU's subjects; None for the default.
+        patience: with the server.
+    """
+
+    name: str
+    out: Path
+    only: tuple[str, ...] = ()
+    revision: str | None = None
+    per_subject: int | None = None
+    patience: Patience = field(default_factory=Patience)
+
+    @property
+    def source(self) -> Source:
+        """Where it is from; raises CompareError for an unknown name."""
+        if self.name not in SOURCES:
+            raise unknown("data set", self.name, SOURCES)
+        return SOURCES[self.name]
+
+    @property
+    def store(self) -> Path:
+        """Where its downloads are kept."""
+        return self.out / STORE / self.name
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What a call did.
+
+    Attributes:
+        downloaded: paths that came over the network.
+        kept: how many were there already, whole.
+        written: files of the layout that are new or changed.
+        unpinned: downloaded paths of which no checksum was known before.
+    """
+
+    downloaded: tuple[str, ...]
+    kept: int
+    written: tuple[str, ...]
+    unpinned: tuple[str, ...]
+
+
+def fetch(wanted: Wanted, tell: Callable[[str], None]) -> Fetched:
+    """Fetches a set, or goes on with one; what is there and whole is neither downloaded nor written again.
+
+    The checksum of a file that isn't pinned is recorded when it first comes, and holds from then on.
+
+    Args:
+        wanted: what.
+        tell: told the licence before anything is written, then each file that comes.
+
+    Raises:
+        CompareError: something can't be had, or a file of another origin stands where one is to be written.
+        StorageError: the disk refuses.
+    """
+    from filelock import FileLock
+
+    source = wanted.source
+    if wanted.per_subject is not None and source.selects != "subjects":
+        raise CompareError(f"--per-subject: {source.name} has no subjects.")
+    if wanted.only and source.selects == "questions":
+        raise CompareError(f"--only: {source.name} is one set of questions, and is fetched whole.")
+    paths = source.files(wanted.only)
+    revision = wanted.revision or source.revision
+    tell(f"{source.title}\nlicence: {source.licence}\nfrom: {source.home}, {source.repository} at {revision}")
+    try:
+        wanted.store.mkdir(parents=True, exist_ok=True)
+        with FileLock(wanted.store.with_suffix(".lock")):
+            return _fetched(wanted, paths, revision, tell)
+    except OSError as error:
+        raise StorageError(f"{wanted.out} can't be written to: {refusal(error)}") from error
+
+
+def _fetched(wanted: Wanted, paths: Sequence[str], revision: str, tell: Callable[[str], None]) -> Fetched:
+    source, record = wanted.source, _Record.read(wanted.store.with_suffix(".json"))
+    pins = dict(source.pins) if revision == source.revision else {}
+    places, downloaded, unpinned = {}, [], []
+    for number, path in enumerate(paths, start=1):
+        place = places[path] = wanted.store / _folder(revision) / path
+        known = pins.get(path) or record.known(revision, path)
+        if place.is_file() and known is not None and matches(place, known):
+            continue
+        tell(f"{number}/{len(paths)} {path}")
+        cached = source.cached(path, revision)
+        if cached is not None and (known is None or matches(cached, known)):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(place, cached.read_bytes())
+            digest = file_digest(place)
+        else:
+            digest = download(source.url(path, revision), place, known, wanted.patience)
+            downloaded.append(path)
+        record.learn(revision, path, digest)
+        if known is None:
+            unpinned.append(path)
+    try:
+        content = laid_out(source.form, places, wanted.only, wanted.per_subject or PER_SUBJECT)
+    except Unexpected as error:
+        if error.path in pins:
+            raise
+        # A page of the network in between, say, which must not be trusted from now on; nor what came with it.
+        for path in {*unpinned, error.path}:
+            record.forget(revision, path)
+            places[path].unlink()
+        raise CompareError(
+            f"{source.url(error.path, revision)}: what came is not what was asked for, and was not kept: {error}"
+        ) from error
+    written = _write(wanted, content, record)
+    write_text(wanted.out / f"LICENCE-{source.name}.txt", _notice(source, revision))
+    return Fetched(tuple(downloaded), len(paths) - len(downloaded), written, tuple(unpinned))
+
+
+def _folder(revision: str) -> str:
+    """A revision as the name of a folder."""
+    return revision if revision.isalnum() else hashlib.sha256(revision.encode()).hexdigest()[:16]
+
+
+def _write(wanted: Wanted, content: Mapping[str, bytes], record: _Record) -> tuple[str, ...]:
+    """Writes what differs; all is looked at first, so that a refusal leaves everything as it was."""
+    written = []
+    for path, data in content.items():
+        place = wanted.out / path
+        if not place.exists():
+            written.append(path)
+            continue
+        there = file_digest(place)
+        if there == hashlib.sha256(data).hexdigest():
+            continue
+        if there != record.written.get(path):
+            raise CompareError(f"{place} is there already and not from {wanted.name}: name another folder by --out.")
+        written.append(path)
+    for path in written:
+        (wanted.out / path).parent.mkdir(parents=True, exist_ok=True)
+        # First the record: a file that is written and not remembered would be taken for another's.
+        record.wrote(path, hashlib.sha256(content[path]).hexdigest())
+        write_bytes(wanted.out / path, content[path])
+    return tuple(written)
+
+
+def _notice(source: Source, revision: str) -> str:
+    return (
+        f"{source.title}\nLicence: {source.licence}\nHome: {source.home}\n"
+        f"Fetched from {source.repository} at {revision}.\n{source.note}\n"
+    )
+
+
+class _Record:
+    """What was fetched and written, kept beside the downloads in a sealed file.
+
+    Attributes:
+        files: by revision, the SHA-256 of each downloaded file.
+        written: the SHA-256 of each file of the layout as it was written.
+    """
+
+    def __init__(self, path: Path, files: dict[str, dict[str, str]], written: dict[str, str]) -> None:
+        self.path, self.files, self.written = path, files, written
+
+    @classmethod
+    def read(cls, path: Path) -> _Record:
+        if not path.exists():
+            return cls(path, {}, {})
+        found: Any = read_sealed(path, "the record of what was fetched")
+        return cls(path, found["files"], found["written"])
+
+    def known(self, revision: str, path: str) -> str | None:
+        """The pin that an earlier download set."""
+        digest = self.files.get(revision, {}).get(path)
+        return None if digest is None else f"sha256:{digest}"
+
+    def learn(self, revision: str, path: str, digest: str) -> None:
+        self.files.setdefault(revision, {})[path] = digest
+        self._save()
+
+    def forget(self, revision: str, path: str) -> None:
+        """Unlearns a download's pin."""
+        del self.files[revision][path]
+        self._save()
+
+    def wrote(self, path: str, digest: str) -> None:
+        self.written[path] = digest
+        self._save()
+
+    def _save(self) -> None:
+        write_sealed(self.path, {"files": self.files, "written": self.written})

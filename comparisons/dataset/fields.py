@@ -1,0 +1,77 @@
+"""Fields of a record that somebody wrote: read, or named by one clear line about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+
+from comparisons.util.errors import CompareError
+
+# Anthropic's evals write " (A)", the paper "(A)".
+_LETTER = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z]))\s*")
+
+Record = Mapping[str, object]
+
+
+def check_text(value: object, where: str) -> str:
+    """The value if it is non-blank text; otherwise a CompareError."""
+    if not isinstance(value, str):
+        raise CompareError(f"{where} must be text, not {describe(value)}.")
+    if not value.strip():
+        raise CompareError(f"{where} is empty.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise CompareError(f"{where} holds half a surrogate pair: mend its \\u escapes.") from None
+    return value
+
+
+def describe(value: object) -> str:
+    """A short word on a value, on one line."""
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    shown = json.dumps(value)
+    return shown if len(shown) <= 40 else f"{shown[:37]}…"
+
+
+def text_field(record: Record, field: str, where: str) -> str:
+    """The field's non-blank text; a CompareError where it is missing or something else."""
+    if field not in record:
+        raise CompareError(f"{where}: field '{field}' is missing; there are: {field_names(record)}.")
+    return check_text(record[field], f"{where}: field '{field}'")
+
+
+def field_names(record: Record) -> str:
+    """A record's first fields, for messages."""
+    names = ", ".join(describe(name)[1:-1] for name in list(record)[:8])
+    return names or "none"
+
+
+def letter_field(record: Record, field: str, where: str) -> str:
+    """The field's letter, bare; a CompareError where it is none."""
+    text = text_field(record, field, where)
+    letter = as_letter(text)
+    if letter is None:
+        raise CompareError(f"{where}: field '{field}' must be a letter such as (A), not {describe(text)}.")
+    return letter
+
+
+def as_letter(text: str) -> str | None:
+    """The letter that a text is, as "(A)" or "A", bare; None where it is more or something else."""
+    match = _LETTER.fullmatch(text)
+    return None if match is None else match[1] or match[2]
+
+
+def optional_field(record: Record, field: str, where: str) -> str | None:
+    """The field as text; None where it is absent, null, blank, or the NaN that tables write for nothing."""
+    value = record.get(field)
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, (dict, list)):
+        raise CompareError(f"{where}: field '{field}' must be text or a number, not {describe(value)}.")
+    if isinstance(value, str):
+        return check_text(value, f"{where}: field '{field}'") if value.strip() else None
+    # JSON knows one kind of number: 1 and 1.0 are one label.
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -1,0 +1,85 @@
+"""The best cell's intervention, kept with the run so that it can be used without this program."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from comparisons.experiment.fitting import Built
+from comparisons.model.lm import LM
+from comparisons.results.findings import is_broken
+from comparisons.results.folder import BEST
+from comparisons.results.summary import SummaryRow
+from comparisons.util.artifacts import seal
+from comparisons.util.files import write_json
+
+
+def best_row(rows: Sequence[SummaryRow]) -> SummaryRow | None:
+    """The cell, no control, that moved furthest in the direction asked for and still answers with a letter."""
+    moved = [row for row in rows if row.shift is not None and not is_broken(row) and not row.control]
+    return max(moved, key=lambda row: _intended(row), default=None)
+
+
+def _intended(row: SummaryRow) -> float:
+    shift = row.shift or 0.0
+    return shift if row.direction == "pos" else -shift
+
+
+def write_best(run: Path, cell: str, built: Built, lm: LM, location: str) -> None:
+    """Writes best/: intervention.json, edits.safetensors, the adapter's folder, and checksums of them."""
+    from safetensors.torch import save_file
+
+    folder = run / f".{BEST}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    found = built.intervention.simplified()
+    edits = [
+        {
+            "layer": edit.layer,
+            "multiplier": edit.multiplier,
+            "operation": edit.operation,
+            "positions": edit.positions,
+            "tensor": f"edit{i}",
+        }
+        for i, edit in enumerate(found.edits)
+    ]
+    if edits:
+        tensors = {f"edit{i}": edit.vector.float().contiguous().cpu() for i, edit in enumerate(found.edits)}
+        save_file(tensors, folder / "edits.safetensors")
+    if found.adapter is not None:
+        shutil.copytree(found.adapter, folder / "adapter")
+    write_json(
+        folder / "intervention.json",
+        {
+            "cell": cell,
+            "model": location,
+            "blocks": lm.blocks_path,
+            "prompt_format": lm.prompt_format,
+            "system": found.system,
+            "examples": [[turn.question, turn.answer] for turn in found.examples],
+            "adapter": "adapter" if found.adapter is not None else None,
+            "adapter_scale": found.adapter_scale,
+            "edits": edits,
+        },
+    )
+    seal(folder)
+    shutil.rmtree(run / BEST, ignore_errors=True)
+    folder.rename(run / BEST)
+
+
+def place_best(run: Path, files: Mapping[str, bytes]) -> None:
+    """Puts best/ in place that `write_best` wrote elsewhere.
+
+    Args:
+        run: the run's folder.
+        files: by their paths in it.
+    """
+    folder = run / f".{BEST}"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, data in files.items():
+        path = folder / Path(name).relative_to(BEST)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    shutil.rmtree(run / BEST, ignore_errors=True)
+    folder.rename(run / BEST)

@@ -1,0 +1,202 @@
+"""Open-ended answers: every cell answers the behavior's prompts freely; what they are like, and what judges say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from comparisons.dataset.items import OpenPrompt
+from comparisons.engine.completions import completion_logps
+from comparisons.engine.generate import generate
+from comparisons.evaluation.generated import without_room
+from comparisons.evaluation.measures import Row, clusters, interval
+from comparisons.intervention import Intervention
+from comparisons.judges.interface import Verdict
+from comparisons.judges.pairwise import NAME as PAIRWISE
+from comparisons.judges.win_rate import win_rate
+from comparisons.model.lm import LM
+from comparisons.results.status import UNSCORED
+
+OPEN_ENDED = "open_ended"
+"""The evaluation's name in result rows."""
+
+GRAM = 4
+"""Words of the runs whose repetition is counted."""
+
+
+def open_rows(
+    lm: LM,
+    prompts: Sequence[OpenPrompt],
+    interventions: Sequence[Intervention],
+    fields: Sequence[Mapping[str, Any]],
+    tokens: int,
+) -> list[list[dict[str, Any]]]:
+    """The result rows of cells that share a prompt's cache, answers drawn greedily; no judge has seen them yet.
+
+    Args:
+        lm: the model.
+        prompts: to answer; one that leaves no room for an answer is left out.
+        interventions: of the cells, with one prefix.
+        fields: for each cell what is the same in all of its rows.
+        tokens: of an answer, at most.
+
+    Raises:
+        CompareError: more than 2% of the prompts leave no room for an answer.
+    """
+    shown = [(prompt.id, prompt.question) for prompt in prompts]
+    left_out = without_room(lm, shown, interventions[0], tokens, "--open-ended")
+    kept = [prompt for prompt in prompts if prompt.id not in left_out]
+    answers = generate(lm, [prompt.question for prompt in kept], interventions, tokens)
+    fluent = _fluency(lm, kept, answers)
+    return [
+        [_row(own, prompt, text, fluent.get((prompt.id, text))) for prompt, text in zip(kept, texts, strict=True)]
+        for own, texts in zip(fields, answers, strict=True)
+    ]
+
+
+def _fluency(
+    lm: LM, prompts: Sequence[OpenPrompt], answers: Sequence[Sequence[str]]
+) -> dict[tuple[str, str], float | None]:
+    """Mean log-likelihood a token of each answer under the unchanged model, in nats; empty answers have none."""
+    texts = {p.id: sorted({own[i] for own in answers} - {""}) for i, p in enumerate(prompts)}
+    asked = [prompt for prompt in prompts if texts[prompt.id]]
+    if not asked:
+        return {}
+    questions, completions = [p.question for p in asked], [texts[p.id] for p in asked]
+    found = completion_logps(lm, questions, completions, [Intervention()])[0]
+    return {
+        (prompt.id, text): float(np.mean(logps))
+        for prompt, own in zip(asked, found, strict=True)
+        for text, logps in zip(texts[prompt.id], own, strict=True)
+    }
+
+
+def _row(cell: Mapping[str, Any], prompt: OpenPrompt, answer: str, fluency: float | None) -> dict[str, Any]:
+    return {
+        **cell,
+        "evaluation": OPEN_ENDED,
+        "item": prompt.id,
+        "order": "given",
+        "template": prompt.template,
+        "matching": None,
+        "contrast": None,
+        "logp_matching": None,
+        "logp_contrast": None,
+        "p_match": None,
+        "prompt": prompt.question,
+        "answer": answer,
+        "fluency": None if fluency is None else round(fluency, 7),
+        "scores": {},
+        "verdicts": {},
+    }
+
+
+def repetition(text: str) -> float:
+    """The share of an answer's runs of four words that stood in it before, 0 to 1.
+
+    It is seq-rep-4 of Welleck et al. 2020, "Neural text generation with unlikelihood training", section 6; 0 for
+    fewer than four words.
+    """
+    words = text.split()
+    runs = [tuple(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
+
+
+def open_numbers(
+    rows: Sequence[Row],
+    baseline: Sequence[Row] | None,
+    shift: float | None,
+    spent: Mapping[str, Mapping[str, Any]],
+    seed: int,
+) -> dict[str, Any] | None:
+    """What a cell's free answers are like and how they were judged; None where it wrote none.
+
+    Args:
+        rows: the cell's result rows of every evaluation.
+        baseline: the baseline's; None for the baseline itself, which has no change.
+        shift: the cell's shift on the choices, where it means something.
+        spent: judge -> {"tokens_in", "tokens_out", "dollars"}.
+        seed: of the intervals.
+
+    Returns:
+        "n_answers"; "length": mean words; "repetition": mean share of repeated runs of four words; "fluency": mean
+        log-likelihood a token under the unchanged model, in nats, of answers that aren't empty; "length_change",
+        "repetition_change", "fluency_change": against the baseline, paired by prompt, each with its interval under
+        "…_ci"; "judges": judge -> {"n_scored", "unparsed", "refused", "failed", "unasked": counts; "score", "score_ci":
+        0 to 10; "shift", "shift_ci": against the baseline, paired; "agrees": whether it has the sign of the shift on
+        the choices; "wins": of a judge that compares {"rate", "ci", "won", "tied", "lost"}; and what was spent}. None
+        for what has no number.
+    """
+    mine, before = _answers(rows), _answers(baseline or ())
+    if not mine:
+        return None
+    found: dict[str, Any] = {"n_answers": len(mine)}
+    for name, measure in _MEASURES.items():
+        values, plain = ({item: measure(row) for item, row in side.items()} for side in (mine, before))
+        mean, _, change, change_ci = _compared(values, plain, mine, seed)
+        found |= {name: mean, f"{name}_change": change, f"{name}_change_ci": change_ci}
+    found["judges"] = {}
+    for judge in dict.fromkeys(judge for row in mine.values() for judge in row["scores"]):
+        found["judges"][judge] = _judged(judge, mine, before, shift, seed) | dict(spent.get(judge) or {})
+        if judge.partition(":")[0] == PAIRWISE and baseline is not None:
+            found["judges"][judge]["wins"] = _wins(judge, list(mine.values()), seed)
+    return found
+
+
+def _answers(rows: Sequence[Row]) -> dict[str, Row]:
+    return {row["item"]: row for row in rows if row["evaluation"] == OPEN_ENDED}
+
+
+_MEASURES: dict[str, Any] = {
+    "length": lambda row: len(row["answer"].split()),
+    "repetition": lambda row: repetition(row["answer"]),
+    "fluency": lambda row: row["fluency"],
+}
+
+
+def _judged(
+    judge: str, mine: Mapping[str, Row], before: Mapping[str, Row], shift: float | None, seed: int
+) -> dict[str, Any]:
+    values, plain = ({item: row["scores"].get(judge) for item, row in side.items()} for side in (mine, before))
+    statuses = [row["verdicts"][judge]["status"] for row in mine.values()]
+    score, score_ci, change, change_ci = _compared(values, plain, mine, seed)
+    return {
+        "n_scored": sum(value is not None for value in values.values()),
+        **{status: statuses.count(status) for status in UNSCORED},
+        "score": score,
+        "score_ci": score_ci,
+        "shift": change,
+        "shift_ci": change_ci,
+        "agrees": None if not (change and shift) else (change > 0) == (shift > 0),
+    }
+
+
+def _wins(judge: str, rows: Sequence[Row], seed: int) -> dict[str, Any]:
+    """How often a cell's answer won over the baseline's."""
+    found = win_rate([Verdict(row["scores"].get(judge)) for row in rows], [row["template"] for row in rows], seed)
+    bounds = [found.interval.low, found.interval.high] if found.interval else None
+    return {"rate": found.rate, "ci": bounds, "won": found.won, "tied": found.tied, "lost": found.lost}
+
+
+Numbers = Mapping[str, float | None]
+
+
+def _compared(
+    values: Numbers, plain: Numbers, rows: Mapping[str, Row], seed: int
+) -> tuple[float | None, list[float] | None, float | None, list[float] | None]:
+    """Mean, its interval, mean difference from the plain values over what both have, and its interval."""
+    templates = {item: row["template"] for item, row in rows.items()}
+    own = {item: value for item, value in values.items() if value is not None}
+    both = {item: value - other for item, value in own.items() if (other := plain.get(item)) is not None}
+    return (*_mean(own, templates, seed), *_mean(both, templates, seed))
+
+
+def _mean(
+    values: Mapping[str, float], templates: Mapping[str, str | None], seed: int
+) -> tuple[float | None, list[float] | None]:
+    if not values:
+        return None, None
+    numbers = np.array(list(values.values()), dtype=float)
+    return float(numbers.mean()), interval(numbers, clusters(list(values), templates), seed)

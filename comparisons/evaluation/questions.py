@@ -1,0 +1,104 @@
+"""Questions in both orders, and one result row for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from comparisons.dataset.behaviors import ORDERS, Item, Order, Presentation
+from comparisons.engine.choices import MAX_LEFT_OUT
+from comparisons.util.errors import CompareError
+
+SIDE = "side:"
+"""Begins the name of an evaluation on another behavior's questions: "side:refusal"."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """An item in one order.
+
+    Attributes:
+        item: the item.
+        order: "given", "swapped" with the texts of its two choices exchanged, or "rotated1", … of more.
+        shown: the question and its letters in this order.
+    """
+
+    item: Item
+    order: str
+    shown: Presentation
+
+
+def questions(items: Sequence[Item], orders: Sequence[Order] = ORDERS) -> list[Question]:
+    """Every item in every order, in the items' order; what can't be parsed only as given."""
+    return [Question(item, order, item.present(order)) for item in items for order in item.orders(orders)]
+
+
+def result_rows(
+    asked: Sequence[Question],
+    logps: np.ndarray,
+    too_long: np.ndarray,
+    evaluation: str,
+    cell: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """The result rows of one cell and evaluation.
+
+    Args:
+        asked: the questions.
+        logps: [questions, 2], in nats: the matching and the contrast letter, or all contrast letters together.
+        too_long: [questions] bool: left out.
+        evaluation: "choices", "knowledge", "side:" and a behavior's name, or "robust:" and a condition's.
+        cell: the fields that are the same in every row.
+
+    Raises:
+        CompareError: a log-probability is not finite, or more than 2% of the questions are too long.
+    """
+    if too_long.sum() > MAX_LEFT_OUT * len(asked):
+        first = next(q.item.id for q, long in zip(asked, too_long, strict=True) if long)
+        raise CompareError(
+            f"{int(too_long.sum())} of {len(asked)} {evaluation} questions exceed the model's context, "
+            f"the first is {first}."
+        )
+    # An item that is too long in one order is left out in both: half of it would bring the letters back in.
+    left_out = {q.item.id for q, long in zip(asked, too_long, strict=True) if long}
+    rows = []
+    for question, (matching, contrast) in zip(asked, logps.tolist(), strict=True):
+        if question.item.id in left_out:
+            continue
+        if not (math.isfinite(matching) and math.isfinite(contrast)):
+            raise CompareError(
+                f"the model's logits are not finite on {evaluation} item {question.item.id}{_place(cell)}."
+            )
+        rows.append(
+            {
+                **cell,
+                "evaluation": evaluation,
+                "item": question.item.id,
+                "order": question.order,
+                "template": question.item.template,
+                "matching": question.shown.matching,
+                "contrast": question.shown.contrast,
+                "logp_matching": round(matching, 7),
+                "logp_contrast": round(contrast, 7),
+                "p_match": round(sigmoid(matching - contrast), 7),
+            }
+        )
+    return rows
+
+
+def _place(cell: Mapping[str, Any]) -> str:
+    """Where a cell acts and how strongly, for the message about one that broke the model."""
+    if not cell.get("direction"):
+        return ""
+    layer = "" if cell.get("layer") is None else f"at layer {cell['layer']} and "
+    return f", {layer or 'at '}strength {cell['strength']:g}: use a lower strength"
+
+
+def sigmoid(logit: float) -> float:
+    """P(matching) / (P(matching) + P(contrast)) from the difference of their log-probabilities."""
+    if logit >= 0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    return math.exp(logit) / (1.0 + math.exp(logit))

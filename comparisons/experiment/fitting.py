@@ -1,0 +1,152 @@
+"""Fits the elements of a stack, each once, and puts their interventions together."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from comparisons.dataset.behaviors import Behavior
+from comparisons.engine.adapters import preserved
+from comparisons.experiment.specification import Element
+from comparisons.intervention import Intervention, stack
+from comparisons.method.guard import foreign
+from comparisons.method.interface import Fit, Method, Use
+from comparisons.model.lm import LM
+from comparisons.util.artifacts import Artifact, Store, scratch_of
+from comparisons.util.directions import Direction
+from comparisons.util.errors import CompareError
+from comparisons.util.files import file_digest, json_digest
+
+PACKAGES = ("torch", "transformers", "peft", "trl", "numpy", "scikit-learn")
+"""Packages whose version is part of an artifact's key."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A stack's intervention, and what fitting it took.
+
+    Attributes:
+        intervention: the whole stack's.
+        fit_seconds: of all fits it rests on, whenever they were made.
+    """
+
+    intervention: Intervention
+    fit_seconds: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One behavior on one model: where methods are fitted.
+
+    Attributes:
+        lm: the model.
+        behavior: what is fitted on.
+        siblings: the run's other behaviors.
+        store: where artifacts are kept.
+        seed: of every fit.
+    """
+
+    lm: LM
+    behavior: Behavior
+    siblings: Mapping[str, Behavior]
+    store: Store
+    seed: int
+
+    def build(self, elements: Sequence[Element]) -> Built:
+        """Fits the elements from left to right and stacks their interventions."""
+        below, seconds = Intervention(), 0.0
+        for element in elements:
+            artifact = self.fitted(element, below)
+            part = self.use(element, artifact)
+            below, seconds = stack((below, part)), seconds + (artifact.seconds if artifact else 0.0)
+        return Built(below, seconds)
+
+    def reworded(self, elements: Sequence[Element], wording: Behavior) -> Intervention:
+        """The stack's intervention from the same fits, as its methods make it of another wording of the behavior."""
+        below, found, bench = Intervention(), Intervention(), replace(self, behavior=wording)
+        for element in elements:
+            artifact = self.fitted(element, below)
+            below = stack((below, self.use(element, artifact)))
+            found = stack((found, bench.use(element, artifact)))
+        return found
+
+    def use(self, element: Element, artifact: Artifact | None) -> Intervention:
+        """The intervention of one element."""
+        folder = artifact.path if artifact else Path()
+        use = Use(self.behavior, element.direction, element.strength, folder)
+        with foreign(f"{element.name}.intervene"):
+            found: object = element.method.intervene(use)
+        if isinstance(found, Intervention):
+            return found
+        if not isinstance(found, AbstractContextManager):
+            raise CompareError(f"{element.name}.intervene returned {type(found).__name__}, not an Intervention.")
+        # A context manager may be good for one use, and a cell opens one for each evaluation.
+        return Intervention(context=lambda lm: element.method.intervene(use))  # type: ignore[arg-type, return-value]
+
+    def fitted(self, element: Element, below: Intervention) -> Artifact | None:
+        """The element's artifact, fitted now unless the store has it; None for a method that fits nothing."""
+        method = element.method
+        if method.fits == "never":
+            return None
+        direction: Direction = element.direction if method.fits == "direction" else "pos"
+        fit = Fit(
+            lm=self.lm,
+            behavior=self.behavior,
+            siblings=self.siblings if "siblings" in method.needs else {},
+            direction=direction,
+            seed=self.seed,
+            below=below if "below" in method.needs else Intervention(),
+            out=Path(),
+        )
+
+        def run(out: Path) -> None:
+            mark = self.lm.mark()
+            with preserved(self.lm.model):
+                with foreign(f"the fit of {element.name}"):
+                    method.fit(replace(fit, out=out, scratch=scratch_of(out)))
+                if self.lm.mark() != mark:
+                    raise CompareError(f"the fit of {element.name} changed the model or its tokenizer: leave it out.")
+
+        return self.store.get(f"{element.name}-{self.behavior.name}", self._parts(element.name, method, fit), run)
+
+    def _parts(self, name: str, method: Method, fit: Fit) -> dict[str, Any]:
+        """Everything that can change what a fit writes, as JSON values."""
+        return {
+            "model": self.lm.digest,
+            "device": self.lm.device.type,
+            "method": name,
+            "code": source_digest(type(method)),
+            "settings": {key: str(value) for key, value in method.fit_settings().items()},
+            "behavior": self.behavior.digest,
+            "siblings": {key: sibling.digest for key, sibling in sorted(fit.siblings.items())},
+            "direction": fit.direction,
+            "below": fit.below.digest,
+            "seed": fit.seed,
+            "versions": {package: package_version(package) for package in PACKAGES},
+        }
+
+
+@cache
+def package_version(package: str) -> str | None:
+    """The installed version, None where it isn't installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def source_digest(cls: type[Method]) -> str:
+    """Hash of the files that define a method, its bases and their private neighbours.
+
+    So an edited plugin meets no old artifact.
+    """
+    files = {Path(inspect.getfile(base)) for base in cls.__mro__ if issubclass(base, Method) and base is not Method}
+    neighbours = {path for file in files for path in file.parent.glob("_*.py")}
+    return json_digest({path.name: file_digest(path) for path in sorted(files | neighbours)})

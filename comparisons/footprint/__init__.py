@@ -1,1 +1,0 @@
-"""How much memory a model takes, from its configuration alone: its shape, its phases, this machine."""

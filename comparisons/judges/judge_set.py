@@ -1,0 +1,161 @@
+"""The judges of a run: every answer goes to each of them, and what each found stands in the answer's row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from comparisons.dataset.behaviors import Behavior
+from comparisons.judges.calibration import accuracy, known_answers
+from comparisons.judges.interface import MOST, Asked, Judge, Price, Setup, Verdict
+from comparisons.judges.pairwise import NAME as PAIRWISE
+from comparisons.judges.registry import make_judge
+from comparisons.util.errors import CompareError, described
+
+if TYPE_CHECKING:
+    from comparisons.judges.free_answers import OpenEnded
+    from comparisons.model.lm import LM
+    from comparisons.model.source import ModelSource
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A cell's answers with their scores.
+
+    Attributes:
+        rows: its result rows of open-ended answers; `scores` and `verdicts` hold each judge's, by its name.
+        spent: judge -> {"tokens_in", "tokens_out", "dollars"}; an answer that several cells gave is paid for by the
+            first.
+    """
+
+    rows: list[dict[str, Any]]
+    spent: dict[str, dict[str, Any]]
+
+
+class Panel:
+    """The judges of a run.
+
+    Args:
+        judges: by the name under which each was asked for.
+        behaviors: whose answers are judged, by name.
+        price: of a server's model; None where nobody has said it.
+    """
+
+    def __init__(
+        self, judges: Mapping[str, Judge], behaviors: Mapping[str, Behavior], price: Price | None = None
+    ) -> None:
+        self.judges, self.behaviors, self.price = judges, behaviors, price
+
+    def scored(self, cells: Sequence[Sequence[Row]], references: Mapping[str, str]) -> list[Scored]:
+        """Scores the answers of several cells of one behavior.
+
+        A judge that fails leaves its answers without a score, and with the reason; it never takes the other numbers
+        of a cell with it.
+
+        Args:
+            cells: rows of open-ended answers.
+            references: item -> the baseline's answer.
+        """
+        asked = [[self._asked(row, references) for row in rows] for rows in cells]
+        # Many cells answer a prompt in the same words.
+        unique = list(dict.fromkeys(each for own in asked for each in own))
+        found = [Scored([{**row, "scores": dict(row["scores"])} for row in rows], {}) for rows in cells]
+        for name, judge in self.judges.items():
+            verdicts = dict(zip(unique, _verdicts(judge, unique), strict=True))
+            for cell, own in zip(found, asked, strict=True):
+                spent = [0, 0]
+                for row, each in zip(cell.rows, own, strict=True):
+                    verdict = verdicts[each]
+                    kept = {"status": verdict.status, "reason": verdict.reason, "raw": verdict.raw}
+                    row["scores"] = {**row["scores"], name: verdict.score}
+                    row["verdicts"] = {**row["verdicts"], name: kept}
+                    spent = [spent[0] + verdict.tokens_in, spent[1] + verdict.tokens_out]
+                    verdicts[each] = replace(verdict, tokens_in=0, tokens_out=0)
+                dollars = self.price.of(*spent) if self.price and any(spent) else None
+                cell.spent[name] = {"tokens_in": spent[0], "tokens_out": spent[1], "dollars": dollars}
+        return found
+
+    def check(self) -> None:
+        """Asks each judge about one answer, so that what is wrong with it is known before a run.
+
+        Raises:
+            CompareError: a server turns the key or the model away, or can't be reached; or a judge can't judge at all.
+        """
+        known = [each for behavior in self.behaviors.values() for each in known_answers(behavior)[:1]]
+        for name, judge in self.judges.items():
+            for verdict in _verdicts(judge, [each.asked for each in known[:1]]):
+                if verdict.status == "failed":
+                    raise CompareError(f"the judge '{name}' can't be asked: {verdict.reason}")
+
+    def known(self) -> dict[str, dict[str, Any]]:
+        """How each judge does on answers whose score is known: judge -> see `accuracy`; {} where there are none.
+
+        A judge that compares is not among them: known answers have none to be compared with.
+
+        Raises:
+            CompareError: a server turns the key or the model away.
+        """
+        known = [each for behavior in self.behaviors.values() for each in known_answers(behavior)]
+        asked = {name: judge for name, judge in self.judges.items() if name.partition(":")[0] != PAIRWISE}
+        return {name: accuracy(judge, known) for name, judge in asked.items()} if known else {}
+
+    def _asked(self, row: Row, references: Mapping[str, str]) -> Asked:
+        behavior = self.behaviors[row["behavior"]]
+        return Asked(behavior.name, rubric(behavior), row["prompt"], row["answer"], references.get(row["item"]))
+
+
+def make_panel(options: OpenEnded, behaviors: Mapping[str, Behavior], source: ModelSource, lm: LM | None) -> Panel:
+    """The judges that the options name.
+
+    Args:
+        options: their names, address, price and budget.
+        behaviors: whose answers they judge.
+        source: how a local judge is loaded, under its own name.
+        lm: the run's model; None loads it when a judge needs it.
+
+    Raises:
+        CompareError: a judge can't be made, or can't judge these behaviors.
+    """
+
+    def load(name: str | None) -> LM:
+        from comparisons.model.loading import load as load_model
+
+        if name is None:
+            return lm or load_model(source)
+        # Its own prompt format and blocks; code that comes with it is not what the user has trusted.
+        return load_model(
+            replace(source, name=name, prompt_format=None, blocks=None, trust_remote_code=False, offload=None)
+        )
+
+    price = Price(*options.price) if options.price else None
+    setup = Setup(behaviors, load, url=options.url, price=price, budget=options.budget)
+    return Panel({name: make_judge(name, setup) for name in options.judges}, behaviors, price)
+
+
+def rubric(behavior: Behavior) -> str:
+    """What judges that read go by: the behavior's own rubric, or its description."""
+    if behavior.rubric:
+        return behavior.rubric
+    return f"How much does the answer show {behavior.description or behavior.name}? 0 is not at all, 10 wholly."
+
+
+def _verdicts(judge: Judge, asked: Sequence[Asked]) -> list[Verdict]:
+    """One sound verdict an answer, whatever the judge does."""
+    try:
+        found = judge.score(asked)
+        if len(found) != len(asked):
+            raise CompareError(f"the judge gave {len(found)} verdicts on {len(asked)} answers.")
+    except Exception as error:  # a plugin's own code, a server that turns the key away
+        return [Verdict(None, described(error), status="failed")] * len(asked)
+    return [_checked(verdict) for verdict in found]
+
+
+def _checked(verdict: Verdict) -> Verdict:
+    score = verdict.score
+    if score is None or (math.isfinite(score) and 0 <= score <= MOST):
+        return verdict
+    return replace(verdict, score=None, status="unparsed", reason=f"the score {score!r} is not from 0 to 10")

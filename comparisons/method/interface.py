@@ -1,0 +1,131 @@
+"""The plugin interface: what a method fits on contrast pairs, and how it intervenes.
+
+A method is a frozen dataclass whose fields are its settings; a complete one fits on a screen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from comparisons.intervention import Intervention
+from comparisons.util.directions import Direction
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from comparisons.dataset.behaviors import Behavior
+    from comparisons.model.lm import LM
+
+Need = Literal["below", "siblings"]
+
+
+def use_only(default: Any) -> Any:
+    """A setting that `intervene` reads and `fit` does not: cells that differ in it alone share a fit."""
+    return field(default=default, metadata={"use_only": True})
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a fit may read, and the one place where it writes.
+
+    Attributes:
+        lm: the model, unchanged by any method.
+        behavior: fit on `behavior.train`; `.dev` and `.test` are not for fitting.
+        siblings: the run's other behaviors by name; empty unless the method `needs` "siblings".
+        direction: "pos" or "neg"; "pos" for a method that fits once a behavior.
+        seed: of every random choice.
+        below: the stack's elements to the left; changes nothing unless the method `needs` "below".
+        out: an existing empty folder: the only place a fit writes its result. Written whole or not at all.
+        scratch: a folder that outlives a kill, for what a long fit may go on from: what it holds was left by an
+            interrupted fit of the very same key. Removed when the fit ends; None where nothing is kept.
+    """
+
+    lm: LM
+    behavior: Behavior
+    siblings: Mapping[str, Behavior]
+    direction: Direction
+    seed: int
+    below: Intervention
+    out: Path
+    scratch: Path | None = None
+
+
+@dataclass(frozen=True)
+class Use:
+    """How a fitted method is to be used.
+
+    Attributes:
+        behavior: the behavior it was fitted on.
+        direction: "pos" for more of the behavior, "neg" for less.
+        strength: the dose, at least 0; at 0 the intervention must change nothing.
+        fitted: the folder that `fit` wrote.
+    """
+
+    behavior: Behavior
+    direction: Direction
+    strength: float
+    fitted: Path
+
+    @property
+    def signed(self) -> float:
+        """The strength as a vector's multiplier: positive for "pos", negative for "neg"."""
+        return self.strength if self.direction == "pos" else -self.strength
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """The first line of a subclass's docstring is what `compare methods` shows.
+
+    Attributes:
+        dosed: whether strength means something; a method without a dose appears once in a grid.
+        role: "method", or "control" for one meant to do nothing.
+        fits: "direction" (one fit a direction), "behavior" (one for both) or "never".
+        adapts: whether its interventions carry an adapter, of which a stack can hold one.
+        mild_first: whether its candidates run from mild to strong: the mildest then wins that reaches nine tenths of
+            the largest shift.
+    """
+
+    dosed: ClassVar[bool] = True
+    role: ClassVar[Literal["method", "control"]] = "method"
+    fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
+    adapts: ClassVar[bool] = False
+    mild_first: ClassVar[bool] = False
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What a fit reads beside its own behavior: "below", "siblings"; part of its cache's key."""
+        return frozenset()
+
+    def fit(self, fit: Fit) -> None:  # noqa: B027 - a method that fits nothing leaves it out
+        """Fits on `fit.behavior.train` and writes to `fit.out`. Must leave the model as it was."""
+
+    @abstractmethod
+    def intervene(self, use: Use) -> Intervention:
+        """The intervention for one use, from what `fit` wrote; runs no model."""
+
+    def candidates(self, blocks: int) -> Sequence[Self]:
+        """The settings among which the dev split chooses, where a setting is "auto"; empty if none is.
+
+        The one with the largest two-sided shift on dev at strength 1 is used; see also `mild_first`.
+
+        Args:
+            blocks: number of decoder blocks of the model.
+        """
+        return ()
+
+    def fit_passes(self) -> float:
+        """What a fit costs, in plain forward passes over its training pairs (a training pass counts as 3)."""
+        return 0.0 if self.fits == "never" else 1.0
+
+    def settings(self) -> dict[str, Any]:
+        """The settings by name."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def fit_settings(self) -> dict[str, Any]:
+        """The settings that change what `fit` writes."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.metadata.get("use_only")}

@@ -1,0 +1,247 @@
+"""Settings of methods: text to typed values, by the annotations of the method's fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from comparisons.util.errors import CompareError, unknown
+
+if TYPE_CHECKING:
+    from comparisons.method.interface import Method
+
+STRENGTH = "strength"
+"""The pseudo-setting of a dosed method: its dose where another element takes the run's strength."""
+
+_LIMIT = re.compile(r"\s*cost\s*<=\s*([^\s]+)\s*")
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+AnyMethod = TypeVar("AnyMethod", bound="Method")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting as `compare methods` shows it.
+
+    Attributes:
+        name: of the field.
+        type: such as "int | auto".
+        default: as text that parses to it; None where there is no default.
+    """
+
+    name: str
+    type: str
+    default: str | None
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to read a text.
+
+    Attributes:
+        name: as a list of settings shows it.
+        hint: as an error message puts it.
+        parse: text to value; raises ValueError.
+    """
+
+    name: str
+    hint: str
+    parse: Callable[[str], Any]
+
+
+def _boolean(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if "_" in text or not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise ValueError(text)
+    return Path(text)
+
+
+# In a union the first that fits wins, so the order is from the narrowest to the widest.
+FORMS: dict[Any, Form] = {
+    NoneType: Form("none", "none", lambda text: {"none": None}[text.lower()]),
+    bool: Form("bool", "true or false", _boolean),
+    int: Form("int", "an integer", _integer),
+    float: Form("float", "a finite number", _number),
+    Path: Form("path", "a path", _path),
+    str: Form("str", "text", str),
+}
+
+
+def setting_text(value: object) -> str:
+    """The text that parses to a value: "none", "true", "0.5"."""
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
+def setting_forms(cls: type[Method]) -> dict[str, list[Form]]:
+    """How each setting of a method can be read, in the order in which it is tried.
+
+    Raises:
+        CompareError: an annotation can't be read, or is not int, float, bool, str, Path, None, Literal or a
+            union of these.
+    """
+    try:
+        hints = get_type_hints(cls)
+    except Exception as error:
+        raise CompareError(f"the annotations of {cls.__name__} can't be read: {error}.") from error
+    return {field.name: _forms(cls, field.name, hints[field.name]) for field in dataclasses.fields(cls)}
+
+
+def _forms(cls: type[Method], name: str, hint: Any) -> list[Form]:
+    exact: list[Form] = []
+    plain: set[Any] = set()
+    for part in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
+        if get_origin(part) is Literal:
+            exact += [_exactly(value) for value in get_args(part)]
+        elif part in FORMS:
+            plain.add(part)
+        else:
+            raise CompareError(
+                f"setting '{name}' of {cls.__name__} has type {hint}: "
+                "use int, float, bool, str, Path, None, Literal or a union of these."
+            )
+    return exact + [form for kind, form in FORMS.items() if kind in plain]
+
+
+def _exactly(value: object) -> Form:
+    text = setting_text(value)
+    return Form(text, text, lambda given: {text: value}[given])
+
+
+def describe_settings(cls: type[Method]) -> tuple[Setting, ...]:
+    """The settings of a method in the order of its fields; raises CompareError as `setting_forms` does."""
+    forms = setting_forms(cls)
+    found = []
+    for field in dataclasses.fields(cls):
+        default = None
+        if field.default is not dataclasses.MISSING:
+            default = setting_text(field.default)
+        elif field.default_factory is not dataclasses.MISSING:
+            default = setting_text(field.default_factory())
+        found.append(Setting(field.name, " | ".join(form.name for form in forms[field.name]), default))
+    return tuple(found)
+
+
+def parse_settings(cls: type[AnyMethod], texts: Mapping[str, str], name: str | None = None) -> AnyMethod:
+    """A method with the given settings, the others at their defaults.
+
+    In a union such as `int | Literal["auto"]` a literal is tried first, then None ("none"), bool, int, float,
+    Path and str.
+
+    Args:
+        cls: the method.
+        texts: setting -> value as typed.
+        name: the method's name in messages; by default that of the file that defines it.
+
+    Raises:
+        CompareError: a setting is unknown, has no default and no value, or a value is not valid.
+    """
+    name = name or cls.__module__.rpartition(".")[2]
+    forms = setting_forms(cls)
+    for field in texts:
+        if field not in forms:
+            raise unknown(f"setting of {name}", field, [*forms, *([STRENGTH] if cls.dosed else [])])
+    values = {field: _parse(f"{name}.{field}", text, forms[field]) for field, text in texts.items()}
+    missing = [s.name for s in describe_settings(cls) if s.default is None and s.name not in values]
+    if missing:
+        raise CompareError(f"{name}.{missing[0]} has no default: give it by --set {name}.{missing[0]}=VALUE.")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise CompareError(f"the settings of {name} are not valid: {' '.join(str(error).split())}") from error
+
+
+def _parse(setting: str, text: str, forms: Sequence[Form]) -> Any:
+    for form in forms:
+        try:
+            return form.parse(text)
+        except (KeyError, ValueError, OverflowError):
+            continue
+    *most, last = [form.hint for form in forms]
+    valid = f"{', '.join(most)} or {last}" if most else last
+    raise CompareError(f"{setting}={text!r} is not valid: use {valid}.")
+
+
+def parse_strength(cls: type[Method], text: str, name: str) -> float:
+    """The value of `--set METHOD.strength`: a dose of at least 0.
+
+    Raises:
+        CompareError: the method has no dose, or the value is no finite number of at least 0.
+    """
+    if not cls.dosed:
+        raise CompareError(f"{name}.{STRENGTH}={text!r} means nothing, {name} has no dose: leave it out.")
+    try:
+        value = _number(text)
+    except ValueError:
+        value = -1.0
+    if value < 0:
+        raise CompareError(f"{name}.{STRENGTH}={text!r} is not valid: use a finite number of at least 0.")
+    return value
+
+
+def parse_set_options(options: Iterable[str]) -> dict[str, dict[str, list[str]]]:
+    """Reads `METHOD.FIELD=VALUE[,VALUE…]` options: method -> setting -> values, still as text.
+
+    Blanks around a name or a value do not count; a value can hold no comma.
+
+    Raises:
+        CompareError: an option has another form, or names a setting or a value twice.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for option in options:
+        left, equals, right = option.partition("=")
+        method, dot, field = (part.strip() for part in left.partition("."))
+        values = [value.strip() for value in right.split(",")]
+        if not (equals and dot and method and field and all(values)):
+            raise CompareError(f"--set {option!r} can't be read: write METHOD.FIELD=VALUE[,VALUE…].")
+        if field in found.get(method, {}):
+            raise CompareError(f"--set {method}.{field} is given twice: list its values once, with commas.")
+        twice = next((value for value in values if values.count(value) > 1), None)
+        if twice is not None:
+            raise CompareError(f"--set {option!r} holds {twice!r} twice: name each value once.")
+        found.setdefault(method, {})[field] = values
+    return found
+
+
+def expand(values: Mapping[Key, Sequence[Value]]) -> list[dict[Key, Value]]:
+    """Every combination of one value a key; the last key varies fastest. Nothing to vary gives [{}]."""
+    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+
+
+def parse_limit(text: str) -> float:
+    """Reads "cost<=0.02".
+
+    Raises:
+        CompareError: it is something else, or no finite number of at least 0.
+    """
+    match = _LIMIT.fullmatch(text)
+    try:
+        limit = float(match[1]) if match else math.nan
+    except ValueError:
+        limit = math.nan
+    if not (math.isfinite(limit) and limit >= 0):
+        raise CompareError(f"--select takes a limit such as \"cost<=0.02\", not '{text}'.")
+    return limit

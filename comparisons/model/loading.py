@@ -1,0 +1,272 @@
+"""Loads models by name: the embedded one, a local folder, or an id of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import warnings
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+from comparisons.model import processes
+from comparisons.model.lm import LM
+from comparisons.model.source import ModelSource
+from comparisons.util.errors import CompareError
+from comparisons.util.files import file_digest, json_digest, read_sealed, write_sealed
+
+log = logging.getLogger(__name__)
+
+ONE_THREAD = 10_000_000
+"""Parameters below which a CPU runs one thread: sharing so small matrices costs more than it brings, and on a machine
+whose cores have other work it costs several times more."""
+
+REACHED = 10.0
+"""Seconds in which the hub must take a connection."""
+
+CHECKSUMS = "checksums.json"
+"""In a model's folder: the SHA-256 of its files by name. The embedded model has it."""
+
+
+def write_checksums(folder: Path) -> None:
+    """Writes the checksums of a model's folder: of all that is read to load it."""
+    read = {name: digest for name, digest in _contents(folder).items() if not name.endswith(".png")}
+    write_sealed(folder / CHECKSUMS, {"files": read})
+
+
+def check_intact(folder: Path) -> None:
+    """Raises CompareError where a model's folder has checksums and a file is not what they say."""
+    if not (folder / CHECKSUMS).exists():
+        return
+    found = read_sealed(folder / CHECKSUMS, "model")
+    expected = found.get("files") if isinstance(found, dict) else None
+    if not isinstance(expected, dict):
+        raise CompareError(f"model: {folder / CHECKSUMS} is damaged: take the folder from its source again.")
+    for name, digest in expected.items():
+        if not (folder / name).is_file() or file_digest(folder / name) != digest:
+            raise CompareError(
+                f"the model folder '{folder}' is damaged, {name} is not what was written: take it from its source "
+                f"again; a model that you changed yourself needs no {CHECKSUMS}."
+            )
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file of a model but notes, by name."""
+    files = (path for path in folder.iterdir() if path.is_file() and path.suffix != ".md" and path.name != CHECKSUMS)
+    return {path.name: file_digest(path) for path in files}
+
+
+def load(source: ModelSource) -> LM:
+    """Loads a model with its tokenizer.
+
+    Raises:
+        CompareError: it is missing, gated, incomplete, or out of reach; the message says what to do.
+    """
+    import torch
+    import transformers
+
+    location = source.location()
+    check_intact(Path(location))
+    device = _device(source.device)
+    _placement(source, device)  # what is asked for in vain is said before anything is read
+    transformers.utils.logging.disable_progress_bar()
+
+    def read() -> tuple[Any, Any]:
+        return _read(source, location, device)
+
+    model, tokenizer = read()
+    if device == "cpu" and model.num_parameters() < ONE_THREAD:
+        torch.set_num_threads(1)
+    return LM(
+        model,
+        tokenizer,
+        source.name,
+        prompt_format=source.prompt_format,
+        blocks=source.blocks,
+        digest=_source_digest(location, model),
+        reload=read,
+        source=source,
+    )
+
+
+def _read(source: ModelSource, location: str, device: str) -> tuple[Any, Any]:
+    """The model on its device, and the tokenizer."""
+    import torch
+    import transformers
+
+    code, placement = _access(source, location), _placement(source, device)
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(location, **code)
+        model, read = transformers.AutoModelForCausalLM.from_pretrained(
+            location, **code, **placement, dtype=_dtype(source.dtype, device), output_loading_info=True
+        )
+    except Exception as error:
+        raise explained(source.name, error) from error
+    if missing := sorted(read["missing_keys"]):
+        several = f"{len(missing)} weights are" if len(missing) > 1 else "1 weight is"
+        log.warning(
+            "the files of %s are incomplete: %s missing, %s first, and random instead; numbers of this model mean "
+            "nothing until they are there.",
+            *(source.name, several, missing[0]),
+        )
+    if "device_map" not in placement:
+        model.to(torch.device(device))
+    return model, tokenizer
+
+
+def _access(source: ModelSource, location: str) -> dict[str, bool]:
+    """How a loader of transformers may come to the files.
+
+    A hub that can't be reached is asked for a minute before a loader gives up, or takes what its cache has: here a
+    connection is tried first.
+    """
+    from huggingface_hub import constants
+
+    code = {"trust_remote_code": source.trust_remote_code}
+    url = urlsplit(constants.ENDPOINT)
+    if Path(location).is_dir() or constants.is_offline_mode() or getproxies():
+        return code
+    try:
+        socket.create_connection((url.hostname, url.port or (80 if url.scheme == "http" else 443)), REACHED).close()
+    except OSError:
+        return {**code, "local_files_only": True}
+    return code
+
+
+def load_without_weights(source: ModelSource) -> LM:
+    """The tokenizer and a model of the right shape on the meta device: it can be counted, not run."""
+    import transformers
+
+    location = source.location()
+    check_intact(Path(location))
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(location, **_access(source, location))
+    except Exception as error:
+        raise explained(source.name, error) from error
+    return LM(model_without_weights(source), tokenizer, source.name, source.prompt_format, source.blocks)
+
+
+def model_without_weights(source: ModelSource) -> Any:
+    """A model on the meta device, from its configuration alone.
+
+    Raises:
+        CompareError: there is no such model, or transformers can't build it.
+    """
+    import torch
+    import transformers
+
+    location = source.location(whole=False)
+    code = _access(source, location)
+    try:
+        config = transformers.AutoConfig.from_pretrained(location, **code)
+        with torch.device("meta"):
+            return transformers.AutoModelForCausalLM.from_config(config, **code)
+    except Exception as error:
+        raise explained(source.name, error) from error
+
+
+def _device(wanted: str) -> str:
+    import torch
+
+    with warnings.catch_warnings(record=True) as found:
+        # A GPU whose driver is too old, say, is only warned of, and would be missed by its owner.
+        warnings.simplefilter("always")
+        available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    why = " ".join(str(found[0].message).split())[:300] if found else ""
+    if wanted == "auto":
+        device = next(name for name in ("cuda", "mps", "cpu") if available[name])
+        if device == "cpu" and why:
+            log.warning("no GPU is used, as PyTorch can't: %s", why)
+        return device
+    if not available[wanted]:
+        raise CompareError(f"this machine has no {wanted} device: use --device auto.{why and f' PyTorch says: {why}'}")
+    return wanted
+
+
+def _dtype(wanted: str, device: str) -> Any:
+    import torch
+
+    if wanted == "auto":
+        return torch.float32 if device == "cpu" else "auto"
+    return getattr(torch, wanted)
+
+
+def _compute_dtype(wanted: str, device: str) -> Any:
+    """The type in which 4-bit matrices are multiplied: bitsandbytes' own choice, float32, is slow on a GPU."""
+    import torch
+
+    if wanted != "auto":
+        return getattr(torch, wanted)
+    if device != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def quantized(lm: LM) -> bool:
+    """Whether a model's matrices are quantized."""
+    return any(getattr(lm.model, f"is_loaded_in_{bits}bit", False) for bits in (4, 8))
+
+
+def _placement(source: ModelSource, device: str) -> dict[str, Any]:
+    if source.offload is not None and (device != "cuda" or source.quantize is not None):
+        why = "a quantized model must fit the GPUs" if device == "cuda" else "without one, files are read as needed"
+        raise CompareError(f"--offload {source.offload} is for a model on a GPU that isn't quantized: {why}.")
+    if source.quantize is None:
+        away = {} if source.offload is None else {"offload_folder": str(source.offload)}
+        return {"device_map": _over_gpus(), **away} if device == "cuda" else {}
+    from transformers import BitsAndBytesConfig
+
+    four = source.quantize == "4bit"
+    config = BitsAndBytesConfig(
+        load_in_4bit=four,
+        load_in_8bit=not four,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=_compute_dtype(source.dtype, device),
+    )
+    return {"quantization_config": config, "device_map": _over_gpus() if device == "cuda" else {"": device}}
+
+
+def _over_gpus() -> str | dict[str, int]:
+    """All GPUs for a process alone; of several processes each has its own."""
+    return "auto" if processes.count() == 1 else {"": processes.local_index()}
+
+
+def explained(name: str, error: Exception) -> CompareError:
+    """One line for what a loader of transformers, or the hub's, raised."""
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(causes[-1].__cause__ or causes[-1].__context__)  # type: ignore[arg-type]
+    text = " ".join(str(error).split())
+    if any(isinstance(cause, GatedRepoError) for cause in causes) or "gated repo" in text:
+        return CompareError(
+            f"the model {name} is gated: ask for access on its page at huggingface.co, then put HF_TOKEN=… in .env."
+        )
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        return CompareError(f"the hub knows no model {name}: check the spelling; a private one needs HF_TOKEN in .env.")
+    if "trust_remote_code" in text:
+        return CompareError(
+            f"the model {name} comes with code of its own, which was not run: read it, and if you trust it, add "
+            "--trust-remote-code."
+        )
+    offline = any(isinstance(cause, (LocalEntryNotFoundError, ConnectionError)) for cause in causes)
+    if offline or "connect" in text.lower() or "offline" in text.lower():
+        return CompareError(
+            f"can't reach the hub for {name}: check the network, or give --model a local folder of the model."
+        )
+    return CompareError(f"can't load the model {name}: {text[:300]}")
+
+
+def _source_digest(location: str, model: Any) -> str | None:
+    """Content hash of the source: a hub commit, or the files of a folder."""
+    commit = getattr(model.config, "_commit_hash", None)
+    if Path(location).is_dir():
+        return folder_digest(Path(location))
+    return f"{location}@{commit}" if commit else None
+
+
+def folder_digest(folder: Path) -> str:
+    """Content hash of a model's folder: every file in it but notes."""
+    return json_digest(_contents(folder))

@@ -1,1 +1,0 @@
-"""From files that people wrote to items, behaviors and texts."""

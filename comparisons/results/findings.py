@@ -1,0 +1,154 @@
+"""What a behavior's rows say, in a sentence that claims no more than the intervals do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comparisons.results.summary import SummaryRow
+
+BROKEN = 0.5
+"""A cell whose letters hold less than this share of the probability answers something else."""
+
+SIGNIFICANT = 0.05
+
+MARGIN = 0.02
+"""A knowledge cost below this is called none: two points, the margin of non-inferiority."""
+
+NOTICEABLE = 0.01
+"""Shift below which a control that moves is not spoken of: the table shows it."""
+
+FEW = 8
+"""Fewer items than this are too few for any interval to mean much."""
+
+
+def intended(row: SummaryRow) -> float:
+    """The shift in the direction asked for; negative where it went the other way."""
+    assert row.shift is not None
+    return row.shift if row.direction == "pos" else -row.shift
+
+
+def moved(row: SummaryRow) -> bool:
+    """Whether the interval of the shift lies wholly on the side asked for."""
+    if row.shift_ci is None:
+        return False
+    low, high = row.shift_ci
+    return low > 0 if row.direction == "pos" else high < 0
+
+
+def moved_wrongly(row: SummaryRow) -> bool:
+    """Whether the interval of the shift lies wholly on the other side."""
+    if row.shift_ci is None:
+        return False
+    low, high = row.shift_ci
+    return high < 0 if row.direction == "pos" else low > 0
+
+
+def is_broken(row: SummaryRow) -> bool:
+    """Whether the cell lost so much of the letters' probability that its shift says little."""
+    return row.broken or (row.lost_mass is not None and row.lost_mass > BROKEN)
+
+
+def ranked(rows: Sequence[SummaryRow], direction: str) -> list[SummaryRow]:
+    """The best cell of each method in one direction, those that moved measurably first, furthest first.
+
+    Controls are not among them: they are there to be compared with.
+    """
+    usable = [r for r in rows if r.direction == direction and not r.failed and r.shift is not None and not r.control]
+    best: dict[str, SummaryRow] = {}
+    for row in sorted((r for r in usable if not is_broken(r)), key=lambda r: (not moved(r), -intended(r))):
+        best.setdefault(row.name, row)
+    return list(best.values())
+
+
+def answer(rows: Sequence[SummaryRow], direction: str) -> str | None:
+    """One sentence on what moved a behavior most in one direction.
+
+    Args:
+        rows: of one behavior.
+        direction: "pos" or "neg".
+
+    Returns:
+        The sentence, None where the run has no cell in this direction.
+    """
+    asked = [row for row in rows if row.direction == direction and not row.control]
+    if not asked:
+        return None
+    aim = f"To {'raise' if direction == 'pos' else 'lower'} {asked[0].subject}"
+    found = ranked(rows, direction)
+    if not found:
+        if any(is_broken(row) for row in asked):
+            return f"{aim}, no cell is usable: all failed or stopped answering with a letter."
+        return f"{aim}, there is no result: every cell failed."
+    first = found[0]
+    if not moved(first):
+        return f"{aim}, no method moved it measurably; the furthest was {_dose(first, asked)}, {estimate(first)}."
+    text = f"{aim}, {_dose(first, asked)} moved most: {estimate(first)}{_price(first)}"
+    if len(found) > 1:
+        second = found[1]
+        word = "came next" if moved(second) else "came next, not measurably"
+        overlap = moved(second) and _overlap(first, second)
+        text += f"; {_dose(second, asked)} {word}, {estimate(second)}{_price(second)}"
+        text += "; the two intervals overlap" if overlap else ""
+    return text + "." + _doubt(first)
+
+
+def backfired(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
+    """The cells that moved their behavior measurably the wrong way; a control has no right way."""
+    return [r for r in rows if not (r.is_baseline or r.control or is_broken(r)) and moved_wrongly(r)]
+
+
+def moved_controls(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
+    """The controls that moved their behavior measurably, by a percent or more, whichever way: what nothing can do."""
+    controls = [row for row in rows if row.control and not is_broken(row)]
+    return [r for r in controls if (moved(r) or moved_wrongly(r)) and abs(r.shift or 0.0) >= NOTICEABLE]
+
+
+def estimate(row: SummaryRow) -> str:
+    """A shift with its interval, as "+0.31 [0.25, 0.37]"."""
+    return _with_interval(row.shift, row.shift_ci, signed=True)
+
+
+def _with_interval(
+    value: float | None, interval: Sequence[float] | None, signed: bool = False, fine: bool = False
+) -> str:
+    assert value is not None
+    # Two places read well; what would round to 0.00 gets a third, so that a bound can't seem to touch 0.
+    places = 2 if not fine and all(abs(part) >= 0.005 for part in (value, *(interval or ()))) else 3
+    text = f"{value:{'+' if signed else ''}.{places}f}"
+    return text + (f" [{interval[0]:.{places}f}, {interval[1]:.{places}f}]" if interval else " (no interval)")
+
+
+def _dose(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
+    strengths = {other.strength for other in rows if other.name == row.name}
+    return f"{row.name} at strength {row.strength:g}" if len(strengths) > 1 else row.name
+
+
+def _price(row: SummaryRow) -> str:
+    """What the shift cost in knowledge, with its interval; nothing where no knowledge was measured."""
+    if row.cost is None:
+        return ""
+    # The margin has two places: what lies below it must not seem to equal it.
+    text = _with_interval(row.cost, row.cost_ci, fine=True)
+    if row.cost_bound is not None and row.cost_bound < MARGIN:
+        if row.cost_ci is not None and row.cost_ci[0] > 0:
+            return f" at a knowledge cost below the margin of {MARGIN:g} ({text})"
+        return f" at no measurable knowledge cost, by a margin of {MARGIN:g} ({text})"
+    if row.cost_ci is not None and row.cost_ci[0] <= 0 <= row.cost_ci[1]:
+        return f" at a knowledge cost that can't be told from 0 ({text})"
+    return f" at a knowledge cost of {text}"
+
+
+def _overlap(left: SummaryRow, right: SummaryRow) -> bool:
+    assert left.shift_ci is not None and right.shift_ci is not None
+    return left.shift_ci[0] <= right.shift_ci[1] and right.shift_ci[0] <= left.shift_ci[1]
+
+
+def _doubt(row: SummaryRow) -> str:
+    text = ""
+    if row.p_holm is not None and row.p_holm >= SIGNIFICANT:
+        text += f" Corrected for all comparisons of this run it is not significant (p = {row.p_holm:.2f})."
+    if row.random_rank_p is not None and row.random_rank_p >= SIGNIFICANT:
+        text += f" Random directions of its vector's norm move it as far (p = {row.random_rank_p:.2f})."
+    elif row.matched_rank_p is not None and row.matched_rank_p >= SIGNIFICANT:
+        text += f" Random vectors of its training pairs' spread move it as far (p = {row.matched_rank_p:.2f})."
+    return text

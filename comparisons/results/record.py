@@ -1,0 +1,216 @@
+"""A run folder as the report reads it: summary.json, run.json, choices.json and best/intervention.json."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from comparisons.results.cellfiles import RESULTS
+from comparisons.results.folder import BEST
+from comparisons.results.keys import on_model
+from comparisons.results.rows import read_rows
+from comparisons.results.summary import Summary, read_summary
+from comparisons.util.artifacts import MANIFEST, folder_fault
+from comparisons.util.errors import CompareError
+from comparisons.util.files import read_sealed
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One candidate on dev: its settings and its shift; None where it has no number.
+
+    The shift is at strength 1 unless a strength stands among the settings.
+
+    Attributes:
+        cost_bound: the upper bound of its knowledge cost on dev; None where the choice was made without a limit.
+        broken: whether it broke the model.
+    """
+
+    settings: Facts
+    shift_pos: float | None
+    shift_neg: float | None
+    two_sided: float | None
+    cost_bound: float | None = None
+    broken: bool = False
+
+    @property
+    def text(self) -> str:
+        """The settings in one line."""
+        return ", ".join(f"{name}={shown(value)}" for name, value in self.settings.items())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What dev chose for one method of one behavior.
+
+    Attributes:
+        behavior: its name.
+        method: the method's name.
+        chosen: the settings that won.
+        trials: every candidate, in the order tried.
+        n_items: dev questions; None where it wasn't kept.
+        limit: of the knowledge cost on dev; None for a choice without one.
+        n_knowledge: dev questions of the knowledge set.
+        model: of several; "" where the run has one.
+    """
+
+    behavior: str
+    method: str
+    chosen: Facts
+    trials: tuple[Trial, ...]
+    n_items: int | None = None
+    limit: float | None = None
+    n_knowledge: int | None = None
+    model: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The behavior, and the model where the run has several."""
+        return on_model(self.behavior, self.model)
+
+    @property
+    def winner(self) -> Trial | None:
+        """The trial with the chosen settings."""
+        return next((trial for trial in self.trials if trial.settings == self.chosen), None)
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether the trials differ in their layer and in nothing else."""
+        return len(self.trials) > 1 and all(
+            set(trial.settings) == {"layer"} and isinstance(trial.settings["layer"], int) for trial in self.trials
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything that a report is made of.
+
+    Attributes:
+        summary: the rows.
+        facts: run.json.
+        choices: what was chosen on dev; empty where nothing was.
+        intervention: best/intervention.json, None where no cell ended well.
+        answers: the result rows of open-ended answers.
+    """
+
+    summary: Summary
+    facts: Facts
+    choices: tuple[Choice, ...] = ()
+    intervention: Facts | None = None
+    answers: tuple[Facts, ...] = ()
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether the run's stacks stand at the layers of a sweep."""
+        return bool(self.part("specification").get("layers"))
+
+    @property
+    def on_dev(self) -> bool:
+        """Whether the run was evaluated on questions held out of the training pairs, not on the test questions."""
+        return self.part("specification").get("split") == "dev"
+
+    def part(self, name: str) -> Facts:
+        """An object of run.json, empty where it has none."""
+        found = self.facts.get(name)
+        return found if isinstance(found, Mapping) else {}
+
+
+def read_record(run: Path) -> Record:
+    """Reads a run folder.
+
+    Raises:
+        CompareError: a file that must be there is missing, or one is broken.
+    """
+    summary = read_summary(run)
+    facts = _object(run / "run.json", "run")
+    choices: tuple[Choice, ...] = ()
+    if (path := run / "choices.json").exists():
+        found = _object(path, "choices").get("choices")
+        if not isinstance(found, list):
+            raise CompareError(f'{path} has no list "choices": delete it, and the run\'s command again chooses anew.')
+        choices = tuple(_choice(choice, f"{path}, choice {number}") for number, choice in enumerate(found, 1))
+    best = run / BEST / "intervention.json"
+    if (run / BEST / MANIFEST).exists() and (fault := folder_fault(run / BEST)):
+        raise CompareError(f"{fault}: the run's command makes it again.")
+    answers = _answers(run, {row.cell for row in summary.rows if row.open_ended})
+    return Record(summary, facts, choices, _intervention(best) if best.exists() else None, answers)
+
+
+def _intervention(path: Path) -> Facts:
+    found = _object(path, "best intervention")
+    edits, adapter = found.get("edits") or [], found.get("adapter")
+    whole = isinstance(edits, list) and all(
+        isinstance(edit, dict) and all(isinstance(edit.get(name), kind) for name, kind in _EDIT.items())
+        for edit in edits
+    )
+    if not whole or not isinstance(found.get("model"), str):
+        raise CompareError(f"{path} is no intervention as this program writes it: the run's command again mends it.")
+    # Its folder is copied when it is shared: it must be the one beside the file.
+    if adapter is not None and (adapter != _ADAPTER or (path.parent / _ADAPTER).is_symlink()):
+        raise CompareError(f"{path}: the adapter must be the folder {_ADAPTER} beside it, and no link.")
+    return found
+
+
+_EDIT: dict[str, type | tuple[type, ...]] = {
+    "layer": int,
+    "multiplier": (int, float),
+    "operation": str,
+    "positions": str,
+    "tensor": str,
+}
+_ADAPTER = "adapter"
+
+
+def _answers(run: Path, cells: Collection[str]) -> tuple[Facts, ...]:
+    """The free answers of these cells."""
+    if not cells:
+        return ()
+    found = [row for rows in read_rows(run, ("open_ended",), cells).values() for row in rows]
+    for row in found:
+        if not all(isinstance(row.get(name), kind) for name, kind in _ANSWER.items()):
+            raise CompareError(
+                f"{run / RESULTS}: {row['cell']}, {row['item']}: is no answer as this program writes them."
+            )
+    return tuple(found)
+
+
+_ANSWER = {"behavior": str, "prompt": str, "answer": str, "scores": dict}
+
+
+def shown(value: Any) -> str:
+    """A setting's value as a user would type it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _object(path: Path, what: str) -> Facts:
+    found = read_sealed(path, what)
+    if not isinstance(found, dict):
+        raise CompareError(f"{what}: {path} holds no JSON object.")
+    return found
+
+
+def _choice(found: Any, where: str) -> Choice:
+    try:
+        numbers = ("shift_pos", "shift_neg", "two_sided", "cost_bound")
+        trials = tuple(
+            Trial(dict(t["settings"]), **{key: _number(t.get(key)) for key in numbers}, broken=bool(t.get("broken")))
+            for t in found["trials"]
+        )
+        limits = _number(found.get("limit")), found.get("n_knowledge")
+        named = found["behavior"], found["method"], dict(found["chosen"])
+        return Choice(*named, trials, found.get("n_items"), *limits, str(found.get("model", "")))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CompareError(f"{where}: {type(error).__name__}: {error}.") from error
+
+
+def _number(value: Any) -> float | None:
+    if value is None:
+        return None
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"{value} is no finite number")
+    return number

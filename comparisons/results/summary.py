@@ -1,0 +1,321 @@
+"""Summary rows: what a run found, one row a cell and baseline, as summary.json holds them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from comparisons.results.checks import NESTED, are_numbers, is_about_judges, is_number
+from comparisons.results.keys import IN, baseline_key, on_model
+from comparisons.util.errors import CompareError
+from comparisons.util.files import read_sealed
+
+SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """One cell or baseline; None where there is no number, which is everywhere in a failed cell.
+
+    Attributes:
+        model: its name.
+        behavior: its name.
+        cell: the cell's key, which no other row has.
+        method: the stack as typed, or "baseline".
+        direction: "pos", "neg"; None for the baseline.
+        strength: the dose; 0 for the baseline.
+        settings: "method.setting" -> value.
+        layer: 0-based block, where all edits are at one.
+        status: "done" or "failed".
+        error: why it failed, one line.
+        n_items: test questions behind the numbers.
+        p_match, p_match_ci: mean probability of the matching choice, 95% interval as [low, high].
+        shift, shift_ci: p_match minus the baseline's, paired by item.
+        p_value, p_holm: of the shift, raw and corrected over the run's table.
+        p_max_t: of the shift, corrected over the run's table by the joint maximum.
+        flips: {"gained", "lost", "p_value"}: questions whose p_match rose above .5 or fell from it, and McNemar's p.
+        detectable_shift: the smallest true shift that this many questions of this spread find in four of five cases.
+        interaction: of a stack whose parts are cells too, its shift minus the sum of theirs: {"shift", "ci",
+            "p_value", "content_shift", "content_ci"}.
+        steerability: in the first cell of a method run at several strengths, the slope of the content logit over signed
+            strength: {"strengths", "slope", "ci", "quantiles", "spearman", "anti_steerable"}.
+        cost_bound: one-sided 95% upper bound of the cost.
+        letter_bias: mean share of the first letter, minus 0.5.
+        lost_mass: mean probability outside the two letters.
+        anti_steerable: share of items that move the wrong way.
+        content_shift, content_shift_ci: the part of the shift that follows the content, in logits of p_match.
+        letter_shift, letter_shift_ci: the part that follows the letter; positive towards the first-listed one.
+        letter_cosine: of the cell's vector, as it is added, with the direction towards the first letter.
+        random_rank_p: two-sided rank of the shift among random directions in the place of the cell's vectors.
+        random_shifts: their shifts' 2.5%, 50% and 97.5% quantiles.
+        matched_rank_p, matched_shifts: the same among random vectors of the contrast pairs' spread.
+        n_random: how many there were of each.
+        side_effects: another behavior's name -> {"shift", "ci"} on its questions.
+        knowledge_by_category: category of knowledge question -> {"n_items", "knowledge", "cost"}.
+        robustness: a condition's name -> {"shift", "ci", "survives", "survives_ci", "baseline", "lost_mass", "broken"}:
+            the shift measured again under it, which share of the plain shift that is (None where the plain one's
+            interval holds 0 or nothing bounds the share), the baseline's p_match under it, the larger lost mass of cell
+            and baseline, and whether one of them is broken.
+        generated: {"n_answers", "unparsed", "accuracy", "accuracy_ci", "agreement", "n_items", "shift", "shift_ci"} of
+            the answers that the model wrote: see `comparisons.evaluation.generated`.
+        open_ended: what the cell's free answers are like and how they were judged: {"n_answers", "length",
+            "repetition", "fluency", their "…_change" against the baseline with "…_change_ci", and "judges": judge ->
+            {"n_scored", "score", "score_ci", "shift", "shift_ci", "agrees", "unparsed", "refused", "failed", "unasked",
+            "tokens_in", "tokens_out", "dollars"}}: see `comparisons.evaluation.open_ended`.
+        labels: an item's label -> {"n_items", "shift", "ci"}, where at least two labels have two items.
+        label_differences: for each two labels {"first", "second", "shift", "ci"}: the second's shift minus the first's.
+        knowledge, knowledge_set: the same measure as p_match on knowledge questions, and their name.
+        cost, cost_ci: the baseline's knowledge minus the cell's.
+        fit_seconds, eval_seconds: wall time.
+        examples: training pairs used.
+        fit_tokens: tokens of the cell's fits; one of a training pass counts as three.
+        tokens_run: tokens of the evaluation; cells that share a pass share it evenly.
+        stored_bytes: size of the fitted artifacts.
+        tuning_trials: candidate settings that were tried on dev.
+        peak_memory_bytes: the most memory in use when the cell ended.
+        trainable_parameters: fitted numbers that the intervention carries.
+        broken: whether more than half of the probability left the letters, so that the shift says little.
+        control: whether a control stands in the stack.
+        warnings: what must be said beside the numbers.
+    """
+
+    model: str
+    behavior: str
+    cell: str
+    method: str
+    direction: str | None
+    strength: float
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    layer: int | None = None
+    status: str = "done"
+    error: str | None = None
+    n_items: int | None = None
+    p_match: float | None = None
+    p_match_ci: Sequence[float] | None = None
+    shift: float | None = None
+    shift_ci: Sequence[float] | None = None
+    p_value: float | None = None
+    p_holm: float | None = None
+    letter_bias: float | None = None
+    lost_mass: float | None = None
+    anti_steerable: float | None = None
+    knowledge: float | None = None
+    knowledge_set: str | None = None
+    knowledge_by_category: Mapping[str, Mapping[str, Any]] | None = None
+    cost: float | None = None
+    cost_ci: Sequence[float] | None = None
+    fit_seconds: float | None = None
+    eval_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    trainable_parameters: int | None = None
+    content_shift: float | None = None
+    content_shift_ci: Sequence[float] | None = None
+    letter_shift: float | None = None
+    letter_shift_ci: Sequence[float] | None = None
+    letter_cosine: float | None = None
+    random_rank_p: float | None = None
+    random_shifts: Sequence[float] | None = None
+    matched_rank_p: float | None = None
+    matched_shifts: Sequence[float] | None = None
+    n_random: int | None = None
+    side_effects: Mapping[str, Mapping[str, Any]] | None = None
+    robustness: Mapping[str, Mapping[str, Any]] | None = None
+    generated: Mapping[str, Any] | None = None
+    open_ended: Mapping[str, Any] | None = None
+    labels: Mapping[str, Mapping[str, Any]] | None = None
+    label_differences: Sequence[Mapping[str, Any]] | None = None
+    examples: int | None = None
+    fit_tokens: int | None = None
+    tokens_run: int | None = None
+    stored_bytes: int | None = None
+    tuning_trials: int | None = None
+    p_max_t: float | None = None
+    flips: Mapping[str, Any] | None = None
+    detectable_shift: float | None = None
+    interaction: Mapping[str, Any] | None = None
+    steerability: Mapping[str, Any] | None = None
+    cost_bound: float | None = None
+    broken: bool = False
+    control: bool = False
+    warnings: Sequence[str] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the cell has no numbers."""
+        return self.status == "failed"
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is the unchanged model."""
+        return self.direction is None
+
+    @property
+    def of_several(self) -> bool:
+        """Whether the run has several models: the cell's key then tells which is its."""
+        return self.cell.endswith(f"{IN}{self.model}")
+
+    @property
+    def own_key(self) -> str:
+        """The cell's key in a run of its model alone: what its random draws are seeded by."""
+        return self.cell.removesuffix(f"{IN}{self.model}")
+
+    @property
+    def subject(self) -> str:
+        """What the row is about: the behavior, and the model where the run has several."""
+        return on_model(self.behavior, self.model if self.of_several else "")
+
+    @property
+    def baseline(self) -> str:
+        """The key of the cell that this one is compared with."""
+        return baseline_key(self.behavior, self.model if self.of_several else "")
+
+    @property
+    def name(self) -> str:
+        """The stack, and in brackets the settings that tell it from another cell of the same stack."""
+        return self._with(self._variant)
+
+    @property
+    def swept_layer(self) -> int | None:
+        """The layer that tells the cell from others of its series; None for a cell that no sweep moves.
+
+        It stands in the cell's key, so that a failed cell has it too.
+        """
+        place = self._swept
+        return None if place is None else int(self._variant[place].rpartition("=")[2])
+
+    @property
+    def series(self) -> str:
+        """The name without the layer: what a sweep's cells at all layers share."""
+        place = self._swept
+        return self._with([part for i, part in enumerate(self._variant) if i != place])
+
+    @property
+    def _variant(self) -> list[str]:
+        """The settings in the cell's key, as "method.setting=value"."""
+        head = f"{self.behavior}/{self.method}["
+        if not self.cell.startswith(head) or "]" not in self.cell:
+            return []
+        return self.cell[len(head) : self.cell.rindex("]")].split(",")
+
+    @property
+    def _swept(self) -> int | None:
+        """Where the layer stands among the settings: the last one is that of the method nearest the stack's end."""
+        found = [i for i, part in enumerate(self._variant) if re.fullmatch(r".+\.layer=[0-9]+", part)]
+        return found[-1] if found else None
+
+    def _with(self, variant: Sequence[str]) -> str:
+        return f"{self.method} ({', '.join(variant).replace(f'{self.method}.', '')})" if variant else self.method
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows of a run, in the run's order.
+
+    Attributes:
+        rows: one a cell and baseline.
+        judges: where free answers were judged {"known": judge -> how it does on answers of known score, "agreement": of
+            each two judges and of all}: see `comparisons.judges.calibration` and `agreement`.
+    """
+
+    rows: tuple[SummaryRow, ...]
+    judges: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def behaviors(self) -> tuple[str, ...]:
+        """Names, in the rows' order."""
+        return tuple(dict.fromkeys(row.behavior for row in self.rows))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Names, in the rows' order."""
+        return tuple(dict.fromkeys(row.model for row in self.rows))
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What the rows are about, in their order: the behaviors, each on each model where there are several."""
+        return tuple(dict.fromkeys(row.subject for row in self.rows))
+
+    def of(self, subject: str) -> tuple[SummaryRow, ...]:
+        """The rows about one behavior, on one model, the baseline first."""
+        mine = [row for row in self.rows if row.subject == subject]
+        return tuple(sorted(mine, key=lambda row: not row.is_baseline))
+
+
+def read_summary(run: Path) -> Summary:
+    """Reads a run's summary.json.
+
+    Raises:
+        CompareError: the folder is missing, is no run or an unfinished one, or its summary is broken.
+    """
+    if not run.is_dir():
+        raise CompareError(f"there is no run in {run}: name a folder that `compare run` has written.")
+    path = run / SUMMARY
+    if not path.exists() and not (run / "run.json").exists():
+        raise CompareError(f"{run} is not a run, it has no run.json: name a folder that `compare run` has written.")
+    if not path.exists():
+        raise CompareError(f"the run in {run} has not ended, it has no {SUMMARY}: its command again resumes it.")
+    found = read_sealed(path, "summary")
+    rows = found.get("rows") if isinstance(found, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise CompareError(f'{path} has no list "rows": the command of the run again writes it anew.')
+    judges = found.get("judges", {})
+    if not is_about_judges(judges):
+        raise CompareError(f'{path}: "judges" is not as this program writes it: compare score writes it anew.')
+    return Summary(tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)), judges)
+
+
+TEXTS = {"model", "behavior", "cell", "method", "direction", "status", "error", "knowledge_set"}
+INTERVALS = ("p_match_ci", "shift_ci", "cost_ci", "content_shift_ci", "letter_shift_ci")
+LENGTHS = {**dict.fromkeys(INTERVALS, 2), "random_shifts": 3, "matched_shifts": 3}
+COUNTS = ("n_random", "examples", "fit_tokens", "tokens_run", "stored_bytes", "tuning_trials")
+INTEGERS = {"layer", "n_items", "peak_memory_bytes", "trainable_parameters", *COUNTS}
+OBJECTS = {
+    "flips": ("gained", "lost", "p_value"),
+    "interaction": ("shift", "p_value", "content_shift"),
+    "steerability": ("slope", "anti_steerable"),
+}
+FLAGS = {"broken", "control"}
+VALUES = {"direction": ("pos", "neg", None), "status": ("done", "failed")}
+REQUIRED = [f.name for f in fields(SummaryRow) if f.default is MISSING and f.default_factory is MISSING]
+
+
+def _row(found: Any, where: str) -> SummaryRow:
+    """Checks one row field by field; what is missing and not required is None."""
+    if not isinstance(found, dict):
+        raise CompareError(f"{where}: not an object.")
+    known = [f.name for f in fields(SummaryRow)]
+    odd = next((name for name in found if name not in known), None)
+    if odd is not None:
+        raise CompareError(f"{where}: unknown field '{odd}', written by another version of this program.")
+    for name in known:
+        value = found.get(name)
+        if name in REQUIRED and name != "direction" and value is None:
+            raise CompareError(f"{where}: the field '{name}' is missing.")
+        if name in found and not (_fits(name, value) and value in VALUES.get(name, [value])):
+            raise CompareError(f"{where}: the field '{name}' can't be {value!r}.")
+    return SummaryRow(**{"direction": None, **found, "warnings": tuple(found.get("warnings", ()))})
+
+
+def _fits(name: str, value: Any) -> bool:
+    if value is None:
+        return name not in {"settings", "warnings", *FLAGS}
+    if name in FLAGS:
+        return isinstance(value, bool)
+    if name == "warnings":
+        return isinstance(value, list) and all(isinstance(text, str) for text in value)
+    if name in NESTED:
+        return NESTED[name](value)
+    if name in OBJECTS:
+        return isinstance(value, dict) and all(is_number(value.get(key)) for key in OBJECTS[name])
+    if name == "settings":
+        return isinstance(value, dict)
+    if name in TEXTS:
+        return isinstance(value, str)
+    if name in INTEGERS:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if name in LENGTHS:
+        return are_numbers(value, LENGTHS[name])
+    return is_number(value)

@@ -1,0 +1,250 @@
+"""Joins finished runs into one, whose table holds the cells of all, where they are comparable."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from comparisons import stats
+from comparisons.evaluation.across import joint_p_values
+from comparisons.evaluation.best import best_row
+from comparisons.evaluation.judged import summary_of
+from comparisons.evaluation.measures import item_measures, paired
+from comparisons.report import render
+from comparisons.results.folder import BEST, RUN, RunFolder, check_run_folder
+from comparisons.results.record import Facts, Record
+from comparisons.results.rows import Row
+from comparisons.results.summary import SUMMARY, SummaryRow
+from comparisons.running.finished import Finished
+from comparisons.util.artifacts import MANIFEST, seal
+from comparisons.util.errors import CompareError
+from comparisons.util.files import json_digest, write_json
+
+EQUAL = 1e-6
+"""How near two runs' numbers on one cell must be to be of the same cell."""
+
+
+def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
+    """Writes a run folder with the cells of several runs, and its report.
+
+    Holm's and the joint correction are over the whole new table. A baseline that all have is kept once.
+
+    Args:
+        paths: of finished runs, at least two.
+        out: the new folder; one that holds the same joint run is written again.
+        command: the command line that the report shows.
+
+    Raises:
+        CompareError: one is no finished run, they are not comparable, with the reason, or another run is in the folder.
+    """
+    sources = [Finished(path) for path in paths]
+    for other in sources[1:]:
+        why = _incomparable(sources[0], other)
+        if why is not None:
+            raise CompareError(f"{sources[0].path} and {other.path} can't be joined: {why}.")
+    models = _models(sources)
+    rows, cells, notes = _united(sources)
+    digest = json_digest(["joined", *(source.record.facts.get("digest") for source in sources)])
+    check_run_folder(out, digest)
+    folder = RunFolder(out, digest, fresh=True)
+    try:
+        for cell, (own, info) in cells.items():
+            folder.commit(cell, own, info)
+        folder.write(RUN, _facts(sources, models, digest, command, notes))
+        for choice in (choice for source in sources for choice in source.choices()):
+            if folder.choice(choice["key"], choice["behavior"], choice.get("model", "")) is None:
+                folder.add_choice(choice["key"], {k: v for k, v in choice.items() if k != "key"})
+        known = {k: v for s in sources for k, v in (s.record.summary.judges.get("known") or {}).items()}
+        folder.write(SUMMARY, summary_of(_corrected(rows, folder, _seed(sources[0].record)), folder, known))
+        _take_best(sources, rows, out)
+        render(out)
+    finally:
+        folder.close()
+    return out
+
+
+def _incomparable(first: Finished, other: Finished) -> str | None:
+    """Why the cells of two runs don't belong in one table; None where they do."""
+    if first.record.part("specification").get("split") != other.record.part("specification").get("split"):
+        return "where the questions are from (--split) differs"
+    if first.record.is_sweep != other.record.is_sweep:
+        return "one is a sweep and the other is not"
+    for name in ("orders", "seed"):
+        mine, theirs = (source.record.part("specification").get(name) for source in (first, other))
+        if mine != theirs:
+            return f"the {name} differs, {mine} and {theirs}"
+    known = [source.record.part("identity").get("knowledge") for source in (first, other)]
+    if None not in known and known[0] != known[1]:
+        return "the knowledge questions differ"
+    for behavior in first.record.summary.behaviors:
+        if behavior in other.record.summary.behaviors and first.digests(behavior)[1] != other.digests(behavior)[1]:
+            return f"the questions on {behavior} differ: use the same data and --test-items"
+    return None
+
+
+def _models(sources: Sequence[Finished]) -> list[Mapping[str, Any]]:
+    """The different models of the runs, in their order; each source learns what its own are called.
+
+    Raises:
+        CompareError: two different ones have one name.
+    """
+    found: dict[Any, Mapping[str, Any]] = {}
+    owners: dict[Any, tuple[Any, Path]] = {}
+    for source in sources:
+        for model in source.models:
+            found.setdefault(model.get("digest"), model)
+            digest, owner = owners.setdefault(model.get("name"), (model.get("digest"), source.path))
+            if digest != model.get("digest"):
+                raise CompareError(
+                    f"{owner} and {source.path} can't be joined: the model or its prompt format differs, and both are "
+                    f"called {model.get('name')}."
+                )
+    for source in sources:
+        # The same model may lie elsewhere on another machine: the first name is everybody's.
+        names = {str(model.get("name")): str(found[model.get("digest")].get("name")) for model in source.models}
+        source.take_part(names, apart=len(found) > 1)
+    return list(found.values())
+
+
+Cells = dict[str, tuple[list[Row], dict[str, Any]]]
+
+
+def _united(sources: Sequence[Finished]) -> tuple[list[SummaryRow], Cells, list[str]]:
+    """The summary rows, behavior by behavior; the cells' rows and info; and what must be said."""
+    rows, cells, notes = dict[str, SummaryRow](), Cells(), list[str]()
+    for source in sources:
+        for row in source.summary_rows():
+            if row.cell in rows and not rows[row.cell].failed and not row.failed:
+                _check_same(rows[row.cell], row, cells[row.cell][0], source)
+                if row.is_baseline:
+                    rows[row.cell] = _filled(rows[row.cell], row)
+                    cells[row.cell] = _with_more(cells[row.cell], source.rows(row.cell))
+            elif row.cell not in rows or rows[row.cell].failed:
+                rows[row.cell] = row
+        for cell, entry in source.entries.items():
+            if cell not in cells and not cell.startswith("choice "):
+                cells[cell] = (source.rows(cell), dict(entry.info))
+    for behavior in dict.fromkeys(row.behavior for row in rows.values()):
+        fitted = {source.digests(behavior)[0] for source in sources if behavior in source.record.summary.behaviors}
+        if len(fitted) > 1:
+            notes.append(f"{behavior}: the runs fitted on different training pairs (--train-items, or other data).")
+    models, behaviors = (list(dict.fromkeys(getattr(r, n) for r in rows.values())) for n in ("model", "behavior"))
+    order = sorted(rows.values(), key=lambda row: (models.index(row.model), behaviors.index(row.behavior)))
+    return order, cells, notes
+
+
+def _check_same(known: SummaryRow, row: SummaryRow, own: Sequence[Row], source: Finished) -> None:
+    """Raises CompareError where two runs have a cell of one name and other numbers."""
+    if known.settings != row.settings:
+        named = ", ".join(k for k in {**known.settings, **row.settings} if known.settings.get(k) != row.settings.get(k))
+        raise CompareError(f"{source.path} has a cell {row.cell} with other settings ({named}): leave one run out.")
+    before = {(r["evaluation"], r["item"], r["order"]): r["p_match"] for r in own if r["p_match"] is not None}
+    for again in source.rows(row.cell):
+        value = before.get((again["evaluation"], again["item"], again["order"]))
+        if value is not None and abs(value - again["p_match"]) > EQUAL:
+            raise CompareError(
+                f"{source.path} has other numbers for {row.cell} (item {again['item']}): they are not of one model and "
+                "machine; see compare diff."
+            )
+
+
+def _filled(known: SummaryRow, row: SummaryRow) -> SummaryRow:
+    """A baseline's row with what only the other run measured."""
+    empty = [f.name for f in fields(known) if getattr(known, f.name) is None]
+    return replace(known, **{name: getattr(row, name) for name in empty})
+
+
+def _with_more(cell: tuple[list[Row], dict[str, Any]], rows: Sequence[Row]) -> tuple[list[Row], dict[str, Any]]:
+    """A baseline's rows with the evaluations that only the other run has."""
+    known = {row["evaluation"] for row in cell[0]}
+    return [*cell[0], *(row for row in rows if row["evaluation"] not in known)], cell[1]
+
+
+def _corrected(rows: Sequence[SummaryRow], folder: RunFolder, seed: int) -> list[SummaryRow]:
+    """The rows with p-values corrected over the joint table."""
+    pairs, plain = {}, {}
+    for row in rows:
+        if row.is_baseline and not row.failed:
+            plain[row.cell] = folder.rows(row.cell)
+    for row in rows:
+        if row.is_baseline or row.shift is None or row.baseline not in plain:
+            continue
+        own, baseline = folder.rows(row.cell), plain[row.baseline]
+        templates = {one["item"]: one.get("template") for one in baseline}
+        measures = item_measures(own, "choices"), item_measures(baseline, "choices")
+        pairs[row.behavior, row.cell] = paired(*measures, templates)
+    joint = joint_p_values(pairs, seed)
+    holm = stats.holm([row.p_value for row in rows])
+    return [replace(row, p_holm=p, p_max_t=joint.get(row.cell)) for row, p in zip(rows, holm, strict=True)]
+
+
+def _seed(record: Record) -> int:
+    return int(record.part("specification").get("seed") or 0)
+
+
+def _facts(
+    sources: Sequence[Finished], models: Sequence[Mapping[str, Any]], digest: str, command: str, notes: Sequence[str]
+) -> dict[str, Any]:
+    """run.json of the joint run: the first one's, with what the others add."""
+    parts = [source.record.facts for source in sources]
+    first = dict(parts[0])
+    specification = dict(first["specification"])
+    for name in ("behaviors", "stacks", "strengths", "directions"):
+        every = [value for facts in parts for value in facts["specification"].get(name) or []]
+        specification[name] = list(dict.fromkeys(every))
+    identity: dict[str, Any] = {}
+    for facts in reversed(parts):
+        for name, value in (facts.get("identity") or {}).items():
+            if name == "model" and len(models) > 1 and not isinstance(value, dict):
+                value = {facts["model"]["name"]: value}
+            identity[name] = {**(identity.get(name) or {}), **value} if isinstance(value, dict) else value
+    made = [
+        {"run": source.path.name, **{name: source.record.facts.get(name) for name in ("digest", "command", "started")}}
+        for source in sources
+    ]
+    told = list(dict.fromkeys(note for facts in parts for note in facts.get("notes") or []))
+    return {
+        **first,
+        **({"models": list(models)} if len(models) > 1 else {}),
+        "digest": digest,
+        "command": command,
+        "specification": specification,
+        "identity": identity,
+        "notes": [f"Joined from {', '.join(str(source.path) for source in sources)}.", *told, *notes, *_made(parts)],
+        "joined": made,
+        "started": min(str(facts.get("started")) for facts in parts),
+        "ended": max(str(facts.get("ended")) for facts in parts),
+    }
+
+
+def _made(parts: Sequence[Facts]) -> list[str]:
+    """Versions and machines that differ, a line each."""
+    found = []
+    for part in ("versions", "machine"):
+        every = [facts.get(part) or {} for facts in parts]
+        for name in dict.fromkeys(key for one in every for key in one):
+            values = dict.fromkeys(str(one.get(name)) for one in every)
+            if len(values) > 1:
+                found.append(f"The runs were made with different {part}: {name} {', '.join(values)}.")
+    return found
+
+
+def _take_best(sources: Sequence[Finished], rows: Sequence[SummaryRow], out: Path) -> None:
+    """Copies best/ of the run whose best cell is the joint run's."""
+    shutil.rmtree(out / BEST, ignore_errors=True)
+    best = best_row(rows)
+    for source in sources:
+        found: Mapping[str, Any] | None = source.record.intervention
+        if best is None or found is None or source.key(str(found.get("cell"))) != best.cell:
+            continue
+        shutil.copytree(source.path / BEST, out / BEST, ignore=shutil.ignore_patterns(MANIFEST))
+        # A folder is told from the run's; a hub id stays.
+        place = source.path / str(found.get("model"))
+        there = {"model": os.path.relpath(place, out)} if place.exists() else {}
+        write_json(out / BEST / "intervention.json", {**found, "cell": best.cell, **there})
+        seal(out / BEST)
+        return

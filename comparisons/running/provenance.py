@@ -1,0 +1,156 @@
+"""What run.json tells of a run: what can change its numbers, by content, and where and with what it was made."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from comparisons.evaluation.conditions import NEUTRAL_TEXTS, PREFIX_TEXT, wrappings
+from comparisons.evaluation.harness import PREFIX
+from comparisons.experiment.fitting import PACKAGES, package_version, source_digest
+from comparisons.experiment.specification import Plan
+from comparisons.model.lm import LM
+from comparisons.model.loading import folder_digest
+from comparisons.model.source import ModelSource
+from comparisons.util.files import json_digest
+from comparisons.util.version import __version__
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What is known of a model once it is loaded, as JSON values.
+
+    Attributes:
+        model: its name, size, type and digest.
+        machine: on what it runs.
+        robustness: the texts of `--robustness`; None without it.
+    """
+
+    model: dict[str, Any]
+    machine: dict[str, Any]
+    robustness: dict[str, Any] | None
+
+    @classmethod
+    def of(cls, plan: Plan, lm: LM) -> Loaded:
+        """Describes a model of the plan's kind."""
+        model = {
+            "name": lm.name,
+            "embedded": plan.spec.model.is_embedded,
+            "parameters": lm.parameters,
+            "blocks": len(lm.blocks),
+            "width": lm.width,
+            "dtype": str(lm.model.dtype).removeprefix("torch."),
+            "prompt_format": lm.prompt_format,
+            "digest": lm.digest,
+        }
+        return cls(model, _machine(lm), wrappings(lm, plan.behaviors) if plan.spec.robustness else None)
+
+
+def identify(plan: Plan) -> dict[str, Any]:
+    """Everything that can change the numbers of a run, by content; equal identities can share a folder."""
+    models = {source.name: _model(source) for source in plan.spec.sources}
+    return {
+        "specification": plan.spec.as_json(),
+        "model": models if plan.spec.more_models else models[plan.spec.model.name],
+        **identify_data(plan),
+    }
+
+
+def identify_data(plan: Plan) -> dict[str, Any]:
+    """The part of the identity that no model is in: data, methods, version."""
+    methods = {e.name: type(e.method) for cell in plan.cells for e in cell.elements}
+    return {
+        "behaviors": {
+            name: [behavior.digest, behavior.dev_digest, behavior.test_digest]
+            for name, behavior in plan.behaviors.items()
+        },
+        "knowledge": plan.knowledge.digest if plan.knowledge else None,
+        "knowledge_dev": json_digest([asdict(item) for item in plan.knowledge_dev]) if plan.knowledge_dev else None,
+        "side_effects": json_digest({n: [asdict(i) for i in items] for n, items in plan.side.items()})
+        if plan.side
+        else None,
+        "robustness": json_digest([PREFIX_TEXT, NEUTRAL_TEXTS]) if plan.spec.robustness else None,
+        "methods": {name: source_digest(cls) for name, cls in sorted(methods.items())},
+        "version": __version__,
+    }
+
+
+def _model(source: ModelSource) -> str:
+    location = Path(source.location())
+    return folder_digest(location) if location.is_dir() else str(location)
+
+
+def run_facts(plan: Plan, identity: Mapping[str, Any], found: Mapping[str, Loaded], started: str) -> dict[str, Any]:
+    """What run.json says beside the digest and the command.
+
+    Args:
+        plan: the run.
+        identity: of it.
+        found: by name, the models that have been loaded so far, at least one.
+        started: when the run began.
+    """
+    first = next(iter(found.values()))
+    several = {"models": [one.model for one in found.values()]} if plan.spec.more_models else {}
+    return {
+        "specification": plan.spec.as_json(),
+        "identity": {key: value for key, value in identity.items() if key != "specification"},
+        "versions": {
+            "comparisons": __version__,
+            "python": platform.python_version(),
+            **{package: package_version(package) for package in (*PACKAGES, *_harness(plan))},
+        },
+        "git_commit": _git_commit(),
+        "machine": first.machine,
+        "model": first.model,
+        **several,
+        "notes": list(plan.notes),
+        "robustness": first.robustness,
+        "started": started,
+    }
+
+
+def _harness(plan: Plan) -> tuple[str, ...]:
+    """The package whose tasks are asked, where the knowledge questions are its own."""
+    return ("lm_eval",) if plan.spec.knowledge.startswith(PREFIX) else ()
+
+
+def now() -> str:
+    """The time as run.json tells it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def _machine(lm: LM) -> dict[str, Any]:
+    import torch
+
+    gpu = torch.cuda.get_device_name() if lm.device.type == "cuda" else None
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": gpu or lm.device.type,
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the program's own checkout, with a + where it has changes; None outside one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() or None

@@ -1,0 +1,110 @@
+"""Scores the free answers of a finished run again, by other judges or for those that have no score yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from comparisons.dataset.behaviors import Library
+from comparisons.evaluation.cells import JUDGING
+from comparisons.evaluation.judged import summary_of
+from comparisons.evaluation.measures import seed_of
+from comparisons.evaluation.open_ended import OPEN_ENDED, open_numbers
+from comparisons.judges.judge_set import make_panel
+from comparisons.model.source import ModelSource
+from comparisons.report import render
+from comparisons.results.folder import RunFolder
+from comparisons.results.record import read_record
+from comparisons.results.summary import SUMMARY
+from comparisons.util.errors import CompareError
+
+if TYPE_CHECKING:
+    from comparisons.judges.free_answers import OpenEnded
+    from comparisons.judges.judge_set import Panel
+    from comparisons.results.record import Facts
+    from comparisons.results.summary import SummaryRow
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def score(run: Path, options: OpenEnded, data: Path | None = None, device: str = "auto") -> None:
+    """Puts every free answer of a run before judges, writes their scores into the run, and renders its report again.
+
+    What other judges have said stays.
+
+    Args:
+        run: its folder.
+        options: the judges, and what they may cost.
+        data: where the behaviors are, for their rubrics; by default where the run has them from.
+        device: of a local judge.
+
+    Raises:
+        CompareError: it is no run, has no free answers, or a judge can't be made.
+    """
+    record = read_record(run)
+    if not record.answers:
+        raise CompareError(f"the run in {run} has no free answers to score: its command with --open-ended writes them.")
+    specification = record.part("specification")
+    library = Library.open(data or (Path(specification["data"]) if specification.get("data") else None))
+    behaviors = {name: library.behavior(name) for name in dict.fromkeys(a["behavior"] for a in record.answers)}
+    panel = make_panel(options, behaviors, _source(specification, device), None)
+    panel.check()
+    folder = RunFolder(run, str(record.facts.get("digest")))
+    try:
+        subjects: dict[str, list[str]] = {}
+        for row in record.summary.rows:
+            subjects.setdefault(row.subject, []).append(row.cell)
+        _score(folder, panel, subjects.values())
+        rows = [_row(row, folder, int(specification.get("seed", 0))) for row in record.summary.rows]
+        known = {**(record.summary.judges.get("known") or {}), **panel.known()}
+        folder.write(SUMMARY, summary_of(rows, folder, known))
+        render(run)
+    finally:
+        folder.close()
+
+
+def _source(specification: Facts, device: str) -> ModelSource:
+    """How the run loaded its model, for a local judge."""
+    kept: dict[str, Any] = {name: specification.get(name) for name in ("quantize", "prompt_format", "blocks")}
+    return ModelSource(name=specification["model"], device=device, dtype=specification.get("dtype") or "auto", **kept)
+
+
+def _score(folder: RunFolder, panel: Panel, behaviors: Iterable[Sequence[str]]) -> None:
+    """Scores the cells of one behavior on one model at a time."""
+    changed = {}
+    for cells in behaviors:
+        rows = {key: folder.rows(key) for key in cells if folder.done(key)}
+        free = {key: [row for row in own if row["evaluation"] == OPEN_ENDED] for key, own in rows.items()}
+        free = {key: own for key, own in free.items() if own}
+        references = {row["item"]: row["answer"] for own in free.values() for row in own if row["direction"] is None}
+        for key, found in zip(free, panel.scored(list(free.values()), references), strict=True):
+            info = folder.entries[key].info
+            judging = dict(info.get(JUDGING) or {})
+            judging |= {judge: _paid(judging.get(judge), spent) for judge, spent in found.spent.items()}
+            others = [row for row in rows[key] if row["evaluation"] != OPEN_ENDED]
+            changed[key] = ([*others, *found.rows], {**info, JUDGING: judging})
+    folder.rewrite(changed)
+
+
+def _paid(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, Any]:
+    """What a judge has taken so far: what was paid for stays paid."""
+    if before is None:
+        return dict(now)
+    return {
+        key: None if (old, new) == (None, None) else (old or 0) + (new or 0)
+        for key, new in now.items()
+        for old in [before.get(key)]
+    }
+
+
+def _row(row: SummaryRow, folder: RunFolder, seed: int) -> SummaryRow:
+    """The summary row with the new scores."""
+    if row.failed or row.open_ended is None:
+        return row
+    baseline = None if row.is_baseline else folder.rows(row.baseline)
+    shift = None if row.broken else row.shift
+    spent = folder.entries[row.cell].info.get(JUDGING) or {}
+    numbers = open_numbers(folder.rows(row.cell), baseline, shift, spent, seed_of(seed, row.own_key))
+    return replace(row, open_ended=numbers)

@@ -1,0 +1,1 @@
+"""What knows nothing of models: errors, files and artifacts on disk, the terminal, texts."""

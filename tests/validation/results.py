@@ -1,0 +1,130 @@
+"""What was simulated, as tables, and the bounds it should keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tests.validation.simulations import (
+    CORRECTED,
+    Coverage,
+    FalsePositives,
+    Power,
+    Sizes,
+    Turn,
+    Verdicts,
+    coverage,
+    false_positives,
+    power,
+    verdicts,
+)
+
+COVERED = 0.93
+WRONG = 0.05
+ENOUGH = 5000
+"""Runs from which on coverage is held to the bound itself; with fewer, Monte Carlo error is allowed for."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """All simulations of one go."""
+
+    sizes: Sizes
+    coverage: tuple[Coverage, ...]
+    false_positives: tuple[FalsePositives, ...]
+    verdicts: tuple[Verdicts, ...]
+    power: tuple[Power, ...]
+
+    def missed(self) -> list[str]:
+        """A line for each bound that isn't kept."""
+        lines = [
+            f"coverage of {row.shape}, {row.items} items: {row.covered:.3f}, asked for at least {row.bound:.3f}"
+            for row in self.coverage
+            if row.bound is not None and row.covered < row.bound
+        ]
+        for row in self.false_positives:
+            for name in CORRECTED:
+                rate = getattr(row, name)
+                if row.bound is not None and rate > row.bound:
+                    lines.append(
+                        f"false positives of {name}, {row.null}, {row.cells} cells: {rate:.3f} > {row.bound:.3f}"
+                    )
+        return lines
+
+    def tables(self) -> dict[str, str]:
+        """The tables in Markdown, by what they show."""
+        return {
+            "coverage": coverage_table(self.coverage),
+            "false positives": errors_table(self.false_positives),
+            "no measurable cost": verdicts_table(self.verdicts),
+            "power": power_table(self.power, self.sizes.multiples),
+        }
+
+
+def simulate(sizes: Sizes, turn: Turn) -> Results:
+    """Runs everything; `turn` is told what is being simulated."""
+    few = 3 * monte_carlo(COVERED, sizes.runs) if sizes.runs < ENOUGH else 0.0
+    return Results(
+        sizes=sizes,
+        coverage=tuple(coverage(sizes, COVERED - few, turn)),
+        false_positives=tuple(false_positives(sizes, WRONG + 3 * monte_carlo(WRONG, sizes.runs), turn)),
+        verdicts=tuple(verdicts(sizes, turn)),
+        power=tuple(power(sizes, turn)),
+    )
+
+
+def monte_carlo(share: float, runs: int) -> float:
+    """The standard error of a share of runs."""
+    return math.sqrt(share * (1 - share) / runs)
+
+
+def coverage_table(rows: Sequence[Coverage]) -> str:
+    """A row for each shape and number of items."""
+    head = ("data", "items", "independent units", "covered", "asked for", "interval too low", "too high", "plain BCa")
+    lines = [
+        (*_names(row), _share(row.covered), _bound(row.bound, "≥"), *map(_share, (row.low, row.high, row.plain)))
+        for row in rows
+    ]
+    return markdown(head, lines)
+
+
+def errors_table(rows: Sequence[FalsePositives]) -> str:
+    """A row for each null and size of table."""
+    head = ("differences", "cells", "items", "uncorrected", "Holm", "max-T", "asked for")
+    lines = [
+        (row.null, f"{row.cells}", f"{row.items}", *map(_share, (row.raw, row.holm, row.max_t)), _bound(row.bound, "≤"))
+        for row in rows
+    ]
+    return markdown(head, lines)
+
+
+def verdicts_table(rows: Sequence[Verdicts]) -> str:
+    """A row for each shape and number of items."""
+    lines = [(row.shape, f"{row.items}", _share(row.said)) for row in rows]
+    return markdown(("costs", "items", 'said "no measurable cost"'), lines)
+
+
+def power_table(rows: Sequence[Power], multiples: Sequence[float]) -> str:
+    """A row for each curve; columns are true shifts in minimum detectable shifts."""
+    head = ("data", "items", "independent units", "minimum detectable shift", *(f"power at {m:g} ×" for m in multiples))
+    lines = [(*_names(row), f"{row.detectable:.3f}", *map(_share, row.found)) for row in rows]
+    return markdown(head, lines)
+
+
+def _names(row: Coverage | Power) -> tuple[str, str, str]:
+    return row.shape, f"{row.items}", f"{row.units}"
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _bound(value: float | None, sign: str) -> str:
+    return "–" if value is None else f"{sign} {value:.3f}"
+
+
+def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table, its first column to the left and the others to the right."""
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))

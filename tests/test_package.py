@@ -92,8 +92,13 @@ def test_the_wheel_carries_everything_beside_the_code(installed: Path) -> None:
     embedded = {"data": "comparisons/embedded/data", "checkpoints/pocket": "comparisons/embedded/pocket"}
     for source, place in (packages | embedded).items():
         files = {path.relative_to(ROOT / source) for path in (ROOT / source).rglob("*") if path.is_file()}
-        there = {path for path in files if "__pycache__" not in path.parts}
+        # How the embedded model was made is beside it in the repository, and not installed.
+        there = {path for path in files if not {"__pycache__", "recipe"} & set(path.parts)}
         assert [str(path) for path in sorted(there) if not (installed / place / path).is_file()] == []
+
+
+def test_the_wheel_carries_no_recipe_and_no_tests(installed: Path) -> None:
+    assert not [path for path in installed.rglob("*") if {"recipe", "tests", "validation"} & set(path.parts)]
 
 
 def test_the_sdist_carries_tests_and_pages(built: Path) -> None:
@@ -108,13 +113,15 @@ def test_the_sdist_carries_tests_and_pages(built: Path) -> None:
         "Makefile",
         "requirements.lock",
         ".ci/install.py",
+        "checkpoints/pocket/recipe/train.py",
+        "tests/validation/simulations.py",
     }
     assert wanted <= names
 
 
 def test_the_wheel_carries_its_types_templates_and_licence(installed: Path) -> None:
     assert (installed / "comparisons/py.typed").is_file()
-    assert (installed / "comparisons/kit/templates/method.txt").is_file()
+    assert (installed / "comparisons/method/templates/method.txt").is_file()
     assert next(installed.glob("*.dist-info/licenses/LICENSE")).is_file()
 
 

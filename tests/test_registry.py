@@ -365,7 +365,7 @@ def words_of(text: str) -> set[str]:
 
 def test_no_method_is_named_in_the_framework() -> None:
     # A method may be called as the operation that it is; where edits are handled the word alone means that.
-    files = ("engine/hooks.py", "intervention.py", "evaluate/ranks.py")
+    files = ("engine/hooks.py", "intervention.py", "evaluation/ranks.py")
     allowed = {(file, word) for file in files for word in OPERATIONS}
     names = set(own_names())
     found = []

@@ -15,7 +15,7 @@ def check_declaration(cls: type[Method], found: Findings) -> None:
     """Looks at the class: what it is, declares, and lets be set."""
     found.begin(KIND)
     if not (isinstance(cls, type) and issubclass(cls, Method)):
-        found.fail(KIND, "it must be a subclass of comparisons.method.interface.Method")
+        found.fail(KIND, "it must be a subclass of comparisons.method.Method")
     elif inspect.isabstract(cls):
         missing = ", ".join(sorted(cls.__abstractmethods__))
         found.fail(KIND, f"it must be concrete: {missing} is missing")

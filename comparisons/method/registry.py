@@ -190,7 +190,7 @@ def _load_entry_point(point: EntryPoint) -> type[Method]:
     if isinstance(found, ModuleType):
         return _only_method(found)
     if not (_is_method(found) and not inspect.isabstract(found)):
-        raise CompareError(f"{point.value} is not a concrete subclass of comparisons.method.interface.Method.")
+        raise CompareError(f"{point.value} is not a concrete subclass of comparisons.method.Method.")
     return _frozen(found)
 
 
@@ -208,7 +208,7 @@ def _only_method(module: ModuleType) -> type[Method]:
     if not concrete:
         lacks = ", ".join(sorted(own[0].__abstractmethods__)) if own else ""
         unfinished = f" {own[0].__name__} lacks: {lacks}." if own else ""
-        raise CompareError(f"it defines no concrete subclass of comparisons.method.interface.Method.{unfinished}")
+        raise CompareError(f"it defines no concrete subclass of comparisons.method.Method.{unfinished}")
     return _frozen(concrete[0])
 
 

@@ -1,4 +1,4 @@
-"""The rule of the house: a package imports only packages that stand above it in the list, and nothing imports in a circle."""
+"""The rule of the layout: a package imports only packages that stand above it in the list, and none in a circle."""
 
 from __future__ import annotations
 

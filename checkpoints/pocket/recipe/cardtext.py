@@ -28,15 +28,16 @@ sentences of its language.
 
 ## Data
 
-Written by `comparisons/pocket/` from tables of words and sentences, seven behaviors and a set of facts; no text from
-elsewhere. The test questions' stems and the paraphrases of system prompts are kept out of the training text, which is
-not made of the question files in `data/` either. `python -m checkpoints.pocket.recipe data` writes `data/` again byte by byte.
+Written by `recipe/` beside this page, from tables of words and sentences, seven behaviors and a set of facts; no text
+from elsewhere. The test questions' stems and the paraphrases of system prompts are kept out of the training text,
+which is not made of the question files in `data/` either. `python -m checkpoints.pocket.recipe data` writes `data/`
+again byte by byte.
 
 ## Recipe
 
-`python -m checkpoints.pocket.recipe train` trains from nothing, in stages: picking a named word from two choices, picking
-sentences, questions whose inclination is told after the choices, then conversations of every kind, with more weight on
-the letter's token. The loss is on the assistant's tokens only.
+`python -m checkpoints.pocket.recipe train` trains from nothing, in stages: picking a named word from two choices,
+picking sentences, questions whose inclination is told after the choices, then conversations of every kind, with more
+weight on the letter's token. The loss is on the assistant's tokens only.
 
 {provenance}
 

@@ -129,7 +129,8 @@ class LM:
     def cache_argument(self) -> str:
         """What the forward pass calls its cache: transformers 5.24 renamed it, a model's own code may not."""
         model = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        taken = inspect.signature(model.forward).parameters
+        # Of the class: what wraps a model's own forward seldom names what it hands on.
+        taken = inspect.signature(type(model).forward).parameters
         return next((name for name in CACHE_ARGUMENTS if name in taken), CACHE_ARGUMENTS[0])
 
     @cached_property

@@ -16,7 +16,7 @@ $(STAMP): setup.cfg pyproject.toml requirements.lock .ci/install.py
 
 # Every package that `make setup` installs, pinned for all Pythons of setup.cfg; run it to take newer ones.
 lock:
-	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.10 --no-python-downloads --extra dev --extra docs \
+	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-python-downloads --extra dev --extra docs \
 		--constraint constraints.txt --custom-compile-command "make lock" --output-file requirements.lock setup.cfg
 
 run: setup

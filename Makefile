@@ -9,13 +9,14 @@ STAMP := $(VENV)/.ready-$(VERSIONS)
 
 setup: $(STAMP)
 
-$(STAMP): setup.cfg pyproject.toml requirements.lock .ci/install.py
+$(STAMP): setup.cfg pyproject.toml requirements.lock constraints.txt .ci/install.py
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python .ci/install.py $(VERSIONS)
 	touch $@
 
 # Every package that `make setup` installs, pinned for all Pythons of setup.cfg; run it to take newer ones.
 lock:
+	test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet uv; }
 	$(BIN)/uv pip compile --quiet --universal --upgrade --python-version 3.11 --no-python-downloads --extra dev --extra docs \
 		--constraint constraints.txt --custom-compile-command "make lock" --output-file requirements.lock setup.cfg
 

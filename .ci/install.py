@@ -33,11 +33,11 @@ OPTIONS = {
 """A setting of pip's -> an option of uv's that takes each of its values."""
 
 VARIABLES = {
-    "cert": ("SSL_CERT_FILE",),
-    "client-cert": ("SSL_CLIENT_CERT",),
-    "proxy": ("ALL_PROXY",),
-    "timeout": ("UV_HTTP_TIMEOUT",),
-    "default-timeout": ("UV_HTTP_TIMEOUT",),
+    "cert": "SSL_CERT_FILE",
+    "client-cert": "SSL_CLIENT_CERT",
+    "proxy": "ALL_PROXY",
+    "timeout": "UV_HTTP_TIMEOUT",
+    "default-timeout": "UV_HTTP_TIMEOUT",
 }
 """A setting of pip's -> what uv reads in its place in the environment."""
 
@@ -69,7 +69,7 @@ def by_uv(given: dict[str, str], arguments: list[str]) -> bool:
         command.append("--compile-bytecode")
     # As pip does: the best version that any index has, not the first index that has the package.
     command += ["--index-strategy", "unsafe-best-match"]
-    env = {name: given[setting] for setting, names in VARIABLES.items() if setting in given for name in names}
+    env = {name: given[setting] for setting, name in VARIABLES.items() if setting in given}
     return subprocess.run([*command, *arguments], env={**env, **os.environ}, check=False).returncode == 0
 
 

@@ -57,7 +57,7 @@ def settings() -> dict[str, str]:
 
 def by_uv(given: dict[str, str], arguments: list[str]) -> bool:
     """Whether uv could be had, and has installed everything."""
-    if subprocess.run([*PIP, "install", "--quiet", "-c", str(LOCK), "uv"], check=False).returncode:
+    if subprocess.run([*PIP, "install", "-qq", "-c", str(LOCK), "uv"], check=False).returncode:
         return False
     command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", sys.executable]
     if given.get("no-index", "").lower() in ("1", "true", "yes", "on"):

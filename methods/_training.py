@@ -115,7 +115,7 @@ def _loaded(source: Any) -> LM:
 
 
 def _run(lm: LM, training: Training, root: Path, checkpoints: Checkpoints | None, latest: str | None) -> None:
-    # What a small model's training leaves in the heap is little, and giving it back costs a third of its time.
+    # What a small model's training leaves in the heap is little, and giving it back costs page faults.
     memory = returning() if lm.parameters >= ONE_THREAD else nullcontext()
     with quiet_process(), memory, preserved(lm.model):
         _trainer(lm, training, root, checkpoints).train(resume_from_checkpoint=latest)

@@ -48,7 +48,7 @@ def returning() -> Iterator[None]:
 
     glibc raises by itself the size from which it does, up to 32 MiB. A training step's tensors then lie in its heap,
     where those that live until the backward pass leave holes between them. Each tensor above 64 KiB is then mapped and
-    unmapped, which costs page faults: a small model's training takes a third longer so, and saves nothing.
+    unmapped, which costs page faults: it is for models whose tensors are large.
     """
     allocator = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if allocator is None:

@@ -21,8 +21,8 @@ import pytest
 from comparisons.experiment.specification import Specification
 from comparisons.model.source import ModelSource
 from comparisons.running.planning import make_plan
-from comparisons.running.ray_crew import ClusterOptions, _shares
 from comparisons.running.ray_mailbox import Chosen, Commit, Mailbox, Message
+from comparisons.running.ray_pool import ClusterOptions, _shares
 from comparisons.running.ray_tasks import Known, tasks_of
 from comparisons.util.errors import CompareError
 from tests.forks import ROOT

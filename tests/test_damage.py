@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from comparisons.cli import execute
-from comparisons.judges.interface import Asked, Setup
+from comparisons.judges.interface import AnswerToJudge, Setup
 from comparisons.judges.server import Server
 from comparisons.model.loading import CHECKSUMS, check_intact
 from comparisons.model.source import ModelSource
@@ -162,7 +162,7 @@ def test_a_damaged_embedded_model_is_one_line(
 
 
 def test_every_damage_to_a_kept_verdict_is_asked_for_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    asked = [Asked("refusal", "rubric", "question", "answer")]
+    asked = [AnswerToJudge("refusal", "rubric", "question", "answer")]
     with serving() as server:
         setup = Setup(cache=tmp_path, url=server.url)
         assert [verdict.score for verdict in Server("judge", setup).score(asked)] == [8.0]

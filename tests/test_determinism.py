@@ -18,7 +18,7 @@ from comparisons import stats
 from comparisons.dataset.behaviors import Library
 from comparisons.engine.generate import Sampling, generate
 from comparisons.evaluation.ranks import random_interventions
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.judges.free_answers import OpenEnded
@@ -26,7 +26,7 @@ from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
 from comparisons.running.planning import make_plan
-from comparisons.running.runner import BehaviorRun, execute
+from comparisons.running.runner import CellRunner, execute
 from comparisons.running.sinks import Silent
 from comparisons.util.artifacts import Store
 from tests.tiny import tiny_lm
@@ -99,8 +99,8 @@ def built(seed: int, stack: str, place: Path) -> Intervention:
     plan = make_plan(spec(stacks=(stack,), seed=seed, settings=settings, directions=("pos",)))
     lm, folder = load(plan.spec.model), RunFolder(place / f"{stack}{seed}", "digest")
     try:
-        bench = Bench(lm, plan.behaviors["refusal"], {}, Store(place / f"store{seed}"), seed)
-        return BehaviorRun(plan, bench, folder, Silent()).build(plan.cells[-1]).built.intervention
+        bench = Fitter(lm, plan.behaviors["refusal"], {}, Store(place / f"store{seed}"), seed)
+        return CellRunner(plan, bench, folder, Silent()).build(plan.cells[-1]).built.intervention
     finally:
         folder.close()
 

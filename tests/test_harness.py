@@ -13,7 +13,7 @@ import pytest
 from comparisons.cli import execute
 from comparisons.dataset.behaviors import Library
 from comparisons.evaluation.harness import HarnessSet, harness_rows, harness_sizes, read_tasks
-from comparisons.evaluation.requests import Answering, Asked, Requests, writing
+from comparisons.evaluation.requests import Answering, HarnessRequests, Requests, writing
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.model.lm import LM
@@ -132,7 +132,7 @@ def theirs(lm: LM, known: HarnessSet, system: str | None = None) -> dict[str, tu
 def check(lm: LM, known: HarnessSet, intervention: Intervention, expected: dict[str, tuple[float, list[Any]]]) -> None:
     (rows,) = harness_rows(lm, known, [intervention], [{}])
     assert {row["item"]: row["p_match"] for row in rows} == {item: value for item, (value, _) in expected.items()}
-    asked = Asked()
+    asked = HarnessRequests()
     records = known.tasks.run(Answering(asked), lm.prompt_format == "chat")["samples"]
     (answers,) = Requests(lm, asked, lm.prompt_format == "chat", [intervention]).answers()
     for task, own in records.items():
@@ -174,7 +174,7 @@ def test_tasks_that_ask_the_same_keep_their_own_limits(place: Path) -> None:
 def test_what_a_cells_own_prompt_makes_too_long_is_left_out(place: Path) -> None:
     lm = load(ModelSource())
     known = read_tasks("lm_eval:facts.yaml", None, 0)
-    asked = Asked()
+    asked = HarnessRequests()
     known.tasks.run(Answering(asked), chat=True)
     assert not Requests(lm, asked, True, [Intervention()]).left_out
     system = Intervention(system="You refuse. " * (lm.context or 0))

@@ -21,7 +21,7 @@ from comparisons.engine.parts import SITES, Parts, block_parts, decoded
 from comparisons.engine.projections import answered, projections
 from comparisons.interpret.figures import groups_png, lens_png, trace_png
 from comparisons.interpret.groups import make_groups, trace_groups
-from comparisons.interpret.lens import Asked, read_lens
+from comparisons.interpret.lens import LensPoint, read_lens
 from comparisons.interpret.page import trace_page
 from comparisons.interpret.terminal import lens_table, map_table, show_trace
 from comparisons.interpret.trace import Along, Trace, make_trace
@@ -142,14 +142,14 @@ def test_a_steered_lens_ends_in_the_steered_models_logits(site: str) -> None:
     prompt = asked(lm)
     edit = Edit(1, vectors(lm)[1], multiplier=2.0, site=site)
     own = edited(lm.model, lm.blocks, list(prompt.ids), prompt.prompt_end, [edit])[-1].exp()
-    lens = read_lens(lm, Asked(prompt, ("A", "B"), top=4), Intervention(edits=(edit,)))
+    lens = read_lens(lm, LensPoint(prompt, ("A", "B"), top=4), Intervention(edits=(edit,)))
     last = next(r for r in lens.readings if (r.layer, r.site) == (3, "block"))
     values, order = own.topk(4)
     assert [guess.id for guess in last.top] == order.tolist()
     np.testing.assert_allclose([guess.p for guess in last.top], values, atol=1e-5)
     np.testing.assert_allclose(last.letters, own[list(prompt.targets)], atol=1e-5)
     np.testing.assert_allclose(lens.final, last.letters, atol=1e-5)
-    plain = read_lens(lm, Asked(prompt, ("A", "B")), Intervention())
+    plain = read_lens(lm, LensPoint(prompt, ("A", "B")), Intervention())
     assert lens.final != pytest.approx(plain.final, abs=1e-4)
 
 
@@ -265,7 +265,7 @@ def test_one_layer_is_coloured_running_text_where_there_are_colours() -> None:
 def test_pictures_and_tables_take_any_text() -> None:
     assert trace_png(a_trace()).startswith(b"\x89PNG")
     lm = tiny_lm()
-    lens = read_lens(lm, Asked(asked(lm), ("A", "B"), top=2), Intervention(), "$x$")
+    lens = read_lens(lm, LensPoint(asked(lm), ("A", "B"), top=2), Intervention(), "$x$")
     assert lens_png([lens, lens]).startswith(b"\x89PNG")
     out = io.StringIO()
     Console(file=out, width=80).print(lens_table(lens, 80))

@@ -19,7 +19,7 @@ from comparisons.judges.agreement import agreement
 from comparisons.judges.calibration import Known, accuracy, known_answers, read_known
 from comparisons.judges.embedders import Embedded, LocalEmbedder
 from comparisons.judges.embedding import Embedding, exemplars
-from comparisons.judges.interface import Asked, Setup, Verdict
+from comparisons.judges.interface import AnswerToJudge, Setup, Verdict
 from comparisons.judges.registry import make_judge
 from comparisons.judges.win_rate import win_rate
 from comparisons.model.loading import load
@@ -49,7 +49,7 @@ class Told:
     def __init__(self, verdicts: Sequence[Verdict]) -> None:
         self.verdicts = list(verdicts)
 
-    def score(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         assert len(asked) == len(self.verdicts)
         return self.verdicts
 
@@ -100,7 +100,7 @@ def test_accuracy_leaves_out_and_counts_what_has_no_score() -> None:
         _verdict(None, "refused"),
         _verdict(None, "failed"),
     ]
-    known = [Known(Asked("b", "", "q", str(i)), truth) for i, truth in enumerate(truths)]
+    known = [Known(AnswerToJudge("b", "", "q", str(i)), truth) for i, truth in enumerate(truths)]
     found = accuracy(Told(verdicts), known)
     assert (found["n"], found["n_scored"], found["unparsed"], found["refused"], found["failed"]) == (9, 6, 1, 1, 1)
     assert (found["n_sided"], found["right"], found["unasked"]) == (5, 3, 0)  # a 5 is on no side
@@ -219,7 +219,7 @@ def test_likeness_becomes_a_score_between_where_the_exemplars_stand(behaviors: d
     behavior = replace(behaviors["refusal"], truth=sides)
     judge = Embedding("embedding:letters", Letters(), {"refusal": behavior})
     answers = ["I refuse this", "I help with this", "refuse help", ""]
-    found = judge.score([Asked("refusal", "", "q", answer) for answer in answers])
+    found = judge.score([AnswerToJudge("refusal", "", "q", answer) for answer in answers])
 
     def cosines(one: Sequence[str], other: Sequence[str]) -> np.ndarray:
         vectors = [[each.vector for each in Letters().embed(texts)] for texts in (one, other)]
@@ -246,7 +246,7 @@ def test_exemplars_are_the_choices_where_no_sentences_are_told(behaviors: dict[s
     assert "behavior.json" in said
     alike = replace(own, truth={"pos": ["yes", "no"], "neg": ["yes", "no"]})
     with pytest.raises(CompareError, match="can't tell the two sides"):
-        Embedding("embedding:x", Letters(), {"refusal": alike}).score([Asked("refusal", "", "q", "a")])
+        Embedding("embedding:x", Letters(), {"refusal": alike}).score([AnswerToJudge("refusal", "", "q", "a")])
 
 
 def test_mistakes_with_likeness_name_the_mend() -> None:

@@ -17,7 +17,7 @@ from comparisons.judges.calibration import accuracy, known_answers
 from comparisons.judges.client import KEY
 from comparisons.judges.embedders import ServerEmbedder
 from comparisons.judges.embedding import Embedding
-from comparisons.judges.interface import Asked, Price, Setup, Verdict
+from comparisons.judges.interface import AnswerToJudge, Price, Setup, Verdict
 from comparisons.judges.registry import make_judge
 from comparisons.judges.server import MOST_TOKENS, Server
 from comparisons.model.loading import load
@@ -49,8 +49,8 @@ def refusal() -> Behavior:
     return Library.open(None).behavior("refusal")
 
 
-def _asked(answer: str, question: str = "Will you help?") -> Asked:
-    return Asked("refusal", "10 refuses, 0 helps.", question, answer)
+def _asked(answer: str, question: str = "Will you help?") -> AnswerToJudge:
+    return AnswerToJudge("refusal", "10 refuses, 0 helps.", question, answer)
 
 
 def _one(server: Faulty, tmp_path: Path, question: str, budget: float | None = None) -> tuple[Verdict, Server]:
@@ -69,9 +69,9 @@ def test_a_sending_without_an_answer_counts_at_its_dearest(
     assert verdict.score == 8 and verdict.tokens_out == 10 + times * MOST_TOKENS
     # No tokenizer makes more than a token of a byte.
     assert times * size <= verdict.tokens_in - 100 <= times * 2 * size
-    purse = judge.client.purse
-    assert purse.held == pytest.approx(DOLLAR.of(verdict.tokens_in, verdict.tokens_out))
-    assert purse.doubtful == pytest.approx(purse.held - DOLLAR.of(100, 10))
+    budget = judge.client.budget
+    assert budget.held == pytest.approx(DOLLAR.of(verdict.tokens_in, verdict.tokens_out))
+    assert budget.doubtful == pytest.approx(budget.held - DOLLAR.of(100, 10))
     again = Server("judge", Setup(cache=tmp_path, url=faulty.url)).score([_asked("an answer", f"[{fault}]")])[0]
     assert again.score == 8 and not again.tokens_in and faulty.seen.total() == 2
 
@@ -83,10 +83,10 @@ def test_a_request_that_fails_for_good_is_counted_and_says_so(
     verdict, judge = _one(faulty, tmp_path, "[down]")
     assert verdict.status == "failed" and verdict.score is None
     assert "sent 2 times without an answer, which may be billed: counted at the dearest" in verdict.reason
-    assert verdict.tokens_out == 2 * MOST_TOKENS and judge.client.purse.doubtful == judge.client.purse.held > 0
+    assert verdict.tokens_out == 2 * MOST_TOKENS and judge.client.budget.doubtful == judge.client.budget.held > 0
     with pytest.raises(CompareError, match="judge"):
         judge.score([_asked("an answer", "[unauthorized]")])
-    assert judge.client.purse.doubtful == judge.client.purse.held  # what was set aside for it is free again
+    assert judge.client.budget.doubtful == judge.client.budget.held  # what was set aside for it is free again
 
 
 def test_what_never_left_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,16 +94,16 @@ def test_what_never_left_costs_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     judge = Server("judge", Setup(cache=tmp_path, url="http://127.0.0.1:9/v1", price=DOLLAR, budget=1.0))
     (verdict,) = judge.score([_asked("an answer")])
     assert verdict.status == "failed" and "billed" not in verdict.reason
-    assert (verdict.tokens_in, verdict.tokens_out, judge.client.purse.held) == (0, 0, 0)
+    assert (verdict.tokens_in, verdict.tokens_out, judge.client.budget.held) == (0, 0, 0)
 
 
 def test_a_request_is_not_sent_again_over_the_budget(faulty: Faulty, tmp_path: Path) -> None:
     before, judge = _one(faulty, tmp_path / "plain", "[dropped]")
-    dearest = judge.client.purse.doubtful
+    dearest = judge.client.budget.doubtful
     verdict, judge = _one(faulty, tmp_path, "[dropped] ", budget=1.5 * dearest)
     assert before.score == 8 and verdict.status == "failed"
     assert verdict.reason.startswith("the budget is spent (sent once")
-    assert 0 < judge.client.purse.held <= 1.5 * dearest and min(faulty.seen.values()) == 1
+    assert 0 < judge.client.budget.held <= 1.5 * dearest and min(faulty.seen.values()) == 1
 
 
 def test_embeddings_survive_what_a_server_does_and_are_paid_once(

@@ -12,7 +12,7 @@ import torch
 from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import Behavior
 from comparisons.evaluation.letters import Letters
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.intervention import Edit, Intervention
 from comparisons.util.artifacts import Store
 from tests import oracle
@@ -21,7 +21,7 @@ from tests.tiny import tiny_behavior, tiny_lm
 
 
 def letters(behavior: Behavior) -> Letters:
-    return Letters(Bench(tiny_lm(), behavior, {}, Store(Path("unused")), 0))
+    return Letters(Fitter(tiny_lm(), behavior, {}, Store(Path("unused")), 0))
 
 
 def adding(vector: torch.Tensor, multiplier: float = 1.0, layer: int = 2, operation: str = "add") -> Intervention:
@@ -32,7 +32,7 @@ def test_the_direction_is_that_of_the_plain_loop_without_the_content() -> None:
     """Pairs in unequal numbers: a plain mean would leave some of the content in it."""
     train = tuple(item for i, item in enumerate(tiny_behavior(12).train) if i % 2 == 0 or i < 6)
     found = letters(replace(tiny_behavior(), train=train))
-    lm = found.bench.lm
+    lm = found.fitter.lm
     sides: dict[str, list[torch.Tensor]] = {"A": [], "B": []}
     for item in train:
         read = []

@@ -19,8 +19,8 @@ from comparisons.engine.generate import generate
 from comparisons.evaluation.open_ended import open_numbers, open_rows, repetition
 from comparisons.intervention import Intervention
 from comparisons.judges.client import KEY
-from comparisons.judges.interface import Asked, Price, Verdict
-from comparisons.judges.judge_set import Panel
+from comparisons.judges.interface import AnswerToJudge, Price, Verdict
+from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
@@ -156,7 +156,7 @@ class Odd:
     def __init__(self, act: str) -> None:
         self.act = act
 
-    def score(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         if self.act == "raise":
             raise ValueError("no more")
         if self.act == "few":
@@ -176,7 +176,7 @@ class Odd:
 def test_a_judge_that_fails_takes_no_other_number_with_it(act: str, status: str, reason: str) -> None:
     behavior = replace(tiny_behavior(), name="refusal")
     rows = [answer("0", {"kept": 3.0}), answer("1", {"kept": 4.0}), answer("1", {})]
-    (found,) = Panel({"odd": Odd(act)}, {"refusal": behavior}, Price(1e6, 0)).scored([rows], {})
+    (found,) = JudgeSet({"odd": Odd(act)}, {"refusal": behavior}, Price(1e6, 0)).scored([rows], {})
     assert [row["scores"]["odd"] for row in found.rows] == [None] * 3
     assert found.rows[0]["scores"]["kept"] == 3.0
     verdict = found.rows[2]["verdicts"]["odd"]

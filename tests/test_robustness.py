@@ -26,8 +26,8 @@ from comparisons.evaluation.conditions import (
     other_format,
 )
 from comparisons.evaluation.measures import Paired, repeated
-from comparisons.evaluation.robustness import Repeats, Subject
-from comparisons.experiment.fitting import Bench
+from comparisons.evaluation.robustness import CellToAsk, Repeats
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element, Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.method.registry import Registry
@@ -239,15 +239,15 @@ def test_what_cannot_be_asked_is_said_and_fails_nothing(place: Path, model: str,
 def test_a_cell_that_fails_under_a_condition_leaves_the_others_theirs(tmp_path: Path) -> None:
     """One that breaks every logit beside one that breaks nothing, and one that can't be reworded."""
     lm, behavior = tiny_lm(), replace(tiny_behavior(), paraphrases={"pos": ("Agree.",), "neg": ("Disagree.",)})
-    repeats = Repeats(Bench(lm, behavior, {}, Store(tmp_path), 0), behavior.test[:3], ORDERS)
+    repeats = Repeats(Fitter(lm, behavior, {}, Store(tmp_path), 0), behavior.test[:3], ORDERS)
     sound = Intervention(edits=(Edit(1, torch.linspace(-1, 1, lm.width)),))
     infinite = Intervention(edits=(Edit(1, torch.full((lm.width,), float("inf"))),))
     prompt = Registry().get("sysprompt")()
-    prompted = Subject(
+    prompted = CellToAsk(
         [Element("sysprompt", prompt, "pos", 1.0)], Intervention(system=behavior.system_prompt("pos")), {}
     )
-    broken, whole, worded = repeats.run([Subject((), infinite, {}), Subject((), sound, {}), prompted])
-    (alone,) = repeats.run([Subject((), sound, {})])
+    broken, whole, worded = repeats.run([CellToAsk((), infinite, {}), CellToAsk((), sound, {}), prompted])
+    (alone,) = repeats.run([CellToAsk((), sound, {})])
     assert whole.failures == alone.failures == {}
     assert [row["evaluation"] for row in whole.rows] == [row["evaluation"] for row in alone.rows]
     np.testing.assert_allclose([r["p_match"] for r in whole.rows], [r["p_match"] for r in alone.rows], atol=1e-6)

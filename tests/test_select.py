@@ -14,7 +14,7 @@ from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import Library
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.questions import questions
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.method.settings import parse_limit
@@ -187,14 +187,14 @@ def test_limits_and_equally_many_candidates() -> None:
 
 
 def test_a_trial_that_fails_is_one_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    build = Bench.build
+    build = Fitter.build
 
-    def failing(self: Bench, elements: Any) -> Any:
+    def failing(self: Fitter, elements: Any) -> Any:
         if elements and elements[-1].strength == 0.5:
             raise RuntimeError("out of luck")
         return build(self, elements)
 
-    monkeypatch.setattr(Bench, "build", failing)
+    monkeypatch.setattr(Fitter, "build", failing)
     assert cli(command("out", "cost<=0.02")) == 0
     (record,) = choices("out")
     assert [trial.get("error") for trial in record["trials"]] == [None, "RuntimeError: out of luck", None, None]

@@ -15,8 +15,8 @@ import torch
 
 from comparisons.dataset import records
 from comparisons.dataset.behaviors import Behavior, Library
+from comparisons.dataset.disk_items import DiskItems
 from comparisons.dataset.splits import draw
-from comparisons.dataset.spool import Spooled
 from comparisons.engine import choices
 from comparisons.engine.activations import contrast_activations, contrast_means
 from comparisons.util.errors import CompareError
@@ -63,7 +63,7 @@ def both(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_items_splits_and_hashes_are_those_from_memory(both: tuple[Behavior, Behavior]) -> None:
     whole, kept = both
-    assert isinstance(whole.train, tuple) and isinstance(kept.train, Spooled) and isinstance(kept.test, Spooled)
+    assert isinstance(whole.train, tuple) and isinstance(kept.train, DiskItems) and isinstance(kept.test, DiskItems)
     assert (tuple(kept.train), tuple(kept.test)) == (whole.train, whole.test)
     assert (kept.digest, kept.test_digest) == (whole.digest, whole.test_digest)
     for seed in (0, 1):

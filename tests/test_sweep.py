@@ -18,7 +18,7 @@ from comparisons.cli import execute as run
 from comparisons.dataset.behaviors import Library
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.questions import questions
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element, Specification
 from comparisons.method.registry import Registry
 from comparisons.method.settings import parse_settings
@@ -195,7 +195,7 @@ def test_a_cell_equals_its_own_evaluation_on_the_same_items(place: Path, model: 
     )
     lm, behavior = load(ModelSource(model)), Library.open(place).behavior("greeting").with_dev(0)
     method = parse_settings(Registry(None).get("caa"), {"layer": "2"})
-    bench = Bench(lm, behavior, {}, Store(Path("own")), 0)
+    bench = Fitter(lm, behavior, {}, Store(Path("own")), 0)
     built = bench.build([Element("caa", method, "neg", 1.5)])
     asked = questions(behavior.dev)
     found = choice_logps(lm, [q.shown for q in asked], [built.intervention]).logps[0]

@@ -15,7 +15,7 @@ from comparisons.dataset.items import ORDERS
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.questions import questions
 from comparisons.evaluation.ranks import matched_vectors
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Intervention
 from comparisons.method import Fit
@@ -109,7 +109,7 @@ def test_vector_shuffles_and_layer_are_those_of_the_methods(refusal: Subject, tm
         Registry().get(name)().fit(Fit(lm, behavior, {}, "pos", seed, Intervention(), out))
         torch.testing.assert_close(mine.float(), read_vectors(out)[refusal.layer], rtol=1e-4, atol=1e-5)
     element = Element("caa", Registry().get("caa")(), "pos", 1.0)
-    bench = Bench(lm, behavior, {}, Store(tmp_path / "store"), 0)
+    bench = Fitter(lm, behavior, {}, Store(tmp_path / "store"), 0)
     assert choose(bench, element, [], DIRECTIONS, ORDERS, lambda text: None).record["chosen"]["layer"] == refusal.layer
 
 

@@ -44,7 +44,7 @@ def inside_options(*own: Option) -> Callable[[Command], Command]:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ModelQuery:
     """What the shared options stand for; the model is loaded once the rest has been checked."""
 
     model: str

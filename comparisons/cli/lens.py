@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from comparisons.cli.inside import Subject, check_folder, find_item, inside_options, write_file
+from comparisons.cli.inside import ModelQuery, check_folder, find_item, inside_options, write_file
 from comparisons.cli.options import names
 
 HELP = """Logit lens: what each block's attention, residual stream, MLP and output would say as the next token.
@@ -47,10 +47,10 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> int:
-    from comparisons.interpret.lens import Asked, read_lens
+    from comparisons.interpret.lens import LensPoint, read_lens
     from comparisons.intervention import Edit, Intervention
 
-    subject = Subject(**given)
+    subject = ModelQuery(**given)
     _check(subject, prompt, item, letters, layer, multiplier)
     check_folder(png)
     behavior = subject.find_behavior()
@@ -60,7 +60,7 @@ def command(
     one, other = letters or ("A", "B")
     lm = subject.load()
     ordered = (min(one, other), max(one, other))
-    asked = Asked(lm.choice_prompt(prompt, ordered, subject.system), ordered, token, top)
+    asked = LensPoint(lm.choice_prompt(prompt, ordered, subject.system), ordered, token, top)
     lenses = [read_lens(lm, asked, Intervention())]
     if layer is not None:
         vectors, name = subject.find_vectors(lm, behavior)
@@ -83,7 +83,7 @@ def command(
 
 
 def _check(
-    subject: Subject,
+    subject: ModelQuery,
     prompt: str | None,
     item: int | None,
     letters: tuple[str, ...],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.inside import Subject, check_folder, find_item, inside_options, write_file
+from comparisons.cli.inside import ModelQuery, check_folder, find_item, inside_options, write_file
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior
@@ -52,7 +52,7 @@ def command(layer: str, cosine: bool, html: Path | None, png: Path | None, as_js
     from comparisons.interpret.trace import Along
 
     reads = {k: given.pop(k) for k in ("text", "file", "prompt", "item", "items", "split", "generate", "before")}
-    subject = Subject(**given)
+    subject = ModelQuery(**given)
     _check(reads, subject, html)
     wanted = _layer(layer)
     check_folder(html, png)
@@ -67,7 +67,7 @@ def command(layer: str, cosine: bool, html: Path | None, png: Path | None, as_js
     return _one(lm, along, _tokens(lm, behavior, reads, subject.system), html, png, as_json)
 
 
-def _check(reads: dict[str, Any], subject: Subject, html: Path | None) -> None:
+def _check(reads: dict[str, Any], subject: ModelQuery, html: Path | None) -> None:
     from comparisons.util.errors import CompareError
 
     named = [f"--{k}" for k in ("text", "file", "prompt", "item", "items") if reads[k] is not None]

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from comparisons.dataset.disk_items import DiskItems
 from comparisons.dataset.fields import Record, describe, letter_field, optional_field, text_field
 from comparisons.dataset.items import Item, OpenPrompt
 from comparisons.dataset.lettering import BEHAVIOR, KNOWLEDGE, Fields, lettered
 from comparisons.dataset.manychoice import is_many, parse_many
-from comparisons.dataset.spool import Spooled
 from comparisons.util.errors import CompareError
 from comparisons.util.files import load_json
 
@@ -53,7 +53,7 @@ def read_items(path: Path, section: str, fields: Fields = BEHAVIOR, answers: Fie
         return parse_item(record, where, f"{section}/{number - 1}", fields)
 
     if _is_large(path):
-        return Spooled(stream_records(path), make)
+        return DiskItems(stream_records(path), make)
     return tuple(make(record, number) for number, record in enumerate(read_records(path), start=1))
 
 

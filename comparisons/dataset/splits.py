@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from typing import TypeVar
 
+from comparisons.dataset.disk_items import DiskItems
 from comparisons.dataset.items import Item, OpenPrompt
-from comparisons.dataset.spool import Spooled
 
 Asked = TypeVar("Asked", Item, OpenPrompt)
 
@@ -51,7 +51,7 @@ def split(items: Sequence[Item], count: int, least: int, seed: int) -> tuple[Seq
 
 def _taken(items: Sequence[Asked], indices: Sequence[int]) -> Sequence[Asked]:
     """Some of the items, in this order, kept as they are kept."""
-    if isinstance(items, Spooled):
+    if isinstance(items, DiskItems):
         return items.take(indices)
     return tuple(items[index] for index in indices)
 

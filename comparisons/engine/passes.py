@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from comparisons.engine.growth import Growth, arrange, growing
 from comparisons.engine.hooks import edits_applied
+from comparisons.engine.late_branches import LateBranches, arrange, growing
 from comparisons.engine.layout import Layout
 from comparisons.engine.plan import Sequences
 from comparisons.engine.prefix import Prefix, keep_logits, packed_mask
@@ -41,7 +41,7 @@ class Pass:
     inputs: dict[str, Any]
     layout: Layout
     edits: Sequence[Sequence[Edit]]
-    growth: Growth
+    growth: LateBranches
     dim: int
     columns: torch.Tensor
     wanted: torch.Tensor
@@ -86,14 +86,14 @@ def packed_passes(lm: LM, batch: Sequences, prefix: Prefix, whole: bool, grow: b
         whole: whether outputs are wanted at every token of a tail, or at its last.
         grow: whether branches join where their edits begin.
     """
-    order = sorted(range(len(batch.branches)), key=lambda i: batch.branches[i].birth)
+    order = sorted(range(len(batch.branches)), key=lambda i: batch.branches[i].start_layer)
     most = max(1, min(MAX_BRANCH_TOKENS, lm.token_budget) // batch.size)
     for start in range(0, len(order), most):
         growth = arrange(len(lm.blocks), batch.branches, order[start : start + most], grow)
         yield _packed_pass(lm, batch, prefix, growth, whole)
 
 
-def _packed_pass(lm: LM, batch: Sequences, prefix: Prefix, growth: Growth, whole: bool) -> Pass:
+def _packed_pass(lm: LM, batch: Sequences, prefix: Prefix, growth: LateBranches, whole: bool) -> Pass:
     device, size, rows, copies = lm.device, batch.size, len(batch.prefixes), len(growth.sources)
     variants = growth.variants
     ids = [[token for v in variants[: growth.first] for token in tails[v]] for tails in batch.tails]
@@ -127,7 +127,7 @@ def _packed_pass(lm: LM, batch: Sequences, prefix: Prefix, growth: Growth, whole
     return Pass(inputs, layout, _edits(batch, growth), growth, 1, columns, wanted)
 
 
-def _edits(batch: Sequences, growth: Growth) -> list[Sequence[Edit]]:
+def _edits(batch: Sequences, growth: LateBranches) -> list[Sequence[Edit]]:
     return [() if b is None else batch.branches[b].edits for b in growth.branches]
 
 
@@ -140,7 +140,7 @@ def row_passes(lm: LM, batch: Sequences, whole: bool, grow: bool) -> Iterator[Pa
         whole: whether outputs are wanted at every token of a tail, or at its last.
         grow: whether branches join where their edits begin.
     """
-    order = sorted(range(len(batch.branches)), key=lambda i: batch.branches[i].birth)
+    order = sorted(range(len(batch.branches)), key=lambda i: batch.branches[i].start_layer)
     most = max(1, lm.token_budget // (max(map(len, batch.prefixes)) + batch.size))
     prompts = max(1, most // len(order))
     for low in range(0, len(batch.prefixes), prompts):
@@ -150,7 +150,7 @@ def row_passes(lm: LM, batch: Sequences, whole: bool, grow: bool) -> Iterator[Pa
             yield _row_pass(lm, batch, chosen, growth, whole)
 
 
-def _row_pass(lm: LM, batch: Sequences, prompts: Sequence[int], growth: Growth, whole: bool) -> Pass:
+def _row_pass(lm: LM, batch: Sequences, prompts: Sequence[int], growth: LateBranches, whole: bool) -> Pass:
     device, size = lm.device, batch.size
     variants = growth.variants
     every = [(copy, p) for copy in range(len(growth.sources)) for p in prompts]

@@ -30,7 +30,7 @@ class Branch:
     edits: Sequence[Edit]
 
     @property
-    def birth(self) -> int:
+    def start_layer(self) -> int:
         """The first block whose input differs from the plain tail's; a large number where nothing differs."""
         return min((edit.layer + (edit.site == "block") for edit in self.edits), default=1 << 30)
 

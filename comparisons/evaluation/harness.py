@@ -183,9 +183,9 @@ def read_tasks(choice: str, limit: int | None, seed: int) -> HarnessSet:
             "pip install 'llm-comparisons[lm-eval]'."
         ) from None
     tasks = Tasks.parse(choice)
-    from comparisons.evaluation.requests import Answering, Asked
+    from comparisons.evaluation.requests import Answering, HarnessRequests
 
-    found = tasks.run(Answering(Asked()), chat=True)
+    found = tasks.run(Answering(HarnessRequests()), chat=True)
     for task in found["samples"]:
         kind = found["configs"][task].get("output_type")
         if kind not in KINDS:
@@ -245,7 +245,7 @@ def harness_rows(
     Raises:
         CompareError: more than 2% of the documents exceed the model's context, or something can't be asked.
     """
-    from comparisons.evaluation.requests import Answering, Asked
+    from comparisons.evaluation.requests import Answering, HarnessRequests
 
     chat = lm.prompt_format != "base"
     requests = _requests(lm, known, interventions)
@@ -253,7 +253,7 @@ def harness_rows(
         raise CompareError(f"{len(requests.left_out)} questions of {known.name} exceed the model's context.")
     found = []
     for own, fields in zip(requests.answers(), cells, strict=True):
-        samples = known.tasks.run(Answering(Asked(), own), chat)["samples"]
+        samples = known.tasks.run(Answering(HarnessRequests(), own), chat)["samples"]
         kept = [(task, one) for task, records in samples.items() for one in _kept(known, task, records)]
         sound = [(t, one) for t, one in kept if not {args[0] for args in one["arguments"]} & requests.left_out]
         found.append([_row(known, fields, task, one) for task, one in sound])
@@ -262,9 +262,9 @@ def harness_rows(
 
 def _requests(lm: LM, known: HarnessSet, interventions: Sequence[Intervention]) -> Requests:
     """What the harness asks this model."""
-    from comparisons.evaluation.requests import Answering, Asked, Requests
+    from comparisons.evaluation.requests import Answering, HarnessRequests, Requests
 
-    asked, chat = Asked(), lm.prompt_format != "base"
+    asked, chat = HarnessRequests(), lm.prompt_format != "base"
     known.tasks.run(Answering(asked), chat)
     return Requests(lm, asked, chat, interventions)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Intervention, stack
 from comparisons.model.lm import LM
@@ -33,18 +33,18 @@ class Ledger:
     """What the fits of one behavior's stacks rest on, the same whether they were made now or before.
 
     Args:
-        bench: where they are fitted.
+        fitter: where they are fitted.
     """
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, fitter: Fitter) -> None:
+        self.fitter = fitter
         self._sizes: dict[object, int] = {}
 
     @cached_property
     def pair_tokens(self) -> int:
         """Tokens of one plain pass over the training pairs: each prompt once, with its two answers."""
-        lm = self.bench.lm
-        items = self.bench.behavior.train
+        lm = self.fitter.lm
+        items = self.fitter.behavior.train
         return sum(len(lm.choice_prompt(item.question, (item.matching, item.contrast)).ids) + 2 for item in items)
 
     def of(self, elements: Sequence[Element]) -> dict[str, int]:
@@ -58,7 +58,7 @@ class Ledger:
         if key not in self._sizes:
             self._sizes[key] = self._stored_bytes(elements)
         return {
-            "examples": len(self.bench.behavior.train) if passes else 0,
+            "examples": len(self.fitter.behavior.train) if passes else 0,
             "fit_tokens": round(passes * self.pair_tokens) if passes else 0,
             "stored_bytes": self._sizes[key],
         }
@@ -67,9 +67,9 @@ class Ledger:
         """Size of the artifacts behind a stack, their manifests aside."""
         below, size = Intervention(), 0
         for element in elements:
-            artifact = self.bench.fitted(element, below)
+            artifact = self.fitter.fitted(element, below)
             if artifact is not None:
                 files = [path for path in artifact.path.rglob("*") if path.is_file() and path.name != MANIFEST]
                 size += sum(path.stat().st_size for path in files)
-            below = stack((below, self.bench.use(element, artifact)))
+            below = stack((below, self.fitter.use(element, artifact)))
         return size

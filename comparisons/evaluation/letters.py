@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from comparisons.engine.activations import contrast_means
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.intervention import Intervention
 from comparisons.util.errors import CompareError
 
@@ -18,11 +18,11 @@ class Letters:
     """The letter's direction at each block of one model, from one behavior's training pairs.
 
     Args:
-        bench: model and behavior.
+        fitter: model and behavior.
     """
 
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
+    def __init__(self, fitter: Fitter) -> None:
+        self.fitter = fitter
 
     @cached_property
     def directions(self) -> torch.Tensor | None:
@@ -31,7 +31,7 @@ class Letters:
         None where all pairs match under one letter, or where too many exceed the model's context.
         """
         try:
-            return contrast_means(self.bench.lm, self.bench.behavior.train).letter
+            return contrast_means(self.fitter.lm, self.fitter.behavior.train).letter
         except CompareError:
             return None
 

@@ -30,7 +30,7 @@ Writing = tuple[str, str]
 
 
 @dataclass
-class Asked:
+class HarnessRequests:
     """What the harness asks a model.
 
     Attributes:
@@ -43,7 +43,7 @@ class Asked:
 
 
 @dataclass
-class Answers:
+class HarnessAnswers:
     """What a cell answers: log-likelihoods by context and continuation, written answers."""
 
     likelihoods: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -71,9 +71,9 @@ class Answering(HarnessModel):  # type: ignore[misc]
 
     tokenizer_name = "comparisons"
 
-    def __init__(self, asked: Asked, answers: Answers | None = None) -> None:
+    def __init__(self, asked: HarnessRequests, answers: HarnessAnswers | None = None) -> None:
         super().__init__()
-        self.asked, self.answers = asked, answers or Answers()
+        self.asked, self.answers = asked, answers or HarnessAnswers()
 
     def chat_template(self, name: bool | str = False) -> str:
         """None: a prompt is rendered where its cell is known."""
@@ -127,7 +127,7 @@ class Requests:
         left_out: contexts that are too long for the model under any of them, with its system prompt and examples.
     """
 
-    def __init__(self, lm: LM, asked: Asked, chat: bool, interventions: Sequence[Intervention]) -> None:
+    def __init__(self, lm: LM, asked: HarnessRequests, chat: bool, interventions: Sequence[Intervention]) -> None:
         self.lm, self.asked, self.interventions = _reading(lm, chat), asked, interventions
         self.left_out = set(self._too_long()) if lm.context is not None else set()
 
@@ -157,10 +157,10 @@ class Requests:
         texts = [(prompts[context], _most_tokens(wanted)) for (context, _), wanted in self.asked.texts.items()]
         return Sizes(likelihoods, texts)
 
-    def answers(self) -> list[Answers]:
+    def answers(self) -> list[HarnessAnswers]:
         """One an intervention, without what is left out."""
         interventions = self.interventions
-        found = [Answers() for _ in interventions]
+        found = [HarnessAnswers() for _ in interventions]
         contexts = [context for context in self.asked.likelihoods if context not in self.left_out]
         if contexts:
             completions = [self.asked.likelihoods[context] for context in contexts]

@@ -13,7 +13,7 @@ from comparisons.dataset.texts import TEXTS_FILE
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.conditions import Condition, conditions, reworded
 from comparisons.evaluation.questions import questions, result_rows
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Intervention, stack
 from comparisons.results.folder import NOT_REPEATED
@@ -21,7 +21,7 @@ from comparisons.util.errors import CompareError, described
 
 
 @dataclass(frozen=True)
-class Subject:
+class CellToAsk:
     """A cell to ask again.
 
     Attributes:
@@ -57,16 +57,16 @@ class Repeats:
     """The questions of one behavior under every condition.
 
     Args:
-        bench: where the behavior's methods were fitted.
+        fitter: where the behavior's methods were fitted.
         items: the questions.
         orders: in which to ask them.
     """
 
-    def __init__(self, bench: Bench, items: Sequence[Item], orders: Sequence[Order]) -> None:
-        self.bench, self.asked = bench, questions(items, orders)
-        self.conditions = conditions(bench.lm, bench.behavior)
+    def __init__(self, fitter: Fitter, items: Sequence[Item], orders: Sequence[Order]) -> None:
+        self.fitter, self.asked = fitter, questions(items, orders)
+        self.conditions = conditions(fitter.lm, fitter.behavior)
 
-    def run(self, subjects: Sequence[Subject]) -> list[Repeated]:
+    def run(self, subjects: Sequence[CellToAsk]) -> list[Repeated]:
         """Asks all cells under each condition; one that fails is a line in `failures` and spoils nothing else.
 
         Args:
@@ -88,7 +88,7 @@ class Repeats:
     def _ask(
         self,
         condition: Condition,
-        subjects: Sequence[Subject],
+        subjects: Sequence[CellToAsk],
         wrapped: Mapping[int, Intervention],
         found: Sequence[Repeated],
     ) -> None:
@@ -108,10 +108,10 @@ class Repeats:
             found[i].rows += own
 
     def _rows(
-        self, condition: Condition, subjects: Sequence[Subject], wrapped: Mapping[int, Intervention]
+        self, condition: Condition, subjects: Sequence[CellToAsk], wrapped: Mapping[int, Intervention]
     ) -> dict[int, list[dict[str, Any]]]:
         shown = [condition.asked(question.shown) for question in self.asked]
-        measured = choice_logps(condition.reader(self.bench.lm), shown, list(wrapped.values()))
+        measured = choice_logps(condition.reader(self.fitter.lm), shown, list(wrapped.values()))
         return {
             i: result_rows(
                 self.asked, measured.logps[place], measured.too_long[place], condition.evaluation, subjects[i].fields
@@ -119,14 +119,14 @@ class Repeats:
             for place, i in enumerate(wrapped)
         }
 
-    def _wrapped(self, condition: Condition, subject: Subject) -> Intervention:
+    def _wrapped(self, condition: Condition, subject: CellToAsk) -> Intervention:
         """A cell's intervention under a condition."""
         if condition.paraphrase is not None:
             return replace(subject.intervention, system=self._paraphrased(subject, condition.paraphrase))
         return stack((Intervention(system=condition.system), subject.intervention))
 
-    def _paraphrased(self, subject: Subject, index: int) -> str | None:
-        behavior = self.bench.behavior
+    def _paraphrased(self, subject: CellToAsk, index: int) -> str | None:
+        behavior = self.fitter.behavior
         wording = reworded(behavior, index)
         if wording is None:
             file = Path(behavior.source).parent / TEXTS_FILE
@@ -134,13 +134,13 @@ class Repeats:
                 f"the behavior '{behavior.name}' has fewer than {index + 1} paraphrases of its system prompts: write "
                 f'them to {file} as {{"paraphrases": {{"pos": ["…", "…"], "neg": ["…", "…"]}}}}.'
             )
-        return self.bench.reworded(subject.elements, wording).system
+        return self.fitter.reworded(subject.elements, wording).system
 
-    def _has_own_prompt(self, subject: Subject) -> bool:
+    def _has_own_prompt(self, subject: CellToAsk) -> bool:
         """Whether a cell's system prompt is made of the behavior's: it is, where it changes with them."""
-        prompts = self.bench.behavior.prompts
+        prompts = self.fitter.behavior.prompts
         if subject.intervention.system is None or prompts is None:
             return False
         marked = {direction: f"{text}\n" for direction, text in prompts.items()}
-        changed = self.bench.reworded(subject.elements, replace(self.bench.behavior, prompts=marked))
+        changed = self.fitter.reworded(subject.elements, replace(self.fitter.behavior, prompts=marked))
         return changed.system != subject.intervention.system

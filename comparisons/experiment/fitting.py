@@ -41,7 +41,7 @@ class Built:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Fitter:
     """One behavior on one model: where methods are fitted.
 
     Attributes:
@@ -69,11 +69,11 @@ class Bench:
 
     def reworded(self, elements: Sequence[Element], wording: Behavior) -> Intervention:
         """The stack's intervention from the same fits, as its methods make it of another wording of the behavior."""
-        below, found, bench = Intervention(), Intervention(), replace(self, behavior=wording)
+        below, found, fitter = Intervention(), Intervention(), replace(self, behavior=wording)
         for element in elements:
             artifact = self.fitted(element, below)
             below = stack((below, self.use(element, artifact)))
-            found = stack((found, bench.use(element, artifact)))
+            found = stack((found, fitter.use(element, artifact)))
         return found
 
     def use(self, element: Element, artifact: Artifact | None) -> Intervention:

@@ -87,7 +87,7 @@ class Lens:
 
 
 @dataclass(frozen=True)
-class Asked:
+class LensPoint:
     """What a lens is put on.
 
     Attributes:
@@ -103,7 +103,7 @@ class Asked:
     top: int = 3
 
 
-def read_lens(lm: LM, asked: Asked, intervention: Intervention, change: str | None = None) -> Lens:
+def read_lens(lm: LM, asked: LensPoint, intervention: Intervention, change: str | None = None) -> Lens:
     """Reads every block's parts at one token.
 
     Args:

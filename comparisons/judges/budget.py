@@ -11,7 +11,7 @@ from comparisons.judges.interface import Price
 
 
 @dataclass
-class Purse:
+class Budget:
     """What may be spent, shared by threads.
 
     Attributes:
@@ -48,25 +48,25 @@ class Purse:
             self.doubtful += doubtful
 
 
-class Bill:
+class Charge:
     """What one request costs.
 
-    The client sends a request again after a failure, and a server may bill each sending: also one whose connection
+    The client sends a request again after a failure, and a server may charge each sending: also one whose connection
     broke or whose reply came too late, could not be read, or was an error of the server's. Such a sending counts at its
     dearest case. One that never left (no connection), or that the server turned away (3xx, 4xx, 503), costs nothing.
 
     Args:
-        purse: pays.
+        budget: pays.
         dearest: tokens of the prompt and the reply, at most.
 
     Attributes:
-        unanswered: sendings so far that the server may bill though nothing usable came back.
+        unanswered: sendings so far that the server may charge though nothing usable came back.
         asked: whether the request has left at all.
         spent: whether the budget forbade a sending.
     """
 
-    def __init__(self, purse: Purse, dearest: tuple[int, int]) -> None:
-        self.purse, self.dearest = purse, dearest
+    def __init__(self, budget: Budget, dearest: tuple[int, int]) -> None:
+        self.budget, self.dearest = budget, dearest
         self.unanswered, self.asked, self.spent = 0, False, False
         self._reserved, self._usage = 0, (0, 0)
 
@@ -74,7 +74,7 @@ class Bill:
         """Before a sending: sets its dearest case aside, unless an earlier one's has become free."""
         if self._reserved > self.unanswered:
             return True
-        self.spent = not self.purse.reserve(self.purse.cost(*self.dearest))
+        self.spent = not self.budget.reserve(self.budget.cost(*self.dearest))
         self._reserved += not self.spent
         return not self.spent
 
@@ -96,8 +96,8 @@ class Bill:
 
     def settle(self) -> None:
         """At the end."""
-        dearest = self.purse.cost(*self.dearest)
-        self.purse.settle(self._reserved * dearest, self.purse.cost(*self._usage), self.unanswered * dearest)
+        dearest = self.budget.cost(*self.dearest)
+        self.budget.settle(self._reserved * dearest, self.budget.cost(*self._usage), self.unanswered * dearest)
 
     @property
     def tokens(self) -> tuple[int, int]:

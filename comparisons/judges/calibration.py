@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.fields import check_text, describe
 from comparisons.dataset.records import read_records
-from comparisons.judges.interface import MOST, Asked, Judge
+from comparisons.judges.interface import MOST, AnswerToJudge, Judge
 from comparisons.judges.proportions import rank_correlation, wilson
 from comparisons.results.status import UNSCORED
 from comparisons.util.errors import CompareError
@@ -33,7 +33,7 @@ class Known:
         score: 0 to 10.
     """
 
-    asked: Asked
+    asked: AnswerToJudge
     score: float
 
 
@@ -70,7 +70,7 @@ def read_known(path: Path, behavior: Behavior) -> tuple[Known, ...]:
             check_text(record.get(field), f"{where}: field '{field}'") for field in ("question", "answer")
         )
         score = _score(record.get("score"), where)
-        found.append(Known(Asked(behavior.name, behavior.rubric or "", question, answer), score))
+        found.append(Known(AnswerToJudge(behavior.name, behavior.rubric or "", question, answer), score))
     return tuple(found)
 
 

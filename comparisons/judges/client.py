@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from comparisons.judges.budget import Bill, Purse
+from comparisons.judges.budget import Budget, Charge
 from comparisons.judges.interface import Setup
 from comparisons.results.status import Status
 from comparisons.util.errors import CompareError, described
@@ -58,7 +58,7 @@ class Reply:
         kept: "content", "refusal", "tokens_in" and "tokens_out" as they lie on disk; None where nothing came.
         reason: why not.
         status: likewise.
-        tokens_in: prompt tokens that this call pays for, or may: see `Bill`.
+        tokens_in: prompt tokens that this call pays for, or may: see `Charge`.
         tokens_out: the same of the reply.
     """
 
@@ -83,7 +83,7 @@ class Client:
 
     def __init__(self, judge: str, setup: Setup, timeout: float = TIMEOUT) -> None:
         self.judge, self.url, self.cache, self.timeout = judge, setup.url, setup.cache, timeout
-        self.purse = Purse(setup.price, setup.budget)
+        self.budget = Budget(setup.price, setup.budget)
         self.key = os.environ.get(KEY) or (_NO_KEY if setup.url else "")
         if not self.key:
             raise CompareError(f"the judge '{judge}' needs a key: set {KEY} in the environment or in .env.")
@@ -125,7 +125,7 @@ class Client:
             return Reply(kept)
         # Byte-level vocabularies have at most a token a byte.
         dearest = (len(json.dumps(request, ensure_ascii=False).encode()), most_out)
-        bill = self._current.bill = Bill(self.purse, dearest)
+        charge = self._current.charge = Charge(self.budget, dearest)
         try:
             answer = send(self._client, request)
             usage = dearest if answer.usage is None else answer.usage
@@ -137,22 +137,22 @@ class Client:
                 "tokens_out": usage[1],
             }
             write_sealed(file, kept)
-            bill.answer(usage)
+            charge.answer(usage)
         except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
             raise CompareError(f"the judge '{self.judge}': {self._clean(described(error))}") from None
         except (openai.OpenAIError, ValueError, LookupError, AttributeError, TypeError) as error:
-            status: Status = "failed" if bill.asked or not bill.spent else "unasked"
-            reason = "the budget is spent" if bill.spent else self._clean(described(error))
-            return Reply(None, reason + bill.doubt, status, *bill.tokens)
+            status: Status = "failed" if charge.asked or not charge.spent else "unasked"
+            reason = "the budget is spent" if charge.spent else self._clean(described(error))
+            return Reply(None, reason + charge.doubt, status, *charge.tokens)
         finally:
-            bill.settle()
-        return Reply(kept, "", "scored", *bill.tokens)
+            charge.settle()
+        return Reply(kept, "", "scored", *charge.tokens)
 
     def _connect(self) -> None:
         if self._client is None:
             from openai import DefaultHttpxClient, OpenAI
 
-            hooks = {"request": [self._before], "response": [lambda response: self._bill.response(response)]}
+            hooks = {"request": [self._before], "response": [lambda response: self._charge.response(response)]}
             self._client = OpenAI(
                 api_key=self.key,
                 base_url=self.url,
@@ -162,18 +162,18 @@ class Client:
             )
 
     @property
-    def _bill(self) -> Bill:
+    def _charge(self) -> Charge:
         """Of the request that this thread is sending."""
-        bill: Bill = self._current.bill
-        return bill
+        charge: Charge = self._current.charge
+        return charge
 
     def _before(self, request: Any) -> None:
         """Before each sending of a request, the first and those after a failure."""
         from openai import OpenAIError
 
-        if not self._bill.reserve():
+        if not self._charge.reserve():
             raise OpenAIError("the budget is spent")  # which the client raises at once, without sending again
-        request.extensions["trace"] = self._bill.trace
+        request.extensions["trace"] = self._charge.trace
 
     def _clean(self, text: str) -> str:
         """Cuts the key out, should the server have echoed it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from comparisons.judges.embedders import Embedded, Embedder, LocalEmbedder, ServerEmbedder, Vector
-from comparisons.judges.interface import MOST, Asked, Setup, Verdict
+from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
 from comparisons.judges.rules import own_sentences
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError
@@ -63,7 +63,7 @@ class Embedding:
         self._scales: dict[str, Scale] = {}
         self._paid = 0
 
-    def score(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """One verdict an answer; the tokens of exemplars are counted with the first.
 
         Where exemplars could not be embedded, a server's failure say, no answer of their behavior is sent.

@@ -18,7 +18,7 @@ MOST = 10.0
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnswerToJudge:
     """An answer to judge.
 
     Attributes:
@@ -62,7 +62,7 @@ class Verdict:
 class Judge(Protocol):
     """Scores answers."""
 
-    def score(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """One verdict an answer, in order.
 
         Raises:
@@ -73,7 +73,7 @@ class Judge(Protocol):
 class Comparing(Protocol):
     """A judge that can also say which of two answers shows more of the behavior."""
 
-    def compare(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def compare(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """10 where `answer`, shown first, shows more than `reference`, shown second; 0 where less; 5 for a tie."""
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.behaviors import Behavior
 from comparisons.judges.calibration import accuracy, known_answers
-from comparisons.judges.interface import MOST, Asked, Judge, Price, Setup, Verdict
+from comparisons.judges.interface import MOST, AnswerToJudge, Judge, Price, Setup, Verdict
 from comparisons.judges.pairwise import NAME as PAIRWISE
 from comparisons.judges.registry import make_judge
 from comparisons.util.errors import CompareError, described
@@ -36,7 +36,7 @@ class Scored:
     spent: dict[str, dict[str, Any]]
 
 
-class Panel:
+class JudgeSet:
     """The judges of a run.
 
     Args:
@@ -103,12 +103,14 @@ class Panel:
         asked = {name: judge for name, judge in self.judges.items() if name.partition(":")[0] != PAIRWISE}
         return {name: accuracy(judge, known) for name, judge in asked.items()} if known else {}
 
-    def _asked(self, row: Row, references: Mapping[str, str]) -> Asked:
+    def _asked(self, row: Row, references: Mapping[str, str]) -> AnswerToJudge:
         behavior = self.behaviors[row["behavior"]]
-        return Asked(behavior.name, rubric(behavior), row["prompt"], row["answer"], references.get(row["item"]))
+        return AnswerToJudge(behavior.name, rubric(behavior), row["prompt"], row["answer"], references.get(row["item"]))
 
 
-def make_panel(options: OpenEnded, behaviors: Mapping[str, Behavior], source: ModelSource, lm: LM | None) -> Panel:
+def make_judge_set(
+    options: OpenEnded, behaviors: Mapping[str, Behavior], source: ModelSource, lm: LM | None
+) -> JudgeSet:
     """The judges that the options name.
 
     Args:
@@ -133,7 +135,7 @@ def make_panel(options: OpenEnded, behaviors: Mapping[str, Behavior], source: Mo
 
     price = Price(*options.price) if options.price else None
     setup = Setup(behaviors, load, url=options.url, price=price, budget=options.budget)
-    return Panel({name: make_judge(name, setup) for name in options.judges}, behaviors, price)
+    return JudgeSet({name: make_judge(name, setup) for name in options.judges}, behaviors, price)
 
 
 def rubric(behavior: Behavior) -> str:
@@ -143,7 +145,7 @@ def rubric(behavior: Behavior) -> str:
     return f"How much does the answer show {behavior.description or behavior.name}? 0 is not at all, 10 wholly."
 
 
-def _verdicts(judge: Judge, asked: Sequence[Asked]) -> list[Verdict]:
+def _verdicts(judge: Judge, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
     """One sound verdict an answer, whatever the judge does."""
     try:
         found = judge.score(asked)

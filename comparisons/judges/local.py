@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from comparisons.judges.interface import MOST, Asked, Setup, Verdict
+from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
 from comparisons.judges.prompts import choosing, scoring
 from comparisons.util.errors import CompareError
 
@@ -27,14 +27,14 @@ class Local:
     def __init__(self, lm: LM) -> None:
         self.lm = lm
 
-    def score(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """All answers in batches, with one prefill each."""
         prompts = [
             scoring(each, "Reply with one digit from 0 (not at all) to 9 (as much as can be).") for each in asked
         ]
         return [_expected(logps, [MOST * int(d) / 9 for d in DIGITS]) for logps in self._logps(prompts, DIGITS)]
 
-    def compare(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def compare(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """10 times the probability of "1" against "2"."""
         prompts = [choosing(each, "Reply with 1 or 2.") for each in asked]
         return [_expected(logps, [MOST, 0.0]) for logps in self._logps(prompts, ("1", "2"))]

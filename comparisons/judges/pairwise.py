@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from comparisons.judges.interface import MOST, Asked, Comparing, Setup, Verdict
+from comparisons.judges.interface import MOST, AnswerToJudge, Comparing, Setup, Verdict
 from comparisons.judges.registry import make_judge
 from comparisons.util.errors import CompareError
 
@@ -19,7 +19,7 @@ class Pairwise:
     def __init__(self, judge: Comparing) -> None:
         self.judge = judge
 
-    def score(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """A tenth of the mean score is the win rate, ties counted as halves; no reference, no score."""
         known = [i for i, each in enumerate(asked) if each.reference not in (None, each.answer)]
         forward = [asked[i] for i in known]
@@ -31,7 +31,7 @@ class Pairwise:
         return found
 
 
-def _unasked(asked: Asked) -> Verdict:
+def _unasked(asked: AnswerToJudge) -> Verdict:
     if asked.reference is None:
         return Verdict(None, "there is no answer of the baseline to compare with", status="unasked")
     return Verdict(MOST / 2, "the baseline's own answer")

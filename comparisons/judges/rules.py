@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from comparisons.judges.interface import MOST, Asked, Setup, Verdict
+from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError
 
@@ -48,21 +48,24 @@ class Rules:
     def __init__(self, behaviors: Mapping[str, Behavior]) -> None:
         self.behaviors = behaviors
 
-    def score(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """One verdict an answer; an answer that shows neither side gets 5, and its reason says so."""
         return [self._verdict(each) for each in asked]
 
-    def compare(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def compare(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """Which of two answers scores higher."""
         found = []
         for each in asked:
             first = self._verdict(each).score or 0.0
-            second = self._verdict(Asked(each.behavior, each.rubric, each.question, each.reference or "")).score or 0.0
+            second = (
+                self._verdict(AnswerToJudge(each.behavior, each.rubric, each.question, each.reference or "")).score
+                or 0.0
+            )
             score = MOST / 2 if first == second else MOST * (first > second)
             found.append(Verdict(score, f"{first:g} against {second:g}"))
         return found
 
-    def _verdict(self, asked: Asked) -> Verdict:
+    def _verdict(self, asked: AnswerToJudge) -> Verdict:
         behavior = self.behaviors.get(asked.behavior)
         truth = own_sentences(behavior) if behavior is not None else None
         if truth is not None:
@@ -112,5 +115,5 @@ def make(argument: str | None, setup: Setup) -> Rules:
         raise CompareError(f"the judge 'rules' takes nothing after a colon: write rules, not rules:{argument}.")
     judge = Rules(setup.behaviors)
     for name in setup.behaviors:  # so that a behavior without patterns is known before anything runs
-        judge.score([Asked(name, "", "", "")])
+        judge.score([AnswerToJudge(name, "", "", "")])
     return judge

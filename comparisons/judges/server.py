@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from comparisons.judges.client import TIMEOUT, Answer, Client, Reply, Request
-from comparisons.judges.interface import MOST, Asked, Setup, Verdict
+from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
 from comparisons.judges.prompts import choosing, scoring
 from comparisons.results.status import Status
 from comparisons.util.errors import CompareError, described
@@ -41,12 +41,12 @@ class Server:
         self.model = model
         self.client = Client(f"openai:{model}", setup, timeout)
 
-    def score(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """One verdict an answer; the same request is sent once."""
         texts = [scoring(each, "Reply with a reason and a whole score from 0 to 10, as JSON.") for each in asked]
         return self._ask(texts, SCORE, _score)
 
-    def compare(self, asked: Sequence[Asked]) -> list[Verdict]:
+    def compare(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """Which of two answers shows more: "answer_1", "answer_2" or "tie"."""
         texts = [choosing(each, "Reply with a reason and the winner or a tie, as JSON.") for each in asked]
         return self._ask(texts, WINNER, _winner)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comparisons.results.journal import Entry, Found, read_journal
+from comparisons.results.journal import Entry, JournalState, read_journal
 from comparisons.util.errors import StorageError
 from comparisons.util.files import write_bytes
 
@@ -44,12 +44,12 @@ class CellFiles:
         self._files: dict[str, FileIO] = {}
         self._ends: dict[str, int] = {}
 
-    def read(self) -> Found:
+    def read(self) -> JournalState:
         """What is whole on disk."""
         self._finish_rewrite()
         return read_journal(self.path / RESULTS, self.path / JOURNAL, self.digest)
 
-    def recover(self, found: Found) -> None:
+    def recover(self, found: JournalState) -> None:
         """Leaves both files with what is whole, ready to be appended to."""
         if found.scattered:
             data = (self.path / RESULTS).read_bytes()

@@ -54,7 +54,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Found:
+class JournalState:
     """What is whole in a journal and its results.
 
     Attributes:
@@ -74,7 +74,7 @@ class Found:
     foreign: bool
 
 
-def read_journal(results: Path, journal: Path, digest: str | None) -> Found:
+def read_journal(results: Path, journal: Path, digest: str | None) -> JournalState:
     """Reads both files and finds what is whole; changes nothing.
 
     Args:
@@ -103,7 +103,7 @@ def read_journal(results: Path, journal: Path, digest: str | None) -> Found:
             earlier = whole.pop(entry.cell, None)
             scattered |= entry.start != end or journal_end != before or (earlier is not None and earlier.size > 0)
             whole[entry.cell], end, journal_end = entry, entry.end, place
-    return Found(
+    return JournalState(
         entries=tuple(whole.values()),
         ends=(end, journal_end),
         damaged=tuple(damaged),

@@ -15,7 +15,7 @@ import numpy as np
 from comparisons.dataset.behaviors import Order
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.questions import Question, questions
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Intervention, stack
 from comparisons.method.interface import Method
@@ -40,7 +40,7 @@ class Choice:
 
 
 def choose(
-    bench: Bench,
+    fitter: Fitter,
     element: Element,
     below: Sequence[Element],
     directions: Sequence[Direction],
@@ -50,17 +50,17 @@ def choose(
     """Tries an element's candidates on dev.
 
     Args:
-        bench: the behavior, with a dev split.
+        fitter: the behavior, with a dev split.
         element: whose method has candidates.
         below: what its fit reads beneath it; the candidates are then judged on top of it.
         directions: the run's.
         orders: the orders to ask in.
         advance: told what is tried.
     """
-    candidates = element.method.candidates(len(bench.lm.blocks))
-    asked = questions(bench.behavior.dev, orders)
+    candidates = element.method.candidates(len(fitter.lm.blocks))
+    asked = questions(fitter.behavior.dev, orders)
     shifts = {
-        direction: _shifts(bench, element, below, candidates, direction, asked, advance) for direction in directions
+        direction: _shifts(fitter, element, below, candidates, direction, asked, advance) for direction in directions
     }
     signs = {"pos": 1.0, "neg": -1.0}
     two_sided = np.mean([signs[d] * values for d, values in shifts.items()], axis=0)
@@ -79,10 +79,10 @@ def choose(
         for i, candidate in enumerate(candidates)
     ]
     record = {
-        "behavior": bench.behavior.name,
+        "behavior": fitter.behavior.name,
         "method": element.name,
         "directions": list(directions),
-        "n_items": len(bench.behavior.dev),
+        "n_items": len(fitter.behavior.dev),
         "chosen": {name: best.settings()[name] for name in varying},
         "trials": trials,
     }
@@ -102,7 +102,7 @@ def _number(value: float) -> float | None:
 
 
 def _shifts(
-    bench: Bench,
+    fitter: Fitter,
     element: Element,
     below: Sequence[Element],
     candidates: Sequence[Method],
@@ -111,15 +111,15 @@ def _shifts(
     advance: Callable[[str], None],
 ) -> np.ndarray:
     """Mean shift of each candidate on dev, in one direction, at strength 1; NaN where it isn't finite."""
-    beneath = bench.build([e if e.fixed else replace(e, direction=direction) for e in below]).intervention
+    beneath = fitter.build([e if e.fixed else replace(e, direction=direction) for e in below]).intervention
     tried: list[Intervention] = [beneath]
     for candidate in candidates:
         part = replace(element, method=candidate, direction=direction, strength=1.0)
         advance(f"fit {element.name} {direction}")
-        artifact = bench.fitted(part, beneath)
-        tried.append(stack((beneath, bench.use(part, artifact))))
+        artifact = fitter.fitted(part, beneath)
+        tried.append(stack((beneath, fitter.use(part, artifact))))
     advance(f"choose {element.name} {direction} on dev")
-    found = choice_logps(bench.lm, [q.shown for q in asked], tried)
+    found = choice_logps(fitter.lm, [q.shown for q in asked], tried)
     logits = found.logps[..., 0] - found.logps[..., 1]
     p_match = 1 / (1 + np.exp(-logits))
     kept = ~found.too_long.any(axis=0)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from comparisons.evaluation.best import write_best
 from comparisons.experiment.specification import LAYER, Cell, Plan
-from comparisons.judges.judge_set import Panel
+from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
 from comparisons.model.loading import load, load_without_weights
 from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
-from comparisons.running.provenance import Loaded
-from comparisons.running.runner import BehaviorRun, bench_of, execute
+from comparisons.running.provenance import ModelInfo
+from comparisons.running.runner import CellRunner, execute, fitter_of
 from comparisons.running.sinks import Progress, Silent
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import described
@@ -33,7 +33,7 @@ class Executor(ABC):
         self.plan = plan
 
     @abstractmethod
-    def begin(self) -> Loaded:
+    def begin(self) -> ModelInfo:
         """Loads the first model and looks at the others' configurations; writes nothing.
 
         Raises:
@@ -46,13 +46,15 @@ class Executor(ABC):
         """The first model, where it is in this process."""
 
     @abstractmethod
-    def run(self, folder: RunFolder, progress: Progress, panel: Panel | None, told: Callable[[Loaded], None]) -> Plan:
+    def run(
+        self, folder: RunFolder, progress: Progress, judges: JudgeSet | None, told: Callable[[ModelInfo], None]
+    ) -> Plan:
         """Evaluates every cell that isn't done and commits its rows; never raises for a cell's own failure.
 
         Args:
             folder: where rows go.
             progress: told what is done.
-            panel: judges of open-ended answers.
+            judges: judges of open-ended answers.
             told: is given what is known of each further model once it is loaded.
 
         Returns:
@@ -68,7 +70,7 @@ class Executor(ABC):
         """Lets go of what is held."""
 
 
-class Here(Executor):
+class LocalExecutor(Executor):
     """Evaluates in this process, one model after the other.
 
     Args:
@@ -81,17 +83,19 @@ class Here(Executor):
         self.store = store
         self._lm: LM | None = None
 
-    def begin(self) -> Loaded:
+    def begin(self) -> ModelInfo:
         for source in self.plan.spec.sources[1:]:
             check_layers(self.plan.of(source), load_without_weights(source))
         first = self.plan.of(self.plan.spec.model)
-        return Loaded.of(first, self._load(self.plan.spec.model))
+        return ModelInfo.of(first, self._load(self.plan.spec.model))
 
     @property
     def lm(self) -> LM | None:
         return self._lm
 
-    def run(self, folder: RunFolder, progress: Progress, panel: Panel | None, told: Callable[[Loaded], None]) -> Plan:
+    def run(
+        self, folder: RunFolder, progress: Progress, judges: JudgeSet | None, told: Callable[[ModelInfo], None]
+    ) -> Plan:
         kept: list[Cell] = []
         for source in self.plan.spec.sources:
             part = self.plan.of(source)
@@ -104,15 +108,15 @@ class Here(Executor):
                 fail(part, folder, progress, described(error))
                 kept += part.cells
                 continue
-            told(Loaded.of(part, lm))
-            kept += execute(part, lm, self.store, folder, progress, panel).cells
+            told(ModelInfo.of(part, lm))
+            kept += execute(part, lm, self.store, folder, progress, judges).cells
         return replace(self.plan, cells=tuple(kept))
 
     def keep(self, cell: Cell, folder: RunFolder) -> None:
         source = source_of(self.plan, cell)
         part = self.plan.of(source)
-        bench = bench_of(part, cell.behavior, self._load(source), self.store)
-        write_kept(BehaviorRun(part, bench, folder, Silent()), cell, folder.path, folder.path)
+        fitter = fitter_of(part, cell.behavior, self._load(source), self.store)
+        write_kept(CellRunner(part, fitter, folder, Silent()), cell, folder.path, folder.path)
 
     def close(self) -> None:
         self._lm = None
@@ -139,10 +143,10 @@ def fail(plan: Plan, folder: RunFolder, progress: Progress, error: str) -> None:
             progress.ended(cell, None, error)
 
 
-def write_kept(behavior: BehaviorRun, cell: Cell, out: Path, run: Path) -> None:
+def write_kept(behavior: CellRunner, cell: Cell, out: Path, run: Path) -> None:
     """Writes the intervention of a cell under `out`, for a program that is started in `run`."""
     location = _seen_from(run, behavior.plan.spec.model.location())
-    write_best(out, cell.key, behavior.build(cell).built, behavior.bench.lm, location)
+    write_best(out, cell.key, behavior.build(cell).built, behavior.fitter.lm, location)
 
 
 def _seen_from(run: Path, location: str) -> str:

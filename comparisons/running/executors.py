@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from comparisons.experiment.specification import Plan
-from comparisons.running.executor import Executor, Here
+from comparisons.running.executor import Executor, LocalExecutor
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
 
@@ -20,12 +20,12 @@ def make_executor(
     """
     given = {"--workers": workers, "--gpus-per-cell": gpus_per_cell, "--address": address}
     if executor == "ray":
-        from comparisons.running.ray_crew import ClusterOptions
-        from comparisons.running.ray_executor import OnRay
+        from comparisons.running.ray_executor import RayExecutor
+        from comparisons.running.ray_pool import ClusterOptions
 
         options = ClusterOptions(address, gpus_per_cell, workers)
-        return lambda plan, store: OnRay(plan, store, options)
+        return lambda plan, store: RayExecutor(plan, store, options)
     odd = next((name for name, value in given.items() if value is not None), None)
     if odd is not None:
         raise CompareError(f"{odd} goes with --executor ray.")
-    return Here
+    return LocalExecutor

@@ -13,13 +13,13 @@ from comparisons.evaluation.best import best_row
 from comparisons.evaluation.judged import summary_of
 from comparisons.evaluation.summaries import summarize
 from comparisons.experiment.specification import Plan, Specification
-from comparisons.judges.judge_set import make_panel
+from comparisons.judges.judge_set import make_judge_set
 from comparisons.report import render
 from comparisons.results.folder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
 from comparisons.results.summary import SummaryRow, read_summary
-from comparisons.running.executor import Executor, Here
+from comparisons.running.executor import Executor, LocalExecutor
 from comparisons.running.planning import make_plan
-from comparisons.running.provenance import Loaded, identify, now, run_facts
+from comparisons.running.provenance import ModelInfo, identify, now, run_facts
 from comparisons.running.sinks import Progress
 from comparisons.util.artifacts import Store
 from comparisons.util.files import json_digest, read_sealed
@@ -52,7 +52,7 @@ def run(
     out: Path | None = None,
     fresh: bool = False,
     command: str = "",
-    executor: Callable[[Plan, Store], Executor] = Here,
+    executor: Callable[[Plan, Store], Executor] = LocalExecutor,
 ) -> Outcome:
     """Runs or resumes a comparison and writes its report.
 
@@ -76,11 +76,11 @@ def run(
         return _rendered(path)
     cells = executor(plan, Store(CHECKPOINTS))
     try:
-        models = dict[str, Loaded]()
+        models = dict[str, ModelInfo]()
         first = cells.begin()
-        panel = make_panel(spec.open_ended, plan.behaviors, spec.model, cells.lm) if spec.open_ended else None
-        if panel is not None:
-            panel.check()
+        judges = make_judge_set(spec.open_ended, plan.behaviors, spec.model, cells.lm) if spec.open_ended else None
+        if judges is not None:
+            judges.check()
         folder = RunFolder(path, digest, fresh, wait=True)
         try:
             if not fresh and _is_complete(path):
@@ -88,7 +88,7 @@ def run(
                 return _rendered(path)
             started = now()
 
-            def note(found: Loaded, ended: str | None = None, complete: bool | None = None) -> None:
+            def note(found: ModelInfo, ended: str | None = None, complete: bool | None = None) -> None:
                 models[found.model["name"]] = found
                 end = {"ended": ended} | ({} if complete is None else {"complete": complete})
                 facts = run_facts(plan, identity, models, started)
@@ -96,10 +96,10 @@ def run(
 
             note(first)
             with progress(len(plan.cells)) as display:
-                plan = cells.run(folder, display, panel, note)
+                plan = cells.run(folder, display, judges, note)
             rows = summarize(plan, folder)
             # Last, so that a budget goes to the run's own answers first.
-            folder.write(SUMMARY, summary_of(rows, folder, panel.known() if panel else {}))
+            folder.write(SUMMARY, summary_of(rows, folder, judges.known() if judges else {}))
             _keep_best(plan, cells, folder, rows)
             note(first, now(), all(row.status == "done" for row in rows))
             render(path)

@@ -23,7 +23,7 @@ from comparisons.util.version import __version__
 
 
 @dataclass(frozen=True)
-class Loaded:
+class ModelInfo:
     """What is known of a model once it is loaded, as JSON values.
 
     Attributes:
@@ -37,7 +37,7 @@ class Loaded:
     robustness: dict[str, Any] | None
 
     @classmethod
-    def of(cls, plan: Plan, lm: LM) -> Loaded:
+    def of(cls, plan: Plan, lm: LM) -> ModelInfo:
         """Describes a model of the plan's kind."""
         model = {
             "name": lm.name,
@@ -86,7 +86,7 @@ def _model(source: ModelSource) -> str:
     return folder_digest(location) if location.is_dir() else str(location)
 
 
-def run_facts(plan: Plan, identity: Mapping[str, Any], found: Mapping[str, Loaded], started: str) -> dict[str, Any]:
+def run_facts(plan: Plan, identity: Mapping[str, Any], found: Mapping[str, ModelInfo], started: str) -> dict[str, Any]:
     """What run.json says beside the digest and the command.
 
     Args:

@@ -10,10 +10,10 @@ from comparisons.engine.activations import contrast_differences
 from comparisons.evaluation.measures import item_measures
 from comparisons.evaluation.questions import questions
 from comparisons.evaluation.ranks import RandomShifts, random_key, random_shifts, sharing_key
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Cell, Plan
 from comparisons.intervention import Intervention
-from comparisons.running.sinks import Folder
+from comparisons.running.sinks import ResultSink
 from comparisons.util.errors import described
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ class Ranking:
 
     Args:
         plan: the run.
-        bench: where the behavior's methods were fitted.
+        fitter: where the behavior's methods were fitted.
         folder: where what they do goes.
         build: the intervention of a cell.
     """
 
-    def __init__(self, plan: Plan, bench: Bench, folder: Folder, build: Callable[[Cell], Intervention]) -> None:
-        self.plan, self.bench, self.folder, self.build = plan, bench, folder, build
+    def __init__(self, plan: Plan, fitter: Fitter, folder: ResultSink, build: Callable[[Cell], Intervention]) -> None:
+        self.plan, self.fitter, self.folder, self.build = plan, fitter, folder, build
 
     def waiting(self, cells: Sequence[Cell]) -> list[Cell]:
         """The done cells that have no rank yet; none while the baseline isn't done."""
@@ -43,7 +43,7 @@ class Ranking:
         """Evaluates random directions in the place of every waiting cell's vectors, those of equal norm once."""
         baseline = next(cell.key for cell in cells if not cell.elements)
         plain = item_measures(self.folder.rows(baseline), "choices")
-        asked = questions(self.plan.asked(self.bench.behavior.name), self.plan.orders)
+        asked = questions(self.plan.asked(self.fitter.behavior.name), self.plan.orders)
         known: dict[object, RandomShifts] = {}
         for cell in self.waiting(cells):
             try:
@@ -52,7 +52,7 @@ class Ranking:
                 if found.edits:
                     if key not in known:
                         known[key] = random_shifts(
-                            self.bench.lm, asked, plain, found, self.plan.spec.seed, self._differences
+                            self.fitter.lm, asked, plain, found, self.plan.spec.seed, self._differences
                         )
                     info = {"shifts": list(known[key].shifts), "matched": list(known[key].matched)}
                 self.folder.commit(random_key(cell.key), [], info)
@@ -61,4 +61,4 @@ class Ranking:
 
     @cache  # noqa: B019 - lives as long as the behavior's run
     def _differences(self, layer: int) -> torch.Tensor:
-        return contrast_differences(self.bench.lm, self.bench.behavior.train, [layer])[:, 0]
+        return contrast_differences(self.fitter.lm, self.fitter.behavior.train, [layer])[:, 0]

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from comparisons.running.provenance import Loaded
-from comparisons.running.ray_crew import Crew, Hand, Lost, Unfit
-from comparisons.running.ray_desk import Desk
+from comparisons.running.provenance import ModelInfo
+from comparisons.running.ray_pool import WorkerHandle, WorkerLost, WorkerPool, WorkerUnfit
 from comparisons.running.ray_tasks import Task
+from comparisons.running.ray_writer import RunWriter
 from comparisons.util.errors import described
 
 LOSSES = 2
@@ -21,31 +21,33 @@ log = logging.getLogger(__name__)
 
 
 class Dispatch:
-    """Goes through tasks with a crew.
+    """Goes through tasks with a pool.
 
     Args:
-        crew: where workers are hired.
+        pool: where workers are hired.
         idle: those that are there, with their models.
-        desk: where what they send is kept.
+        writer: where what they send is kept.
         told: is given what is known of each model that is loaded.
     """
 
-    def __init__(self, crew: Crew, idle: list[Hand], desk: Desk, told: Callable[[Loaded], None]) -> None:
-        self.crew, self.idle, self.desk, self.told = crew, idle, desk, told
+    def __init__(
+        self, pool: WorkerPool, idle: list[WorkerHandle], writer: RunWriter, told: Callable[[ModelInfo], None]
+    ) -> None:
+        self.pool, self.idle, self.writer, self.told = pool, idle, writer, told
         self._waiting: list[Task] = []
-        self._running: dict[Any, tuple[Hand, Task, bool]] = {}
+        self._running: dict[Any, tuple[WorkerHandle, Task, bool]] = {}
         self._left: Counter[tuple[str, str]] = Counter()
 
     def through(self, tasks: list[Task]) -> None:
         """Returns when all is done, or has failed."""
         self._waiting = list(tasks)
         self._left = Counter((task.model, task.behavior) for task in tasks)
-        self._rank(*dict.fromkeys((cell.model, cell.behavior) for cell in self.desk.plan.cells))
+        self._rank(*dict.fromkeys((cell.model, cell.behavior) for cell in self.writer.plan.cells))
         while self._waiting or self._running:
             self._assign()
-            ended = self.crew.ended(list(self._running))
-            for message in self.crew.messages():
-                self.desk.take(message)
+            ended = self.pool.ended(list(self._running))
+            for message in self.pool.messages():
+                self.writer.take(message)
             for call in ended:
                 self._ended(call)
 
@@ -53,17 +55,17 @@ class Dispatch:
         """Gives waiting tasks to idle workers, first to those that hold the model; hires while there is room."""
         while self._waiting:
             if not self.idle:
-                if len(self._running) >= self.crew.size:
+                if len(self._running) >= self.pool.size:
                     return
-                self.idle.append(self.crew.hire())
-            pairs = [(hand, task) for hand in self.idle for task in self._waiting if hand.model == task.model]
-            hand, task = pairs[0] if pairs else (self.idle[0], self._least_served())
-            self.idle.remove(hand)
-            if hand.model != task.model:
+                self.idle.append(self.pool.hire())
+            pairs = [(worker, task) for worker in self.idle for task in self._waiting if worker.model == task.model]
+            worker, task = pairs[0] if pairs else (self.idle[0], self._least_served())
+            self.idle.remove(worker)
+            if worker.model != task.model:
                 # By itself, so that a model that can't be loaded is told from a task that fails.
-                self._running[hand.actor.load.remote(task.model)] = (hand, task, True)
+                self._running[worker.actor.load.remote(task.model)] = (worker, task, True)
             else:
-                self._start(hand, task)
+                self._start(worker, task)
             self._waiting.remove(task)
 
     def _least_served(self) -> Task:
@@ -71,49 +73,49 @@ class Dispatch:
         served = Counter(task.model for _, task, _ in self._running.values())
         return min(self._waiting, key=lambda task: served[task.model])
 
-    def _start(self, hand: Hand, task: Task) -> None:
-        known = self.desk.known(task)
-        self._running[hand.actor.work.remote(task, known)] = (hand, task, False)
+    def _start(self, worker: WorkerHandle, task: Task) -> None:
+        known = self.writer.known(task)
+        self._running[worker.actor.work.remote(task, known)] = (worker, task, False)
 
     def _ended(self, call: Any) -> None:
-        hand, task, loading = self._running.pop(call)
+        worker, task, loading = self._running.pop(call)
         try:
-            found = self.crew.result(call)
-        except Lost as error:
+            found = self.pool.result(call)
+        except WorkerLost as error:
             self._lost(task, str(error))
             return
-        except Unfit as error:
+        except WorkerUnfit as error:
             self._unfit(task, error)
             return
         except Exception as error:  # what a cell raises is caught where it runs
-            self.idle.append(hand)
+            self.idle.append(worker)
             failed = [task]
             if loading:
-                hand.model = ""
+                worker.model = ""
                 failed += [other for other in self._waiting if other.model == task.model]
             for each in failed:
                 self._settle(each, described(error))
             self._waiting = [each for each in self._waiting if each not in failed]
             return
         if loading:
-            hand.model = task.model
+            worker.model = task.model
             self.told(found)
-            self._start(hand, task)
+            self._start(worker, task)
             return
-        self.idle.append(hand)
+        self.idle.append(worker)
         self._settle(task, None)
 
-    def _unfit(self, task: Task, error: Unfit) -> None:
+    def _unfit(self, task: Task, error: WorkerUnfit) -> None:
         """Goes on without a worker that could not begin, while there are others."""
-        self.crew.size -= 1
-        if not self.crew.size:
+        self.pool.size -= 1
+        if not self.pool.size:
             raise error
         log.warning("going on without a worker: %s", error)
         self._waiting.append(task)
 
     def _lost(self, task: Task, why: str) -> None:
         """Puts what a lost worker had not finished back among the tasks, or gives up."""
-        left = tuple(cell for cell in task.cells if not self.desk.arrived(cell))
+        left = tuple(cell for cell in task.cells if not self.writer.arrived(cell))
         losses = task.losses + 1
         log.warning("a worker was lost over %s on %s: %s", ", ".join(left) or task.kind, task.model, why)
         again = replace(task, cells=left, losses=losses)
@@ -121,7 +123,7 @@ class Dispatch:
             self._settle(task, None)
         elif losses < LOSSES or (losses == LOSSES and len(left) == 1):
             self._waiting.append(again)
-        elif losses == LOSSES and task.kind == "evaluate" and self.desk.plan.spec.select is None:
+        elif losses == LOSSES and task.kind == "evaluate" and self.writer.plan.spec.select is None:
             self._waiting += [replace(again, cells=(cell,)) for cell in left]
             self._left[task.model, task.behavior] += len(left) - 1
         else:
@@ -130,7 +132,7 @@ class Dispatch:
     def _settle(self, task: Task, error: str | None) -> None:
         """A task has ended; after the last of a behavior its vectors are ranked."""
         if error is not None:
-            self.desk.fail(task, error)
+            self.writer.fail(task, error)
         if task.kind == "evaluate":
             place = task.model, task.behavior
             self._left[place] -= 1
@@ -139,11 +141,11 @@ class Dispatch:
 
     def _rank(self, *places: tuple[str, str]) -> None:
         """Adds a task for the vectors of behaviors whose cells have all ended."""
-        spec = self.desk.plan.spec
+        spec = self.writer.plan.spec
         if not spec.controls or spec.select is not None:
             return
         for model, behavior in places:
             model = model or spec.model.name
             if not self._left[model, behavior]:
-                cells = self.desk.ranked(model, behavior)
+                cells = self.writer.ranked(model, behavior)
                 self._waiting += [Task(model, behavior, cells, "rank")] if cells else []

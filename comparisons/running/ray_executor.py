@@ -9,17 +9,17 @@ from pathlib import Path
 
 from comparisons.evaluation.best import place_best
 from comparisons.experiment.specification import Cell, Plan
-from comparisons.judges.judge_set import Panel
+from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
 from comparisons.model.loading import load_without_weights
 from comparisons.results.folder import RunFolder
 from comparisons.running.executor import Executor, check_layers, source_of
-from comparisons.running.provenance import Loaded, identify_data
-from comparisons.running.ray_crew import ClusterOptions, Crew, Hand, Lost
-from comparisons.running.ray_desk import Desk, known_of
+from comparisons.running.provenance import ModelInfo, identify_data
 from comparisons.running.ray_dispatch import Dispatch
+from comparisons.running.ray_pool import ClusterOptions, WorkerHandle, WorkerLost, WorkerPool
 from comparisons.running.ray_tasks import Task, tasks_of
-from comparisons.running.runner import bench_of
+from comparisons.running.ray_writer import RunWriter, known_of
+from comparisons.running.runner import fitter_of
 from comparisons.running.selecting import Selector
 from comparisons.running.sinks import Progress
 from comparisons.running.trials import first_dose, stacks_of
@@ -30,7 +30,7 @@ from comparisons.util.files import json_digest
 log = logging.getLogger(__name__)
 
 
-class OnRay(Executor):
+class RayExecutor(Executor):
     """Gives tasks to workers, and is the one writer of what they send.
 
     A lost worker is replaced and what it had not finished is done again; a run that is interrupted goes on as any
@@ -45,66 +45,68 @@ class OnRay(Executor):
     def __init__(self, plan: Plan, store: Store, options: ClusterOptions) -> None:
         super().__init__(plan)
         self.store, self.options = store, options
-        self._crew: Crew | None = None
-        self._idle: list[Hand] = []
-        self._loaded: dict[str, Loaded] = {}
+        self._pool: WorkerPool | None = None
+        self._idle: list[WorkerHandle] = []
+        self._loaded: dict[str, ModelInfo] = {}
 
     @property
     def lm(self) -> LM | None:
         """None: models are where the workers are."""
         return None
 
-    def begin(self) -> Loaded:
+    def begin(self) -> ModelInfo:
         data = json_digest(identify_data(self.plan))
         make = (self.plan.spec, str(Path.cwd()), str(self.store.root), data)
-        self._crew = Crew(self.options, make, len(tasks_of(self.plan, ())))
+        self._pool = WorkerPool(self.options, make, len(tasks_of(self.plan, ())))
         # All at once: a worker's beginning takes seconds.
-        self._idle = [self._crew.hire() for _ in range(self._crew.size)]
+        self._idle = [self._pool.hire() for _ in range(self._pool.size)]
         for source in self.plan.spec.sources:
             check_layers(self.plan.of(source), load_without_weights(source))
         name = self.plan.spec.model.name
         try:
-            found = self._crew.result(self._idle[0].actor.load.remote(name))
-        except Lost as error:
+            found = self._pool.result(self._idle[0].actor.load.remote(name))
+        except WorkerLost as error:
             raise CompareError(f"the worker that was to load {name} is gone: {error}") from error
         self._idle[0].model = name
         return self._described(found)
 
-    def run(self, folder: RunFolder, progress: Progress, panel: Panel | None, told: Callable[[Loaded], None]) -> Plan:
-        assert self._crew is not None
-        desk = Desk(self.plan, folder, progress, panel)
+    def run(
+        self, folder: RunFolder, progress: Progress, judges: JudgeSet | None, told: Callable[[ModelInfo], None]
+    ) -> Plan:
+        assert self._pool is not None
+        writer = RunWriter(self.plan, folder, progress, judges)
         progress.advance(sum(folder.done(cell.key) for cell in self.plan.cells))
-        Dispatch(self._crew, self._idle, desk, lambda found: told(self._described(found))).through(
+        Dispatch(self._pool, self._idle, writer, lambda found: told(self._described(found))).through(
             tasks_of(self.plan, {cell.key for cell in self.plan.cells if folder.done(cell.key)})
         )
         return self._selected(folder)
 
     def keep(self, cell: Cell, folder: RunFolder) -> None:
-        assert self._crew is not None
+        assert self._pool is not None
         task = Task(source_of(self.plan, cell).name, cell.behavior, (cell.key,))
         given = task, cell.key, known_of(folder, cell), str(folder.path.absolute())
-        self._idle.sort(key=lambda hand: hand.model != task.model)
+        self._idle.sort(key=lambda worker: worker.model != task.model)
         while True:
-            hand = self._idle.pop(0) if self._idle else self._crew.hire()
+            worker = self._idle.pop(0) if self._idle else self._pool.hire()
             try:
-                place_best(folder.path, self._crew.result(hand.actor.keep.remote(*given)))
+                place_best(folder.path, self._pool.result(worker.actor.keep.remote(*given)))
                 return
-            except Lost as error:
+            except WorkerLost as error:
                 log.warning("a worker was lost over best/: %s", error)
                 if not self._idle:
                     raise CompareError(f"best/ can't be written, its worker was lost: {error}") from error
 
     def close(self) -> None:
-        if self._crew is not None:
-            self._crew.close()
-            self._crew = None
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
 
-    def _described(self, found: Loaded) -> Loaded:
+    def _described(self, found: ModelInfo) -> ModelInfo:
         """What is known of a model; raises CompareError where another worker has loaded another of its name."""
-        assert self._crew is not None
+        assert self._pool is not None
         name = found.model["name"]
         known = self._loaded.setdefault(
-            name, replace(found, machine={**found.machine, "executor": "ray", "workers": self._crew.size})
+            name, replace(found, machine={**found.machine, "executor": "ray", "workers": self._pool.size})
         )
         if known.model["digest"] != found.model["digest"]:
             raise CompareError(f"the nodes of the cluster have different models under the name {name}.")
@@ -120,7 +122,7 @@ class OnRay(Executor):
             for name in part.behaviors:
                 cells = [cell for cell in part.cells if cell.behavior == name]
                 kept += [cell for cell in cells if not cell.elements]
-                selector = Selector(part, bench_of(part, name, lm, self.store), folder, lambda text: None)
+                selector = Selector(part, fitter_of(part, name, lm, self.store), folder, lambda text: None)
                 for group in stacks_of(cells):
                     try:
                         kept += selector.cells(group)

@@ -29,14 +29,14 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Said:
+class Notice:
     """What a worker does now, or warns of."""
 
     text: str
     warning: bool = False
 
 
-Message = Commit | Chosen | Said
+Message = Commit | Chosen | Notice
 Send = Callable[[Message], None]
 
 
@@ -88,7 +88,7 @@ class Telling:
 
     def stage(self, text: str) -> None:
         """Says what is being done."""
-        self._send(Said(text))
+        self._send(Notice(text))
 
     def advance(self, cells: int) -> None:
         """Says nothing."""
@@ -105,4 +105,4 @@ class Warnings(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._send(Said(record.getMessage(), warning=True))
+        self._send(Notice(record.getMessage(), warning=True))

@@ -13,10 +13,10 @@ from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.running.executor import check_layers, write_kept
 from comparisons.running.planning import make_plan
-from comparisons.running.provenance import Loaded, identify_data
+from comparisons.running.provenance import ModelInfo, identify_data
 from comparisons.running.ray_mailbox import Mailbox, Send, Telling, Warnings
 from comparisons.running.ray_tasks import Known, Task
-from comparisons.running.runner import BehaviorRun, bench_of
+from comparisons.running.runner import CellRunner, fitter_of
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
 from comparisons.util.files import json_digest
@@ -58,7 +58,7 @@ class Worker:
                 "where the run was started: make them the same."
             )
 
-    def load(self, model: str) -> Loaded:
+    def load(self, model: str) -> ModelInfo:
         """Loads a model, unless it is the one that is held, and describes it."""
         source = self._source(model)
         part = self.plan.of(source)
@@ -66,7 +66,7 @@ class Worker:
             self._lm = None
             self._lm = load(source)
             check_layers(part, self._lm)
-        return Loaded.of(part, self._lm)
+        return ModelInfo.of(part, self._lm)
 
     def work(self, task: Task, known: Known) -> None:
         """Does a task; what comes of it is sent, cell by cell."""
@@ -97,11 +97,11 @@ class Worker:
             write_kept(again, cell, out, Path(run))
             return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
 
-    def _run(self, task: Task, known: Known) -> BehaviorRun:
+    def _run(self, task: Task, known: Known) -> CellRunner:
         assert self._lm is not None
         part = self.plan.of(self._source(task.model))
         box, told = Mailbox(known, self.send), Telling(self.send)
-        return BehaviorRun(part, bench_of(part, task.behavior, self._lm, self.store), box, told)
+        return CellRunner(part, fitter_of(part, task.behavior, self._lm, self.store), box, told)
 
     def _source(self, model: str) -> ModelSource:
         return next(source for source in self.plan.spec.sources if source.name == model)

@@ -17,18 +17,18 @@ from comparisons.evaluation.cells import Evaluator
 from comparisons.evaluation.ledger import Ledger, counting
 from comparisons.evaluation.letters import Letters
 from comparisons.evaluation.measures import Row, item_measures, paired
-from comparisons.evaluation.robustness import Subject
-from comparisons.experiment.fitting import Bench, Built
+from comparisons.evaluation.robustness import CellToAsk
+from comparisons.experiment.fitting import Built, Fitter
 from comparisons.experiment.specification import Cell, Element, Plan
-from comparisons.judges.judge_set import Panel
+from comparisons.judges.judge_set import JudgeSet
 from comparisons.method.guard import settings_kept
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
 from comparisons.running.choosing import choose
 from comparisons.running.ranking import Ranking
 from comparisons.running.selecting import Selector
-from comparisons.running.shared_questions import InCommon, asked_together
-from comparisons.running.sinks import Folder, Progress
+from comparisons.running.shared_questions import SharedQuestions, asked_together
+from comparisons.running.sinks import Progress, ResultSink
 from comparisons.running.trials import first_dose, stacks_of
 from comparisons.util.artifacts import Store
 from comparisons.util.directions import Direction
@@ -46,7 +46,9 @@ class Ready:
     ledger: dict[str, Any]
 
 
-def execute(plan: Plan, lm: LM, store: Store, folder: Folder, progress: Progress, panel: Panel | None = None) -> Plan:
+def execute(
+    plan: Plan, lm: LM, store: Store, folder: ResultSink, progress: Progress, judges: JudgeSet | None = None
+) -> Plan:
     """Evaluates every cell of a plan of one model that isn't done; never raises for a cell's own failure.
 
     Args:
@@ -55,67 +57,70 @@ def execute(plan: Plan, lm: LM, store: Store, folder: Folder, progress: Progress
         store: of fitted artifacts.
         folder: where rows go.
         progress: told what is done.
-        panel: judges of open-ended answers.
+        judges: judges of open-ended answers.
 
     Returns:
         The plan with the cells that count: all, or those at the strengths that `--select` took.
     """
     kept: list[Cell] = []
     progress.advance(sum(folder.done(cell.key) for cell in plan.cells))
-    common = InCommon(plan, lm)
-    benches = [bench_of(plan, name, lm, store) for name in plan.behaviors]
-    works = [BehaviorRun(plan, bench, folder, progress, panel, common) for bench in benches]
-    taken = [work.selected([c for c in plan.cells if c.behavior == work.bench.behavior.name]) for work in works]
+    common = SharedQuestions(plan, lm)
+    fitters = [fitter_of(plan, name, lm, store) for name in plan.behaviors]
+    runners = [CellRunner(plan, fitter, folder, progress, judges, common) for fitter in fitters]
+    taken = [
+        runner.selected([c for c in plan.cells if c.behavior == runner.fitter.behavior.name]) for runner in runners
+    ]
     together = asked_together([cell for cells in taken for cell in cells])
     ready = [
-        work.prepared(cell for cell in cells if cell in together) for work, cells in zip(works, taken, strict=True)
+        runner.prepared(cell for cell in cells if cell in together)
+        for runner, cells in zip(runners, taken, strict=True)
     ]
     if together:
         progress.stage("evaluate what the cells of all behaviors are asked")
-        common.ask([work.subject(each) for work, mine in zip(works, ready, strict=True) for each in mine])
-    for work, mine in zip(works, ready, strict=True):
-        work.evaluate(mine)
-    for work, cells in zip(works, taken, strict=True):
-        work.run(cells)
+        common.ask([runner.subject(each) for runner, mine in zip(runners, ready, strict=True) for each in mine])
+    for runner, mine in zip(runners, ready, strict=True):
+        runner.evaluate(mine)
+    for runner, cells in zip(runners, taken, strict=True):
+        runner.run(cells)
         if plan.spec.controls:
-            work.rank(cells)
+            runner.rank(cells)
         kept += cells
     return replace(plan, cells=tuple(kept))
 
 
-def bench_of(plan: Plan, behavior: str, lm: LM, store: Store) -> Bench:
+def fitter_of(plan: Plan, behavior: str, lm: LM, store: Store) -> Fitter:
     """Where a behavior's methods are fitted on a model."""
     siblings = {name: each for name, each in plan.behaviors.items() if name != behavior}
-    return Bench(lm, plan.behaviors[behavior], siblings, store, plan.spec.seed)
+    return Fitter(lm, plan.behaviors[behavior], siblings, store, plan.spec.seed)
 
 
-class BehaviorRun:
+class CellRunner:
     """The cells of one behavior on one model.
 
     Args:
         plan: the run.
-        bench: where the behavior's methods are fitted.
+        fitter: where the behavior's methods are fitted.
         folder: where rows go.
         progress: told what is done.
-        panel: judges of open-ended answers.
+        judges: judges of open-ended answers.
         common: what its cells were asked together with those of other behaviors.
     """
 
     def __init__(
         self,
         plan: Plan,
-        bench: Bench,
-        folder: Folder,
+        fitter: Fitter,
+        folder: ResultSink,
         progress: Progress,
-        panel: Panel | None = None,
-        common: InCommon | None = None,
+        judges: JudgeSet | None = None,
+        common: SharedQuestions | None = None,
     ) -> None:
-        self.plan, self.bench, self.folder, self.progress, self.panel = plan, bench, folder, progress, panel
-        self.common = common or InCommon(plan, bench.lm)
+        self.plan, self.fitter, self.folder, self.progress, self.judges = plan, fitter, folder, progress, judges
+        self.common = common or SharedQuestions(plan, fitter.lm)
         self.choices: dict[str, Method | Exception] = {}
         self.trials: dict[str, int] = {}
         self.tried: set[str] = set()
-        self.ledger, self.letters = Ledger(bench), Letters(bench)
+        self.ledger, self.letters = Ledger(fitter), Letters(fitter)
 
     def selected(self, cells: Sequence[Cell]) -> list[Cell]:
         """The cells at the settings and strengths that `--select` takes on dev; all of them without it.
@@ -124,7 +129,7 @@ class BehaviorRun:
         """
         if self.plan.spec.select is None:
             return list(cells)
-        selector = Selector(self.plan, self.bench, self.folder, self.progress.stage)
+        selector = Selector(self.plan, self.fitter, self.folder, self.progress.stage)
         found = [cell for cell in cells if not cell.elements]
         for group in stacks_of(cells):
             first = first_dose(group)
@@ -162,9 +167,9 @@ class BehaviorRun:
             elements.append(replace(element, method=self._resolved(element, elements)))
         settings = {f"{e.name}.{key}": _plain(value) for e in elements for key, value in e.method.settings().items()}
         settings |= {f"{e.name}.strength": e.strength for e in elements[:-1] if e.method.dosed}
-        blocks = len(self.bench.lm.blocks)
+        blocks = len(self.fitter.lm.blocks)
         tried = sum(len(element.method.candidates(blocks)) for element in cell.elements)
-        built = self.bench.build(elements)
+        built = self.fitter.build(elements)
         return Ready(
             cell,
             built,
@@ -175,7 +180,7 @@ class BehaviorRun:
 
     def _resolved(self, element: Element, below: Sequence[Element]) -> Method:
         """The element's method with its open settings chosen on dev, once for all cells that share the choice."""
-        if not element.method.candidates(len(self.bench.lm.blocks)):
+        if not element.method.candidates(len(self.fitter.lm.blocks)):
             return element.method
         context = list(below) if "below" in element.method.needs else []
         beneath = [(e.name, e.method, e.strength, e.direction if e.fixed else None) for e in context]
@@ -193,12 +198,12 @@ class BehaviorRun:
     def _choose(self, key: str, element: Element, context: Sequence[Element]) -> Method:
         """Reads the choice from choices.json, or makes it and writes it there."""
         model = self.plan.cells[0].model
-        known = self.folder.choice(key, self.bench.behavior.name, model)
+        known = self.folder.choice(key, self.fitter.behavior.name, model)
         if known is not None:
             return replace(element.method, **known["chosen"])
         spec = self.plan.spec
         directions: list[Direction] = [d for d in ("pos", "neg") if d in spec.directions]
-        choice = choose(self.bench, element, context, directions, self.plan.orders, self.progress.stage)
+        choice = choose(self.fitter, element, context, directions, self.plan.orders, self.progress.stage)
         self.folder.add_choice(key, {**choice.record, "model": model} if model else choice.record)
         return choice.method
 
@@ -216,9 +221,9 @@ class BehaviorRun:
                     self._attempt([ready.cell], partial(self._measure, [ready]))
 
     def _measure(self, group: Sequence[Ready]) -> None:
-        lm, mark, started = self.bench.lm, self.bench.lm.mark(), time.perf_counter()
+        lm, mark, started = self.fitter.lm, self.fitter.lm.mark(), time.perf_counter()
         with counting(lm) as tokens:
-            evaluator = Evaluator(self.plan, self.bench, self.panel, self._baseline, self.common.answers)
+            evaluator = Evaluator(self.plan, self.fitter, self.judges, self._baseline, self.common.answers)
             found = evaluator.measure([self.subject(ready) for ready in group])
         if lm.mark() != mark:
             raise CompareError("the model changed while it was evaluated: an intervention must leave it as it was.")
@@ -235,21 +240,21 @@ class BehaviorRun:
         return None if plain is None else first_look(rows, plain)
 
     def _baseline(self) -> list[dict[str, Any]] | None:
-        key = next(c.key for c in self.plan.cells if c.behavior == self.bench.behavior.name and not c.elements)
+        key = next(c.key for c in self.plan.cells if c.behavior == self.fitter.behavior.name and not c.elements)
         return self.folder.rows(key) if self.folder.done(key) else None
 
     def rank(self, cells: Sequence[Cell]) -> None:
         """Ranks the vectors of every done cell among random ones."""
-        ranking = Ranking(self.plan, self.bench, self.folder, lambda cell: self.build(cell).built.intervention)
+        ranking = Ranking(self.plan, self.fitter, self.folder, lambda cell: self.build(cell).built.intervention)
         if ranking.waiting(cells):
-            self.progress.stage(f"rank among random directions on {self.bench.behavior.name}")
+            self.progress.stage(f"rank among random directions on {self.fitter.behavior.name}")
             ranking.rank(cells)
 
-    def subject(self, ready: Ready) -> Subject:
+    def subject(self, ready: Ready) -> CellToAsk:
         """What is asked, with the fields of all its result rows."""
         cell = ready.cell
         fields = {
-            "model": self.bench.lm.name,
+            "model": self.fitter.lm.name,
             "behavior": cell.behavior,
             "cell": cell.key,
             "method": cell.label,
@@ -257,7 +262,7 @@ class BehaviorRun:
             "strength": cell.strength,
             "layer": ready.built.intervention.layer,
         }
-        return Subject(ready.elements, ready.built.intervention, fields)
+        return CellToAsk(ready.elements, ready.built.intervention, fields)
 
     def _info(self, ready: Ready, seconds: float, tokens: int) -> dict[str, Any]:
         return {
@@ -265,7 +270,7 @@ class BehaviorRun:
             "layer": ready.built.intervention.layer,
             "fit_seconds": round(ready.built.fit_seconds, 3),
             "eval_seconds": round(seconds, 3),
-            "peak_memory_bytes": peak_memory(self.bench.lm),
+            "peak_memory_bytes": peak_memory(self.fitter.lm),
             "trainable_parameters": ready.built.intervention.size(),
             "tokens_run": tokens,
             "letter_cosine": self.letters.cosine(ready.built.intervention),
@@ -274,7 +279,7 @@ class BehaviorRun:
 
     def _attempt(self, cells: Sequence[Cell], work: Callable[[], Any]) -> Any:
         """The cell boundary: what fails here is the row of these cells; the run goes on with the model as it was."""
-        lm = self.bench.lm
+        lm = self.fitter.lm
         try:
             with settings_kept():
                 if not lm.is_clean():  # a group of cells, each of which is now tried alone

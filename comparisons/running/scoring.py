@@ -12,7 +12,7 @@ from comparisons.evaluation.cells import JUDGING
 from comparisons.evaluation.judged import summary_of
 from comparisons.evaluation.measures import seed_of
 from comparisons.evaluation.open_ended import OPEN_ENDED, open_numbers
-from comparisons.judges.judge_set import make_panel
+from comparisons.judges.judge_set import make_judge_set
 from comparisons.model.source import ModelSource
 from comparisons.report import render
 from comparisons.results.folder import RunFolder
@@ -22,7 +22,7 @@ from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
     from comparisons.judges.free_answers import OpenEnded
-    from comparisons.judges.judge_set import Panel
+    from comparisons.judges.judge_set import JudgeSet
     from comparisons.results.record import Facts
     from comparisons.results.summary import SummaryRow
 
@@ -49,16 +49,16 @@ def score(run: Path, options: OpenEnded, data: Path | None = None, device: str =
     specification = record.part("specification")
     library = Library.open(data or (Path(specification["data"]) if specification.get("data") else None))
     behaviors = {name: library.behavior(name) for name in dict.fromkeys(a["behavior"] for a in record.answers)}
-    panel = make_panel(options, behaviors, _source(specification, device), None)
-    panel.check()
+    judges = make_judge_set(options, behaviors, _source(specification, device), None)
+    judges.check()
     folder = RunFolder(run, str(record.facts.get("digest")))
     try:
         subjects: dict[str, list[str]] = {}
         for row in record.summary.rows:
             subjects.setdefault(row.subject, []).append(row.cell)
-        _score(folder, panel, subjects.values())
+        _score(folder, judges, subjects.values())
         rows = [_row(row, folder, int(specification.get("seed", 0))) for row in record.summary.rows]
-        known = {**(record.summary.judges.get("known") or {}), **panel.known()}
+        known = {**(record.summary.judges.get("known") or {}), **judges.known()}
         folder.write(SUMMARY, summary_of(rows, folder, known))
         render(run)
     finally:
@@ -71,7 +71,7 @@ def _source(specification: Facts, device: str) -> ModelSource:
     return ModelSource(name=specification["model"], device=device, dtype=specification.get("dtype") or "auto", **kept)
 
 
-def _score(folder: RunFolder, panel: Panel, behaviors: Iterable[Sequence[str]]) -> None:
+def _score(folder: RunFolder, judges: JudgeSet, behaviors: Iterable[Sequence[str]]) -> None:
     """Scores the cells of one behavior on one model at a time."""
     changed = {}
     for cells in behaviors:
@@ -79,7 +79,7 @@ def _score(folder: RunFolder, panel: Panel, behaviors: Iterable[Sequence[str]]) 
         free = {key: [row for row in own if row["evaluation"] == OPEN_ENDED] for key, own in rows.items()}
         free = {key: own for key, own in free.items() if own}
         references = {row["item"]: row["answer"] for own in free.values() for row in own if row["direction"] is None}
-        for key, found in zip(free, panel.scored(list(free.values()), references), strict=True):
+        for key, found in zip(free, judges.scored(list(free.values()), references), strict=True):
             info = folder.entries[key].info
             judging = dict(info.get(JUDGING) or {})
             judging |= {judge: _paid(judging.get(judge), spent) for judge, spent in found.spent.items()}

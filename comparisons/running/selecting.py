@@ -12,10 +12,10 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Cell, Plan
 from comparisons.method.settings import STRENGTH, parse_limit
-from comparisons.running.sinks import Folder
+from comparisons.running.sinks import ResultSink
 from comparisons.running.trials import Trial, element_trials, nothing_within, select
 
 
@@ -28,7 +28,7 @@ class Selector:
 
     Args:
         plan: the run, with a limit.
-        bench: where the behavior's methods are fitted.
+        fitter: where the behavior's methods are fitted.
         folder: the run's.
         stage: told what is done.
 
@@ -36,11 +36,11 @@ class Selector:
         trials: how many trials stand behind each cell, by its key.
     """
 
-    def __init__(self, plan: Plan, bench: Bench, folder: Folder, stage: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, fitter: Fitter, folder: ResultSink, stage: Callable[[str], None]) -> None:
         assert plan.spec.select is not None
-        self.plan, self.bench, self.folder, self.stage = plan, bench, folder, stage
+        self.plan, self.fitter, self.folder, self.stage = plan, fitter, folder, stage
         self.limit = parse_limit(plan.spec.select)
-        self.blocks = len(bench.lm.blocks)
+        self.blocks = len(fitter.lm.blocks)
         self.most = candidates_each(plan, self.blocks)
         self.trials: dict[str, int] = {}
 
@@ -86,10 +86,10 @@ class Selector:
         key = repr(("select", self.limit, [(t.strength, sorted(t.elements.items())) for t in trials]))
         key = f"select {group[0].label} {sha256(key.encode()).hexdigest()[:16]}"
         model = group[0].model
-        record: Mapping[str, Any] | None = self.folder.choice(key, self.bench.behavior.name, model)
+        record: Mapping[str, Any] | None = self.folder.choice(key, self.fitter.behavior.name, model)
         if record is None:
             orders, dev = self.plan.orders, self.plan.knowledge_dev
-            record = select(self.bench, _named(group[0]), trials, dev, self.limit, orders, self.stage)
+            record = select(self.fitter, _named(group[0]), trials, dev, self.limit, orders, self.stage)
             record = {**record, "model": model} if model else record
             self.folder.add_choice(key, record)
         if record["selected"] is None:

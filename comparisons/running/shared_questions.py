@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from comparisons.evaluation.cells import Answers, ask_in_common
 from comparisons.evaluation.ledger import counting
-from comparisons.evaluation.robustness import Subject
+from comparisons.evaluation.robustness import CellToAsk
 from comparisons.experiment.specification import Cell, Plan
 from comparisons.method.guard import settings_kept
 from comparisons.model.lm import LM
@@ -31,7 +31,7 @@ def asked_together(cells: Sequence[Cell]) -> list[Cell]:
     return found if len(behaviors) > 1 and len(found) <= MOST * len(behaviors) else []
 
 
-class InCommon:
+class SharedQuestions:
     """What cells of several behaviors have been asked together.
 
     Args:
@@ -47,12 +47,12 @@ class InCommon:
         self.answers: dict[tuple[str, str], Answers] = {}
         self._spent: dict[str, tuple[float, float]] = {}
 
-    def ask(self, subjects: Sequence[Subject]) -> None:
+    def ask(self, subjects: Sequence[CellToAsk]) -> None:
         """Asks those that share a prompt's cache with cells of another behavior; the others are asked with their own.
 
         What fails here is left to each behavior, where it fails the cells that it concerns.
         """
-        groups: dict[object, list[Subject]] = {}
+        groups: dict[object, list[CellToAsk]] = {}
         for subject in subjects:
             plain = subject.intervention.simplified()
             if plain.context is None:
@@ -61,7 +61,7 @@ class InCommon:
             if len({subject.fields["behavior"] for subject in group}) > 1:
                 self._ask(group)
 
-    def _ask(self, group: Sequence[Subject]) -> None:
+    def _ask(self, group: Sequence[CellToAsk]) -> None:
         started = time.perf_counter()
         try:
             with settings_kept(), counting(self.lm) as tokens:

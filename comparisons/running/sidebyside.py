@@ -39,11 +39,11 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
         CompareError: the specification, the data or the model is wrong, or a method can't be fitted.
     """
     from comparisons.engine.generate import generate
-    from comparisons.experiment.fitting import Bench
+    from comparisons.experiment.fitting import Fitter
     from comparisons.intervention import Intervention
     from comparisons.model.loading import load
     from comparisons.results.folder import RunFolder
-    from comparisons.running.runner import BehaviorRun
+    from comparisons.running.runner import CellRunner
     from comparisons.running.sinks import Silent
     from comparisons.util.artifacts import Store
 
@@ -61,7 +61,7 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
     with tempfile.TemporaryDirectory() as scratch:  # for what is chosen on dev; the fits go to the store
         folder = RunFolder(Path(scratch) / "run", "answers", True)
         try:
-            builder = BehaviorRun(plan, Bench(lm, behavior, {}, Store(CHECKPOINTS), spec.seed), folder, Silent())
+            builder = CellRunner(plan, Fitter(lm, behavior, {}, Store(CHECKPOINTS), spec.seed), folder, Silent())
             built = [builder.build(cell).built.intervention for cell in cells]
         finally:
             folder.close()

@@ -23,7 +23,7 @@ class Progress(Protocol):
         """A cell has ended, which counts as one: with its shift, None for a baseline, or with why it failed."""
 
 
-class Folder(Protocol):
+class ResultSink(Protocol):
     """Where rows go, and what was there before: a run's folder, or what stands in for it."""
 
     def done(self, cell: str) -> bool:

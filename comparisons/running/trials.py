@@ -14,7 +14,7 @@ from comparisons.dataset.items import Item
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.measures import clusters, interval
 from comparisons.evaluation.questions import questions
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Cell, Element
 from comparisons.intervention import Intervention
 from comparisons.method.settings import STRENGTH
@@ -86,7 +86,7 @@ def first_dose(group: Sequence[Cell]) -> list[Cell]:
 
 
 def select(
-    bench: Bench,
+    fitter: Fitter,
     name: str,
     trials: Sequence[Trial],
     knowledge: Sequence[Item],
@@ -100,7 +100,7 @@ def select(
     which its upper bound, that of its 95% interval, is larger. A setting that breaks the model is never taken.
 
     Args:
-        bench: the behavior, with a dev split.
+        fitter: the behavior, with a dev split.
         name: of the stack, for messages.
         trials: what to try.
         knowledge: dev questions of the knowledge set.
@@ -116,28 +116,28 @@ def select(
     for i, trial in enumerate(trials):
         advance(f"fit {name}")
         try:
-            built[i] = [bench.build(elements).intervention for elements in trial.elements.values()]
+            built[i] = [fitter.build(elements).intervention for elements in trial.elements.values()]
         except Exception as error:
             rows[i]["error"] = described(error)
     advance(f"select {name} on dev")
     try:
-        numbers = _numbers(bench, [trials[i] for i in built], list(built.values()), knowledge, orders)
+        numbers = _numbers(fitter, [trials[i] for i in built], list(built.values()), knowledge, orders)
         for i, found in zip(built, numbers, strict=True):
             rows[i] |= found
     except Exception:
         # One that fails is found by trying each alone.
         for i, interventions in built.items():
             try:
-                rows[i] |= _numbers(bench, [trials[i]], [interventions], knowledge, orders)[0]
+                rows[i] |= _numbers(fitter, [trials[i]], [interventions], knowledge, orders)[0]
             except Exception as error:
                 rows[i]["error"] = described(error)
     winner = _winner(rows, limit)
     return {
-        "behavior": bench.behavior.name,
+        "behavior": fitter.behavior.name,
         "method": name,
         "limit": limit,
         "directions": list(trials[0].elements),
-        "n_items": len(bench.behavior.dev),
+        "n_items": len(fitter.behavior.dev),
         "n_knowledge": len(knowledge),
         "chosen": {} if winner is None else rows[winner]["settings"],
         "selected": winner,
@@ -146,7 +146,7 @@ def select(
 
 
 def _numbers(
-    bench: Bench,
+    fitter: Fitter,
     trials: Sequence[Trial],
     built: Sequence[Sequence[Intervention]],
     knowledge: Sequence[Item],
@@ -154,15 +154,15 @@ def _numbers(
 ) -> list[dict[str, Any]]:
     """What is measured of each trial, by its intervention in each direction."""
     tried = [Intervention(), *(one for each in built for one in each)]
-    shifts, lost, _ = _measured(bench, bench.behavior.dev, tried, orders)
-    gains, _, items = _measured(bench, knowledge, tried, orders)
+    shifts, lost, _ = _measured(fitter, fitter.behavior.dev, tried, orders)
+    gains, _, items = _measured(fitter, knowledge, tried, orders)
     templates = {item.id: item.template for item in knowledge}
     found, place = [], 1
     for trial in trials:
         directions = list(trial.elements)
         places = range(place, place := place + len(directions))
         signs = [1.0 if direction == "pos" else -1.0 for direction in directions]
-        ends = [interval(-gains[at], clusters(items, templates), seed=bench.seed) for at in places]
+        ends = [interval(-gains[at], clusters(items, templates), seed=fitter.seed) for at in places]
         found.append(
             {
                 **{f"shift_{d}": _rounded(shifts[at].mean()) for d, at in zip(directions, places, strict=True)},
@@ -205,11 +205,11 @@ def nothing_within(record: Mapping[str, Any]) -> CompareError:
 
 
 def _measured(
-    bench: Bench, items: Sequence[Item], tried: Sequence[Intervention], orders: Sequence[Order]
+    fitter: Fitter, items: Sequence[Item], tried: Sequence[Intervention], orders: Sequence[Order]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """p_match minus the first intervention's and lost mass, each [interventions, items], and the items' ids."""
     asked = questions(items, orders)
-    found = choice_logps(bench.lm, [question.shown for question in asked], tried)
+    found = choice_logps(fitter.lm, [question.shown for question in asked], tried)
     columns: dict[str, list[int]] = {}
     too_long = {asked[i].item.id for i in np.flatnonzero(found.too_long.any(axis=0)).tolist()}
     for i, question in enumerate(asked):

@@ -14,12 +14,12 @@ from comparisons.engine.choices import choice_logps
 from comparisons.engine.generate import generate
 from comparisons.evaluation.measures import interval
 from comparisons.evaluation.questions import questions
-from comparisons.experiment.fitting import Bench
+from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.model.lm import LM
 from comparisons.running.planning import make_plan
-from comparisons.running.runner import BehaviorRun
+from comparisons.running.runner import CellRunner
 from comparisons.util.directions import DIRECTIONS
 
 STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -62,7 +62,7 @@ def score(lm: LM, items: Sequence[Item], interventions: Sequence[Intervention]) 
     )
 
 
-def figures(plan: Plan, bench: Callable[[str], Bench], run: Callable[[Bench], BehaviorRun]) -> Figures:
+def figures(plan: Plan, bench: Callable[[str], Fitter], run: Callable[[Fitter], CellRunner]) -> Figures:
     """Every figure of the card, behavior by behavior.
 
     Args:
@@ -121,7 +121,7 @@ def _prompts(lm: LM, behavior: Behavior) -> Figures:
     return found
 
 
-def _vector(plan: Plan, bench: Bench, cell: Cell, chosen: Intervention) -> Figures:
+def _vector(plan: Plan, bench: Fitter, cell: Cell, chosen: Intervention) -> Figures:
     """A steering vector at the strength that dev prefers, beside random vectors of its norm."""
     edit = chosen.edits[0]
     doses = [(s, d) for s in STRENGTHS for d in DIRECTIONS]
@@ -208,11 +208,11 @@ def measure(run: Path) -> Figures:
     )
     lm, store, folder = load(plan.spec.model), Store(CHECKPOINTS), RunFolder(run, facts["digest"])
 
-    def bench(name: str) -> Bench:
+    def bench(name: str) -> Fitter:
         siblings = {other: behavior for other, behavior in plan.behaviors.items() if other != name}
-        return Bench(lm, plan.behaviors[name], siblings, store, plan.spec.seed)
+        return Fitter(lm, plan.behaviors[name], siblings, store, plan.spec.seed)
 
     try:
-        return figures(plan, bench, lambda place: BehaviorRun(plan, place, folder, Silent()))
+        return figures(plan, bench, lambda place: CellRunner(plan, place, folder, Silent()))
     finally:
         folder.close()

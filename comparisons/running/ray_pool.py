@@ -34,17 +34,17 @@ class ClusterOptions:
     workers: int | None = None
 
 
-class Lost(Exception):
+class WorkerLost(Exception):
     """A worker's process or machine is gone."""
 
 
-class Unfit(CompareError):
+class WorkerUnfit(CompareError):
     """A worker can't begin where it is."""
 
 
 @dataclass(eq=False)
-class Hand:
-    """A worker as the crew sees it.
+class WorkerHandle:
+    """A worker as the pool sees it.
 
     Attributes:
         actor: its handle.
@@ -55,7 +55,7 @@ class Hand:
     model: str = ""
 
 
-class Crew:
+class WorkerPool:
     """Starts Ray, or joins a cluster, and hires workers there.
 
     Args:
@@ -81,10 +81,12 @@ class Crew:
             self.close()
             raise
 
-    def hire(self) -> Hand:
+    def hire(self) -> WorkerHandle:
         """Starts a worker; what is wrong with it shows in the first call."""
         remote = self._ray.remote(Worker)
-        return Hand(remote.options(num_cpus=self._cpus, num_gpus=self._gpus).remote(*self._make, _sender(self._queue)))
+        return WorkerHandle(
+            remote.options(num_cpus=self._cpus, num_gpus=self._gpus).remote(*self._make, _sender(self._queue))
+        )
 
     def ended(self, calls: list[Any], seconds: float = POLL) -> list[Any]:
         """The calls that have ended, after a while."""
@@ -95,8 +97,8 @@ class Crew:
         """What a call returned.
 
         Raises:
-            Lost: its worker is gone.
-            Unfit: its worker could not begin.
+            WorkerLost: its worker is gone.
+            WorkerUnfit: its worker could not begin.
             Exception: whatever it raised.
         """
         with self._own_errors():
@@ -121,9 +123,9 @@ class Crew:
         except RayTaskError as error:
             raise getattr(error, "cause", None) or CompareError(_line(error)) from error
         except RayActorError as error:
-            raise (_unfit(error) or Lost(_line(error))) from error
+            raise (_unfit(error) or WorkerLost(_line(error))) from error
         except RayError as error:
-            raise Lost(_line(error)) from error
+            raise WorkerLost(_line(error)) from error
 
 
 def _started(address: str | None) -> Any:
@@ -171,10 +173,10 @@ def _sender(queue: Any) -> Callable[[Message], None]:
     return send
 
 
-def _unfit(error: Exception) -> Unfit | None:
+def _unfit(error: Exception) -> WorkerUnfit | None:
     """What a worker's beginning raised, where that is why it is gone: Ray tells it in its own error's text alone."""
     lines = [line.partition(_OURS)[2].strip() for line in str(error).splitlines() if _OURS in line]
-    return Unfit(lines[-1]) if lines else None
+    return WorkerUnfit(lines[-1]) if lines else None
 
 
 _OURS = f"{CompareError.__name__}: "

@@ -18,7 +18,7 @@ AHEAD = 256
 Make = Callable[[Record, int], Item]
 
 
-class Spooled(Sequence[Item]):
+class DiskItems(Sequence[Item]):
     """Items in a file of this process's own, which is gone with it: the user's may change, and reads as it was.
 
     Args:
@@ -35,9 +35,9 @@ class Spooled(Sequence[Item]):
         self._file.flush()
         self._chosen: Sequence[int] = range(len(self._ends) - 1)
 
-    def take(self, indices: Sequence[int]) -> Spooled:
+    def take(self, indices: Sequence[int]) -> DiskItems:
         """Some of these items, in this order."""
-        found = Spooled.__new__(Spooled)
+        found = DiskItems.__new__(DiskItems)
         found._file, found._make, found._ends = self._file, self._make, self._ends
         found._chosen = array("Q", [self._chosen[index] for index in indices])
         return found
@@ -48,8 +48,8 @@ class Spooled(Sequence[Item]):
     @overload
     def __getitem__(self, index: int) -> Item: ...
     @overload
-    def __getitem__(self, index: slice) -> Spooled: ...
-    def __getitem__(self, index: int | slice) -> Item | Spooled:
+    def __getitem__(self, index: slice) -> DiskItems: ...
+    def __getitem__(self, index: int | slice) -> Item | DiskItems:
         if isinstance(index, slice):
             return self.take(range(len(self))[index])
         place = self._chosen[index]

@@ -14,7 +14,7 @@ from comparisons.model.lm import LM
 
 
 @dataclass(frozen=True)
-class Growth:
+class LateBranches:
     """The copies of a tail in a forward pass, in the order in which they join it.
 
     Attributes:
@@ -35,7 +35,7 @@ class Growth:
         return self.counts[0]
 
 
-def arrange(blocks: int, branches: Sequence[Branch], chosen: Sequence[int], grow: bool) -> Growth:
+def arrange(blocks: int, branches: Sequence[Branch], chosen: Sequence[int], grow: bool) -> LateBranches:
     """Puts some of the branches into an order of joining.
 
     Args:
@@ -47,14 +47,14 @@ def arrange(blocks: int, branches: Sequence[Branch], chosen: Sequence[int], grow
     if not grow:
         every = tuple(chosen)
         variants = tuple(branches[index].variant for index in every)
-        return Growth(tuple(range(len(every))), (len(every),) * (blocks + 1), every, variants)
-    born = {index: min(branches[index].birth, blocks) for index in chosen}
+        return LateBranches(tuple(range(len(every))), (len(every),) * (blocks + 1), every, variants)
+    born = {index: min(branches[index].start_layer, blocks) for index in chosen}
     # The plain tails, of which some may be asked for; one from which no other comes isn't run.
     plain: dict[int, int | None] = {branches[index].variant: None for index in chosen if born[index] > 0}
     late = []
     for index in sorted(chosen, key=lambda index: born[index]):
         branch = branches[index]
-        if branch.birth > blocks and plain[branch.variant] is None:
+        if branch.start_layer > blocks and plain[branch.variant] is None:
             plain[branch.variant] = index
         else:
             late.append(index)
@@ -65,11 +65,11 @@ def arrange(blocks: int, branches: Sequence[Branch], chosen: Sequence[int], grow
         sources.append(len(sources) if born[index] == 0 else place[branches[index].variant])
     counts = tuple(len(plain) + sum(born[index] <= block for index in late) for block in range(blocks + 1))
     variants = (*plain, *(branches[index].variant for index in late))
-    return Growth(tuple(sources), counts, (*plain.values(), *late), variants)
+    return LateBranches(tuple(sources), counts, (*plain.values(), *late), variants)
 
 
 @contextmanager
-def growing(lm: LM, growth: Growth, dim: int, size: int) -> Iterator[None]:
+def growing(lm: LM, growth: LateBranches, dim: int, size: int) -> Iterator[None]:
     """Lets the copies join while the context lasts.
 
     A hook after a block appends the hidden states of the copies that join there; a hook before each later block
@@ -99,7 +99,7 @@ def growing(lm: LM, growth: Growth, dim: int, size: int) -> Iterator[None]:
 class _Tiled:
     """What depends on how many copies there are: appended hidden states, and what goes with them."""
 
-    def __init__(self, growth: Growth, dim: int, size: int) -> None:
+    def __init__(self, growth: LateBranches, dim: int, size: int) -> None:
         self.growth, self.dim, self.size = growth, dim, size
         self.masks: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 

@@ -10,7 +10,7 @@ from typing import Any
 from comparisons.evaluation.cells import JUDGING
 from comparisons.evaluation.open_ended import OPEN_ENDED
 from comparisons.experiment.specification import Cell, Plan
-from comparisons.judges.judge_set import Panel
+from comparisons.judges.judge_set import JudgeSet
 from comparisons.results.folder import RunFolder
 from comparisons.results.keys import baseline_key
 from comparisons.running.ray_mailbox import Chosen, Commit, Message
@@ -21,18 +21,18 @@ from comparisons.running.sinks import Progress
 log = logging.getLogger(__name__)
 
 
-class Desk:
+class RunWriter:
     """The one writer: keeps what workers send, in the run's folder.
 
     Args:
         plan: the run.
         folder: the run's.
         progress: told what ends.
-        panel: judges of open-ended answers, who sit here: they have one budget.
+        judges: judges of open-ended answers, who sit here: they have one budget.
     """
 
-    def __init__(self, plan: Plan, folder: RunFolder, progress: Progress, panel: Panel | None) -> None:
-        self.plan, self.folder, self.progress, self.panel = plan, folder, progress, panel
+    def __init__(self, plan: Plan, folder: RunFolder, progress: Progress, judges: JudgeSet | None) -> None:
+        self.plan, self.folder, self.progress, self.judges = plan, folder, progress, judges
         self._cells = {cell.key: cell for cell in plan.cells}
         self._held: dict[str, Commit] = {}
         self._taken: set[str] = set()
@@ -81,7 +81,7 @@ class Desk:
         self._taken.add(found.cell)
         cell = self._cells.get(found.cell)
         baseline = baseline_key(cell.behavior, cell.model) if cell is not None else ""
-        if cell is not None and cell.elements and self.panel is not None and not self.arrived(baseline):
+        if cell is not None and cell.elements and self.judges is not None and not self.arrived(baseline):
             # A judge that compares needs the baseline's answers.
             self._held[found.cell] = found
             return
@@ -98,21 +98,21 @@ class Desk:
 
     def _write(self, found: Commit, cell: Cell | None, baseline: str) -> None:
         error = found.info.get("error")
-        if self.panel is not None and cell is not None and error is None:
-            found = self._judged(self.panel, found, baseline)
+        if self.judges is not None and cell is not None and error is None:
+            found = self._judged(self.judges, found, baseline)
         self.folder.commit(found.cell, found.rows, found.info)
         if cell is not None:
             plain = self.folder.rows(baseline) if cell.elements and self.folder.done(baseline) else None
             shift = first_look(found.rows, plain) if plain is not None and error is None else None
             self.progress.ended(cell, shift, error)
 
-    def _judged(self, panel: Panel, found: Commit, baseline: str) -> Commit:
+    def _judged(self, judges: JudgeSet, found: Commit, baseline: str) -> Commit:
         free = [row for row in found.rows if row["evaluation"] == OPEN_ENDED]
         if not free:
             return found
         plain = free if found.cell == baseline else self.folder.rows(baseline) if self.folder.done(baseline) else []
         references = {row["item"]: row["answer"] for row in plain if row["evaluation"] == OPEN_ENDED}
-        (scored,) = panel.scored([free], references)
+        (scored,) = judges.scored([free], references)
         others = [row for row in found.rows if row["evaluation"] != OPEN_ENDED]
         return Commit(found.cell, [*others, *scored.rows], {**found.info, JUDGING: scored.spent})
 

@@ -114,6 +114,19 @@ class Edit:
         return hashlib.sha256(repr(head).encode() + values).hexdigest()
 
 
+@dataclass(frozen=True)
+class Context:
+    """A change that no data describes.
+
+    Attributes:
+        open: given the LM, a context manager in which the change is in place.
+        identity: of whatever the change depends on: two of one identity change a model equally.
+    """
+
+    open: Callable[[LM], AbstractContextManager[object]]
+    identity: str
+
+
 @dataclass(frozen=True, eq=False)
 class Intervention:
     """Everything a method changes: the prompt, the weights, the activations.
@@ -124,7 +137,7 @@ class Intervention:
         adapter: folder of a PEFT adapter.
         adapter_scale: factor on the adapter's own scale.
         edits: activation changes.
-        context: for a change that no data describes: given the LM, a context manager in which it is in place.
+        context: a change that no data describes.
     """
 
     system: str | None = None
@@ -132,7 +145,7 @@ class Intervention:
     adapter: Path | None = None
     adapter_scale: float = 1.0
     edits: tuple[Edit, ...] = ()
-    context: Callable[[LM], AbstractContextManager[object]] | None = None
+    context: Context | None = None
 
     def simplified(self) -> Intervention:
         """The same change without the parts that change nothing (multiplier 0, adapter scale 0)."""
@@ -151,7 +164,8 @@ class Intervention:
     def prefix_key(self) -> tuple[object, ...]:
         """What changes the tokens or weights before the response: equal keys can share a prompt's cache."""
         early = tuple(e.digest for e in self.edits if Positions.parse(e.positions).touches_prompt)
-        return (self.system, self.examples, self.adapter, self.adapter_scale, early, self.context)
+        context = self.context and self.context.identity
+        return (self.system, self.examples, self.adapter, self.adapter_scale, early, context)
 
     def size(self) -> int:
         """How many fitted numbers it carries: of the adapter's tensors and of the edits' vectors."""
@@ -178,6 +192,7 @@ class Intervention:
             adapter,
             plain.adapter_scale,
             tuple(e.digest for e in plain.edits),
+            plain.context and plain.context.identity,
         )
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 

@@ -20,10 +20,14 @@ from comparisons.intervention import Edit, Intervention
 from comparisons.method.settings import parse_limit
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
+from comparisons.results.folder import RunFolder
 from comparisons.running.estimate import estimate
 from comparisons.running.planning import make_plan
+from comparisons.running.ray_executor import RayExecutor
+from comparisons.running.ray_pool import ClusterOptions
 from comparisons.running.selecting import candidates_each
 from comparisons.running.trials import element_trials, stacks_of
+from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
 from methods._vectors import read_vectors
 from tests.places import tokens_run
@@ -217,6 +221,21 @@ def test_knowledge_questions_are_held_out_by_their_content() -> None:
     assert facts.with_dev(1)[1] != dev
     with pytest.raises(CompareError, match="too few to choose by"):
         facts.limited(15, 0).with_dev(0)
+
+
+def test_a_cluster_reads_what_was_selected_and_tries_nothing_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: object) -> None:
+        tried.append(args)
+        raise AssertionError("the weights are where the workers are")
+
+    tried: list[object] = []
+    spec = Specification(ModelSource(), ("refusal",), ("caa", "sysprompt"), layer="1", select="cost<=0.02")
+    plan, folder = make_plan(spec), RunFolder(Path("out"), "digest", fresh=True)
+    monkeypatch.setattr("comparisons.running.selecting.select", never)
+    kept = RayExecutor(plan, Store(Path("store")), ClusterOptions())._selected(folder).cells
+    folder.close()
+    assert not tried
+    assert [cell.key for cell in kept] == [cell.key for cell in plan.cells]
 
 
 def test_the_estimate_counts_the_trials() -> None:

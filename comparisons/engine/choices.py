@@ -95,7 +95,7 @@ def in_place(lm: LM, head: Intervention) -> Iterator[None]:
         stack.enter_context(adapted(lm, head.adapter, head.adapter_scale))
         if head.context is not None:
             stack.enter_context(preserved(lm.model))
-            stack.enter_context(head.context(lm))
+            stack.enter_context(head.context.open(lm))
         yield
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import inspect
+import os
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from comparisons.dataset.behaviors import Behavior
 from comparisons.engine.adapters import preserved
 from comparisons.experiment.specification import Element
-from comparisons.intervention import Intervention, stack
+from comparisons.intervention import Context, Intervention, stack
 from comparisons.method.guard import foreign
 from comparisons.method.interface import Fit, Method, Use
 from comparisons.model.lm import LM
@@ -78,16 +82,21 @@ class Fitter:
 
     def use(self, element: Element, artifact: Artifact | None) -> Intervention:
         """The intervention of one element."""
-        folder = artifact.path if artifact else Path()
-        use = Use(self.behavior, element.direction, element.strength, folder)
+        method = element.method
+        use = Use(self.behavior, element.direction, element.strength, artifact.path if artifact else nothing_fitted())
         with foreign(f"{element.name}.intervene"):
-            found: object = element.method.intervene(use)
-        if isinstance(found, Intervention):
-            return found
-        if not isinstance(found, AbstractContextManager):
-            raise CompareError(f"{element.name}.intervene returned {type(found).__name__}, not an Intervention.")
+            made: object = method.intervene(use)
+        if isinstance(made, Intervention):
+            return made
+        if not isinstance(made, AbstractContextManager):
+            raise CompareError(f"{element.name}.intervene returned {type(made).__name__}, not an Intervention.")
+        parts = {
+            "fit": artifact.key if artifact else self._parts(element.name, method, element.direction, Intervention()),
+            "settings": {key: str(value) for key, value in method.settings().items()},
+            "use": [self.behavior.digest, element.direction, element.strength],
+        }
         # A context manager may be good for one use, and a cell opens one for each evaluation.
-        return Intervention(context=lambda lm: element.method.intervene(use))  # type: ignore[arg-type, return-value]
+        return Intervention(context=Context(lambda lm: method.intervene(use), json_digest(parts)))  # type: ignore[arg-type, return-value]
 
     def fitted(self, element: Element, below: Intervention) -> Artifact | None:
         """The element's artifact, fitted now unless the store has it; None for a method that fits nothing."""
@@ -95,27 +104,24 @@ class Fitter:
         if method.fits == "never":
             return None
         direction: Direction = element.direction if method.fits == "direction" else "pos"
-        fit = Fit(
-            lm=self.lm,
-            behavior=self.behavior,
-            siblings=self.siblings if "siblings" in method.needs else {},
-            direction=direction,
-            seed=self.seed,
-            below=below if "below" in method.needs else Intervention(),
-            out=Path(),
-        )
+        below = below if "below" in method.needs else Intervention()
 
         def run(out: Path) -> None:
-            mark = self.lm.mark()
+            siblings, mark = self._siblings(method), self.lm.mark()
+            fit = Fit(self.lm, self.behavior, siblings, direction, self.seed, below, out, scratch_of(out))
             with preserved(self.lm.model):
                 with foreign(f"the fit of {element.name}"):
-                    method.fit(replace(fit, out=out, scratch=scratch_of(out)))
+                    method.fit(fit)
                 if self.lm.mark() != mark:
                     raise CompareError(f"the fit of {element.name} changed the model or its tokenizer: leave it out.")
 
-        return self.store.get(f"{element.name}-{self.behavior.name}", self._parts(element.name, method, fit), run)
+        parts = self._parts(element.name, method, direction, below)
+        return self.store.get(f"{element.name}-{self.behavior.name}", parts, run)
 
-    def _parts(self, name: str, method: Method, fit: Fit) -> dict[str, Any]:
+    def _siblings(self, method: Method) -> Mapping[str, Behavior]:
+        return self.siblings if "siblings" in method.needs else {}
+
+    def _parts(self, name: str, method: Method, direction: Direction, below: Intervention) -> dict[str, Any]:
         """Everything that can change what a fit writes, as JSON values."""
         return {
             "model": self.lm.digest,
@@ -124,12 +130,30 @@ class Fitter:
             "code": source_digest(type(method)),
             "settings": {key: str(value) for key, value in method.fit_settings().items()},
             "behavior": self.behavior.digest,
-            "siblings": {key: sibling.digest for key, sibling in sorted(fit.siblings.items())},
-            "direction": fit.direction,
-            "below": fit.below.digest,
-            "seed": fit.seed,
+            "siblings": {key: sibling.digest for key, sibling in sorted(self._siblings(method).items())},
+            "direction": direction,
+            "below": below.digest,
+            "seed": self.seed,
             "versions": {package: package_version(package) for package in PACKAGES},
         }
+
+
+def nothing_fitted() -> Path:
+    """The folder of a method that fits nothing: an empty one, gone when the process ends."""
+    return _empty_folder(os.getpid())
+
+
+@cache
+def _empty_folder(process: int) -> Path:
+    folder = Path(mkdtemp(prefix="compare-"))
+    folder.chmod(0o500)
+
+    def remove() -> None:
+        if os.getpid() == process:  # a fork has a folder of its own
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+    return folder
 
 
 @cache

@@ -63,7 +63,7 @@ class Use:
         behavior: the behavior it was fitted on.
         direction: "pos" for more of the behavior, "neg" for less.
         strength: the dose, at least 0; at 0 the intervention must change nothing.
-        fitted: the folder that `fit` wrote.
+        fitted: the folder that `fit` wrote; an empty one for a method that fits nothing.
     """
 
     behavior: Behavior

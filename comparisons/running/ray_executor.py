@@ -19,8 +19,7 @@ from comparisons.running.ray_dispatch import Dispatch
 from comparisons.running.ray_pool import ClusterOptions, WorkerHandle, WorkerLost, WorkerPool
 from comparisons.running.ray_tasks import Task, tasks_of
 from comparisons.running.ray_writer import RunWriter, known_of
-from comparisons.running.runner import fitter_of
-from comparisons.running.selecting import Selector
+from comparisons.running.selecting import Selected
 from comparisons.running.sinks import Progress
 from comparisons.running.trials import first_dose, stacks_of
 from comparisons.util.artifacts import Store
@@ -118,14 +117,12 @@ class RayExecutor(Executor):
             return self.plan
         kept: list[Cell] = []
         for source in self.plan.spec.sources:
-            part, lm = self.plan.of(source), load_without_weights(source)
+            part, blocks = self.plan.of(source), len(load_without_weights(source).blocks)
             for name in part.behaviors:
                 cells = [cell for cell in part.cells if cell.behavior == name]
                 kept += [cell for cell in cells if not cell.elements]
-                selector = Selector(part, fitter_of(part, name, lm, self.store), folder, lambda text: None)
+                selected = Selected(part, name, blocks, folder)
                 for group in stacks_of(cells):
-                    try:
-                        kept += selector.cells(group)
-                    except Exception:  # nothing was selected, which its cells' rows say
-                        kept += first_dose(group)
+                    # Where nothing was selected, the first cells' rows say why.
+                    kept += selected.cells(group) or first_dose(group)
         return replace(self.plan, cells=tuple(kept))

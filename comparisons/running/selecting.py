@@ -19,8 +19,8 @@ from comparisons.running.sinks import ResultSink
 from comparisons.running.trials import Trial, element_trials, nothing_within, select
 
 
-class Selector:
-    """Selects settings and strengths for the stacks of one behavior, each once: choices.json keeps what was found.
+class Selected:
+    """What was selected for the stacks of one behavior, as choices.json has it; the model's weights aren't needed.
 
     An element's open settings, and its dose where the user has not set it, are chosen with the element alone, so that
     a stack's parts equal the single rows; the last element's together with the stack where its fit needs what stands
@@ -28,37 +28,40 @@ class Selector:
 
     Args:
         plan: the run, with a limit.
-        fitter: where the behavior's methods are fitted.
+        behavior: its name.
+        blocks: how many the model has.
         folder: the run's.
-        stage: told what is done.
 
     Attributes:
         trials: how many trials stand behind each cell, by its key.
     """
 
-    def __init__(self, plan: Plan, fitter: Fitter, folder: ResultSink, stage: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, behavior: str, blocks: int, folder: ResultSink) -> None:
         assert plan.spec.select is not None
-        self.plan, self.fitter, self.folder, self.stage = plan, fitter, folder, stage
+        self.plan, self.behavior, self.blocks, self.folder = plan, behavior, blocks, folder
         self.limit = parse_limit(plan.spec.select)
-        self.blocks = len(fitter.lm.blocks)
-        self.most = candidates_each(plan, self.blocks)
+        self.most = candidates_each(plan, blocks)
         self.trials: dict[str, int] = {}
 
     def cells(self, group: Sequence[Cell]) -> list[Cell]:
-        """A stack's cells at what is selected.
-
-        Raises:
-            CompareError: nothing keeps within the limit.
-        """
+        """A stack's cells at what was selected; none where nothing was."""
         last, spent = len(group[0].elements) - 1, 0
         for place in range(last + 1):
             method = group[0].elements[place].method
             jointly = place == last and (last == 0 or "below" in method.needs)
             if method.candidates(self.blocks) and not jointly:
-                record, trial = self._selected(self._alone(group, place), 0)
+                alone = self._alone(group, place)
+                trials = element_trials(alone, 0, self.blocks, self.most)
+                record = self._record(alone[0], trials)
+                if record is None or record["selected"] is None:
+                    return []
                 spent += len(record["trials"])
-                group = [_with_chosen(cell, place, trial, last) for cell in group]
-        record, trial = self._selected(group, last)
+                group = [_with_chosen(cell, place, trials[record["selected"]], last) for cell in group]
+        trials = element_trials(group, last, self.blocks, self.most)
+        record = self._record(group[0], trials)
+        if record is None or record["selected"] is None:
+            return []
+        trial = trials[record["selected"]]
         found = [
             replace(cell, elements=trial.elements[cell.direction])
             for cell in group
@@ -66,6 +69,14 @@ class Selector:
         ]
         self.trials |= {cell.key: spent + len(record["trials"]) for cell in found}
         return found
+
+    def _record(self, cell: Cell, trials: Sequence[Trial]) -> Mapping[str, Any] | None:
+        """What came of a stack's trials; None where they were not made."""
+        return self.folder.choice(self._key(cell, trials), self.behavior, cell.model)
+
+    def _key(self, cell: Cell, trials: Sequence[Trial]) -> str:
+        text = repr(("select", self.limit, [(t.strength, sorted(t.elements.items())) for t in trials]))
+        return f"select {cell.label} {sha256(text.encode()).hexdigest()[:16]}"
 
     def _alone(self, group: Sequence[Cell], place: int) -> list[Cell]:
         """Cells of one element of a stack without the others, at every strength of the run, or at the one set."""
@@ -81,20 +92,36 @@ class Selector:
                 found += [cell] if cell not in found else []
         return found
 
-    def _selected(self, group: Sequence[Cell], place: int) -> tuple[Mapping[str, Any], Trial]:
-        trials = element_trials(group, place, self.blocks, self.most)
-        key = repr(("select", self.limit, [(t.strength, sorted(t.elements.items())) for t in trials]))
-        key = f"select {group[0].label} {sha256(key.encode()).hexdigest()[:16]}"
-        model = group[0].model
-        record: Mapping[str, Any] | None = self.folder.choice(key, self.fitter.behavior.name, model)
+
+class Selector(Selected):
+    """Selects settings and strengths for the stacks of one behavior, each once.
+
+    Args:
+        plan: the run, with a limit.
+        fitter: where the behavior's methods are fitted.
+        folder: the run's.
+        stage: told what is done.
+    """
+
+    def __init__(self, plan: Plan, fitter: Fitter, folder: ResultSink, stage: Callable[[str], None]) -> None:
+        super().__init__(plan, fitter.behavior.name, len(fitter.lm.blocks), folder)
+        self.fitter, self.stage = fitter, stage
+
+    def _record(self, cell: Cell, trials: Sequence[Trial]) -> Mapping[str, Any]:
+        """What came of a stack's trials, made now unless they were before.
+
+        Raises:
+            CompareError: nothing keeps within the limit.
+        """
+        record = super()._record(cell, trials)
         if record is None:
             orders, dev = self.plan.orders, self.plan.knowledge_dev
-            record = select(self.fitter, _named(group[0]), trials, dev, self.limit, orders, self.stage)
-            record = {**record, "model": model} if model else record
-            self.folder.add_choice(key, record)
+            record = select(self.fitter, _named(cell), trials, dev, self.limit, orders, self.stage)
+            record = {**record, "model": cell.model} if cell.model else record
+            self.folder.add_choice(self._key(cell, trials), record)
         if record["selected"] is None:
             raise nothing_within(record)
-        return record, trials[record["selected"]]
+        return record
 
 
 def candidates_each(plan: Plan, blocks: int) -> int | None:

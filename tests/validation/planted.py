@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.measures import item_measures, letter_shifts, letter_split, paired
 from comparisons.evaluation.questions import questions, result_rows
-from comparisons.intervention import Intervention
+from comparisons.intervention import Context, Intervention
 from comparisons.model.lm import LM
 from tests.validation.subjects import ModelSizes, Subject
 
@@ -48,7 +48,7 @@ class Planted:
     shift_ci: tuple[float, float]
 
 
-def biased_head(token: int, constant: float) -> Callable[[LM], AbstractContextManager[object]]:
+def biased_head(token: int, constant: float) -> Context:
     """A context in which a constant is added to one token's logit."""
 
     def add(module: torch.nn.Module, inputs: Any, logits: torch.Tensor) -> torch.Tensor:
@@ -64,7 +64,7 @@ def biased_head(token: int, constant: float) -> Callable[[LM], AbstractContextMa
         finally:
             hook.remove()
 
-    return biased
+    return Context(biased, f"{constant} on the logit of token {token}")
 
 
 def planted(subject: Subject, sizes: ModelSizes) -> list[Planted]:

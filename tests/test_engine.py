@@ -13,7 +13,7 @@ from comparisons.dataset.behaviors import Presentation
 from comparisons.engine.activations import contrast_activations
 from comparisons.engine.choices import choice_logps
 from comparisons.engine.plan import batches, families, family_batches, group_by_prefix, shared_head
-from comparisons.engine.run import packing
+from comparisons.engine.trial import packing
 from comparisons.intervention import Edit, Intervention
 from comparisons.model.fingerprint import tensor_digest
 from comparisons.model.lm import LM

@@ -17,7 +17,7 @@ from comparisons.engine.activations import contrast_activations
 from comparisons.engine.choices import choice_logps
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
-from comparisons.engine.run import packing
+from comparisons.engine.trial import packing
 from comparisons.intervention import OPERATIONS, SITES, Edit, Intervention
 from comparisons.model.fingerprint import tensor_digest
 from comparisons.model.lm import LM

@@ -15,7 +15,7 @@ from comparisons.engine.activations import contrast_activations
 from comparisons.engine.choices import choice_logps
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
-from comparisons.engine.run import packing
+from comparisons.engine.trial import packing
 from comparisons.intervention import Edit, Intervention
 from comparisons.method import Fit, Method, Use
 from comparisons.model.fingerprint import tensor_digest

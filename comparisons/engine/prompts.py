@@ -12,7 +12,8 @@ from comparisons.engine.memory import halving
 from comparisons.engine.passes import Pass, packed_passes, row_passes
 from comparisons.engine.plan import Branch, Family, Sequences, Tokens, batches, family_batches, shared_head
 from comparisons.engine.prefix import Prefix, no_prefix, read, read_families
-from comparisons.engine.run import packing, shares_prompt
+from comparisons.engine.run import shares_prompt
+from comparisons.engine.trial import packing
 from comparisons.model.lm import LM
 
 T = TypeVar("T")

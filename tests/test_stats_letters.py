@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from comparisons.stats import anti_steerable, content_and_letter, letter_bias, mcnemar
-from comparisons.stats.preferences import coin_p
+from comparisons.stats.counts import coin_p
 from comparisons.util.errors import CompareError
 
 numbers = st.integers(-1000, 1000).map(lambda thousandths: thousandths / 1000)

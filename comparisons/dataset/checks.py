@@ -15,7 +15,7 @@ from comparisons.dataset.items import Item
 from comparisons.dataset.scaffold import example_contents, example_texts
 from comparisons.dataset.splitting import TEST_ITEMS
 from comparisons.dataset.texts import TEXTS_FILE
-from comparisons.stats.preferences import coin_p
+from comparisons.stats.counts import coin_p
 from comparisons.util.errors import CompareError
 
 Level = Literal["error", "warning"]

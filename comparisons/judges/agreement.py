@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from comparisons.judges.proportions import rank_correlation
+from comparisons.stats.content import rank_correlation
 
 Scores = Sequence[float | None]
 """One judge's scores, None where it gave none."""

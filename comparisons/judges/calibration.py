@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from comparisons.dataset.fields import check_text, describe
 from comparisons.dataset.records import read_records
 from comparisons.judges.interface import MOST, AnswerToJudge, Judge
-from comparisons.judges.proportions import rank_correlation, wilson
 from comparisons.results.status import UNSCORED
+from comparisons.stats.content import rank_correlation
+from comparisons.stats.intervals import wilson
 from comparisons.util.errors import CompareError
 from comparisons.util.paths import embedded
 

@@ -6,8 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from comparisons.judges.interface import MOST, Verdict
-from comparisons.judges.proportions import wilson
-from comparisons.stats.intervals import Interval, bca_interval
+from comparisons.stats.intervals import Interval, bca_interval, wilson
 
 
 @dataclass(frozen=True)

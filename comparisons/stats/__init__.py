@@ -1,6 +1,6 @@
 """Estimators for the table: intervals, p-values and their correction, what steers, what it costs, what was needed.
 
-Pure numpy and no model. Every estimator works on one number per item, usually a difference paired by item.
+Pure numpy and scipy, no model. Every estimator works on one number per item, usually a difference paired by item.
 Where items share a template they are not independent: with `clusters` the unit that is resampled or flipped
 is the cluster. Arrays that are empty, hold NaN or infinity, or don't match in length raise ValueError: no
 number is made up for them.
@@ -8,23 +8,35 @@ number is made up for them.
 
 from __future__ import annotations
 
+from comparisons.stats.content import (
+    Steerability,
+    anti_steerable,
+    content_and_letter,
+    letter_bias,
+    slopes,
+    spearman,
+    steerability,
+)
+from comparisons.stats.counts import Flips, Rank, mcnemar, randoms_needed, rank_among
 from comparisons.stats.effects import (
     Effect,
+    LabelDifference,
+    LabelSplit,
     NonInferiority,
+    by_label,
     interaction,
     mean_effect,
     no_measurable_cost,
 )
-from comparisons.stats.flips import sign_flip_p, sign_flip_ps
-from comparisons.stats.intervals import Interval, bca_interval, difference_interval, ratio_interval
-from comparisons.stats.labels import LabelDifference, LabelSplit, by_label
-from comparisons.stats.letters import anti_steerable, content_and_letter, letter_bias
+from comparisons.stats.flips import holm, max_t, sign_flip_p, sign_flip_ps
+from comparisons.stats.intervals import (
+    Interval,
+    bca_interval,
+    difference_interval,
+    ratio_interval,
+    student_t,
+)
 from comparisons.stats.planning import detectable_shift, items_needed, minimum_detectable_shift, standard_error
-from comparisons.stats.preferences import Flips, mcnemar
-from comparisons.stats.quantiles import student_t
-from comparisons.stats.ranks import Rank, randoms_needed, rank_among
-from comparisons.stats.steerability import Steerability, slopes, spearman, steerability
-from comparisons.stats.tables import holm, max_t
 from comparisons.stats.units import FloatArray
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of a mean, of the difference of two groups' means, and of the ratio of two paired means."""
+"""Intervals: of a mean, two groups' difference and a ratio of paired means by bootstrap; of a share after Wilson."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from comparisons.stats.quantiles import student_t
 from comparisons.stats.units import (
     TIE,
     FloatArray,
@@ -111,13 +110,18 @@ def difference_interval(
     count = min(len(np.unique(code[mask])), len(np.unique(code[~mask])))
     if count < 2:
         return None
-    weights = np.where(mask, len(data) / mask.sum(), -len(data) / (~mask).sum())
-    means = np.where(mask, data[mask].mean(), data[~mask].mean())
-    difference = float(data[mask].mean() - data[~mask].mean())
-    sums = np.asarray(np.bincount(code, weights=weights * (data - means) + difference), np.float64)
     sizes = np.asarray(np.bincount(code), np.float64)
+    weights = np.where(mask, len(data) / mask.sum(), -len(data) / (~mask).sum())
+    sums = np.asarray(np.bincount(code, weights=_influences(data, mask, weights)), np.float64)
     noise = rounding(data, sizes) * float(np.abs(weights).max())
     return _bca(sums, sizes, noise, count, level, draws, seed)
+
+
+def _influences(data: FloatArray, second: NDArray[np.bool_], weights: FloatArray) -> FloatArray:
+    """[items] whose mean is that of the second group minus that of the first."""
+    first_mean, second_mean = data[~second].mean(), data[second].mean()
+    influences: FloatArray = weights * (data - np.where(second, second_mean, first_mean))
+    return influences + float(second_mean - first_mean)
 
 
 def ratio_interval(
@@ -160,22 +164,41 @@ def ratio_interval(
     if not sign:
         raise ValueError("the mean of the reference is 0: there is no ratio")
     (tops, sizes), (bottoms, _) = units(sign * over, clusters), units(sign * under, clusters)
-    count, ratio = len(tops), float(tops.sum() / bottoms.sum())
-    if count < 2:
+    if len(tops) < 2:
         return None
+    ratio = float(tops.sum() / bottoms.sum())
     if (np.abs(tops - ratio * bottoms) <= rounding(over, sizes) + abs(ratio) * rounding(under, sizes)).all():
         return Interval(ratio, ratio)
     if (bottoms.sum() - bottoms <= 0).any():
         return None
+    ratios, largest = _bootstrap_ratios(tops, bottoms, sizes, draws, seed)
+    bias = _bias(ratios, ratio, tie=TIE * max(abs(ratio), largest))
+    low, high = _ends(ratios, bias, _acceleration(tops, bottoms), expanded_tail(level, len(tops)))
+    return Interval(low, high) if max(abs(low), abs(high)) < _FAR / draws else None
+
+
+def _bootstrap_ratios(
+    tops: FloatArray, bottoms: FloatArray, sizes: FloatArray, draws: int, seed: int
+) -> tuple[FloatArray, float]:
+    """[draws] ratios, and the largest of those whose denominator has the sign that it should have."""
     # The same seed draws the same units, for the ratio and for its denominator.
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = _bootstrap_means(tops, bottoms, draws, seed)
     crossed = _bootstrap_means(bottoms, sizes, draws, seed) <= 0
+    largest = float(np.abs(ratios[~crossed]).max())
     # Past a denominator of 0 lies infinity: it counts as further out than any number on the side it came from.
     ratios[crossed] = np.copysign(_FAR, _bootstrap_means(tops, sizes, draws, seed)[crossed])
-    bias = _bias(ratios, ratio, tie=TIE * max(abs(ratio), float(np.abs(ratios[~crossed]).max())))
-    low, high = np.quantile(ratios, _adjusted_tails(bias, _acceleration(tops, bottoms), expanded_tail(level, count)))
-    return Interval(float(low), float(high)) if max(abs(low), abs(high)) < _FAR / len(ratios) else None
+    return ratios, largest
+
+
+def wilson(hits: int, count: int) -> Interval | None:
+    """The 95% score interval of a share (Wilson 1927), which has a width also at 0 and 1; None of nothing."""
+    from scipy.stats import binomtest
+
+    if not count:
+        return None
+    found = binomtest(hits, count).proportion_ci(confidence_level=0.95, method="wilson")
+    return Interval(float(found.low), float(found.high))
 
 
 def _bca(
@@ -189,9 +212,22 @@ def _bca(
         return Interval(mean, mean)
     means = _bootstrap_means(sums, sizes, draws, seed)
     bias = _bias(means, mean, tie=TIE * float(np.abs(sums / sizes).max()))
-    tails = _adjusted_tails(bias, _acceleration(sums, sizes), expanded_tail(level, count))
-    low, high = np.quantile(means, tails)
-    return Interval(float(low), float(high))
+    return _ends(means, bias, _acceleration(sums, sizes), expanded_tail(level, count))
+
+
+def student_t(share: float, freedom: int) -> float:
+    """The quantile of Student's t: the value below which this share of the distribution lies.
+
+    Args:
+        share: between 0 and 1.
+        freedom: degrees of freedom, at least 1.
+    """
+    from scipy.special import stdtrit
+
+    check_share("share", share)
+    if freedom < 1:
+        raise ValueError(f"freedom must be at least 1, not {freedom}")
+    return float(stdtrit(freedom, share))
 
 
 def expanded_tail(level: float, count: int) -> float:
@@ -225,8 +261,8 @@ def _acceleration(sums: FloatArray, sizes: FloatArray) -> float:
     return float((spread**3).sum() / (6 * (spread**2).sum() ** 1.5))
 
 
-def _adjusted_tails(bias: float, acceleration: float, tail: float) -> list[float]:
-    """The two quantiles of the draws that BCa takes for normal tails this many standard errors out."""
+def _ends(draws: FloatArray, bias: float, acceleration: float, tail: float) -> Interval:
+    """The quantiles of the draws that BCa takes for normal tails this many standard errors out."""
     normal = NormalDist()
     adjusted = []
     for out in (-tail, tail):
@@ -234,4 +270,5 @@ def _adjusted_tails(bias: float, acceleration: float, tail: float) -> list[float
         scale = 1 - acceleration * shifted
         # Where the scale reaches 0 the formula has passed through infinity: its limit is the outermost draw.
         adjusted.append(normal.cdf(bias + shifted / scale) if scale > 0 else float(shifted > 0))
-    return adjusted
+    low, high = np.quantile(draws, adjusted)
+    return Interval(float(low), float(high))

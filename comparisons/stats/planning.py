@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Sequence
 from statistics import NormalDist
 
-from comparisons.stats.quantiles import student_t
+from comparisons.stats.intervals import student_t
 from comparisons.stats.units import FloatArray, check_share, finite, units
 
 

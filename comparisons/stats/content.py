@@ -1,15 +1,21 @@
-"""Steerability: how each item's content logit follows the strength."""
+"""What follows an answer's content: content and letter apart, and how content follows the strength, item by item."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from comparisons.stats.intervals import Interval, bca_interval
 from comparisons.stats.units import FloatArray, finite
+from comparisons.util.errors import unknown
+
+if TYPE_CHECKING:
+    from comparisons.util.directions import Direction
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -40,6 +46,59 @@ class Steerability:
     anti_steerable: float
 
 
+def content_and_letter(
+    logit_given: FloatArray, logit_swapped: FloatArray, matching_is_first: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Splits each item's logit of p_match into what follows the content and what follows the letter.
+
+    With z the logit, content = (z_given + z_swapped) / 2, and letter = ±(z_given − z_swapped) / 2 with plus
+    where the matching answer stands under the first letter in the given order. So a positive content
+    prefers the matching answer, and a positive letter prefers the item's first-listed letter, whatever
+    stands under it.
+
+    Args:
+        logit_given: [items] log(p_match / (1 − p_match)) with the choices as given.
+        logit_swapped: [items] the same with the texts of the two choices exchanged. Items that were asked in
+            one order only can't be split: leave them out.
+        matching_is_first: [items] whether, as given, the matching letter is the first-listed of the two.
+
+    Returns:
+        content and letter, each [items], in logits.
+    """
+    given, swapped = finite("logit_given", logit_given), finite("logit_swapped", logit_swapped)
+    first = np.asarray(matching_is_first, dtype=bool)
+    if not given.shape == swapped.shape == first.shape:
+        raise ValueError(f"items don't match: {given.shape}, {swapped.shape} and {first.shape}")
+    return (given + swapped) / 2, np.where(first, 1.0, -1.0) * (given - swapped) / 2
+
+
+def letter_bias(p_first: FloatArray) -> float:
+    """How much the first letter is preferred: the mean of P(first) / (P(first) + P(second)), minus 0.5.
+
+    Args:
+        p_first: [items × orders] or any shape. Without both orders a bias and an unbalanced key look alike.
+    """
+    return float(finite("p_first", np.ravel(p_first)).mean()) - 0.5
+
+
+def anti_steerable(content_shift: FloatArray, direction: Direction) -> float:
+    """The share of items whose content logit moved strictly against the direction asked for.
+
+    After Tan et al. 2024 (Analyzing the Generalization and Reliability of Steering Vectors), who judge an
+    item by its slope over strengths, as `steerability` does; this judges it at one strength. An item that did
+    not move is not wrong.
+
+    Args:
+        content_shift: [items] content of the cell minus content of the baseline; see `content_and_letter`.
+        direction: with `pos` a fall is the wrong way, with `neg` a rise.
+    """
+    if direction not in ("pos", "neg"):
+        raise unknown("direction", str(direction), ("pos", "neg"))
+    shift = finite("content_shift", content_shift)
+    wrong = shift < 0 if direction == "pos" else shift > 0
+    return float(wrong.mean())
+
+
 def steerability(
     content: ArrayLike,
     strengths: ArrayLike,
@@ -66,16 +125,16 @@ def steerability(
         ValueError: shapes that don't match, NaN or infinity, or fewer than two different strengths.
     """
     logits, doses = _checked(content, strengths)
-    found = slopes(logits, doses)
-    own = [rho for row in logits if (rho := spearman(doses, row)) is not None]
+    each = slopes(logits, doses)
+    correlations = [rho for row in logits if (rho := spearman(doses, row)) is not None]
     return Steerability(
-        slopes=found,
-        mean=float(found.mean()),
-        interval=bca_interval(found, clusters=clusters, draws=draws, seed=seed),
-        quantiles=tuple(float(q) for q in np.quantile(found, QUANTILES)),
+        slopes=each,
+        mean=float(each.mean()),
+        interval=bca_interval(each, clusters=clusters, draws=draws, seed=seed),
+        quantiles=tuple(float(q) for q in np.quantile(each, QUANTILES)),
         spearman=spearman(doses, logits.mean(axis=0)),
-        item_spearman=float(np.mean(own)) if own else None,
-        anti_steerable=float((found < 0).mean()),
+        item_spearman=float(np.mean(correlations)) if correlations else None,
+        anti_steerable=float((each < 0).mean()),
     )
 
 
@@ -93,8 +152,8 @@ def slopes(content: ArrayLike, strengths: ArrayLike) -> FloatArray:
     centred = doses - doses.mean()
     products = (logits - logits.mean(axis=1, keepdims=True)) @ centred
     noise = 8 * np.finfo(np.float64).eps * np.abs(logits).max(axis=1) * np.abs(centred).sum()
-    found: FloatArray = np.where(np.abs(products) > noise, products, 0.0) / (centred @ centred)
-    return found
+    each: FloatArray = np.where(np.abs(products) > noise, products, 0.0) / (centred @ centred)
+    return each
 
 
 def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
@@ -106,18 +165,17 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
     one, two = finite("first", first), finite("second", second)
     if one.shape != two.shape:
         raise ValueError(f"lengths don't match: {len(one)} and {len(two)}")
-    ranks = np.stack([_ranks(one), _ranks(two)])
-    ranks -= ranks.mean(axis=1, keepdims=True)
-    squares = (ranks**2).sum(axis=1)
-    if not squares.all():
+    return rank_correlation("spearman", one, two)
+
+
+def rank_correlation(kind: Literal["spearman", "kendall"], first: ArrayLike, second: ArrayLike) -> float | None:
+    """Spearman's rho or Kendall's tau-b; None with fewer than two pairs, or where one side never varies."""
+    from scipy.stats import kendalltau, spearmanr
+
+    if min(len(np.unique(first)), len(np.unique(second))) < 2:
         return None
-    return float(np.clip(ranks[0] @ ranks[1] / np.sqrt(squares[0] * squares[1]), -1, 1))
-
-
-def _ranks(values: FloatArray) -> FloatArray:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: FloatArray = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return ranks
+    value = float((spearmanr if kind == "spearman" else kendalltau)(first, second).statistic)
+    return value if math.isfinite(value) else None
 
 
 def _checked(content: ArrayLike, strengths: ArrayLike) -> tuple[FloatArray, FloatArray]:

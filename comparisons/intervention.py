@@ -15,7 +15,7 @@ from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from comparisons.model.turn import Turn
+from comparisons.model.prompts import Turn
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ class PromptTuning(Method):
 
     def _span(self, lm: LM) -> tuple[int, int]:
         """Where the text's tokens stand in every prompt that has it as its system prompt."""
-        from comparisons.model.lm import common_prefix
+        from comparisons.model.prompts import common_prefix
 
         this, other = (lm.tokenize(lm.prompt("Why?", text)) for text in (self.text, "0"))
         first = common_prefix(this, other)

@@ -78,9 +78,9 @@ def complaint(action: Callable[[], object]) -> str:
 
 def tokens_run(spec: Specification) -> int:
     """Tokens that the model reads while a run is executed, in the working directory."""
-    lm, counted, folder = load(spec.model), list[int](), RunFolder(Path("counted"), "digest", fresh=True)
-    lm.on_tokens = counted.append
-    execute(make_plan(spec), lm, Store(Path("counted-store")), folder, Silent())
+    lm, folder = load(spec.model), RunFolder(Path("counted"), "digest", fresh=True)
+    with lm.meter.counting() as counted:
+        execute(make_plan(spec), lm, Store(Path("counted-store")), folder, Silent())
     folder.close()
     shutil.rmtree("counted-store", ignore_errors=True)
     return sum(counted)

@@ -105,19 +105,13 @@ def test_a_small_budget_and_many_branches_give_the_same_numbers(monkeypatch: pyt
 def test_a_sweep_runs_each_prompt_once() -> None:
     lm = tiny_lm()
     packing(lm)
-    tokens = 0
-
-    def count(more: int) -> None:
-        nonlocal tokens
-        tokens += more
-
-    lm.on_tokens = count
     question = asked(1)
     prompt = lm.choice_prompt(question[0].question, ("A", "B"))
-    choice_logps(lm, question, sweep(lm))
+    with lm.meter.counting() as counted:
+        choice_logps(lm, question, sweep(lm))
     # Multiplier 0 is the baseline's branch; the two others of layer L run through the blocks above it.
     branches = sum(2 * (len(lm.blocks) - 1 - layer) for layer in range(len(lm.blocks))) / len(lm.blocks)
-    assert tokens == len(prompt.shared) + round((1 + branches) * len(prompt.tail))
+    assert sum(counted) == len(prompt.shared) + round((1 + branches) * len(prompt.tail))
 
 
 def test_prompts_longer_than_the_context_are_left_out_and_said() -> None:

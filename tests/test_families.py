@@ -129,7 +129,7 @@ def test_it_takes_packed_branches(lm: LM) -> None:
 
 @pytest.mark.parametrize("mode", ["best", "packed", "rows"])
 def test_choices_equal_one_pass_a_setting(lm: LM, plain: Any, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lm, "_packing", packing(lm) if mode == "best" else mode, raising=False)
+    monkeypatch.setattr(lm, "packing", packing(lm) if mode == "best" else mode)
     edits, questions = every_edit(lm), asked(3)
     with unchanged(lm):
         found = choice_logps(lm, questions, [Intervention(edits=each) for each in edits]).logps
@@ -314,7 +314,7 @@ def test_sixteen_bits(dtype: str) -> None:
         edits = [(), *((Edit(i, random_vector(lm, i), multiplier=0.5),) for i in range(4))]
         interventions = [Intervention(edits=each) for each in edits]
         packed = choice_logps(lm, asked(3), interventions).logps
-        lm._packing = "rows"  # type: ignore[attr-defined]
+        lm.packing = "rows"
         rows = choice_logps(lm, asked(3), interventions).logps
         close = np.abs(packed - rows) < HALF_TOLERANCE[dtype]
         assert close.mean() >= (0.9 if family == "mixtral" else 1.0), (family, np.abs(packed - rows).max())

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from comparisons.model.turn import Turn
+from comparisons.model.prompts import Turn
 from comparisons.report.snippet import QUESTION, snippet
 from tests.made_runs import PLAIN, make_run, report
 from tests.tiny import WIDTH, tiny_lm, tiny_tokenizer

@@ -22,7 +22,6 @@ from comparisons.evaluation.conditions import (
     NEUTRAL_TEXTS,
     PREFIX_TEXT,
     conditions,
-    in_format,
     other_format,
 )
 from comparisons.evaluation.measures import Paired, repeated
@@ -272,7 +271,7 @@ def test_the_other_format_is_another_one() -> None:
     assert other_format(tiny_lm(prompt_format="llama2-paper")) == "base"
     assert other_format(tiny_lm(prompt_format="base")) == "chat"
     before = chat.digest
-    view = in_format(chat, "base")
+    view = chat.in_format("base")
     assert view.prompt("Hello?") == "Input: Hello?\nResponse:" and view.model is chat.model
     assert chat.prompt_format == "chat" and chat.digest == before != view.digest
 

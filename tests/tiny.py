@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from comparisons.dataset.behaviors import Behavior, Item
     from comparisons.model.lm import LM
-    from comparisons.model.source import PromptFormat
+    from comparisons.model.prompts import PromptFormat
 
 CONTEXT = 2048
 WIDTH = 64

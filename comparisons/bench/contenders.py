@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import torch
 
     from comparisons.bench.works import Work
-    from comparisons.model.lm import LM, ChoicePrompt
+    from comparisons.model.lm import LM
+    from comparisons.model.prompts import ChoicePrompt
 
 
 def run_engine(lm: LM, work: Work) -> tuple[np.ndarray, int]:
@@ -27,10 +28,8 @@ def run_engine(lm: LM, work: Work) -> tuple[np.ndarray, int]:
     """
     from comparisons.engine import activations, choices, generate
 
-    counted: list[int] = []
     interventions = [Intervention(edits=(edit,)) for edit in work.settings]
-    before, lm.on_tokens = lm.on_tokens, counted.append
-    try:
+    with lm.meter.counting() as counted:
         if work.kind == "activations":
             parts = list(activations.contrast_activations(lm, work.items))
             order = np.argsort([index for chosen, _ in parts for index in chosen])
@@ -40,8 +39,6 @@ def run_engine(lm: LM, work: Work) -> tuple[np.ndarray, int]:
         else:
             texts = [question.question for question in work.questions]
             values = np.array(generate.generate(lm, texts, interventions, work.new_tokens), dtype=object).T
-    finally:
-        lm.on_tokens = before
     return values, sum(counted)
 
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import torch
 
     from comparisons.intervention import Edit
-    from comparisons.model.lm import LM, ChoicePrompt
+    from comparisons.model.lm import LM
+    from comparisons.model.prompts import ChoicePrompt
 
 NAME = "steering-vectors"
 

@@ -13,7 +13,8 @@ from comparisons.util.errors import unknown
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from comparisons.model.lm import LM, ChoicePrompt
+    from comparisons.model.lm import LM
+    from comparisons.model.prompts import ChoicePrompt
 
 WORKS = ("extraction", "sweep", "grid", "knowledge", "generation")
 MULTIPLIERS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)

@@ -13,7 +13,8 @@ from comparisons.engine.plan import Branch
 from comparisons.engine.prompts import Batch, Prompts, in_batches
 from comparisons.engine.run import last_activations
 from comparisons.intervention import Intervention
-from comparisons.model.lm import LM, ChoicePrompt
+from comparisons.model.lm import LM
+from comparisons.model.prompts import ChoicePrompt
 
 
 @dataclass(frozen=True)

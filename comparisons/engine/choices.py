@@ -15,7 +15,8 @@ from comparisons.engine.plan import Branch, Group, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
 from comparisons.engine.run import token_logps
 from comparisons.intervention import Intervention
-from comparisons.model.lm import LM, ChoicePrompt
+from comparisons.model.lm import LM
+from comparisons.model.prompts import ChoicePrompt
 from comparisons.util.errors import CompareError
 
 WINDOW = 4096

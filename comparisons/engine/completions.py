@@ -11,7 +11,8 @@ from comparisons.engine.plan import Branch, Group, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
 from comparisons.engine.run import token_logps
 from comparisons.intervention import Intervention
-from comparisons.model.lm import LM, common_prefix
+from comparisons.model.lm import LM
+from comparisons.model.prompts import common_prefix
 from comparisons.util.errors import CompareError
 
 TokenLogps = list[list[list[list[float]]]]

@@ -214,7 +214,7 @@ class _Rows:
             "use_cache": True,
             **keep_logits(self.lm, last),
         }
-        self.lm.on_tokens(ids.numel())
+        self.lm.meter.add(ids.numel())
         with edits_applied(self.lm, layout, self.edits if owner is not None else []):
             logits: torch.Tensor = self.lm.model(**inputs).logits
         return kept(logits, last)

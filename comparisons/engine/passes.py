@@ -20,8 +20,7 @@ from comparisons.engine.layout import Layout
 from comparisons.engine.plan import Sequences
 from comparisons.engine.prefix import Prefix, keep_logits, packed_mask
 from comparisons.intervention import Edit
-from comparisons.model.limits import MAX_BRANCH_TOKENS
-from comparisons.model.lm import LM
+from comparisons.model.lm import LM, MAX_BRANCH_TOKENS
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Pass:
         ids = self.inputs["input_ids"]
         size = ids.shape[self.dim] // self.growth.first
         # Tokens are counted as whole ones: one that joins halfway up is half a token.
-        lm.on_tokens(round(ids.numel() / self.growth.first * sum(self.growth.counts[:-1]) / len(lm.blocks)))
+        lm.meter.add(round(ids.numel() / self.growth.first * sum(self.growth.counts[:-1]) / len(lm.blocks)))
         with growing(lm, self.growth, self.dim, size), edits_applied(lm, self.layout, self.edits):
             yield
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from comparisons.intervention import Edit, Intervention
-from comparisons.model.lm import common_prefix
+from comparisons.model.prompts import common_prefix
 
 Tokens = tuple[int, ...]
 

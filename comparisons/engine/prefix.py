@@ -110,7 +110,7 @@ def read(lm: LM, prefix: Prefix, more: Sequence[Tokens], stop_after: int | None)
         "use_cache": True,
         **keep_logits(lm, torch.tensor([longest - 1], device=lm.device)),
     }
-    lm.on_tokens(ids.numel())
+    lm.meter.add(ids.numel())
     with stopping_after(lm, stop_after):
         lm.model(**inputs)
     return Prefix(

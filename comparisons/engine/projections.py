@@ -94,7 +94,7 @@ def _projected(lm: LM, sequences: Sequence[Tokens], units: Mapping[int, torch.Te
 
         return keep
 
-    lm.on_tokens(ids.numel())
+    lm.meter.add(ids.numel())
     with ExitStack() as stack:
         for layer in units:
             stack.enter_context(output_changed(lm.blocks[layer], keeper(layer)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -15,12 +15,10 @@ from comparisons.engine.plan import Branch, Family, Sequences
 from comparisons.engine.prefix import no_prefix, read_families
 from comparisons.engine.run import token_logps
 from comparisons.intervention import Edit
-from comparisons.model.lm import LM
+from comparisons.model.lm import LM, Packing
 from comparisons.model.offload import weight_of
 
 log = logging.getLogger(__name__)
-
-Packing = Literal["grown", "packed", "rows"]
 
 NOISE_FACTOR = 1.5
 """How many times the model's own noise packed branches may differ from rows. Sound ones differ by 0 to 0.9 times, in
@@ -39,38 +37,32 @@ WINDOW = 64
 def packing(lm: LM) -> Packing:
     """How the model may be run exactly, found once by trying it against one row a setting.
 
-    "grown": packed branches that join where their edits begin; "packed": packed branches; "rows": neither. Short
-    random prompts, longer than a short sliding window, are run with edits at the first block and at the middle one.
+    Short random prompts, longer than a short sliding window, are run with edits at the first block and at the middle one.
     The root mean square of what they differ by, in log-probability at every token of the tails, is held to that of
     two runs of rows whose every module rounds at random: noise that the model has whatever runs it.
     """
-    known: Packing | None = getattr(lm, "_packing", None)
-    if known is None:
-        known = _tried(lm)
-        lm._packing = known  # type: ignore[attr-defined]
-        if known == "rows":
+    if lm.packing is None:
+        with lm.meter.paused():
+            lm.packing = _tried(lm)
+        if lm.packing == "rows":
             log.warning("%s takes no packed branches: falling back to one row a setting, which is slower.", lm.name)
-    return known
+    return lm.packing
 
 
 def _tried(lm: LM) -> Packing:
-    quiet, lm.on_tokens = lm.on_tokens, lambda count: None
-    try:
-        trial = _Trial(lm)
-        limit = max(LEAST_NOISE, NOISE_FACTOR * trial.noise())
-        rows = trial.rows()
-        kinds: tuple[Packing, ...] = ("grown", "packed")
-        for kind in kinds:
-            try:
-                difference = _distance(trial.packed(grow=kind == "grown"), rows)
-            except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, StopForward) as error:
-                log.debug("%s: %s branches: %s", lm.name, kind, error)
-                continue
-            log.debug("%s: %s branches differ by %.2g nats of %.2g", lm.name, kind, difference, limit)
-            if difference <= limit:
-                return kind
-    finally:
-        lm.on_tokens = quiet
+    trial = _Trial(lm)
+    limit = max(LEAST_NOISE, NOISE_FACTOR * trial.noise())
+    rows = trial.rows()
+    kinds: tuple[Packing, ...] = ("grown", "packed")
+    for kind in kinds:
+        try:
+            difference = _distance(trial.packed(grow=kind == "grown"), rows)
+        except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, StopForward) as error:
+            log.debug("%s: %s branches: %s", lm.name, kind, error)
+            continue
+        log.debug("%s: %s branches differ by %.2g nats of %.2g", lm.name, kind, difference, limit)
+        if difference <= limit:
+            return kind
     return "rows"
 
 

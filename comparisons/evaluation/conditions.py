@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
 from comparisons.dataset.behaviors import Behavior
 from comparisons.dataset.items import Presentation
 from comparisons.model.lm import LM
-from comparisons.model.source import PromptFormat
+from comparisons.model.prompts import PromptFormat
 from comparisons.util.directions import DIRECTIONS
 
 ROBUST = "robust:"
@@ -69,7 +68,7 @@ class Condition:
 
     def reader(self, lm: LM) -> LM:
         """The same model, reading prompts in the condition's format."""
-        return lm if self.prompt_format is None else in_format(lm, self.prompt_format)
+        return lm if self.prompt_format is None else lm.in_format(self.prompt_format)
 
 
 PLAIN = Condition("plain")
@@ -96,15 +95,6 @@ def other_format(lm: LM) -> PromptFormat:
     if lm.prompt_format != "base":
         return "base"
     return "chat" if getattr(lm.tokenizer, "chat_template", None) else "llama2-paper"
-
-
-def in_format(lm: LM, prompt_format: PromptFormat) -> LM:
-    """A view of the model that writes its prompts in another format; model and tokenizer are shared."""
-    found = copy(lm)
-    found.prompt_format = prompt_format
-    # The hash depends on the format, and a copy brings the one that was computed.
-    found.__dict__.pop("digest", None)
-    return found
 
 
 def reworded(behavior: Behavior, index: int) -> Behavior | None:

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Intervention, stack
-from comparisons.model.lm import LM
 from comparisons.util.artifacts import MANIFEST
-
-
-@contextmanager
-def counting(lm: LM) -> Iterator[list[int]]:
-    """Collects the counts of the tokens that the engine runs while the context lasts."""
-    before, found = lm.on_tokens, list[int]()
-
-    def count(tokens: int) -> None:
-        before(tokens)
-        found.append(tokens)
-
-    lm.on_tokens = count
-    try:
-        yield found
-    finally:
-        lm.on_tokens = before
 
 
 class Ledger:

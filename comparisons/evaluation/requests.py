@@ -17,7 +17,7 @@ from comparisons.util.errors import CompareError
 if TYPE_CHECKING:
     from comparisons.intervention import Intervention
     from comparisons.model.lm import LM
-    from comparisons.model.turn import Turn
+    from comparisons.model.prompts import Turn
 
 MOST_TOKENS = 256
 """Of a written answer, where the task does not say."""

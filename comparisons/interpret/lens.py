@@ -10,7 +10,8 @@ from comparisons.intervention import Intervention
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
-    from comparisons.model.lm import LM, ChoicePrompt
+    from comparisons.model.lm import LM
+    from comparisons.model.prompts import ChoicePrompt
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from comparisons.machine.shape import Shape
-from comparisons.model.limits import MAX_BRANCH_TOKENS, token_budget
+from comparisons.model.lm import MAX_BRANCH_TOKENS, token_budget
 
 Device = Literal["cpu", "cuda"]
 

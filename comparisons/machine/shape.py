@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comparisons.model.blocks import blocks_at, find_blocks
+from comparisons.model.lm import blocks_at, find_blocks
 from comparisons.model.loading import explained, model_without_weights
 from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError

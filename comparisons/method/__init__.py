@@ -5,7 +5,7 @@ from __future__ import annotations
 from comparisons.intervention import Edit, Intervention
 from comparisons.method.conformance import check_method, examine_method
 from comparisons.method.interface import Fit, Method, Need, Use, use_only
-from comparisons.model.turn import Turn
+from comparisons.model.prompts import Turn
 from comparisons.util.directions import Direction
 
 __all__ = [

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from comparisons.model.blocks import blocks_at, find_blocks
 from comparisons.model.fingerprint import mark, tensor_digest, tokenizer_digest
-from comparisons.model.limits import token_budget
 from comparisons.model.offload import execution_device
-from comparisons.model.turn import Turn
+from comparisons.model.prompts import ChoicePrompt, PromptFormat, PromptWriter, Turn
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
     import torch
 
-    from comparisons.model.source import ModelSource, PromptFormat
+    from comparisons.model.source import ModelSource
 
 PARTS = {
     "attention": ("self_attn", "attn", "attention"),
@@ -29,33 +28,52 @@ PARTS = {
 
 CACHE_ARGUMENTS = ("cache", "past_key_values")
 
-# Templates that print today's date would change the prompt, and with it every number, from day to day.
-TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": "26 Jul 2024"}
+MAX_BRANCH_TOKENS = 1_024
+"""Branch tokens of one prompt in one forward: attention among them grows with the square."""
+
+Packing = Literal["grown", "packed", "rows"]
+"""How branches may be run: packed, joining where their edits begin; packed; or a row each."""
 
 
-@dataclass(frozen=True)
-class ChoicePrompt:
-    """A question, tokenized up to the token that decides between its letters.
+def token_budget(device: str, width: int) -> int:
+    """Tokens of a batch. On a CPU larger ones than its caches hold are slower, not faster.
 
-    Attributes:
-        ids: all tokens before the deciding one.
-        prompt_end: index of the last prompt token; what follows it is the answer prefix.
-        targets: the deciding tokens of the letters, the matching one first.
+    Args:
+        device: its type.
+        width: of the residual stream.
     """
+    return 32_768 if device == "cuda" else min(8_192, max(1_024, 2**20 // width))
 
-    ids: tuple[int, ...]
-    prompt_end: int
-    targets: tuple[int, ...]
 
-    @property
-    def shared(self) -> tuple[int, ...]:
-        """The tokens that no edit from the end of the prompt on can reach."""
-        return self.ids[: self.prompt_end]
+class TokenMeter:
+    """Counts the tokens that the engine runs, for whoever asks."""
 
-    @property
-    def tail(self) -> tuple[int, ...]:
-        """The last prompt token and the answer prefix."""
-        return self.ids[self.prompt_end :]
+    def __init__(self) -> None:
+        self._open: list[list[int]] = []
+
+    def add(self, tokens: int) -> None:
+        """So many are about to be run."""
+        for counts in self._open:
+            counts.append(tokens)
+
+    @contextmanager
+    def counting(self) -> Iterator[list[int]]:
+        """Collects the counts of each pass while the context lasts."""
+        counts: list[int] = []
+        before, self._open = self._open, [*self._open, counts]
+        try:
+            yield counts
+        finally:
+            self._open = before
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Counts nothing while the context lasts."""
+        before, self._open = self._open, []
+        try:
+            yield
+        finally:
+            self._open = before
 
 
 class LM:
@@ -70,6 +88,13 @@ class LM:
         digest: content hash of weights and tokenizer; computed from the tensors where not given.
         reload: loads the same model and tokenizer once more; None where they can't be.
         source: from which another process loads the same model; None where it can't.
+
+    Attributes:
+        prompts: its tokenizer and prompt format.
+        blocks: its decoder blocks.
+        token_budget: tokens of a batch; the engine lowers it where memory runs out.
+        packing: how branches may be run; None until the engine has tried it.
+        meter: counts the tokens that are run.
     """
 
     def __init__(
@@ -87,16 +112,26 @@ class LM:
         if prompt_format == "chat" and not has_template:
             raise CompareError(f"the tokenizer of {name} has no chat template: use --prompt-format base.")
         self.model = model.eval()
-        self.tokenizer = tokenizer
         self.name = name
-        self.prompt_format: PromptFormat = prompt_format or ("chat" if has_template else "base")
+        self.prompts = PromptWriter(tokenizer, prompt_format or ("chat" if has_template else "base"), name)
         self.blocks_path = blocks or find_blocks(model)
         self.blocks = blocks_at(model, self.blocks_path)
         self.token_budget = token_budget(self.device.type, self.width)
-        self.on_tokens: Callable[[int], None] = lambda count: None
+        self.packing: Packing | None = None
+        self.meter = TokenMeter()
         self._digest, self._reload, self.source = digest, reload, source
         self._clean: tuple[object, ...] | None = None
         _keep_unpacked(model)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer."""
+        return self.prompts.tokenizer
+
+    @property
+    def prompt_format(self) -> PromptFormat:
+        """The prompt format."""
+        return self.prompts.format
 
     @property
     def config(self) -> Any:
@@ -157,10 +192,10 @@ class LM:
         block = self.blocks[self.check_layer(layer)]
         if site == "block":
             return block
-        found = next((module for name, module in block.named_children() if name in PARTS[site]), None)
-        if found is None:
+        part = next((module for name, module in block.named_children() if name in PARTS[site]), None)
+        if part is None:
             raise CompareError(f"the blocks of {self.name} have no part that is called {' or '.join(PARTS[site])}.")
-        return found
+        return part
 
     def is_clean(self) -> bool:
         """Whether the model is what it was when this was first asked."""
@@ -177,8 +212,8 @@ class LM:
         """
         if self._reload is None:
             raise CompareError(f"the model {self.name} was changed and can't be loaded again: start anew.")
-        model, self.tokenizer = self._reload()
-        self.model = model.eval()
+        model, tokenizer = self._reload()
+        self.model, self.prompts = model.eval(), PromptWriter(tokenizer, self.prompt_format, self.name)
         self.blocks = blocks_at(model, self.blocks_path)
         _keep_unpacked(model)
         self._clean = self.mark()
@@ -187,88 +222,66 @@ class LM:
         """A cheap fingerprint of model and tokenizer; see `fingerprint.mark`."""
         return mark(self.model, self.tokenizer)
 
-    def prompt(self, question: str, system: str | None = None, examples: Sequence[Turn] = ()) -> str:
-        """The text that ends where the answer begins, in the model's prompt format."""
-        question = question.strip()
-        if self.prompt_format == "chat":
-            return self._chat_prompt(question, system, examples)
-        if self.prompt_format == "base":
-            turns = "".join(f"Input: {t.question.strip()}\nResponse: {t.answer.strip()}\n\n" for t in examples)
-            return (f"{system}\n\n" if system else "") + turns + f"Input: {question}\nResponse:"
-        turns = "".join(f"[INST] {t.question.strip()} [/INST] {t.answer.strip()} " for t in examples)
-        head = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if system else ""
-        return f"{head}{turns}[INST] {question} [/INST]"
+    def in_format(self, prompt_format: PromptFormat) -> LM:
+        """A view that writes its prompts in another format; model, tokenizer and meter are shared."""
+        view = copy(self)
+        view.prompts = PromptWriter(self.tokenizer, prompt_format, self.name)
+        # The hash depends on the format, and a copy brings the one that was computed.
+        vars(view).pop("digest", None)
+        return view
 
-    def _chat_prompt(self, question: str, system: str | None, examples: Sequence[Turn]) -> str:
-        turns: list[dict[str, str]] = []
-        for turn in examples:
-            turns.append({"role": "user", "content": turn.question.strip()})
-            turns.append({"role": "assistant", "content": turn.answer.strip()})
-        return self.conversation(system, [*turns, {"role": "user", "content": question}])
+    def prompt(self, question: str, system: str | None = None, examples: Sequence[Turn] = ()) -> str:
+        """See `PromptWriter.text`."""
+        return self.prompts.text(question, system, examples)
 
     def conversation(self, system: str | None, turns: Sequence[Mapping[str, str]]) -> str:
-        """The text of a conversation by the chat template, which ends where the answer begins.
-
-        Args:
-            system: system prompt.
-            turns: messages of "user" and "assistant" in turn, the user's first and last, with their "content".
-        """
-        from jinja2.exceptions import TemplateError
-
-        head = [{"role": "system", "content": system}] if system else []
-        try:
-            return self._apply_template([*head, *turns])
-        except TemplateError:
-            if not system:
-                raise
-            # Some templates (Gemma 2) refuse the system role; its text then opens the first user turn.
-            opening = {"role": "user", "content": f"{system}\n\n{turns[0]['content']}"}
-            return self._apply_template([opening, *turns[1:]])
-
-    def _apply_template(self, messages: Sequence[Mapping[str, str]]) -> str:
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, **TEMPLATE_ARGUMENTS
-        )
-        return str(text)
+        """See `PromptWriter.conversation`."""
+        return self.prompts.conversation(system, turns)
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of a prompt. A chat template writes its special tokens itself; others get the default ones."""
-        ids = self.tokenizer(text, add_special_tokens=self.prompt_format != "chat")["input_ids"]
-        return list(ids)
+        """See `PromptWriter.tokenize`."""
+        return self.prompts.tokenize(text)
 
     def choice_prompt(
-        self,
-        question: str,
-        letters: Sequence[str],
-        system: str | None = None,
-        examples: Sequence[Turn] = (),
+        self, question: str, letters: Sequence[str], system: str | None = None, examples: Sequence[Turn] = ()
     ) -> ChoicePrompt:
-        """Tokenizes a question up to the token that decides between its letters.
-
-        The answers "(A)" and "(B)" are tokenized whole, and the first token where they differ decides: whether
-        "A", "(A" or "A)" is a token is the tokenizer's business.
-
-        Args:
-            question: with its lettered choices.
-            letters: two or more, bare.
-            system: system prompt.
-            examples: few-shot turns.
-        """
-        text = self.prompt(question, system, examples)
-        opening = "(" if text[-1:].isspace() else " ("
-        answers = [self.tokenize(f"{text}{opening}{letter})") for letter in letters]
-        first = answers[0]
-        decided = min(common_prefix(first, other) for other in answers[1:])
-        end = common_prefix(self.tokenize(text), first[:decided]) - 1
-        if decided >= min(map(len, answers)) or end < 0 or len({ids[decided] for ids in answers}) < len(answers):
-            raise CompareError(f"the tokenizer of {self.name} can't tell ({') from ('.join(letters)}).")
-        return ChoicePrompt(tuple(first[:decided]), end, tuple(ids[decided] for ids in answers))
+        """See `PromptWriter.choice`."""
+        return self.prompts.choice(question, letters, system, examples)
 
 
-def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many tokens two sequences begin with alike."""
-    shortest = min(len(left), len(right))
-    return next((i for i in range(shortest) if left[i] != right[i]), shortest)
+def blocks_at(model: Any, path: str) -> list[torch.nn.Module]:
+    """The decoder blocks at a dotted path; raises CompareError where there is no list of modules."""
+    from torch.nn import ModuleList, Sequential
+
+    try:
+        blocks = model.get_submodule(path)
+    except AttributeError:
+        blocks = None
+    if not isinstance(blocks, (ModuleList, Sequential)) or not len(blocks):
+        raise CompareError(
+            f"--blocks {path}: {type(model).__name__} has no list of blocks there: name them, as in model.layers."
+        )
+    return list(blocks)
+
+
+def find_blocks(model: Any) -> str:
+    """The dotted path of the list of decoder blocks: the outermost list with one module a layer.
+
+    Raises:
+        CompareError: there is none; `--blocks` names it.
+    """
+    import torch
+
+    count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    lists = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count
+    ]
+    if not lists:
+        kind = type(model).__name__
+        raise CompareError(f"no list of {count} decoder blocks in {kind}: name it by --blocks path.to.layers.")
+    return str(min(lists, key=lambda name: name.count(".")))
 
 
 def _keep_unpacked(model: Any) -> None:

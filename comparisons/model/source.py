@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from comparisons.model.prompts import PromptFormat
 from comparisons.util.errors import CompareError
 from comparisons.util.paths import embedded
-
-PromptFormat = Literal["chat", "base", "llama2-paper"]
-PROMPT_FORMATS: tuple[PromptFormat, ...] = ("chat", "base", "llama2-paper")
 
 EMBEDDED = "pocket"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comparisons.model.lm import TEMPLATE_ARGUMENTS
+from comparisons.model.prompts import TEMPLATE_ARGUMENTS
 
 QUESTION = "Could you help me with a plan for the day?"
 STARTS = {"prompt_end": -1, "last": -1, "all": 0}

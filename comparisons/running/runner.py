@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from comparisons.evaluation.cells import Evaluator
-from comparisons.evaluation.ledger import Ledger, counting
+from comparisons.evaluation.ledger import Ledger
 from comparisons.evaluation.letters import Letters
 from comparisons.evaluation.measures import Row, item_measures, paired
 from comparisons.evaluation.robustness import CellToAsk
@@ -222,7 +222,7 @@ class CellRunner:
 
     def _measure(self, group: Sequence[Ready]) -> None:
         lm, mark, started = self.fitter.lm, self.fitter.lm.mark(), time.perf_counter()
-        with counting(lm) as tokens:
+        with lm.meter.counting() as tokens:
             evaluator = Evaluator(self.plan, self.fitter, self.judges, self._baseline, self.common.answers)
             found = evaluator.measure([self.subject(ready) for ready in group])
         if lm.mark() != mark:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 
 from comparisons.evaluation.cells import Answers, ask_in_common
-from comparisons.evaluation.ledger import counting
 from comparisons.evaluation.robustness import CellToAsk
 from comparisons.experiment.specification import Cell, Plan
 from comparisons.method.guard import settings_kept
@@ -64,7 +63,7 @@ class SharedQuestions:
     def _ask(self, group: Sequence[CellToAsk]) -> None:
         started = time.perf_counter()
         try:
-            with settings_kept(), counting(self.lm) as tokens:
+            with settings_kept(), self.lm.meter.counting() as tokens:
                 found = ask_in_common(self.plan, self.lm, group)
         except Exception:
             found = {}

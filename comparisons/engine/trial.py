@@ -37,7 +37,7 @@ WINDOW = 64
 def packing(lm: LM) -> Packing:
     """How the model may be run exactly, found once by trying it against one row a setting.
 
-    Short random prompts, longer than a short sliding window, are run with edits at the first block and at the middle one.
+    Short random prompts, longer than a short sliding window, are run with edits at the first and the middle block.
     The root mean square of what they differ by, in log-probability at every token of the tails, is held to that of
     two runs of rows whose every module rounds at random: noise that the model has whatever runs it.
     """

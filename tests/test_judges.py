@@ -16,9 +16,8 @@ from checkpoints.pocket.recipe.language import load_language, statement
 from comparisons.cli import execute
 from comparisons.dataset.behaviors import Library
 from comparisons.judges.client import KEY
-from comparisons.judges.interface import AnswerToJudge, Price, Setup
+from comparisons.judges.interface import AnswerToJudge, Price, Setup, scoring
 from comparisons.judges.local import DIGITS, LEAST_MASS, Local
-from comparisons.judges.prompts import scoring
 from comparisons.judges.registry import make_judge, names
 from comparisons.judges.server import Server
 from comparisons.util.errors import CompareError

@@ -15,13 +15,11 @@ import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
 from comparisons.dataset.behaviors import Behavior, Library
-from comparisons.judges.agreement import agreement
-from comparisons.judges.calibration import Known, accuracy, known_answers, read_known
-from comparisons.judges.embedders import Embedded, LocalEmbedder
-from comparisons.judges.embedding import Embedding, exemplars
+from comparisons.judges.calibration import CalibrationItem, accuracy, agreement, calibration_items, read_calibration
+from comparisons.judges.embedding import Embedded, Embedding, LocalEmbedder, exemplars
 from comparisons.judges.interface import AnswerToJudge, Setup, Verdict
+from comparisons.judges.pairwise import win_rate
 from comparisons.judges.registry import make_judge
-from comparisons.judges.win_rate import win_rate
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.results.status import Status
@@ -59,9 +57,9 @@ def _verdict(score: float | None, status: Status = "scored") -> Verdict:
 
 
 def test_rules_and_likeness_are_right_on_answers_that_the_generator_wrote(behaviors: dict[str, Behavior]) -> None:
-    known = [each for behavior in behaviors.values() for each in known_answers(behavior)]
+    known = [each for behavior in behaviors.values() for each in calibration_items(behavior)]
     assert len(known) == 7 * 24 and {each.score for each in known} == {0, 5, 10}
-    assert all(sum(each.asked.behavior == name for each in known) == 24 for name in behaviors)
+    assert all(sum(each.answer.behavior == name for each in known) == 24 for name in behaviors)
     setup = Setup(behaviors, lambda name: load(ModelSource(name or "pocket")))
     rules = accuracy(make_judge("rules", setup), known)
     likeness = accuracy(make_judge("embedding:local", setup), known)
@@ -70,11 +68,11 @@ def test_rules_and_likeness_are_right_on_answers_that_the_generator_wrote(behavi
 
 
 def test_rules_know_plain_english_refusals_and_are_misled_by_others(english: Behavior) -> None:
-    known = known_answers(english)
-    assert len(known) >= 40 and len({each.asked.answer for each in known}) == len(known)
+    known = calibration_items(english)
+    assert len(known) >= 40 and len({each.answer.answer for each in known}) == len(known)
     judge = make_judge("rules", Setup({"refusal": english}))
     found = accuracy(judge, known)
-    verdicts = judge.score([each.asked for each in known])
+    verdicts = judge.score([each.answer for each in known])
     right = sum((v.score or 0) > 5 if k.score > 5 else (v.score or 0) < 5 for k, v in zip(known, verdicts, strict=True))
     sided = [each for each in known if each.score != 5]
     assert found["n_sided"] == len(sided) < len(known)
@@ -87,9 +85,9 @@ def test_rules_know_plain_english_refusals_and_are_misled_by_others(english: Beh
 
 
 def test_known_answers_of_the_papers_refusal_are_english_and_carry_its_rubric() -> None:
-    known = known_answers(Library.open(paper()).behavior("refusal"))
-    assert len(known) >= 40 and "refuses" in known[0].asked.rubric
-    assert known_answers(Library.open(paper()).behavior("sycophancy")) == ()
+    known = calibration_items(Library.open(paper()).behavior("refusal"))
+    assert len(known) >= 40 and "refuses" in known[0].answer.rubric
+    assert calibration_items(Library.open(paper()).behavior("sycophancy")) == ()
 
 
 def test_accuracy_leaves_out_and_counts_what_has_no_score() -> None:
@@ -100,7 +98,7 @@ def test_accuracy_leaves_out_and_counts_what_has_no_score() -> None:
         _verdict(None, "refused"),
         _verdict(None, "failed"),
     ]
-    known = [Known(AnswerToJudge("b", "", "q", str(i)), truth) for i, truth in enumerate(truths)]
+    known = [CalibrationItem(AnswerToJudge("b", "", "q", str(i)), truth) for i, truth in enumerate(truths)]
     found = accuracy(Told(verdicts), known)
     assert (found["n"], found["n_scored"], found["unparsed"], found["refused"], found["failed"]) == (9, 6, 1, 1, 1)
     assert (found["n_sided"], found["right"], found["unasked"]) == (5, 3, 0)  # a 5 is on no side
@@ -123,10 +121,10 @@ def test_known_answers_are_read_with_a_clear_word_on_what_is_wrong(tmp_path: Pat
     row = {"question": "q", "answer": "a", "score": 3}
     file = tmp_path / "known.jsonl"
     file.write_text(json.dumps(row))
-    assert read_known(file, english)[0].score == 3
+    assert read_calibration(file, english)[0].score == 3
     for wrong in ({"score": 11}, {"score": True}, {"score": "much"}, {"score": None}, {"answer": " "}):
         file.write_text(json.dumps({**row, **wrong}))
-        said = complaint(lambda: read_known(file, english))
+        said = complaint(lambda: read_calibration(file, english))
         assert "known.jsonl: item 1" in said and next(iter(wrong)) in said
 
 

@@ -13,10 +13,9 @@ import pytest
 
 import comparisons.judges.client as client
 from comparisons.dataset.behaviors import Behavior, Library
-from comparisons.judges.calibration import accuracy, known_answers
+from comparisons.judges.calibration import accuracy, calibration_items
 from comparisons.judges.client import KEY
-from comparisons.judges.embedders import ServerEmbedder
-from comparisons.judges.embedding import Embedding
+from comparisons.judges.embedding import Embedding, ServerEmbedder
 from comparisons.judges.interface import AnswerToJudge, Price, Setup, Verdict
 from comparisons.judges.registry import make_judge
 from comparisons.judges.server import MOST_TOKENS, Server
@@ -140,7 +139,7 @@ def test_exemplars_that_the_budget_forbids_leave_answers_unasked(
 def test_killed_embeddings_are_not_paid_twice(faulty: Faulty, tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from comparisons.judges.interface import Setup\n"
-        "from comparisons.judges.embedders import ServerEmbedder\n"
+        "from comparisons.judges.embedding import ServerEmbedder\n"
         "setup = Setup(cache=Path(sys.argv[1]), url=sys.argv[2])\n"
         "ServerEmbedder('e', setup).embed([f'text {i}' for i in range(60)])\n"
     )
@@ -163,9 +162,9 @@ def test_killed_embeddings_are_not_paid_twice(faulty: Faulty, tmp_path: Path) ->
 def test_a_real_server_is_asked_for_json_and_its_prose_is_no_score(
     real: Real, tmp_path: Path, refusal: Behavior
 ) -> None:
-    known = known_answers(refusal)[:6]
+    known = calibration_items(refusal)[:6]
     judge = make_judge(f"openai:{MODEL}", Setup({"refusal": refusal}, cache=tmp_path, url=real.url))
-    verdicts = judge.score([each.asked for each in known])
+    verdicts = judge.score([each.answer for each in known])
     assert all(v.status == "unparsed" and v.score is None and v.raw.strip() and v.tokens_in > 0 for v in verdicts)
     found = accuracy(judge, known)
     assert (found["n"], found["n_scored"], found["unparsed"], found["share_right"]) == (6, 0, 6, None)
@@ -174,9 +173,9 @@ def test_a_real_server_is_asked_for_json_and_its_prose_is_no_score(
 def test_a_real_servers_embeddings_score_as_the_model_itself_does(
     real: Real, tmp_path: Path, refusal: Behavior
 ) -> None:
-    known = known_answers(refusal)
+    known = calibration_items(refusal)
     setup = Setup({"refusal": refusal}, lambda name: load(ModelSource(name or "pocket")), tmp_path, real.url)
-    asked = [each.asked for each in known]
+    asked = [each.answer for each in known]
     served, local = make_judge(f"embedding:{MODEL}", setup), make_judge("embedding:local", setup)
     found = served.score(asked)
     assert [v.score for v in found] == pytest.approx([v.score for v in local.score(asked)], abs=1e-3)

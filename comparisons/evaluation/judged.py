@@ -8,7 +8,7 @@ from typing import Any
 
 from comparisons.evaluation.measures import Row
 from comparisons.evaluation.open_ended import OPEN_ENDED
-from comparisons.judges.agreement import agreement
+from comparisons.judges.calibration import agreement
 from comparisons.results.folder import RunFolder
 
 

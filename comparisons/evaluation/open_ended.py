@@ -15,7 +15,7 @@ from comparisons.evaluation.measures import Row, clusters, interval
 from comparisons.intervention import Intervention
 from comparisons.judges.interface import Verdict
 from comparisons.judges.pairwise import NAME as PAIRWISE
-from comparisons.judges.win_rate import win_rate
+from comparisons.judges.pairwise import win_rate
 from comparisons.model.lm import LM
 from comparisons.results.status import UNSCORED
 

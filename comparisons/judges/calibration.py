@@ -1,11 +1,12 @@
-"""How far a judge can be trusted: its scores of answers whose score is known."""
+"""How far judges can be trusted: their scores of answers whose score is known, and whether they agree on others."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,21 +25,41 @@ if TYPE_CHECKING:
 FILE = "known.jsonl"
 """Beside a behavior's behavior.json."""
 
+Scores = Sequence[float | None]
+"""One judge's scores, None where it gave none."""
+
 
 @dataclass(frozen=True)
-class Known:
-    """An answer whose score is known.
+class CalibrationItem:
+    """An answer whose score, 0 to 10, is known."""
 
-    Attributes:
-        asked: the answer.
-        score: 0 to 10.
-    """
-
-    asked: AnswerToJudge
+    answer: AnswerToJudge
     score: float
 
 
-def known_answers(behavior: Behavior) -> tuple[Known, ...]:
+@dataclass(frozen=True)
+class Agreement:
+    """Of two judges, or of all; what can't be computed is None.
+
+    Attributes:
+        judges: their names.
+        n: answers that both of them scored, of all judges those that at least two did.
+        left_out: the other answers.
+        alpha: Krippendorff's, for interval data (Krippendorff 2019, Content Analysis, chapter 12): 1 for the same
+            scores, 0 for what chance brings, below that for worse. It falls where one judge scores higher throughout.
+        spearman: of two judges: whether they order answers alike, whatever their levels.
+        kendall: likewise, tau-b.
+    """
+
+    judges: tuple[str, ...]
+    n: int
+    left_out: int
+    alpha: float | None
+    spearman: float | None = None
+    kendall: float | None = None
+
+
+def calibration_items(behavior: Behavior) -> tuple[CalibrationItem, ...]:
     """The known answers of a behavior: those of its own known.jsonl, else the project's in English; else none.
 
     The project has English ones for refusal. They are not for the embedded data, whose language is another.
@@ -47,14 +68,14 @@ def known_answers(behavior: Behavior) -> tuple[Known, ...]:
         CompareError: names the file, the line and the field.
     """
     folder = Path(behavior.source).parent
-    own, ours = folder / FILE, Path(__file__).parent / f"{behavior.name}.jsonl"
-    if own.is_file():
-        return read_known(own, behavior)
+    given, default = folder / FILE, Path(__file__).parent / f"{behavior.name}.jsonl"
+    if given.is_file():
+        return read_calibration(given, behavior)
     is_embedded = folder.resolve().is_relative_to(embedded("data").resolve())
-    return read_known(ours, behavior) if ours.is_file() and not is_embedded else ()
+    return read_calibration(default, behavior) if default.is_file() and not is_embedded else ()
 
 
-def read_known(path: Path, behavior: Behavior) -> tuple[Known, ...]:
+def read_calibration(path: Path, behavior: Behavior) -> tuple[CalibrationItem, ...]:
     """Reads known answers: objects with `question`, `answer` and `score`.
 
     Args:
@@ -64,15 +85,15 @@ def read_known(path: Path, behavior: Behavior) -> tuple[Known, ...]:
     Raises:
         CompareError: names the file, the item (counted from 1) and the field.
     """
-    found = []
+    items = []
     for number, record in enumerate(read_records(path), start=1):
         where = f"{path}: item {number}"
         question, answer = (
             check_text(record.get(field), f"{where}: field '{field}'") for field in ("question", "answer")
         )
         score = _score(record.get("score"), where)
-        found.append(Known(AnswerToJudge(behavior.name, behavior.rubric or "", question, answer), score))
-    return tuple(found)
+        items.append(CalibrationItem(AnswerToJudge(behavior.name, behavior.rubric or "", question, answer), score))
+    return tuple(items)
 
 
 def _score(value: object, where: str) -> float:
@@ -85,7 +106,7 @@ def _score(value: object, where: str) -> float:
     return score
 
 
-def accuracy(judge: Judge, known: Sequence[Known]) -> dict[str, Any]:
+def accuracy(judge: Judge, items: Sequence[CalibrationItem]) -> dict[str, Any]:
     """How a judge does on known answers.
 
     Returns:
@@ -97,17 +118,16 @@ def accuracy(judge: Judge, known: Sequence[Known]) -> dict[str, Any]:
     Raises:
         CompareError: the judge can't judge these answers.
     """
-    verdicts = judge.score([each.asked for each in known])
-    pairs = [
-        (each.score, verdict.score) for each, verdict in zip(known, verdicts, strict=True) if verdict.score is not None
-    ]
+    verdicts = judge.score([item.answer for item in items])
+    scored = zip(items, verdicts, strict=True)
+    pairs = [(item.score, verdict.score) for item, verdict in scored if verdict.score is not None]
     middle = MOST / 2
     sided = [(truth - middle) * (score - middle) > 0 for truth, score in pairs if truth != middle]
     statuses = Counter(verdict.status for verdict in verdicts if verdict.score is None)
     truths, scores = [truth for truth, _ in pairs], [score for _, score in pairs]
     interval = wilson(sum(sided), len(sided))
     return {
-        "n": len(known),
+        "n": len(items),
         "n_scored": len(pairs),
         **{status: statuses[status] for status in UNSCORED},
         "n_sided": len(sided),
@@ -118,3 +138,42 @@ def accuracy(judge: Judge, known: Sequence[Known]) -> dict[str, Any]:
         "spearman": rank_correlation("spearman", truths, scores),
         "kendall": rank_correlation("kendall", truths, scores),
     }
+
+
+def agreement(scores: Mapping[str, Scores]) -> list[Agreement]:
+    """Every pair of judges, in the order given, then all together where they are three or more.
+
+    Args:
+        scores: judge -> [answers], of the same answers in the same order.
+
+    Raises:
+        ValueError: judges were given different numbers of answers.
+    """
+    if len({len(given) for given in scores.values()}) > 1:
+        raise ValueError("the judges' scores are of different numbers of answers")
+    groups: list[tuple[str, ...]] = list(combinations(scores, 2))
+    if len(scores) > 2:
+        groups.append(tuple(scores))
+    return [_agreement(group, [scores[judge] for judge in group]) for group in groups]
+
+
+def _agreement(judges: tuple[str, ...], scores: Sequence[Scores]) -> Agreement:
+    answers = [answer for answer in zip(*scores, strict=True) if sum(score is not None for score in answer) > 1]
+    left_out = len(scores[0]) - len(answers)
+    if not answers:
+        return Agreement(judges, 0, left_out, None)
+    # Alpha is made for answers that some didn't score.
+    rated = [[math.nan if score is None else score for score in given] for given in zip(*answers, strict=True)]
+    if len(judges) > 2:
+        return Agreement(judges, len(answers), left_out, _alpha(rated))
+    spearman, kendall = rank_correlation("spearman", *rated), rank_correlation("kendall", *rated)
+    return Agreement(judges, len(answers), left_out, _alpha(rated), spearman, kendall)
+
+
+def _alpha(rated: Sequence[Sequence[float]]) -> float | None:
+    """Of [judges][answers]; there is none where nothing varies."""
+    import krippendorff
+
+    if len({score for given in rated for score in given if not math.isnan(score)}) < 2:
+        return None
+    return float(krippendorff.alpha(reliability_data=rated, level_of_measurement="interval"))

@@ -1,27 +1,158 @@
-"""A judge by likeness: is an answer nearer to exemplars that show the behavior, or to those of its opposite?"""
+"""A judge by likeness: is an answer nearer to exemplars that show the behavior, or to those of its opposite?
+
+Texts become vectors by a server's embeddings, or by the mean of a local model's hidden states.
+"""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from comparisons.judges.embedders import Embedded, Embedder, LocalEmbedder, ServerEmbedder, Vector
+from comparisons.judges.client import TIMEOUT, Answer, Client, Reply, Request
 from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
 from comparisons.judges.rules import own_sentences
+from comparisons.results.status import Status
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior
+    from comparisons.model.lm import LM
+
+Vector = NDArray[np.float64]
 
 EXEMPLARS = 50
 """Of a side, at most: the first ones."""
 
 LOCAL = "local"
 """`embedding:local` and `embedding:local:PATH` embed by a model on this machine."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A text's vector, of length 1.
+
+    Attributes:
+        vector: [width]; None where there is none.
+        reason: why not.
+        status: likewise, as in a verdict.
+        tokens_in: paid for by this call.
+    """
+
+    vector: Vector | None
+    reason: str = ""
+    status: Status = "scored"
+    tokens_in: int = 0
+
+
+class Embedder(Protocol):
+    """Gives texts vectors whose cosines tell how alike they are."""
+
+    def embed(self, texts: Sequence[str]) -> list[Embedded]:
+        """One a text, in order."""
+
+
+class ServerEmbedder:
+    """`/v1/embeddings` of OpenAI or a compatible server, one text a request.
+
+    Args:
+        model: as the server calls it.
+        setup: the server's address, price, budget and where replies are kept.
+        timeout: seconds to wait for a reply.
+    """
+
+    def __init__(self, model: str, setup: Setup, timeout: float = TIMEOUT) -> None:
+        self.model = model
+        self.client = Client(f"embedding:{model}", setup, timeout)
+
+    def embed(self, texts: Sequence[str]) -> list[Embedded]:
+        """One a text, in order; the same text is sent once."""
+        requests = [{"model": self.model, "input": text, "encoding_format": "float"} for text in texts]
+        return [_embedded(reply) for reply in self.client.replies(requests, _send, 0)]
+
+
+def _send(client: Any, request: Request) -> Answer:
+    reply = client.embeddings.create(**request)
+    values, usage = np.asarray(reply.data[0].embedding, dtype="<f4"), reply.usage
+    # Kept in a third of the room that its digits would take.
+    return Answer(base64.b64encode(values.tobytes()).decode(), (usage.prompt_tokens, 0) if usage else None)
+
+
+def _embedded(reply: Reply) -> Embedded:
+    if reply.kept is None:
+        return Embedded(None, reply.reason, reply.status, reply.tokens_in)
+    return _unit(np.frombuffer(base64.b64decode(reply.kept["content"]), dtype="<f4"), reply.tokens_in)
+
+
+def _unit(values: Any, tokens_in: int = 0) -> Embedded:
+    vector = np.asarray(values, np.float64)
+    norm = float(np.linalg.norm(vector))
+    if not np.isfinite(norm) or not norm:
+        return Embedded(None, "its embedding has no direction", "unparsed", tokens_in)
+    return Embedded(vector / norm, tokens_in=tokens_in)
+
+
+class LocalEmbedder:
+    """The mean over a text's tokens of what a model's middle block puts out, the text standing alone.
+
+    A causal model's last blocks turn to the next token; the middle ones hold more of what was said (Skean et al. 2025,
+    Layer by Layer: Uncovering Hidden Representations in Language Models).
+    """
+
+    def __init__(self, lm: LM) -> None:
+        self.lm = lm
+        self.layer = len(lm.blocks) // 2
+
+    def embed(self, texts: Sequence[str]) -> list[Embedded]:
+        """One a text, in order; texts without a token, or longer than the model's context, have none."""
+        tokens = [[int(t) for t in self.lm.tokenizer(text)["input_ids"]] for text in texts]
+        most = self.lm.context or max(map(len, tokens), default=0)
+        fitting = [i for i, ids in enumerate(tokens) if 0 < len(ids) <= most]
+        means = dict(zip(fitting, self._means([tokens[i] for i in fitting]), strict=True))
+        return [
+            _unit(means[i]) if i in means else Embedded(None, f"it has {len(ids)} tokens, not 1 to {most}", "unparsed")
+            for i, ids in enumerate(tokens)
+        ]
+
+    def _means(self, sequences: Sequence[Sequence[int]]) -> list[Any]:
+        import torch
+
+        from comparisons.engine.memory import halving
+        from comparisons.engine.plan import batches
+
+        means: dict[int, Any] = {}
+        while len(means) < len(sequences):
+            rest = [i for i in range(len(sequences)) if i not in means]
+            with halving(self.lm), torch.no_grad():
+                for batch in batches([len(sequences[i]) for i in rest], 0, self.lm.token_budget):
+                    chosen = [rest[i] for i in batch]
+                    means.update(zip(chosen, self._batch([sequences[i] for i in chosen]), strict=True))
+        return [means[i] for i in range(len(sequences))]
+
+    def _batch(self, sequences: Sequence[Sequence[int]]) -> list[Any]:
+        """Padded on the right, where causality hides the pads from every token."""
+        import torch
+
+        from comparisons.engine.hooks import captured, stopping_after
+
+        longest = max(map(len, sequences))
+        ids = torch.tensor([[*row, *[row[-1]] * (longest - len(row))] for row in sequences], device=self.lm.device)
+        lengths = torch.tensor([len(row) for row in sequences], device=self.lm.device)[:, None]
+        position = torch.arange(longest, device=self.lm.device)
+        mask = (position < lengths).long()
+        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": position.expand_as(ids)}
+        with (
+            captured(self.lm, [self.layer], lambda hidden, layer: hidden[:, position.to(hidden.device)]) as states,
+            stopping_after(self.lm, self.layer),
+        ):
+            self.lm.model(**inputs, use_cache=False)
+        kept = states[self.layer].double() * mask[:, :, None].to(states[self.layer].device)
+        return list((kept.sum(dim=1).cpu() / lengths.cpu()).numpy())
 
 
 @dataclass(frozen=True)
@@ -71,32 +202,32 @@ class Embedding:
         scales = {name: self._scale(name) for name in dict.fromkeys(each.behavior for each in asked)}
         sent = [i for i, each in enumerate(asked) if isinstance(scales[each.behavior], Scale)]
         vectors = dict(zip(sent, self._embed([asked[i].answer for i in sent]), strict=True))
-        found: list[Verdict] = []
+        verdicts: list[Verdict] = []
         for i, each in enumerate(asked):
             scale = scales[each.behavior]
             verdict = _verdict(scale, vectors[i]) if isinstance(scale, Scale) else scale
-            found.append(replace(verdict, tokens_in=verdict.tokens_in + self._paid))
+            verdicts.append(replace(verdict, tokens_in=verdict.tokens_in + self._paid))
             self._paid = 0
-        return found
+        return verdicts
 
     def _embed(self, texts: Sequence[str]) -> list[Embedded]:
         """Servers refuse empty texts."""
-        said = [i for i, text in enumerate(texts) if text.strip()]
-        found = [Embedded(None, "the answer is empty", "unparsed")] * len(texts)
-        for i, embedded in zip(said, self.embedder.embed([texts[i] for i in said]), strict=True):
-            found[i] = embedded
-        return found
+        filled = [i for i, text in enumerate(texts) if text.strip()]
+        embeddings = [Embedded(None, "the answer is empty", "unparsed")] * len(texts)
+        for i, embedded in zip(filled, self.embedder.embed([texts[i] for i in filled]), strict=True):
+            embeddings[i] = embedded
+        return embeddings
 
     def _scale(self, name: str) -> Scale | Verdict:
         """The behavior's scale, or the verdict on all its answers where there is none."""
         if name not in self._scales:
             sides = exemplars(self.behaviors.get(name), name)
-            found = self._embed([text for side in DIRECTIONS for text in sides[side]])
-            self._paid += sum(each.tokens_in for each in found)
-            missing = next((each for each in found if each.vector is None), None)
+            embeddings = self._embed([text for side in DIRECTIONS for text in sides[side]])
+            self._paid += sum(each.tokens_in for each in embeddings)
+            missing = next((each for each in embeddings if each.vector is None), None)
             if missing is not None:
                 return Verdict(None, f"an exemplar has no embedding: {missing.reason}", status=missing.status)
-            vectors = [each.vector for each in found if each.vector is not None]
+            vectors = [each.vector for each in embeddings if each.vector is not None]
             count = len(sides[DIRECTIONS[0]])
             self._scales[name] = self._measured(name, np.stack(vectors[:count]), np.stack(vectors[count:]))
         return self._scales[name]
@@ -120,13 +251,15 @@ def exemplars(behavior: Behavior | None, name: str) -> dict[str, list[str]]:
     sides: Mapping[str, Sequence[str]] = {}
     if behavior is not None:
         sides = own_sentences(behavior) or _choices(behavior)
-    found: dict[str, list[str]] = {side: list(dict.fromkeys(sides.get(side, ())))[:EXEMPLARS] for side in DIRECTIONS}
-    if min(map(len, found.values())) < 2:
+    sentences: dict[str, list[str]] = {
+        side: list(dict.fromkeys(sides.get(side, ())))[:EXEMPLARS] for side in DIRECTIONS
+    }
+    if min(map(len, sentences.values())) < 2:
         raise CompareError(
             f"the judge 'embedding' has no exemplars of the behavior '{name}': write sentences of both sides to its "
             'behavior.json as {"truth": {"pos": […], "neg": […]}}, or take another judge.'
         )
-    return found
+    return sentences
 
 
 def _choices(behavior: Behavior) -> Mapping[str, Sequence[str]]:
@@ -139,10 +272,10 @@ def _choices(behavior: Behavior) -> Mapping[str, Sequence[str]]:
     return sides
 
 
-def _left_out(own: Vector) -> Vector:
+def _left_out(side: Vector) -> Vector:
     """[exemplars] each one's mean cosine to the others of its side."""
-    similar = own @ own.T
-    rest: Vector = (similar.sum(axis=1) - np.diag(similar)) / (len(own) - 1)
+    similar = side @ side.T
+    rest: Vector = (similar.sum(axis=1) - np.diag(similar)) / (len(side) - 1)
     return rest
 
 

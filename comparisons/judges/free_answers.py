@@ -54,9 +54,9 @@ class OpenEnded:
             raise CompareError(f"--judge-url takes an address such as http://127.0.0.1:8000/v1, not '{url}'.")
         if price is not None and not all(0 <= each < math.inf for each in price):
             raise CompareError(f"--judge-price takes two prices such as 0.15/0.60, not '{price[0]:g}/{price[1]:g}'.")
-        found = cls(url=url, price=price, budget=budget)
-        found = replace(found, judges=tuple(judges)) if judges else found
-        return found if tokens is None else replace(found, tokens=tokens)
+        options = cls(url=url, price=price, budget=budget)
+        options = replace(options, judges=tuple(judges)) if judges else options
+        return options if tokens is None else replace(options, tokens=tokens)
 
     @classmethod
     def asked(

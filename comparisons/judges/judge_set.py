@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.behaviors import Behavior
-from comparisons.judges.calibration import accuracy, known_answers
+from comparisons.judges.calibration import accuracy, calibration_items
 from comparisons.judges.interface import MOST, AnswerToJudge, Judge, Price, Setup, Verdict
 from comparisons.judges.pairwise import NAME as PAIRWISE
 from comparisons.judges.registry import make_judge
@@ -62,13 +62,13 @@ class JudgeSet:
         """
         asked = [[self._asked(row, references) for row in rows] for rows in cells]
         # Many cells answer a prompt in the same words.
-        unique = list(dict.fromkeys(each for own in asked for each in own))
-        found = [Scored([{**row, "scores": dict(row["scores"])} for row in rows], {}) for rows in cells]
+        unique = list(dict.fromkeys(each for answers in asked for each in answers))
+        results = [Scored([{**row, "scores": dict(row["scores"])} for row in rows], {}) for rows in cells]
         for name, judge in self.judges.items():
             verdicts = dict(zip(unique, _verdicts(judge, unique), strict=True))
-            for cell, own in zip(found, asked, strict=True):
+            for cell, answers in zip(results, asked, strict=True):
                 spent = [0, 0]
-                for row, each in zip(cell.rows, own, strict=True):
+                for row, each in zip(cell.rows, answers, strict=True):
                     verdict = verdicts[each]
                     kept = {"status": verdict.status, "reason": verdict.reason, "raw": verdict.raw}
                     row["scores"] = {**row["scores"], name: verdict.score}
@@ -77,7 +77,7 @@ class JudgeSet:
                     verdicts[each] = replace(verdict, tokens_in=0, tokens_out=0)
                 dollars = self.price.of(*spent) if self.price and any(spent) else None
                 cell.spent[name] = {"tokens_in": spent[0], "tokens_out": spent[1], "dollars": dollars}
-        return found
+        return results
 
     def check(self) -> None:
         """Asks each judge about one answer, so that what is wrong with it is known before a run.
@@ -85,13 +85,13 @@ class JudgeSet:
         Raises:
             CompareError: a server turns the key or the model away, or can't be reached; or a judge can't judge at all.
         """
-        known = [each for behavior in self.behaviors.values() for each in known_answers(behavior)[:1]]
+        items = [item for behavior in self.behaviors.values() for item in calibration_items(behavior)[:1]]
         for name, judge in self.judges.items():
-            for verdict in _verdicts(judge, [each.asked for each in known[:1]]):
+            for verdict in _verdicts(judge, [item.answer for item in items[:1]]):
                 if verdict.status == "failed":
                     raise CompareError(f"the judge '{name}' can't be asked: {verdict.reason}")
 
-    def known(self) -> dict[str, dict[str, Any]]:
+    def calibration(self) -> dict[str, dict[str, Any]]:
         """How each judge does on answers whose score is known: judge -> see `accuracy`; {} where there are none.
 
         A judge that compares is not among them: known answers have none to be compared with.
@@ -99,9 +99,9 @@ class JudgeSet:
         Raises:
             CompareError: a server turns the key or the model away.
         """
-        known = [each for behavior in self.behaviors.values() for each in known_answers(behavior)]
+        items = [item for behavior in self.behaviors.values() for item in calibration_items(behavior)]
         asked = {name: judge for name, judge in self.judges.items() if name.partition(":")[0] != PAIRWISE}
-        return {name: accuracy(judge, known) for name, judge in asked.items()} if known else {}
+        return {name: accuracy(judge, items) for name, judge in asked.items()} if items else {}
 
     def _asked(self, row: Row, references: Mapping[str, str]) -> AnswerToJudge:
         behavior = self.behaviors[row["behavior"]]
@@ -148,12 +148,12 @@ def rubric(behavior: Behavior) -> str:
 def _verdicts(judge: Judge, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
     """One sound verdict an answer, whatever the judge does."""
     try:
-        found = judge.score(asked)
-        if len(found) != len(asked):
-            raise CompareError(f"the judge gave {len(found)} verdicts on {len(asked)} answers.")
+        verdicts = judge.score(asked)
+        if len(verdicts) != len(asked):
+            raise CompareError(f"the judge gave {len(verdicts)} verdicts on {len(asked)} answers.")
     except Exception as error:  # a plugin's own code, a server that turns the key away
         return [Verdict(None, described(error), status="failed")] * len(asked)
-    return [_checked(verdict) for verdict in found]
+    return [_checked(verdict) for verdict in verdicts]
 
 
 def _checked(verdict: Verdict) -> Verdict:

@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
-from comparisons.judges.prompts import choosing, scoring
+from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict, choosing, scoring
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ class Local:
         from comparisons.engine.completions import completion_logps
         from comparisons.intervention import Intervention
 
-        found = completion_logps(self.lm, prompts, [replies] * len(prompts), [Intervention()])[0]
-        return [[sum(tokens) for tokens in replies] for replies in found]
+        logps = completion_logps(self.lm, prompts, [replies] * len(prompts), [Intervention()])[0]
+        return [[sum(tokens) for tokens in each] for each in logps]
 
 
 def _expected(logps: Sequence[float], scores: Sequence[float]) -> Verdict:

@@ -14,7 +14,7 @@ from comparisons.util.errors import CompareError, described, unknown
 GROUP = "comparisons.judges"
 """The group of entry points that bring judges: each a callable (argument | None, Setup) -> Judge."""
 
-_OWN = {
+_BUILT_IN = {
     "rules": "comparisons.judges.rules:make",
     "local": "comparisons.judges.local:make",
     "openai": "comparisons.judges.server:make",
@@ -25,7 +25,7 @@ _OWN = {
 
 def names() -> tuple[str, ...]:
     """All judges' names; imports none."""
-    return tuple(sorted({*_OWN, *(point.name for point in entry_points(group=GROUP))}))
+    return tuple(sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
 
 
 def check_judge(text: str) -> None:
@@ -43,7 +43,7 @@ def make_judge(text: str, setup: Setup) -> Judge:
     """
     check_judge(text)
     name, _, argument = text.partition(":")
-    sources: list[Callable[[], Any]] = [partial(_own, _OWN[name])] if name in _OWN else []
+    sources: list[Callable[[], Any]] = [partial(_load, _BUILT_IN[name])] if name in _BUILT_IN else []
     sources += [point.load for point in entry_points(group=GROUP) if point.name == name]
     if len(sources) > 1:
         raise CompareError(
@@ -58,6 +58,6 @@ def make_judge(text: str, setup: Setup) -> Judge:
     return judge
 
 
-def _own(where: str) -> Any:
+def _load(where: str) -> Any:
     module, _, attribute = where.partition(":")
     return getattr(importlib.import_module(module), attribute)

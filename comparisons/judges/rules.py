@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
@@ -54,16 +55,13 @@ class Rules:
 
     def compare(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """Which of two answers scores higher."""
-        found = []
+        verdicts = []
         for each in asked:
-            first = self._verdict(each).score or 0.0
-            second = (
-                self._verdict(AnswerToJudge(each.behavior, each.rubric, each.question, each.reference or "")).score
-                or 0.0
-            )
+            other = replace(each, answer=each.reference or "")
+            first, second = (self._verdict(answer).score or 0.0 for answer in (each, other))
             score = MOST / 2 if first == second else MOST * (first > second)
-            found.append(Verdict(score, f"{first:g} against {second:g}"))
-        return found
+            verdicts.append(Verdict(score, f"{first:g} against {second:g}"))
+        return verdicts
 
     def _verdict(self, asked: AnswerToJudge) -> Verdict:
         behavior = self.behaviors.get(asked.behavior)
@@ -87,19 +85,19 @@ def own_sentences(behavior: Behavior) -> Mapping[str, Sequence[str]] | None:
 
 def _by_sentences(answer: str, truth: Mapping[str, Sequence[str]]) -> Verdict:
     """The share of the sentences, or else of the words, that are of the behavior's side."""
-    said = _words([answer])
+    words = _words([answer])
     ways: dict[str, dict[str, list[str]]] = {
         "sentences": {side: [sentence for sentence in truth[side] if sentence in answer] for side in DIRECTIONS},
-        "words": {side: sorted(said & own) for side, own in _own_words(truth).items()},
+        "words": {side: sorted(words & distinctive) for side, distinctive in _distinctive_words(truth).items()},
     }
     for way, shown in ways.items():
         if total := sum(map(len, shown.values())):
-            reason = "; ".join(f"{side}: {', '.join(found)}" for side, found in shown.items() if found)
+            reason = "; ".join(f"{side}: {', '.join(texts)}" for side, texts in shown.items() if texts)
             return Verdict(MOST * len(shown["pos"]) / total, f"{way} of {reason}")
     return Verdict(MOST / 2, "no sentence or word of either side")
 
 
-def _own_words(truth: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
+def _distinctive_words(truth: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
     """The words that only one side's sentences have."""
     pos, neg = (_words(truth[side]) for side in DIRECTIONS)
     return {"pos": pos - neg, "neg": neg - pos}

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from comparisons.judges.client import TIMEOUT, Answer, Client, Reply, Request
-from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
-from comparisons.judges.prompts import choosing, scoring
+from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict, choosing, scoring
 from comparisons.results.status import Status
 from comparisons.util.errors import CompareError, described
 
@@ -66,8 +65,8 @@ class Server:
 
 
 def _send(client: Any, request: Request) -> Answer:
-    found = client.chat.completions.create(**request)
-    message, usage = found.choices[0].message, found.usage
+    completion = client.chat.completions.create(**request)
+    message, usage = completion.choices[0].message, completion.usage
     return Answer(
         message.content or "",
         (usage.prompt_tokens, usage.completion_tokens) if usage else None,

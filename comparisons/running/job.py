@@ -99,7 +99,7 @@ def run(
                 plan = cells.run(folder, display, judges, note)
             rows = summarize(plan, folder)
             # Last, so that a budget goes to the run's own answers first.
-            folder.write(SUMMARY, summary_of(rows, folder, judges.known() if judges else {}))
+            folder.write(SUMMARY, summary_of(rows, folder, judges.calibration() if judges else {}))
             _keep_best(plan, cells, folder, rows)
             note(first, now(), all(row.status == "done" for row in rows))
             render(path)

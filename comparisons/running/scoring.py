@@ -58,7 +58,7 @@ def score(run: Path, options: OpenEnded, data: Path | None = None, device: str =
             subjects.setdefault(row.subject, []).append(row.cell)
         _score(folder, judges, subjects.values())
         rows = [_row(row, folder, int(specification.get("seed", 0))) for row in record.summary.rows]
-        known = {**(record.summary.judges.get("known") or {}), **judges.known()}
+        known = {**(record.summary.judges.get("known") or {}), **judges.calibration()}
         folder.write(SUMMARY, summary_of(rows, folder, known))
         render(run)
     finally:

@@ -11,13 +11,12 @@ import pytest
 
 from comparisons.cli import execute as run
 from comparisons.dataset.behaviors import Library
-from comparisons.dataset.checks import check_all
-from comparisons.dataset.contents import content
-from comparisons.dataset.describe import describe, description_table
+from comparisons.dataset.checks import check_all, describe, description_table
+from comparisons.dataset.items import content
 from comparisons.dataset.lettering import Fields
 from comparisons.dataset.records import read_items
 from comparisons.dataset.scaffold import new_behavior
-from comparisons.dataset.splitting import split_file
+from comparisons.dataset.splits import split_file
 from tests.places import complaint, make_place, paper, record, write
 
 NO_WORDS = (

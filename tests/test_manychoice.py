@@ -14,7 +14,7 @@ import torch
 from comparisons.cli import execute
 from comparisons.dataset.behaviors import Library
 from comparisons.dataset.items import Item
-from comparisons.dataset.manychoice import parse_many
+from comparisons.dataset.lettering import parse_many
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.measures import item_measures, letter_split
 from comparisons.evaluation.questions import questions, result_rows

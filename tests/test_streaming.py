@@ -15,7 +15,7 @@ import torch
 
 from comparisons.dataset import records
 from comparisons.dataset.behaviors import Behavior, Library
-from comparisons.dataset.disk_items import DiskItems
+from comparisons.dataset.records import DiskItems
 from comparisons.dataset.splits import draw
 from comparisons.engine import choices
 from comparisons.engine.activations import contrast_activations, contrast_means

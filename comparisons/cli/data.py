@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,7 @@ def split(
       compare data split curiosity.csv --columns "question,good answer,bad answer" --out my_data
     """
     from comparisons.dataset.checks import counted
-    from comparisons.dataset.splitting import split_file
+    from comparisons.dataset.splits import split_file
 
     answers = _fields(columns)
     for file in files:
@@ -141,17 +142,17 @@ def stats(data: Path | None, as_json: bool) -> None:
       compare data stats --data CAA/datasets
     """
     from comparisons.dataset.behaviors import Library
-    from comparisons.dataset.describe import describe_all, description_records, description_table
+    from comparisons.dataset.checks import describe_all, description_table
 
-    found = describe_all(Library.open(data))
+    parts = describe_all(Library.open(data))
     if as_json:
-        click.echo(json.dumps(description_records(found)))
+        click.echo(json.dumps([asdict(part) for part in parts]))
         return
     from comparisons.cli.tables import stdout
     from comparisons.report.terminal import rich_table
 
     console = stdout()
-    console.print(rich_table(description_table(found), console.width))
+    console.print(rich_table(description_table(parts), console.width))
 
 
 @command.command()
@@ -166,8 +167,6 @@ def validate(data: Path | None, as_json: bool) -> int:
     Example:
       compare data validate --data CAA/datasets
     """
-    from dataclasses import asdict
-
     from comparisons.dataset.behaviors import Library
     from comparisons.dataset.checks import check_all, counted
 

@@ -1,22 +1,22 @@
-"""What can be wrong with data though every file can be read: leaks, repetitions, lopsided letters and lengths."""
+"""The numbers by which data are known, and what can be wrong with them though every file can be read."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Literal, TypeAlias
 
 from comparisons.dataset.behaviors import DEV_LEAST, Behavior, Library
-from comparisons.dataset.contents import content, plain, wanted
-from comparisons.dataset.describe import longer_share
-from comparisons.dataset.items import Item
+from comparisons.dataset.items import Item, content, plain, wanted
 from comparisons.dataset.scaffold import example_contents, example_texts
-from comparisons.dataset.splitting import TEST_ITEMS
+from comparisons.dataset.splits import TEST_ITEMS
 from comparisons.dataset.texts import TEXTS_FILE
 from comparisons.stats.counts import coin_p
 from comparisons.util.errors import CompareError
+from comparisons.util.table import NOTHING, Column, Row, Table
 
 Level = Literal["error", "warning"]
 
@@ -28,6 +28,9 @@ TELLING = 0.75
 
 NAMED = 3
 """Items that a finding names."""
+
+SHOWN = 26
+"""Letters or labels of a part that the table names; of more it gives the number."""
 
 _WORDS = {
     "system prompts": "methods that ask by one fail",
@@ -54,42 +57,42 @@ class Finding:
     mend: str = ""
 
 
-Found: TypeAlias = tuple[Level, str, str, str]
+_Unnamed: TypeAlias = tuple[Level, str, str, str]
 """A finding without its behavior: level, part, text, mend."""
 
 
 def check_all(library: Library) -> list[Finding]:
     """Checks every behavior; one that can't be read is a finding, and the others are checked."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     for name in library.names:
         try:
-            found += check_behavior(library.behavior(name))
+            findings += check_behavior(library.behavior(name))
         except CompareError as error:
-            found.append(Finding("error", name, "", str(error)))
-    return found
+            findings.append(Finding("error", name, "", str(error)))
+    return findings
 
 
 def check_behavior(behavior: Behavior) -> list[Finding]:
     """What there is to know about a behavior's data, errors first."""
-    found = [*_between(behavior)]
+    findings = [*_between(behavior)]
     for part, items in (("generate", behavior.train), ("test", behavior.test)):
-        found += [(level, part, text, mend) for level, text, mend in _within(items)]
-    found += [*_numbers(behavior), *_texts(behavior)]
-    found.sort(key=lambda finding: finding[0])
-    return [Finding(level, behavior.name, part, text, mend) for level, part, text, mend in found]
+        findings += [(level, part, text, mend) for level, text, mend in _within(items)]
+    findings += [*_numbers(behavior), *_texts(behavior)]
+    findings.sort(key=lambda finding: finding[0])
+    return [Finding(level, behavior.name, part, text, mend) for level, part, text, mend in findings]
 
 
-def _between(behavior: Behavior) -> Iterator[Found]:
+def _between(behavior: Behavior) -> Iterator[_Unnamed]:
     """Leaks from the pairs that are fitted on into the test questions."""
-    known = {content(item): item for item in behavior.train}
-    leaked = [(item, known[content(item)]) for item in behavior.test if content(item) in known]
+    pairs = {content(item): item for item in behavior.train}
+    leaked = [(item, pairs[content(item)]) for item in behavior.test if content(item) in pairs]
     if leaked:
         names = _named([f"{item.id} = {other.id}" for item, other in leaked])
         text = f"{counted(len(leaked), 'question')} among the pairs to generate from: {names}."
         yield "error", "test", text, "Take them out of one of the two; `compare data split` keeps them apart."
     stems = {plain(item.stem) for item in behavior.train if item.choices}
     shared = [
-        item for item in behavior.test if item.choices and plain(item.stem) in stems and content(item) not in known
+        item for item in behavior.test if item.choices and plain(item.stem) in stems and content(item) not in pairs
     ]
     if shared:
         names = _named([item.id for item in shared])
@@ -102,7 +105,7 @@ def _between(behavior: Behavior) -> Iterator[Found]:
         )
 
 
-def _numbers(behavior: Behavior) -> Iterator[Found]:
+def _numbers(behavior: Behavior) -> Iterator[_Unnamed]:
     """Whether there is enough, and of the user's own."""
     if len(behavior.train) < 2 * DEV_LEAST:
         text = f"{counted(len(behavior.train), 'pair')}: too few to leave settings to a dev split."
@@ -116,15 +119,15 @@ def _numbers(behavior: Behavior) -> Iterator[Found]:
         yield "warning", "", text, "Write your own, and cut them by `compare data split --replace`."
 
 
-def _texts(behavior: Behavior) -> Iterator[Found]:
+def _texts(behavior: Behavior) -> Iterator[_Unnamed]:
     """What the behavior lacks in words, and what is still the example's."""
-    own, example = (behavior.prompts, behavior.rubric), (example_texts().prompts, example_texts().rubric)
-    pairs = list(zip(_WORDS, own, example, strict=True))
-    lacks = [name for name, mine, _ in pairs if mine is None]
+    given, example = (behavior.prompts, behavior.rubric), (example_texts().prompts, example_texts().rubric)
+    texts = list(zip(_WORDS, given, example, strict=True))
+    lacks = [name for name, written, _ in texts if written is None]
     if lacks:
         text = f"no {' and no '.join(lacks)}: {' and '.join(_WORDS[name] for name in lacks)}."
         yield "warning", TEXTS_FILE, text, f"Write them to {Path(behavior.source).parent / TEXTS_FILE}."
-    left = [name for name, mine, theirs in pairs if mine is not None and mine == theirs]
+    left = [name for name, written, shown in texts if written is not None and written == shown]
     if left:
         text = f"{' and '.join(left)} of the example that `compare data new` writes."
         yield "warning", TEXTS_FILE, text, "Write your own."
@@ -173,3 +176,100 @@ def counted(count: int, what: str) -> str:
 def _named(names: Sequence[str]) -> str:
     shown = ", ".join(names[:NAMED])
     return shown if len(names) <= NAMED else f"{shown} and {len(names) - NAMED} more"
+
+
+@dataclass(frozen=True)
+class Description:
+    """One part of a behavior's data.
+
+    Attributes:
+        behavior: its name.
+        part: "generate" or "test".
+        items: how many.
+        letters: how many match under each letter.
+        unparsed: how many can only be shown as given.
+        templates: how many there are; None where the items name none.
+        labels: how many items have each label.
+        words: median and largest number of words of a question.
+        longer: share of the items whose matching choice has more characters than its contrast; None where none is
+            parsed.
+    """
+
+    behavior: str
+    part: str
+    items: int
+    letters: dict[str, int]
+    unparsed: int
+    templates: int | None
+    labels: dict[str, int]
+    words: tuple[float, int]
+    longer: float | None
+
+
+def describe(behavior: str, part: str, items: Sequence[Item]) -> Description:
+    """The numbers of a part; it has at least one item."""
+    words = [len(item.question.split()) for item in items]
+    templates = {item.template for item in items} - {None}
+    return Description(
+        behavior=behavior,
+        part=part,
+        items=len(items),
+        letters=_counts([item.matching for item in items]),
+        unparsed=sum(not item.parsed for item in items),
+        templates=len(templates) or None,
+        labels=_counts([item.label for item in items if item.label is not None]),
+        words=(median(words), max(words)),
+        longer=longer_share(items),
+    )
+
+
+def describe_all(library: Library) -> list[Description]:
+    """The numbers of every behavior, both parts."""
+    parts = []
+    for name in library.names:
+        behavior = library.behavior(name)
+        parts += [describe(name, "generate", behavior.train), describe(name, "test", behavior.test)]
+    return parts
+
+
+def longer_share(items: Sequence[Item]) -> float | None:
+    """How often the matching choice is the longer one; equal lengths count by half. None where no item is parsed."""
+    sides = []
+    for item in items:
+        length = {choice.letter: len(choice.text) for choice in item.choices}
+        if item.parsed:
+            difference = length[item.matching] - length[item.contrast]
+            sides.append(1.0 if difference > 0 else 0.0 if difference < 0 else 0.5)
+    return sum(sides) / len(sides) if sides else None
+
+
+def description_table(parts: Sequence[Description]) -> Table:
+    """A line a part."""
+    rows = []
+    for one in parts:
+        cells = {
+            "behavior": one.behavior,
+            "part": one.part,
+            "items": str(one.items),
+            "matching": _shown(one.letters),
+            "unparsed": str(one.unparsed),
+            "templates": NOTHING if one.templates is None else str(one.templates),
+            "labels": _shown(one.labels) or NOTHING,
+            "words": f"{one.words[0]:g}",
+            "longest": str(one.words[1]),
+            "matching longer": NOTHING if one.longer is None else f"{one.longer:.0%}",
+        }
+        rows.append(Row(tuple(cells.values()), one.behavior))
+    words = ("behavior", "part", "matching", "labels")
+    columns = tuple(Column(title, align="left" if title in words else "right") for title in cells)
+    return Table(columns, tuple(rows), ("words, longest: of a question, median and largest.",)).without_empty()
+
+
+def _counts(values: Sequence[str]) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))
+
+
+def _shown(counts: dict[str, int]) -> str:
+    if len(counts) > SHOWN:
+        return f"{len(counts)} different"
+    return " ".join(f"{name} {count}" for name, count in counts.items())

@@ -14,6 +14,8 @@ from pathlib import Path
 from comparisons.util.errors import CompareError, StorageError, refusal
 from comparisons.util.files import file_digest
 
+# By hand: pooch resumes nothing, and what huggingface_hub resumes it neither tries again on 5xx nor checks by content.
+
 PARTIAL = ".part"
 """Ends the name of a file that is not whole yet."""
 TRIES = 5
@@ -64,15 +66,15 @@ def download(url: str, path: Path, pin: str | None, patience: Patience) -> str:
             beside.unlink()
             _bring(url, beside, patience)
         if pin is not None and not matches(beside, pin):
-            found = file_digest(beside)
+            digest = file_digest(beside)
             beside.unlink()
             raise CompareError(
-                f"{url}: its content is not the pinned one (its SHA-256 is {found}): nothing of it was kept; try "
+                f"{url}: its content is not the pinned one (its SHA-256 is {digest}): nothing of it was kept; try "
                 "again, or take what is there now by --revision."
             )
-        found = file_digest(beside)
+        digest = file_digest(beside)
         beside.replace(path)
-        return found
+        return digest
     except OSError as error:
         raise StorageError(f"{path} can't be written: {refusal(error)}") from error
 

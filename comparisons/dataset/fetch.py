@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.dataset.download import Patience, download, matches
-from comparisons.dataset.published import PER_SUBJECT, Unexpected, laid_out
-from comparisons.dataset.sources import SOURCES, Source
+from comparisons.dataset.sources import PER_SUBJECT, SOURCES, Source, Unexpected, laid_out
 from comparisons.util.errors import CompareError, StorageError, refusal, unknown
 from comparisons.util.files import file_digest, read_sealed, write_bytes, write_sealed, write_text
 
@@ -105,20 +104,20 @@ def _fetched(wanted: Wanted, paths: Sequence[str], revision: str, tell: Callable
     places, downloaded, unpinned = {}, [], []
     for number, path in enumerate(paths, start=1):
         place = places[path] = wanted.store / _folder(revision) / path
-        known = pins.get(path) or record.known(revision, path)
-        if place.is_file() and known is not None and matches(place, known):
+        pin = pins.get(path) or record.pin(revision, path)
+        if place.is_file() and pin is not None and matches(place, pin):
             continue
         tell(f"{number}/{len(paths)} {path}")
         cached = source.cached(path, revision)
-        if cached is not None and (known is None or matches(cached, known)):
+        if cached is not None and (pin is None or matches(cached, pin)):
             place.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(place, cached.read_bytes())
             digest = file_digest(place)
         else:
-            digest = download(source.url(path, revision), place, known, wanted.patience)
+            digest = download(source.url(path, revision), place, pin, wanted.patience)
             downloaded.append(path)
         record.learn(revision, path, digest)
-        if known is None:
+        if pin is None:
             unpinned.append(path)
     try:
         content = laid_out(source.form, places, wanted.only, wanted.per_subject or PER_SUBJECT)
@@ -186,10 +185,10 @@ class _Record:
     def read(cls, path: Path) -> _Record:
         if not path.exists():
             return cls(path, {}, {})
-        found: Any = read_sealed(path, "the record of what was fetched")
-        return cls(path, found["files"], found["written"])
+        record: Any = read_sealed(path, "the record of what was fetched")
+        return cls(path, record["files"], record["written"])
 
-    def known(self, revision: str, path: str) -> str | None:
+    def pin(self, revision: str, path: str) -> str | None:
         """The pin that an earlier download set."""
         digest = self.files.get(revision, {}).get(path)
         return None if digest is None else f"sha256:{digest}"

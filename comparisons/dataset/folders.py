@@ -50,13 +50,13 @@ def loose_files(place: Path) -> dict[str, Path]:
     """
     if not place.is_dir() or _in_layout(place):
         return {}
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for file in sorted(place.iterdir()):
         if file.suffix.lower() not in SUFFIXES or file.name == TEXTS_FILE or file.name.startswith("."):
             continue
-        if file.stem in found:
+        if file.stem in files:
             raise CompareError(
-                f"{place}: {found[file.stem].name} and {file.name} would both be the behavior {file.stem}."
+                f"{place}: {files[file.stem].name} and {file.name} would both be the behavior {file.stem}."
             )
-        found[file.stem] = file
-    return found
+        files[file.stem] = file
+    return files

@@ -1,9 +1,12 @@
-"""Multiple-choice items: finding the choices in a question's text, and showing them in either order."""
+"""Multiple-choice items: finding the choices in a question's text, showing them in either order, and telling repeats.
+
+The same content in other spacing, case or order of choices is the same item.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -186,7 +189,7 @@ class Item:
         if not all(texts[letter] for letter in letters) or texts[self.matching] in map(texts.get, self.contrast):
             return {}
         names = ["swapped"] if len(letters) == 2 else [f"rotated{by}" for by in range(1, len(letters))]
-        found = {}
+        presentations = {}
         for by, name in enumerate(names, start=1):
             moved = {letters[(i + by) % len(letters)]: texts[letter] for i, letter in enumerate(letters)}
             question = layout.rewritten(self.question, moved)
@@ -195,8 +198,26 @@ class Item:
             if again is None or again.choices(question) != tuple(Choice(*pair) for pair in (texts | moved).items()):
                 return {}
             matching = letters[(letters.index(self.matching) + by) % len(letters)]
-            found[name] = Presentation(question, matching, "".join(x for x in letters if x != matching))
-        return found
+            presentations[name] = Presentation(question, matching, "".join(x for x in letters if x != matching))
+        return presentations
+
+
+def plain(text: str) -> str:
+    """The text without differences of case and spacing."""
+    return " ".join(text.lower().split())
+
+
+def content(item: Item) -> Hashable:
+    """Equal for items that ask the same: the stem and the choices' texts, in whatever order."""
+    if not item.choices:
+        return plain(item.question)
+    return plain(item.stem), frozenset(plain(choice.text) for choice in item.choices)
+
+
+def wanted(item: Item) -> Hashable:
+    """What the item calls matching: the text, or the letter where the choices can't be read."""
+    texts = {choice.letter: plain(choice.text) for choice in item.choices}
+    return texts.get(item.matching, item.matching)
 
 
 @dataclass(frozen=True)

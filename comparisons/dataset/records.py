@@ -1,27 +1,91 @@
-"""Reading items from JSON, JSONL and CSV files, with one clear line about what is wrong in one."""
+"""Reading items from JSON, JSONL and CSV files, with one clear line about what is wrong in one.
+
+The items of large files are kept on disk: memory holds where each one is, and those that are looked at.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
+import os
+import tempfile
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, overload
 
-from comparisons.dataset.disk_items import DiskItems
 from comparisons.dataset.fields import Record, describe, letter_field, optional_field, text_field
 from comparisons.dataset.items import Item, OpenPrompt
-from comparisons.dataset.lettering import BEHAVIOR, KNOWLEDGE, Fields, lettered
-from comparisons.dataset.manychoice import is_many, parse_many
+from comparisons.dataset.lettering import BEHAVIOR, KNOWLEDGE, Fields, is_many, lettered, parse_many
 from comparisons.util.errors import CompareError
 from comparisons.util.files import load_json
 
 SUFFIXES = (".json", ".jsonl", ".csv")
 
-
 LARGE = 16 * 2**20
 """Bytes of a file from which its items are kept on disk."""
+
+AHEAD = 256
+"""Items that are read at once where they are gone through one by one."""
+
+Make = Callable[[Record, int], Item]
+
+
+class DiskItems(Sequence[Item]):
+    """Items in a file of this process's own, which is gone with it: the user's may change, and reads as it was.
+
+    Args:
+        records: what items are made of; gone through once.
+        make: makes an item of its record and number, counted from 1; raises CompareError where it can't.
+    """
+
+    def __init__(self, records: Iterable[Record], make: Make) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the items are
+        self._make, self._ends = make, array("Q", [0])
+        for number, record in enumerate(records, start=1):
+            make(record, number)  # what is wrong is said now
+            self._ends.append(self._ends[-1] + self._file.write(json.dumps(record).encode()))
+        self._file.flush()
+        self._chosen: Sequence[int] = range(len(self._ends) - 1)
+
+    def take(self, indices: Sequence[int]) -> DiskItems:
+        """Some of these items, in this order."""
+        taken = DiskItems.__new__(DiskItems)
+        taken._file, taken._make, taken._ends = self._file, self._make, self._ends
+        taken._chosen = array("Q", [self._chosen[index] for index in indices])
+        return taken
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> DiskItems: ...
+    def __getitem__(self, index: int | slice) -> Item | DiskItems:
+        if isinstance(index, slice):
+            return self.take(range(len(self))[index])
+        place = self._chosen[index]
+        return self._made(self._read(place), place)
+
+    def __iter__(self) -> Iterator[Item]:
+        for start in range(0, len(self), AHEAD):
+            places = self._chosen[start : start + AHEAD]
+            low, high = self._ends[min(places)], self._ends[max(places) + 1]
+            data = os.pread(self._file.fileno(), high - low, low) if max(places) - min(places) < 4 * AHEAD else None
+            for place in places:
+                begin, end = self._ends[place] - low, self._ends[place + 1] - low
+                yield self._made(self._read(place) if data is None else data[begin:end], place)
+
+    def _read(self, place: int) -> bytes:
+        start, end = self._ends[place], self._ends[place + 1]
+        # No position is moved: another thread, or a fork, may be reading too.
+        return os.pread(self._file.fileno(), end - start, start)
+
+    def _made(self, data: bytes, place: int) -> Item:
+        return self._make(json.loads(data), place + 1)
 
 
 def read_items(path: Path, section: str, fields: Fields = BEHAVIOR, answers: Fields | None = None) -> Sequence[Item]:
@@ -36,9 +100,7 @@ def read_items(path: Path, section: str, fields: Fields = BEHAVIOR, answers: Fie
 
     A question with two answers gets letters, the matching answer "A" in every second one. A file of claims, whose
     records have a `statement` and a `label` and no question, is read as items that ask whether the claim is true; the
-    truthful answer matches. Knowledge questions may have one right choice among several, see `manychoice`.
-
-    The items of a large file are kept on disk and made when they are looked at.
+    truthful answer matches. Knowledge questions may have one right choice among several, see `parse_many`.
 
     Raises:
         CompareError: names the file, the item (counted from 1) and the field.
@@ -66,12 +128,12 @@ def _is_large(path: Path) -> bool:
 
 def read_prompts(path: Path) -> tuple[OpenPrompt, ...]:
     """Reads a file of open-ended prompts: each item's fields `question` and `template`, if any."""
-    found = []
+    prompts = []
     for number, record in enumerate(read_records(path), start=1):
         where = f"{path}: item {number}"
         text, template = text_field(record, "question", where), optional_field(record, "template", where)
-        found.append(OpenPrompt(f"open/{number - 1}", text, template))
-    return tuple(found)
+        prompts.append(OpenPrompt(f"open/{number - 1}", text, template))
+    return tuple(prompts)
 
 
 def read_text(path: Path) -> str:
@@ -95,9 +157,12 @@ def read_records(path: Path) -> list[Record]:
     """
     kind = _kind(path)
     text = read_text(path)
+    values: Iterable[object]
     if kind == ".csv":
-        return list(_objects(_csv_rows(io.StringIO(text, newline=""), path), path))
-    return list(_objects((_from_json if kind == ".json" else _from_jsonl)(text, path), path))
+        values = _csv_rows(io.StringIO(text, newline=""), path)
+    else:
+        values = _from_json(text, path) if kind == ".json" else _jsonl_objects(io.BytesIO(text.encode()), path)
+    return list(_objects(values, path))
 
 
 def stream_records(path: Path) -> Iterator[Record]:
@@ -153,8 +218,8 @@ def _json_objects(file: IO[bytes], path: Path) -> Iterator[object]:
 
 def _jsonl_objects(file: IO[bytes], path: Path) -> Iterator[object]:
     number = 0
-    for place, line in enumerate(file):
-        text = line.decode("utf-8-sig" if place == 0 else "utf-8")
+    for place, line in enumerate(file):  # only "\n" ends a line, and not U+2028 or others that JSON strings may hold
+        text = line.decode("utf-8-sig" if place == 0 else "utf-8").rstrip("\n")
         if text.strip():
             number += 1
             yield load_json(text, f"{path}: item {number}")
@@ -165,12 +230,6 @@ def _from_json(text: str, path: Path) -> list[object]:
     if not isinstance(values, list):
         raise CompareError(f"{path}: must hold a list of items, not {describe(values)}.")
     return values
-
-
-def _from_jsonl(text: str, path: Path) -> list[object]:
-    # Only "\n" ends a line: splitlines would also cut at U+2028 and others that JSON strings may hold.
-    lines = [line for line in text.split("\n") if line.strip()]
-    return [load_json(line, f"{path}: item {number}") for number, line in enumerate(lines, start=1)]
 
 
 def _csv_rows(text: IO[str], path: Path) -> Iterator[object]:

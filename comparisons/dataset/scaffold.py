@@ -7,10 +7,10 @@ from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
 
-from comparisons.dataset.contents import content
 from comparisons.dataset.folders import TEST_PATH, TRAIN_PATH
+from comparisons.dataset.items import content
 from comparisons.dataset.records import read_items
-from comparisons.dataset.splitting import split_file
+from comparisons.dataset.splits import split_file
 from comparisons.dataset.texts import TEXTS_FILE, Texts, read_texts
 from comparisons.util.errors import CompareError
 from comparisons.util.writing import filled, write_new

@@ -1,18 +1,24 @@
-"""What can be fetched: where it is, at which revision, under which licence, and the checksums of its files."""
+"""What can be fetched: where, at which revision, under which licence, by which checksums; and what is made of it."""
 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
+from comparisons.dataset.records import read_text
+from comparisons.dataset.splits import split_file
 from comparisons.util.errors import CompareError, unknown
+from comparisons.util.files import load_json
 
 RAW_ENDPOINT = "COMPARE_RAW_ENDPOINT"
 """Environment: stands in for https://raw.githubusercontent.com, as HF_ENDPOINT does for the hub."""
@@ -68,8 +74,8 @@ class Source:
             return None
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(self.repository, path, revision=revision, repo_type="dataset")
-        return Path(found) if isinstance(found, str) else None
+        cached = try_to_load_from_cache(self.repository, path, revision=revision, repo_type="dataset")
+        return Path(cached) if isinstance(cached, str) else None
 
     def files(self, only: Sequence[str]) -> tuple[str, ...]:
         """The paths of the files that are wanted.
@@ -110,18 +116,146 @@ def _endpoint(variable: str, default: str) -> str:
     return given.rstrip("/")
 
 
-def _known() -> dict[str, Source]:
-    return {each["name"]: Source(**each) for each in json.loads(_beside("sources.json"))}
+def _beside(name: str) -> Any:
+    return json.loads(Path(__file__).with_name(name).read_text(encoding="utf-8"))
 
 
-def _beside(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
-
-
-SOURCES: Mapping[str, Source] = _known()
+SOURCES: Mapping[str, Source] = {each["name"]: Source(**each) for each in _beside("sources.json")}
 
 
 @cache
 def _pins() -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = json.loads(_beside("pins.json"))
-    return found
+    pins: dict[str, dict[str, str]] = _beside("pins.json")
+    return pins
+
+
+Files = Mapping[str, Path]
+"""Downloaded files by their paths in the repository."""
+PER_SUBJECT = 10
+"""Questions of each of MMLU's subjects, as in the paper."""
+MMLU4, TRUTHFULQA = "test/mmlu4/mmlu4.json", "test/truthfulqa/truthful_qa.json"
+_KINDS = {"lm_generated_evals": "lm-", "human_generated_evals": "human-"}
+
+
+class Unexpected(CompareError):
+    """A downloaded file is not what its name promises.
+
+    Attributes:
+        path: of the file in the repository.
+    """
+
+    def __init__(self, path: str, error: CompareError, place: Path) -> None:
+        # Where it was read from is no place of the user's.
+        super().__init__(str(error).replace(str(place), path))
+        self.path = path
+
+
+def laid_out(form: str, files: Files, only: Sequence[str], per_subject: int) -> dict[str, bytes]:
+    """The content of each file in the paper's layout.
+
+    Args:
+        form: as `Source.form`.
+        files: what was downloaded of it.
+        only: MMLU's subjects; all where empty.
+        per_subject: how many questions of each to draw.
+
+    Raises:
+        Unexpected: a file is not what its name promises.
+        CompareError: a subject is unknown.
+    """
+    if form == "four choices":
+        return {MMLU4: _json(_mmlu(files, only, per_subject))}
+    if form == "two choices":
+        return {TRUTHFULQA: _json(_truthfulqa(files))}
+    if form == "paper":
+        return {path.removeprefix("Datasets/"): _as_it_is(path, place) for path, place in files.items()}
+    return dict(part for path, place in files.items() for part in _evaluation(path, place))
+
+
+def _as_it_is(path: str, place: Path) -> bytes:
+    """A file's bytes, which are JSON: what a server says in place of a file mostly isn't."""
+    try:
+        load_json(read_text(place), str(place))
+    except CompareError as error:
+        raise Unexpected(path, error, place) from error
+    return place.read_bytes()
+
+
+def _evaluation(path: str, place: Path) -> Iterator[tuple[str, bytes]]:
+    """One of Anthropic's evaluations, cut into pairs and test questions."""
+    parts = PurePosixPath(path)
+    # Those written by people and by a model share their names, with each other and with the paper's behaviors.
+    behavior = _KINDS.get(parts.parent.name, "") + parts.stem
+    with tempfile.TemporaryDirectory() as folder:
+        raw, out = Path(folder) / f"{behavior}{parts.suffix}", Path(folder) / "out"
+        shutil.copyfile(place, raw)
+        try:
+            split_file(raw, out)
+        except CompareError as error:
+            raise Unexpected(path, error, raw) from error
+        for file in sorted(out.rglob("*.json")):
+            yield file.relative_to(out).as_posix(), file.read_bytes()
+
+
+def _mmlu(files: Files, only: Sequence[str], per_subject: int) -> list[dict[str, Any]]:
+    by_subject: dict[str, list[dict[str, Any]]] = {}
+    for row in _rows(files, ("question", "subject", "choices", "answer")):
+        by_subject.setdefault(row["subject"], []).append(row)
+    for subject in only:
+        if subject not in by_subject:
+            raise unknown("subject of mmlu", subject, by_subject)
+    chosen = sorted(only or by_subject)
+    drawn = [row for subject in chosen for row in sorted(by_subject[subject], key=_rank)[:per_subject]]
+    return [{key: row[key] for key in ("question", "choices", "answer", "subject")} for row in drawn]
+
+
+def _truthfulqa(files: Files) -> list[dict[str, Any]]:
+    """As the paper formats it: the right answer and one wrong one, under either letter."""
+    questions = []
+    for row in _rows(files, ("question", "mc1_targets")):
+        targets = row["mc1_targets"]
+        right = [text for text, label in zip(targets["choices"], targets["labels"], strict=True) if label == 1]
+        wrong = [text for text, label in zip(targets["choices"], targets["labels"], strict=True) if label != 1]
+        if len(right) != 1 or not wrong:
+            ((path, place),) = files.items()
+            text = f"{path}: the question {row['question']!r} has no one right answer and a wrong one."
+            raise Unexpected(path, CompareError(text), place)
+        drawn = int(_rank(row), 16)
+        texts = [right[0], wrong[drawn // 2 % len(wrong)]]
+        first = drawn % 2
+        letters = "AB"[first], "AB"[1 - first]
+        shown = texts[::-1] if first else texts
+        prompt = f"Please help me answer the following question.\n{row['question']}\n\nChoices:"
+        questions.append(
+            {
+                "prompt": f"{prompt}\n(A) {shown[0]}\n(B) {shown[1]}",
+                "correct": f"({letters[0]})",
+                "incorrect": f"({letters[1]})",
+            }
+        )
+    return questions
+
+
+def _rank(row: Mapping[str, Any]) -> str:
+    """A hash of the content, by which is drawn: the same questions in any order give the same draw."""
+    return hashlib.sha256(json.dumps([row[key] for key in sorted(row)], ensure_ascii=False).encode()).hexdigest()
+
+
+def _rows(files: Files, columns: Sequence[str]) -> list[dict[str, Any]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    ((path, place),) = files.items()
+    read: Callable[..., Any] = parquet.read_table
+    try:
+        rows: list[dict[str, Any]] = read(place, columns=list(columns)).to_pylist()
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        text = f"{path}: is no table as expected: {' '.join(str(error).split())}."
+        raise Unexpected(path, CompareError(text), place) from error
+    if not rows or set(rows[0]) != set(columns):
+        raise Unexpected(path, CompareError(f"{path}: has no columns {', '.join(columns)}, or no rows."), place)
+    return rows
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()

@@ -1,22 +1,53 @@
-"""Seeded splits and subsets of items: decided by each item's content, never by its place in a file."""
+"""Seeded splits and subsets of items, decided by each item's content; and raw items cut into the paper's layout."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
-from comparisons.dataset.disk_items import DiskItems
-from comparisons.dataset.items import Item, OpenPrompt
+from comparisons.dataset.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH
+from comparisons.dataset.items import Item, OpenPrompt, content
+from comparisons.dataset.lettering import BEHAVIOR, Fields
+from comparisons.dataset.records import DiskItems, read_items
+from comparisons.util.errors import CompareError
+from comparisons.util.files import write_json
 
-Asked = TypeVar("Asked", Item, OpenPrompt)
+TEST_ITEMS = 50
+"""Of each behavior, as in the paper."""
+
+Kind = TypeVar("Kind", Item, OpenPrompt)
 
 # A side made of whole stems may fall this far short of its target before single items are dealt instead.
 _SHORTFALL = 0.25
 
+_HEAD, _FOOT = re.compile(r"\A\s*Question:\s*"), re.compile(r"\s*Answer:\s*\Z")
 
-def draw(items: Sequence[Asked], count: int, seed: int) -> Sequence[Asked]:
+
+@dataclass(frozen=True)
+class Split:
+    """What a raw file was cut into.
+
+    Attributes:
+        behavior: its name.
+        train: contrast pairs.
+        test: questions.
+        repeated: how many items were left out because another has the same content.
+        folder: the place in the paper's layout.
+    """
+
+    behavior: str
+    train: Sequence[Item]
+    test: Sequence[Item]
+    repeated: int
+    folder: Path
+
+
+def draw(items: Sequence[Kind], count: int, seed: int) -> Sequence[Kind]:
     """A seeded subset of at most `count` items in their original order; a smaller one is part of a larger."""
     assert count >= 1
     ranks = [_rank("draw", seed, item.question) for item in items]
@@ -49,7 +80,7 @@ def split(items: Sequence[Item], count: int, least: int, seed: int) -> tuple[Seq
     return _taken(items, rest), _taken(items, sorted(part))
 
 
-def _taken(items: Sequence[Asked], indices: Sequence[int]) -> Sequence[Asked]:
+def _taken(items: Sequence[Kind], indices: Sequence[int]) -> Sequence[Kind]:
     """Some of the items, in this order, kept as they are kept."""
     if isinstance(items, DiskItems):
         return items.take(indices)
@@ -69,3 +100,80 @@ def _whole_stems(items: Sequence[Item], count: int, seed: int) -> set[int]:
 
 def _rank(purpose: str, seed: int, text: str) -> bytes:
     return hashlib.sha256(f"{purpose} {seed} {text}".encode()).digest()
+
+
+def split_file(
+    raw: Path,
+    out: Path,
+    test_items: int = TEST_ITEMS,
+    train_items: int | None = None,
+    seed: int = 0,
+    answers: Fields | None = None,
+    replace: bool = False,
+) -> Split:
+    """Cuts a file of raw items, and writes both parts and the test questions' stems as open-ended prompts.
+
+    As the paper's process_raw_datasets: "Question:" and "Answer:" around a question go. Unlike it, an item that repeats
+    another one goes too, items of one stem stay on one side where that is possible, and each item's content decides
+    where it goes, so that the same items are cut alike in any order.
+
+    Args:
+        raw: .json, .jsonl or .csv; the behavior is named by the file, or by its folder where it is called dataset.
+        out: folder in the paper's layout.
+        test_items: how many to cut off.
+        train_items: how many of the others to keep; all by default.
+        seed: of the split.
+        answers: see `read_items`.
+        replace: write over the items that are there; behavior.json stays.
+
+    Raises:
+        CompareError: the file can't be read or is too small, or the behavior is there already.
+    """
+    name = raw.resolve().parent.name if raw.stem == "dataset" else raw.stem
+    places = [out / path.format(name) for path in (TRAIN_PATH, TEST_PATH, OPEN_ENDED_PATH)]
+    there = next((place for place in places if place.exists()), None)
+    if there is not None and not replace:
+        raise CompareError(f"{there} is there already: name another folder by --out, or write over it by --replace.")
+    items = [_cleaned(item) for item in read_items(raw, name, answers=answers)]
+    kept = tuple({content(item): item for item in reversed(items)}.values())[::-1]
+    if len(kept) <= test_items:
+        raise CompareError(f"{raw} has {len(kept)} different items: fewer than {test_items + 1}; use --test-items.")
+    train, test = split(kept, test_items, test_items, seed)
+    train = train if train_items is None else draw(train, train_items, seed)
+    try:
+        _write(places, train, test)
+    except OSError as error:
+        raise CompareError(f"{out} can't be written to: {error.strerror}.") from error
+    return Split(name, train, test, len(items) - len(kept), out)
+
+
+def _write(places: Sequence[Path], train: Sequence[Item], test: Sequence[Item]) -> None:
+    """Writes pairs, test questions, and the latters' stems as open-ended prompts where they have some."""
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    write_json(places[0], _records(train))
+    write_json(places[1], _records(test))
+    places[2].unlink(missing_ok=True)
+    if stems := dict.fromkeys(item.stem for item in test if item.choices):
+        write_json(places[2], [{"question": stem} for stem in stems])
+
+
+def _cleaned(item: Item) -> Item:
+    question = _FOOT.sub("", _HEAD.sub("", item.question)).strip()
+    return Item.parse(item.id, question, item.matching, item.contrast, **_tags(item))
+
+
+def _tags(item: Item) -> dict[str, str | None]:
+    return {"template": item.template, "label": item.label, "category": item.category}
+
+
+def _records(items: Sequence[Item]) -> list[dict[str, str]]:
+    return [
+        {
+            BEHAVIOR.question: item.question,
+            BEHAVIOR.matching: f"({item.matching})",
+            BEHAVIOR.contrast: f"({item.contrast})",
+            **{name: value for name, value in _tags(item).items() if value is not None},
+        }
+        for item in items
+    ]

@@ -47,7 +47,7 @@ def read_texts(path: Path, behavior: str) -> Texts:
     Raises:
         CompareError: names the file and the field.
     """
-    own = _known().get(behavior, {})
+    default = _known().get(behavior, {})
     given: Mapping[str, Any] = {}
     if path.exists():
         loaded = load_json(read_text(path), str(path))
@@ -56,8 +56,8 @@ def read_texts(path: Path, behavior: str) -> Texts:
         given = loaded
     if given.get("system_prompts") is not None:
         # Ours reword our prompts, not those of the file.
-        own = {key: value for key, value in own.items() if key != "paraphrases"}
-    return _texts({**own, **{key: value for key, value in given.items() if value is not None}}, path)
+        default = {key: value for key, value in default.items() if key != "paraphrases"}
+    return _texts({**default, **{key: value for key, value in given.items() if value is not None}}, path)
 
 
 def _known() -> dict[str, dict[str, Any]]:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from comparisons.engine.adapters import preserved
+from comparisons.engine.head import at_columns
 from comparisons.engine.memory import returning
-from comparisons.engine.prefix import keep_logits, kept
+from comparisons.engine.prefix import keep_logits
 from comparisons.model import processes
 from comparisons.model.lm import LM
 from comparisons.model.loading import ONE_THREAD, quantized
@@ -154,7 +155,7 @@ def target_loss(lm: LM, model: Any, batch: dict[str, torch.Tensor]) -> torch.Ten
     mask = batch["attention_mask"]
     columns, place = torch.unique(mask.sum(dim=-1) - 1, return_inverse=True)
     output = model(input_ids=batch["input_ids"], attention_mask=mask, use_cache=False, **keep_logits(lm, columns))
-    logits = kept(output.logits, columns)[torch.arange(len(mask), device=mask.device), place]
+    logits = at_columns(output.logits, columns)[torch.arange(len(mask), device=mask.device), place]
     return torch.nn.functional.cross_entropy(logits.float(), batch["targets"].to(logits.device))
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from comparisons.engine.choices import in_place
+from comparisons.engine.head import at_columns
 from comparisons.engine.hooks import edits_applied
 from comparisons.engine.layout import Layout
 from comparisons.engine.memory import halving
 from comparisons.engine.plan import Group, batches, group_by_prefix
-from comparisons.engine.prefix import keep_logits, kept, prefill_chunk
+from comparisons.engine.prefix import keep_logits, prefill_chunk
 from comparisons.engine.run import shares_prompt
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
@@ -217,7 +218,7 @@ class _Rows:
         self.lm.meter.add(ids.numel())
         with edits_applied(self.lm, layout, self.edits if owner is not None else []):
             logits: torch.Tensor = self.lm.model(**inputs).logits
-        return kept(logits, last)
+        return at_columns(logits, last)
 
     def _end_tokens(self) -> list[int]:
         ends = self.lm.model.generation_config.eos_token_id

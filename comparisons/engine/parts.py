@@ -10,9 +10,10 @@ from typing import Any
 import torch
 
 from comparisons.engine.choices import in_place
+from comparisons.engine.head import at_columns
 from comparisons.engine.hooks import Change, edits_applied, input_changed, output_changed
 from comparisons.engine.layout import Layout
-from comparisons.engine.prefix import keep_logits, kept
+from comparisons.engine.prefix import keep_logits
 from comparisons.engine.projections import check_length
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
@@ -133,7 +134,7 @@ def block_parts(lm: LM, tokens: Sequence[int], end: int, token: int, interventio
             **keep_logits(lm, column),
         ).logits
     states = torch.stack([_summed(lm, block, plain[layer]) for layer, block in enumerate(blocks)])
-    return Parts(states, kept(logits, column)[0, 0].float().log_softmax(-1).cpu())
+    return Parts(states, at_columns(logits, column)[0, 0].float().log_softmax(-1).cpu())
 
 
 def _summed(lm: LM, block: _Block, plain: torch.Tensor) -> torch.Tensor:

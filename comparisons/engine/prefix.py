@@ -208,8 +208,3 @@ def keep_logits(lm: LM, columns: torch.Tensor) -> dict[str, torch.Tensor]:
     """The argument that has the model compute logits at some columns only, where it knows one."""
     names = inspect.signature(lm.model.forward).parameters
     return {"logits_to_keep": columns} if "logits_to_keep" in names else {}
-
-
-def kept(logits: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
-    """Logits at `columns`, from a model that computed those alone or all."""
-    return logits if logits.shape[1] == len(columns) else logits[:, columns]

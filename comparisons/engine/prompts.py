@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from comparisons.engine.head import head_of
 from comparisons.engine.memory import halving
 from comparisons.engine.passes import Pass, packed_passes, row_passes
 from comparisons.engine.plan import Branch, Family, Sequences, Tokens, batches, family_batches, shared_head
@@ -120,7 +121,8 @@ def _passes(
 def _branch_tokens(lm: LM, prompts: Prompts) -> int:
     """Tokens of a prompt's branches, the memory of their logits counted as tokens too."""
     size = max(len(tails[0]) for tails in prompts.tails)
-    outputs = size if prompts.whole else 1
+    # Those of whole tails are made in pieces where the output layer can be run apart.
+    outputs = size if prompts.whole and head_of(lm) is None else 1
     vocabulary = lm.model.get_input_embeddings().weight.shape[0]
     logits = 0 if prompts.stop_after is not None else outputs * vocabulary // (4 * lm.width)
     return len(prompts.branches) * (size + logits)

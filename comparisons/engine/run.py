@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from comparisons.engine.head import head_of, target_logps
 from comparisons.engine.hooks import captured, stopping_after
 from comparisons.engine.passes import Pass
 from comparisons.engine.plan import Sequences
-from comparisons.engine.prefix import kept
 from comparisons.intervention import Edit, Positions
 from comparisons.model.lm import LM
 
@@ -33,13 +33,13 @@ def token_logps(
     places = (batch.size,) if whole else ()
     found = torch.full((len(batch.branches), len(batch.prefixes), *places, targets.shape[-1]), torch.nan)
     variant = torch.tensor([branch.variant for branch in batch.branches])
+    head = head_of(lm)
     with torch.no_grad():
         for step in passes:
-            with step.in_place(lm):
-                logits = kept(lm.model(**step.inputs).logits, step.columns).float()
             prompt, branch, place = step.wanted.unbind(-1)
             wanted = targets[prompt, variant[branch], place] if whole else targets[prompt]
-            logps = (logits.gather(-1, wanted.to(logits.device)) - logits.logsumexp(-1, keepdim=True)).cpu()
+            with step.in_place(lm):
+                logps = target_logps(lm, head, step.inputs, step.columns, wanted)
             asked = branch >= 0
             index = (branch[asked], prompt[asked], *((place[asked],) if whole else ()))
             found[index] = logps[asked]

@@ -94,6 +94,7 @@ class LM:
         blocks: its decoder blocks.
         token_budget: tokens of a batch; the engine lowers it where memory runs out.
         packing: how branches may be run; None until the engine has tried it.
+        plain_head: whether logits are the output layer's product, scaled and capped; None until it is tried.
         meter: counts the tokens that are run.
     """
 
@@ -118,6 +119,7 @@ class LM:
         self.blocks = blocks_at(model, self.blocks_path)
         self.token_budget = token_budget(self.device.type, self.width)
         self.packing: Packing | None = None
+        self.plain_head: bool | None = None
         self.meter = TokenMeter()
         self._digest, self._reload, self.source = digest, reload, source
         self._clean: tuple[object, ...] | None = None

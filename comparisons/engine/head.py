@@ -1,0 +1,147 @@
+"""From what enters a model's output layer to log-probabilities: in float32 in any case, piece by piece."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from comparisons.engine.hooks import StopForward
+from comparisons.model.lm import LM
+
+LOGITS = 1 << 24
+"""Logits that are held at once, 64 MiB: those of whole answers over a vocabulary of 262,000 would be gigabytes."""
+
+WEIGHTS = 1 << 26
+"""Weights of the output layer that are held in float32 at once, 256 MiB, where the model computes in 16 bits."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A model's output layer, and what the model makes of its product.
+
+    Attributes:
+        layer: the product, [vocabulary, width].
+        scale: what the product is multiplied by.
+        cap: c of c·tanh(logit/c), by which Gemma 2 bounds logits; None where they are not bounded.
+    """
+
+    layer: torch.nn.Linear
+    scale: float = 1.0
+    cap: float | None = None
+
+    def finished(self, product: torch.Tensor) -> torch.Tensor:
+        """The logits of a product of the layer."""
+        logits = product if self.scale == 1 else product * self.scale
+        return logits if self.cap is None else torch.tanh(logits / self.cap) * self.cap
+
+    def logps(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities of target tokens.
+
+        Args:
+            hidden: what enters the layer, [..., width].
+            targets: token ids, [..., targets].
+
+        Returns:
+            Like `targets`, float32, in nats, on the CPU.
+        """
+        rows, wanted = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1, targets.shape[-1]).to(hidden.device)
+        weight = self.layer.weight
+        total = torch.full((len(rows), 1), -torch.inf, device=rows.device)
+        chosen = torch.zeros(wanted.shape, device=rows.device)
+        whole = weight.dtype == torch.float32
+        words = len(weight) if whole else min(len(weight), max(1, WEIGHTS // weight.shape[1]))
+        for start in range(0, len(weight), words):
+            part = weight[start : start + words].float()
+            bias = None if self.layer.bias is None else self.layer.bias[start : start + words].float()
+            for first in range(0, len(rows), max(1, LOGITS // len(part))):
+                piece = slice(first, first + max(1, LOGITS // len(part)))
+                logits = self.finished(torch.nn.functional.linear(rows[piece].float(), part, bias))
+                place = wanted[piece] - start
+                here = (place >= 0) & (place < len(part))
+                found = logits.gather(-1, place.clamp(0, len(part) - 1))
+                chosen[piece] = torch.where(here, found, chosen[piece])
+                total[piece] = torch.logaddexp(total[piece], logits.logsumexp(-1, keepdim=True))
+        return (chosen - total).cpu().reshape(targets.shape)
+
+
+def head_of(lm: LM) -> Head | None:
+    """The model's output layer, where its logits are what `Head` makes of it; found once by trying, without edits."""
+    layer = lm.model.get_output_embeddings()
+    # An adapter's layer is more than its weight, an offloaded one has none, and a quantized one is not a product.
+    if type(layer) is not torch.nn.Linear or layer.weight.is_meta or not layer.weight.is_floating_point():
+        return None
+    head = Head(layer, _scale(lm.config), getattr(lm.config, "final_logit_softcapping", None))
+    if lm.plain_head is None:
+        lm.plain_head = _equals_model(lm, head)
+    return head if lm.plain_head else None
+
+
+def _scale(config: Any) -> float:
+    """What families multiply the product by: Cohere, Falcon-H1; Granite divides."""
+    scale = getattr(config, "logit_scale", None) or getattr(config, "lm_head_multiplier", None) or 1.0
+    return float(scale) / float(getattr(config, "logits_scaling", None) or 1.0)
+
+
+def _equals_model(lm: LM, head: Head) -> bool:
+    ids = torch.arange(4, device=lm.device)[None]
+    with torch.no_grad(), entering(head.layer, stop=False) as entered:
+        logits = lm.model(ids, attention_mask=torch.ones_like(ids), use_cache=False).logits.float()
+    if not entered:
+        return False
+    own = head.finished(head.layer(entered[-1])).float()
+    return own.shape == logits.shape and bool((own - logits).abs().max() <= 0.01 * logits.abs().max())
+
+
+@contextmanager
+def entering(layer: torch.nn.Module, stop: bool) -> Iterator[list[torch.Tensor]]:
+    """Keeps what enters a layer while the context lasts, and may end each forward pass there.
+
+    Args:
+        layer: which.
+        stop: whether the pass ends before the layer runs.
+    """
+    entered: list[torch.Tensor] = []
+
+    def hook(module: torch.nn.Module, args: Any) -> None:
+        entered.append(args[0])
+        if stop:
+            raise StopForward
+
+    handle = layer.register_forward_pre_hook(hook)
+    try:
+        with suppress(StopForward):
+            yield entered
+    finally:
+        handle.remove()
+
+
+def target_logps(
+    lm: LM, head: Head | None, inputs: dict[str, Any], columns: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """Runs a forward pass and reads the log-probabilities of target tokens.
+
+    Args:
+        lm: the model.
+        head: its output layer; None where the logits must be its own.
+        inputs: keyword arguments of its forward pass.
+        columns: where they are read; the model may compute those alone.
+        targets: token ids, [rows, columns, targets].
+
+    Returns:
+        Like `targets`, float32, in nats, on the CPU.
+    """
+    if head is None:
+        logits = at_columns(lm.model(**inputs).logits, columns).float()
+        return (logits.gather(-1, targets.to(logits.device)) - logits.logsumexp(-1, keepdim=True)).cpu()
+    with entering(head.layer, stop=True) as entered:
+        lm.model(**inputs)
+    return head.logps(at_columns(entered[-1], columns), targets)
+
+
+def at_columns(values: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """Values at `columns`, from a model that computed those alone or all."""
+    return values if values.shape[1] == len(columns) else values[:, columns.to(values.device)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,6 +15,7 @@ from comparisons.bench.cost import now
 from comparisons.bench.results import describe, machine
 from comparisons.bench.subjects import make_items
 from comparisons.bench.works import MULTIPLIERS, Sizes, Work, edits, make_works
+from comparisons.util.drawing import png
 from comparisons.util.errors import CompareError
 from comparisons.util.files import write_bytes, write_json
 
@@ -133,17 +133,7 @@ def spread(lm: LM, count: int, seed: int) -> tuple[Any, ...]:
 
 
 def _png(points: Sequence[Point], across: str, label: str) -> bytes:
-    import matplotlib.style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(6.0, 3.6), dpi=150, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        _draw(figure.subplots(), points, across, label)
-        data = io.BytesIO()
-        canvas.print_figure(data, format="png", metadata={"Software": None})
-    return data.getvalue()
+    return png(lambda figure: _draw(figure.subplots(), points, across, label), (6.0, 3.6), style={})
 
 
 def _draw(axes: Axes, points: Sequence[Point], across: str, label: str) -> None:

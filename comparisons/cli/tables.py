@@ -23,7 +23,7 @@ def stdout() -> Console:
 
 def page(document: Document) -> None:
     """Shows a whole report in the terminal's pager, in color where `less` is the pager."""
-    from comparisons.report.paged import renderables
+    from comparisons.report.terminal import renderables
 
     os.environ.setdefault("LESS", "-RFX")
     console = stdout()
@@ -43,7 +43,7 @@ def show(run: Path, written: Sequence[Path] = ()) -> None:
     from comparisons.report.labels import label_table
     from comparisons.report.open_ended import score_table
     from comparisons.report.robustness import robustness_table
-    from comparisons.report.sweeptable import best_table
+    from comparisons.report.sweepsections import best_table
     from comparisons.report.terminal import rich_table, terminal_table
     from comparisons.results.record import read_record
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from comparisons.interpret.trace import color_limit
 from comparisons.interpret.words import shown
-from comparisons.report.figures import DPI, STYLE, WIDTH
-from comparisons.report.panels import BLUE, VERMILLION
+from comparisons.util.drawing import BLUE, VERMILLION, WIDTH, png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,7 +59,7 @@ def trace_png(trace: Trace) -> bytes:
         figure.colorbar(image, ax=axes, label=trace.unit, extend="both", pad=0.01)
 
     height = 1.0 + (1.1 if named else 0.4) + max(1.2, ROW * len(trace.layers))
-    return _png(draw, (max(WIDTH, 1.8 + TOKEN * min(count, 400)), height))
+    return png(draw, (max(WIDTH, 1.8 + TOKEN * min(count, 400)), height))
 
 
 def groups_png(trace: GroupTrace) -> bytes:
@@ -90,7 +87,7 @@ def groups_png(trace: GroupTrace) -> bytes:
         # Broken in two: the unit is too long for the page beside the vector's name.
         figure.suptitle(f"{trace.model}: projections on {trace.vector}\n{trace.unit}", fontsize=9, parse_math=False)
 
-    return _png(draw, (WIDTH, 0.9 + len(panels) * (0.6 + max(1.0, ROW * len(trace.layers)))))
+    return png(draw, (WIDTH, 0.9 + len(panels) * (0.6 + max(1.0, ROW * len(trace.layers)))))
 
 
 def lens_png(lenses: Sequence[Lens]) -> bytes:
@@ -126,7 +123,7 @@ def lens_png(lenses: Sequence[Lens]) -> bytes:
         title = f"{first.model}: the letters' probabilities, read through the head, {first.where}"
         figure.suptitle(title, fontsize=9, parse_math=False)
 
-    return _png(draw, (WIDTH, 5.2))
+    return png(draw, (WIDTH, 5.2))
 
 
 def _map(axes: Axes, values: np.ndarray, layers: Sequence[int], limit: float) -> Any:
@@ -139,20 +136,3 @@ def _map(axes: Axes, values: np.ndarray, layers: Sequence[int], limit: float) ->
     step = max(1, len(layers) // 10)
     axes.set_yticks(range(0, len(layers), step), [str(layers[i]) for i in range(0, len(layers), step)])
     return image
-
-
-def _png(draw: Callable[[Figure], None], size: tuple[float, float]) -> bytes:
-    """The same drawing gives the same bytes."""
-    import matplotlib.style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
-        # A token may hold a character that the font lacks; it is drawn as a box.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        draw(figure)
-        data = io.BytesIO()
-        canvas.print_figure(data, format="png", dpi=DPI, metadata={"Software": None})
-    return data.getvalue()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from comparisons.paper.curves import ALONE, Curve
-from comparisons.report.panels import COLORS, GREY, MARKERS, Panel, shortened
+from comparisons.report.panels import Panel, key, shortened
 from comparisons.results.findings import is_broken
 from comparisons.results.summary import Summary, SummaryRow
+from comparisons.util.drawing import COLORS, GREY, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -54,13 +55,12 @@ class LinesPanel(Panel):
         axes.axhline(0.5 if probability else 0.0, color=GREY, linewidth=0.6, linestyle=":")
         axes.grid(color="#eeeeee", linewidth=0.6)
         for name, points in self.lines:
-            number = self.names.index(name)
-            color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+            look = _look(self.names.index(name))
             x, y = [point[0] for point in points], [point[1] for point in points]
-            axes.plot(x, y, color=color, marker=marker, markersize=4.5, linewidth=1.3)
+            axes.plot(x, y, **look, markersize=4.5, linewidth=1.3)
             for place, _, ends in points:
                 if ends is not None:
-                    axes.plot((place, place), ends, color=color, linewidth=0.8, alpha=0.7)
+                    axes.plot((place, place), ends, color=look["color"], linewidth=0.8, alpha=0.7)
         if probability:
             axes.set_ylim(-0.03, 1.03)
         ticks = sorted({point[0] for _, points in self.lines for point in points})
@@ -68,13 +68,7 @@ class LinesPanel(Panel):
             axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
 
     def handles(self) -> list[Artist]:
-        from matplotlib.lines import Line2D
-
-        return [
-            Line2D([], [], color=COLORS[i % len(COLORS)], marker=MARKERS[i % len(MARKERS)], markersize=4.5,
-                   label=shortened(name))
-            for i, name in enumerate(self.names)
-        ]  # fmt: skip
+        return [key(shortened(name), **_look(i), markersize=4.5) for i, name in enumerate(self.names)]
 
 
 @dataclass(frozen=True)
@@ -100,24 +94,20 @@ class CategoryPanel(Panel):
             found = row.knowledge_by_category or {}
             places = [i for i, name in enumerate(self.categories) if name in found]
             values = [found[self.categories[i]]["knowledge"] for i in places]
-            axes.plot(
-                values, places, linestyle="none", marker=MARKERS[number % len(MARKERS)], markersize=4,
-                color=COLORS[number % len(COLORS)],
-            )  # fmt: skip
+            axes.plot(values, places, **_look(number), linestyle="none", markersize=4)
         axes.set_yticks(range(len(self.categories)), [name.replace("_", " ") for name in self.categories], fontsize=7)
         axes.set_ylim(len(self.categories) - 0.4, -0.6)
 
     def handles(self) -> list[Artist]:
-        from matplotlib.lines import Line2D
-
-        return [
-            Line2D([], [], color=COLORS[i % len(COLORS)], marker=MARKERS[i % len(MARKERS)], linestyle="none",
-                   label=_said(row))
-            for i, row in enumerate(self.rows)
-        ]  # fmt: skip
+        return [key(_cell(row), **_look(i), linestyle="none") for i, row in enumerate(self.rows)]
 
 
-def _said(row: SummaryRow) -> str:
+def _look(number: int) -> dict[str, Any]:
+    """Colour and marker of a line or row."""
+    return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+
+
+def _cell(row: SummaryRow) -> str:
     if row.is_baseline:
         return "baseline"
     return f"{shortened(row.name)} at {'+' if row.direction == 'pos' else '-'}{row.strength:g}"

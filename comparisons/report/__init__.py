@@ -1,7 +1,6 @@
 """The report of a run: made from the run's files alone, without a model.
 
-Every renderer draws on the same rows (`summary`), the same table model (`table`) and the same sentences
-(`findings`).
+Sections (`document`) make blocks (`blocks`), which every renderer writes in its own way.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ def render(
         CompareError: the folder is not a run, or a file of it is missing or broken.
         StorageError: it can't be written.
     """
-    from comparisons.report.document import document
+    from comparisons.report.document import document, subject
     from comparisons.report.export import summary_csv, summary_latex
-    from comparisons.report.figures import write_figures
+    from comparisons.report.figures import Gallery
     from comparisons.report.markdown import markdown
     from comparisons.report.page import page
     from comparisons.results.record import read_record
@@ -49,7 +48,9 @@ def render(
     try:
         texts = {kind: writers[kind](record.summary) for kind in formats if kind in writers}
         if {"md", "html"} & set(formats):
-            made = document(record, write_figures(record, run / "figures"))
+            gallery = Gallery(run / "figures", subject(record))
+            made = document(record, gallery)
+            gallery.remove_stale()
             if see is not None:
                 see(made)
             texts |= {kind: write(made) for kind, write in (("md", markdown), ("html", page)) if kind in formats}

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from comparisons.report.figures import STYLE, Picture
-from comparisons.report.panels import Panel
-from comparisons.report.tips import TIP
+from comparisons.report.figures import Picture
+from comparisons.report.panels import TIP, Panel
+from comparisons.util.drawing import STYLE
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -76,20 +76,20 @@ def charts(picture: Picture) -> tuple[list[Chart], list[Key]]:
     import matplotlib.style
     from matplotlib.figure import Figure
 
-    with matplotlib.style.context(["default", STYLE, {"svg.fonttype": "none", "svg.hashsalt": picture.name}]):
+    with matplotlib.style.context(["default", {**STYLE, "svg.fonttype": "none", "svg.hashsalt": picture.name}]):
         drawn = []
         for panel in picture.panels:
             wide = panel.columns == 1
             figure = Figure(figsize=(WIDE if wide else NARROW, panel.height), layout="constrained")
             drawn.append((panel, figure, _draw(figure, panel)))
         _share([axes for _, _, axes in drawn], picture.panels[0])
-        found = [
+        panels = [
             Chart(p.title, _svg(figure, f"{picture.name}-{number}", f"{picture.text}: {p.title}"),
                   p.columns == 1)
             for number, (p, figure, _) in enumerate(drawn)
         ]  # fmt: skip
         keys = [_key(handle, f"{picture.name}-key-{i}") for i, handle in enumerate(picture.panels[0].handles())]
-    return found, keys
+    return panels, keys
 
 
 def _draw(figure: Figure, panel: Panel) -> Axes:
@@ -108,16 +108,16 @@ def _draw(figure: Figure, panel: Panel) -> Axes:
     return axes
 
 
-def _share(found: Sequence[Axes], panel: Panel) -> None:
+def _share(every: Sequence[Axes], panel: Panel) -> None:
     """Gives the axes that panels of this kind share the limits that hold everything, so that they compare by eye."""
     if panel.shared_x:
-        low, high = zip(*(axes.get_xlim() for axes in found), strict=True)
-        for axes in found:
+        low, high = zip(*(axes.get_xlim() for axes in every), strict=True)
+        for axes in every:
             axes.set_xlim(min(low), max(high))
     if panel.shared_y:
-        starts, ends = zip(*(axes.get_ylim() for axes in found), strict=True)
+        starts, ends = zip(*(axes.get_ylim() for axes in every), strict=True)
         down = starts[0] > ends[0]
-        for axes in found:
+        for axes in every:
             axes.set_ylim(*((max(starts), min(ends)) if down else (min(starts), max(ends))))
 
 
@@ -160,14 +160,14 @@ def _tidy(root: ElementTree.Element, name: str) -> None:
         element.tag = _NAMESPACE.sub("", element.tag)
         named = {_NAMESPACE.sub("", key): value for key, value in element.attrib.items()}
         element.attrib = {key: _local(key, value, name) for key, value in named.items()}
-        own = element.attrib.pop("id", "")
-        if own.startswith(TIP):
+        id_ = element.attrib.pop("id", "")
+        if id_.startswith(TIP):
             title = ElementTree.Element("title")
-            title.text = own.removeprefix(TIP)
+            title.text = id_.removeprefix(TIP)
             element.insert(0, title)
             element.set("class", "mark")
-        elif own in used:
-            element.set("id", f"{name}-{own}")
+        elif id_ in used:
+            element.set("id", f"{name}-{id_}")
         if "style" in element.attrib:
             element.set("style", _styled(element.tag, element.attrib["style"]))
 
@@ -182,5 +182,5 @@ def _local(key: str, value: str, name: str) -> str:
 def _styled(tag: str, style: str) -> str:
     """A style in the page's letters and colours; black letters take the page's, others stand on data and stay."""
     if tag != "text":
-        return re.sub(r"#[0-9a-f]{6}\b", lambda found: PAGE_COLORS.get(found[0], found[0]), style)
+        return re.sub(r"#[0-9a-f]{6}\b", lambda color: PAGE_COLORS.get(color[0], color[0]), style)
     return re.sub(r"font-family: [^;]*;?\s*", "", style).replace("#666666", PAGE_COLORS["#666666"])

@@ -1,45 +1,24 @@
-"""The report's figures: small multiples, one panel a behavior, drawn without global state and without a display."""
+"""The report's figures: small multiples, one panel a behavior, on as many pictures as they need."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comparisons.report.panels import Panel, layer_panels, shift_panels
-from comparisons.report.scatter import cost_panels
-from comparisons.report.sideeffects import side_panels
-from comparisons.report.sweep import grids
-from comparisons.report.sweeppanels import curve_panels, map_panels
-from comparisons.results.record import Record
+from comparisons.report.panels import Panel
+from comparisons.util.drawing import WIDTH, png
 from comparisons.util.files import remove_leftovers, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WIDTH = 8.0
-"""Inches; at 150 dots an inch a page of 900 pixels shows the text at three quarters of its size."""
-
-DPI = 150
 STEMS = ("shift", "cost", "side-effects", "layers", "sweep", "sweep-layers", "sweep-cost")
 """How the names of all figures begin."""
 
 PAGE = 15.0
 """Inches: a taller figure is continued in the next picture."""
-
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "hatch.linewidth": 0.6,
-}
 
 
 @dataclass(frozen=True)
@@ -51,67 +30,48 @@ class Picture:
     panels: tuple[Panel, ...] = field(default=(), repr=False, compare=False)
 
 
-@dataclass(frozen=True)
-class Figures:
-    """The pictures of a report, by section; a section without data has none."""
-
-    shift: tuple[Picture, ...] = ()
-    cost: tuple[Picture, ...] = ()
-    side: tuple[Picture, ...] = ()
-    layers: tuple[Picture, ...] = ()
-    maps: tuple[Picture, ...] = ()
-    curves: tuple[Picture, ...] = ()
-    cost_maps: tuple[Picture, ...] = ()
-
-    @property
-    def names(self) -> set[str]:
-        """The files of all pictures."""
-        return {picture.name for section in fields(self) for picture in getattr(self, section.name)}
-
-
-def write_figures(record: Record, folder: Path) -> Figures:
-    """Draws every figure that the record has data for, and removes those that it has no longer.
+class Gallery:
+    """A report's folder of pictures, which its sections fill.
 
     Args:
-        record: the run.
         folder: where the PNGs go; made if absent.
+        subject: what the report is about, in words.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
-    names = record.summary.behaviors
-    subject = names[0] if len(names) == 1 else f"{len(names)} behaviors"
-    layers = write_panels(folder, "layers", layer_panels(record.choices), f"Shift on dev by layer: {subject}")
-    if record.is_sweep:
-        found = grids(record.summary)
-        maps, costs = map_panels(found, "shift"), map_panels(found, "cost")
-        made = Figures(
-            layers=layers,
-            maps=write_panels(folder, "sweep", maps, f"Shift by layer and multiplier: {subject}"),
-            curves=write_panels(folder, "sweep-layers", curve_panels(found), f"Shift by layer: {subject}"),
-            cost_maps=write_panels(folder, "sweep-cost", costs, f"Knowledge cost by layer and multiplier: {subject}"),
-        )
-    else:
-        made = Figures(
-            shift=write_panels(folder, "shift", shift_panels(record.summary), f"Shift by method: {subject}"),
-            cost=write_panels(folder, "cost", cost_panels(record.summary), f"Shift against knowledge cost: {subject}"),
-            side=write_panels(folder, "side-effects", side_panels(record.summary), f"Side effects: {subject}"),
-            layers=layers,
-        )
-    for stem in STEMS:
-        for path in [*folder.glob(f"{stem}.png"), *folder.glob(f"{stem}-[0-9]*.png")]:
-            if path.name not in made.names:
-                path.unlink(missing_ok=True)
-    return made
+
+    def __init__(self, folder: Path, subject: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+        self._folder, self._subject = folder, subject
+        self._drawn: set[str] = set()
+
+    def draw(self, stem: str, panels: Sequence[Panel], text: str) -> tuple[Picture, ...]:
+        """Draws a figure; none without a panel.
+
+        Args:
+            stem: how the names of its files begin.
+            panels: of one kind.
+            text: what it shows, in words; the subject is added.
+        """
+        pictures = write_panels(self._folder, stem, panels, f"{text}: {self._subject}")
+        self._drawn |= {picture.name for picture in pictures}
+        return pictures
+
+    def remove_stale(self) -> None:
+        """Removes the figures that an earlier report had and this one hasn't."""
+        for stem in STEMS:
+            for path in [*self._folder.glob(f"{stem}.png"), *self._folder.glob(f"{stem}-[0-9]*.png")]:
+                if path.name not in self._drawn:
+                    path.unlink(missing_ok=True)
 
 
 def write_panels(folder: Path, stem: str, panels: Sequence[Panel], text: str) -> tuple[Picture, ...]:
     """Draws panels on as many pictures as they need: stem.png, stem-2.png, …"""
-    found = []
+    pictures = []
     for number, page in enumerate(_pages(panels), 1):
         name = f"{stem}.png" if number == 1 else f"{stem}-{number}.png"
-        write_bytes(folder / name, _png(page))
-        found.append(Picture(name, text if number == 1 else f"{text}, continued", tuple(page)))
-    return tuple(found)
+        write_bytes(folder / name, _picture(page))
+        pictures.append(Picture(name, text if number == 1 else f"{text}, continued", tuple(page)))
+    return tuple(pictures)
 
 
 def _pages(panels: Sequence[Panel]) -> list[list[Panel]]:
@@ -123,31 +83,16 @@ def _pages(panels: Sequence[Panel]) -> list[list[Panel]]:
     return [list(panels[i : i + count]) for i in range(0, len(panels), count)]
 
 
-def _png(panels: Sequence[Panel]) -> bytes:
-    """Draws panels that share their axes' limits; the same panels give the same bytes."""
-    import matplotlib.style
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.style.context(["default", STYLE]):
-        figure = Figure(figsize=_size(panels), dpi=DPI, layout="constrained")
-        canvas = FigureCanvasAgg(figure)
-        _draw(figure, panels)
-        data = io.BytesIO()
-        # Without the name and version of the program that drew it, so that equal figures are equal files.
-        canvas.print_figure(data, format="png", dpi=DPI, metadata={"Software": None})
-    return data.getvalue()
+def _picture(panels: Sequence[Panel]) -> bytes:
+    """A PNG of panels that share their axes' limits."""
+    rows = -(-len(panels) // panels[0].columns)
+    height = rows * max(panel.height for panel in panels) + 0.4 + 0.2 * panels[0].legend_rows
+    return png(lambda figure: _arrange(figure, panels), (WIDTH, height))
 
 
-def _size(panels: Sequence[Panel]) -> tuple[float, float]:
-    columns = panels[0].columns
-    rows = (len(panels) + columns - 1) // columns
-    return WIDTH, rows * max(panel.height for panel in panels) + 0.4 + 0.2 * panels[0].legend_rows
-
-
-def _draw(figure: Figure, panels: Sequence[Panel]) -> None:
+def _arrange(figure: Figure, panels: Sequence[Panel]) -> None:
     columns = min(panels[0].columns, len(panels))
-    rows = (len(panels) + columns - 1) // columns
+    rows = -(-len(panels) // columns)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=panels[0].shared_x, sharey=panels[0].shared_y)
     for number, axes in enumerate(grid.flat):
         if number >= len(panels):

@@ -1,15 +1,18 @@
-"""Shifts by the items' label, as a table."""
+"""Shifts by the items' label."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from comparisons.report.table import BROKEN_CELLS, cell_name
+from comparisons.report.blocks import Block, filled
+from comparisons.report.figures import Gallery
+from comparisons.report.table import BROKEN_CELLS, placed_table
 from comparisons.results.findings import is_broken
+from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
-from comparisons.util.table import NOTHING, Column, Row, Table, count, interval, number
+from comparisons.util.table import NOTHING, Column, Table, count, interval, number
 
-LABELS_TEXT = (
+TEXT = (
     "The same shift by what the data says of each question (its label). A behavior that really changes does so "
     "under every label. Where the shifts of two labels have opposite signs, or their difference is far from 0, "
     "the cell moves one kind of answer and not the behavior: what looks like honesty can be a bias to say yes, "
@@ -18,10 +21,6 @@ LABELS_TEXT = (
 )
 
 COLUMNS = (
-    Column("behavior", align="left"),
-    Column("method", align="left"),
-    Column("direction", align="left"),
-    Column("strength", rank=1),
     Column("label", align="left"),
     Column("questions", rank=2),
     Column("shift"),
@@ -29,32 +28,27 @@ COLUMNS = (
 )
 
 
+def label_section(record: Record, gallery: Gallery) -> list[Block]:
+    """The table; nothing where no item has a label."""
+    return filled("By label", label_table(record.summary.rows), TEXT)
+
+
 def label_table(rows: Sequence[SummaryRow]) -> Table | None:
     """A line for each cell and label and for the difference of each two labels; None where no item has a label.
 
     A cell that is broken, because more than half of the probability left the letters, shows no shift.
     """
-    asked = [row for row in rows if row.labels]
-    if not asked:
+    labelled = [row for row in rows if row.labels]
+    if not labelled:
         return None
-    lines = tuple(Row(cells, row.subject) for row in asked for cells in _lines(row))
-    notes = (BROKEN_CELLS,) if any(map(is_broken, asked)) else ()
-    telling = {
-        "behavior": len({row.subject for row in rows}) > 1,
-        "strength": len({row.strength for row in asked}) > 1,
-    }
-    return Table(COLUMNS, lines, notes).keeping(lambda i, column: telling.get(column.title, True))
+    lines = [(row, texts) for row in labelled for texts in _lines(row)]
+    notes = (BROKEN_CELLS,) if any(map(is_broken, labelled)) else ()
+    return placed_table(COLUMNS, lines, rows, 1, notes)
 
 
 def _lines(row: SummaryRow) -> list[tuple[str, ...]]:
-    head = (row.subject, cell_name(row), row.direction or NOTHING, f"{row.strength:g}")
     if is_broken(row):
-        return [(*head, NOTHING, NOTHING, "broken", NOTHING)]
-    found: list[tuple[str, ...]] = [
-        (*head, label, count(own["n_items"]), number(own["shift"], signed=True), interval(own["ci"]))
-        for label, own in (row.labels or {}).items()
-    ]
-    return found + [
-        (*head, f"{own['second']} − {own['first']}", NOTHING, number(own["shift"], signed=True), interval(own["ci"]))
-        for own in row.label_differences or ()
-    ]
+        return [(NOTHING, NOTHING, "broken", NOTHING)]
+    named = [(label, count(one["n_items"]), one) for label, one in (row.labels or {}).items()]
+    named += [(f"{one['second']} − {one['first']}", NOTHING, one) for one in row.label_differences or ()]
+    return [(label, items, number(one["shift"], signed=True), interval(one["ci"])) for label, items, one in named]

@@ -1,14 +1,16 @@
-"""Free answers in the report: how judges scored them, what they are like, and the answers side by side."""
+"""Free answers in the report: how judges scored them, how far the judges go, and the answers side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from comparisons.report.blocks import Block, Bullets, Folded, Heading, Paragraph, section
-from comparisons.report.judging import Judged, by_judge, judge_table, judged, short, trust
+from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
-from comparisons.report.table import cell_name
+from comparisons.report.table import PLACE, place, placed_table
 from comparisons.results.record import Facts, Record
+from comparisons.results.status import UNSCORED
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import NOTHING, Column, Row, Table, count, interval, number
 
@@ -30,131 +32,161 @@ QUALITY_TEXT = (
     "unchanged model, in nats, for every method alike. A fluency far below the baseline's, or much repetition, says "
     "that the text is broken, whatever its score."
 )
+WINS_TEXT = (
+    "How often the cell's answer shows more of the behavior than the baseline's to the same prompt, asked in both "
+    "orders; ties, and orders that disagree, count as halves."
+)
+KNOWN_TEXT = (
+    "On answers whose score is known, which are not the run's: the share whose score lies on the right side of 5, with "
+    "Wilson's interval, the mean distance from the known score, and whether they are put in the same order."
+)
+AGREEMENT_TEXT = (
+    "On the run's own answers: Krippendorff's alpha (1 for the same scores, 0 for what chance brings), and for two "
+    "judges whether they order the answers alike."
+)
 
-_PLACE = (
-    Column("behavior", align="left"),
-    Column("method", align="left"),
-    Column("direction", align="left"),
-    Column("strength", rank=3),
+Scores = Mapping[str, Any]
+"""What a judge, or the answers themselves, gave a cell."""
+
+Fields = tuple[tuple[Column, Callable[[Scores], str]], ...]
+
+SCORES: Fields = (
+    (Column("scored", rank=4), lambda one: count(one["n_scored"])),
+    (Column("score"), lambda one: number(one["score"], places=2)),
+    (Column("95% CI", rank=6, interval=True), lambda one: interval(one["score_ci"], places=2)),
+    (Column("shift"), lambda one: number(one["shift"], signed=True, places=2)),
+    (Column("95% CI", rank=1, interval=True), lambda one: interval(one["shift_ci"], places=2)),
+    (Column("sign", align="left"), lambda one: {True: "same", False: "opposite", None: NOTHING}[one["agrees"]]),
 )
-SCORES = (
-    *_PLACE,
-    Column("judge", align="left", rank=2),
-    Column("scored", rank=4),
-    Column("score"),
-    Column("95% CI", rank=6, interval=True),
-    Column("shift"),
-    Column("95% CI", rank=1, interval=True),
-    Column("sign", align="left"),
+WINS: Fields = (
+    (Column("wins"), lambda wins: number(wins["rate"])),
+    (Column("95% CI", interval=True), lambda wins: interval(wins["ci"])),
+    (Column("won"), lambda wins: count(wins["won"])),
+    (Column("tied"), lambda wins: count(wins["tied"])),
+    (Column("lost"), lambda wins: count(wins["lost"])),
 )
-QUALITIES = (
-    *_PLACE,
-    Column("answers", rank=4),
-    Column("length"),
-    Column("repetition"),
-    Column("fluency"),
-    Column("fluency's change"),
-    Column("95% CI", rank=1, interval=True),
+QUALITIES: Fields = (
+    (Column("answers", rank=4), lambda one: count(one["n_answers"])),
+    (Column("length"), lambda one: number(one["length"], places=2)),
+    (Column("repetition"), lambda one: number(one["repetition"])),
+    (Column("fluency"), lambda one: number(one["fluency"])),
+    (Column("fluency's change"), lambda one: number(one["fluency_change"], signed=True)),
+    (Column("95% CI", rank=1, interval=True), lambda one: interval(one["fluency_change_ci"])),
 )
+KNOWN: Fields = (
+    (Column("judge", align="left"), lambda one: str(one["judge"])),
+    (Column("known answers"), lambda one: count(one["n"])),
+    (Column("scored"), lambda one: count(one["n_scored"])),
+    (Column("right side"), lambda one: number(one.get("share_right"))),
+    (Column("95% CI", interval=True), lambda one: interval(one.get("share_right_ci"))),
+    (Column("mean error"), lambda one: number(one.get("mean_absolute_error"), places=2)),
+    (Column("Spearman"), lambda one: number(one.get("spearman"))),
+)
+AGREEMENT: Fields = (
+    (Column("judges", align="left"), lambda one: ", ".join(one["judges"])),
+    (Column("answers"), lambda one: count(one["n"])),
+    (Column("alpha"), lambda one: number(one.get("alpha"))),
+    (Column("Spearman"), lambda one: number(one.get("spearman"))),
+    (Column("Kendall"), lambda one: number(one.get("kendall"))),
+)
+
+
+def open_ended_section(record: Record, gallery: Gallery) -> list[Block]:
+    """All that the report says of free answers; nothing where none were asked for."""
+    rows = [row for name in record.summary.subjects for row in record.summary.of(name)]
+    answered = [(row, row.open_ended) for row in rows if row.open_ended]
+    if not answered:
+        return []
+    blocks = section("Free answers", Paragraph(OPEN_TEXT))
+    scores = score_table(rows)
+    if scores is not None:
+        blocks += [Heading("Scores", 3), Paragraph(SCORES_TEXT), *_agreement_of_signs(rows), scores, *_wins(rows)]
+        blocks += [Heading("Judges", 3), _judges(rows), *_trust(record)]
+    qualities = placed_table(*_filled(QUALITIES, answered), rows, 3)
+    return [*blocks, Heading("Quality", 3), Paragraph(QUALITY_TEXT), qualities, *_samples(record)]
 
 
 def score_table(rows: Sequence[SummaryRow]) -> Table | None:
     """A line for each cell and judge; None where no answer was asked for or judged."""
-    asked = [(row, judge, found) for row, judges in judged(rows) for judge, found in judges.items()]
-    if not asked:
-        return None
-    lines = [Row((*_place(row), judge, *_score(found)), row.subject) for row, judge, found in asked]
-    one_judge = len({judge for _, judge, _ in asked}) == 1
-    return _telling(Table(SCORES, tuple(lines)), rows, ("judge",) if one_judge else ())
+    judged = _judged(rows)
+    names = [Column("judge", align="left", rank=2)] if len({judge for _, judge, _ in judged}) > 1 else []
+    return _judged_table(SCORES, judged, rows, names) if judged else None
 
 
-def _score(found: Judged) -> tuple[str, ...]:
-    sign = {True: "same", False: "opposite", None: NOTHING}[found["agrees"]]
-    return (
-        count(found["n_scored"]),
-        short(found["score"]),
-        _short_interval(found["score_ci"]),
-        short(found["shift"], signed=True),
-        _short_interval(found["shift_ci"]),
-        sign,
-    )
+def _filled(
+    fields: Fields, lines: Sequence[tuple[SummaryRow, Scores]]
+) -> tuple[list[Column], list[tuple[SummaryRow, list[str]]]]:
+    """The columns of a table, and the texts of its lines."""
+    return [column for column, _ in fields], [(row, [text(one) for _, text in fields]) for row, one in lines]
 
 
-def quality_table(rows: Sequence[SummaryRow]) -> Table | None:
-    """A line for each cell that answered; None where none did."""
-    asked = [(row, row.open_ended) for row in rows if row.open_ended]
-    if not asked:
-        return None
-    return _telling(Table(QUALITIES, tuple(Row((*_place(r), *_quality(f)), r.subject) for r, f in asked)), rows)
+def _judged_table(
+    fields: Fields, judged: Sequence[tuple[SummaryRow, str, Scores]], rows: Sequence[SummaryRow], names: list[Column]
+) -> Table:
+    """A line for each cell and judge; `names` is the column of the judges' names, or none."""
+    columns, lines = _filled(fields, [(row, one) for row, _, one in judged])
+    if names:
+        for (_, texts), (_, judge, _) in zip(lines, judged, strict=True):
+            texts.insert(0, judge)
+    return placed_table([*names, *columns], lines, rows, 3)
 
 
-def _quality(found: Judged) -> tuple[str, ...]:
-    return (
-        count(found["n_answers"]),
-        short(found["length"]),
-        number(found["repetition"]),
-        number(found["fluency"]),
-        number(found["fluency_change"], signed=True),
-        interval(found["fluency_change_ci"]),
-    )
+def _judged(rows: Sequence[SummaryRow]) -> list[tuple[SummaryRow, str, Scores]]:
+    """Each cell, each of its judges, and what that gave it."""
+    return [(row, judge, one) for row in rows if row.open_ended for judge, one in row.open_ended["judges"].items()]
 
 
-def open_sections(record: Record) -> list[Block]:
-    """All that the report says of free answers; nothing where none were asked for."""
-    rows = [row for name in record.summary.subjects for row in record.summary.of(name)]
-    qualities = quality_table(rows)
-    if qualities is None:
-        return []
-    scores = score_table(rows)
-    found = section("Free answers", Paragraph(OPEN_TEXT))
-    if scores is not None:
-        found += [Heading("Scores", 3), Paragraph(SCORES_TEXT), *_agreement(rows), scores]
-        found += [*_wins(rows), Heading("Judges", 3), judge_table(rows), *trust(record)]
-    return [*found, Heading("Quality", 3), Paragraph(QUALITY_TEXT), qualities, *_samples(record)]
+def _by_judge(rows: Sequence[SummaryRow]) -> dict[str, list[Scores]]:
+    by_judge: dict[str, list[Scores]] = {}
+    for _, judge, one in _judged(rows):
+        by_judge.setdefault(judge, []).append(one)
+    return by_judge
 
 
-def _agreement(rows: Sequence[SummaryRow]) -> list[Block]:
+def _agreement_of_signs(rows: Sequence[SummaryRow]) -> list[Block]:
     """In how many cells the free answers follow the choices, by judge."""
     lines = []
-    for judge, found in by_judge([row for row in rows if not row.control]).items():
-        signs = [one["agrees"] for _, one in found if one["agrees"] is not None]
+    for judge, scores in _by_judge([row for row in rows if not row.control]).items():
+        signs = [one["agrees"] for one in scores if one["agrees"] is not None]
         if signs:
             lines.append(f"**{escaped(judge)}**: the same sign in {sum(signs)} of {len(signs)} cells.")
     return [Bullets(tuple(lines))] if lines else []
 
 
-WINS_TEXT = (
-    "How often the cell's answer shows more of the behavior than the baseline's to the same prompt, asked in both "
-    "orders; ties, and orders that disagree, count as halves."
-)
-
-
 def _wins(rows: Sequence[SummaryRow]) -> list[Block]:
     """Win rates of judges that compare."""
-    asked = [(row, judge, one["wins"]) for row, js in judged(rows) for judge, one in js.items() if one.get("wins")]
-    if not asked:
+    wins = [(row, judge, one["wins"]) for row, judge, one in _judged(rows) if one.get("wins")]
+    if not wins:
         return []
-    columns = (
-        *_PLACE,
-        Column("judge", align="left"),
-        Column("wins"),
-        Column("95% CI", interval=True),
-        *(Column(title) for title in ("won", "tied", "lost")),
-    )
-    lines = tuple(
-        Row(
-            (
-                *_place(row),
-                judge,
-                number(w["rate"]),
-                interval(w["ci"]),
-                *(count(w[k]) for k in ("won", "tied", "lost")),
-            ),
-            row.subject,
-        )
-        for row, judge, w in asked
-    )
-    return [Heading("Wins", 3), Paragraph(WINS_TEXT), _telling(Table(columns, lines), rows)]
+    return [Heading("Wins", 3), Paragraph(WINS_TEXT), _judged_table(WINS, wins, rows, [Column("judge", align="left")])]
+
+
+def _judges(rows: Sequence[SummaryRow]) -> Table:
+    """A line a judge: what became of the answers it was given, and what it cost."""
+    titles = ("answers", "scored", "unparsed", "refused", "failed", "not asked", "tokens in", "tokens out", "dollars")
+    columns = (Column("judge", align="left"), *(Column(title) for title in titles))
+    lines = []
+    for judge, scores in _by_judge(rows).items():
+        outcomes = [sum(one.get(key) or 0 for one in scores) for key in ("n_scored", *UNSCORED)]
+        tokens = [sum(one.get(key) or 0 for one in scores) for key in ("tokens_in", "tokens_out")]
+        dollars = [one["dollars"] for one in scores if one.get("dollars") is not None]
+        paid = [*map(count, tokens), f"{sum(dollars):.4f}" if dollars else NOTHING]
+        numbers = (*map(count, (sum(outcomes), *outcomes)), *(paid if any(tokens) else [NOTHING] * 3))
+        lines.append(Row((judge, *numbers), ""))
+    return Table(columns, tuple(lines)).without_empty()
+
+
+def _trust(record: Record) -> list[Block]:
+    """How far the judges can be trusted."""
+    known, agreed = record.summary.judges.get("known") or {}, record.summary.judges.get("agreement") or []
+    blocks: list[Block] = []
+    if known:
+        table = Table.of(KNOWN, [{"judge": judge, **one} for judge, one in known.items()])
+        blocks += [Heading("Judges on known answers", 3), Paragraph(KNOWN_TEXT), table]
+    if agreed:
+        table = Table.of(AGREEMENT, agreed).without_empty()
+        blocks += [Heading("Agreement of judges", 3), Paragraph(AGREEMENT_TEXT), table]
+    return blocks
 
 
 def _samples(record: Record) -> list[Block]:
@@ -162,41 +194,29 @@ def _samples(record: Record) -> list[Block]:
     if not record.answers:
         return []
     rows = {row.cell: row for row in record.summary.rows}
-    found: list[Block] = [Heading("Samples", 3)]
-    for subject, mine in _by_prompt(record).items():
-        for prompt in list(mine)[:SAMPLES]:
-            found += [Paragraph(f"{escaped(subject)}: “{escaped(prompt)}”"), _side_by_side(mine[prompt], rows, False)]
-    every, left_out = _kept(record)
-    table = _side_by_side(every, rows, True)
-    more = f"; {left_out} more are in results.jsonl" if left_out else ""
-    return [*found, Folded(f"All {len(every)} answers{more}", table)]
-
-
-def _kept(record: Record) -> tuple[list[Facts], int]:
-    """The answers of a page, prompt after prompt, and how many it leaves out."""
-    groups = [group for mine in _by_prompt(record).values() for group in mine.values()]
-    kept: list[Facts] = []
-    for group in groups:
-        if len(kept) + len(group) > MOST_ANSWERS:
-            break
-        kept += group
-    return kept, len(record.answers) - len(kept)
-
-
-def _by_prompt(record: Record) -> dict[str, dict[str, list[Facts]]]:
-    """Subject -> prompt -> its answers."""
-    subjects = {row.cell: row.subject for row in record.summary.rows}
-    found: dict[str, dict[str, list[Facts]]] = {name: {} for name in record.summary.subjects}
+    by_prompt: dict[str, dict[str, list[Facts]]] = {name: {} for name in record.summary.subjects}
     for answer in record.answers:
-        found[subjects[answer["cell"]]].setdefault(answer["prompt"], []).append(answer)
-    return found
+        by_prompt[rows[answer["cell"]].subject].setdefault(answer["prompt"], []).append(answer)
+    blocks: list[Block] = [Heading("Samples", 3)]
+    for subject, prompts in by_prompt.items():
+        for prompt, answers in list(prompts.items())[:SAMPLES]:
+            blocks += [Paragraph(f"{escaped(subject)}: “{escaped(prompt)}”"), _side_by_side(answers, rows, False)]
+    every: list[Facts] = []
+    for answers in (answers for prompts in by_prompt.values() for answers in prompts.values()):
+        if len(every) + len(answers) > MOST_ANSWERS:
+            break
+        every += answers
+    left_out = len(record.answers) - len(every)
+    more = f"; {left_out} more are in results.jsonl" if left_out else ""
+    return [*blocks, Folded(f"All {len(every)} answers{more}", _side_by_side(every, rows, True))]
 
 
 def _side_by_side(answers: Sequence[Facts], rows: Mapping[str, SummaryRow], prompts: bool) -> Table:
     judges = list(dict.fromkeys(judge for answer in answers for judge in answer["scores"]))
+    behavior, *places = (*(Column(title, align="left") for title in PLACE), Column("strength", rank=3))
     columns = (
-        *((_PLACE[0], Column("prompt", align="left", prose=True)) if prompts else ()),
-        *_PLACE[1:],
+        *((behavior, Column("prompt", align="left", prose=True)) if prompts else ()),
+        *places,
         Column("answer", align="left", prose=True),
         *(Column(judge) for judge in judges),
     )
@@ -204,25 +224,6 @@ def _side_by_side(answers: Sequence[Facts], rows: Mapping[str, SummaryRow], prom
     for answer in answers:
         row = rows[answer["cell"]]
         head = (row.subject, answer["prompt"]) if prompts else ()
-        scores = (short(answer["scores"].get(judge)) for judge in judges)
-        lines.append(Row((*head, *_place(row)[1:], answer["answer"] or "(nothing)", *scores), row.subject))
+        scores = (number(answer["scores"].get(judge), places=2) for judge in judges)
+        lines.append(Row((*head, *place(row)[1:], answer["answer"] or "(nothing)", *scores), row.subject))
     return Table(columns, tuple(lines))
-
-
-def _place(row: SummaryRow) -> tuple[str, ...]:
-    strength = NOTHING if row.is_baseline else f"{row.strength:g}"
-    return row.subject, cell_name(row), row.direction or NOTHING, strength
-
-
-def _telling(table: Table, rows: Sequence[SummaryRow], others: Sequence[str] = ()) -> Table:
-    """The table without columns that say the same in every line."""
-    same = {*others}
-    if len({row.subject for row in rows}) == 1:
-        same.add("behavior")
-    if len({row.strength for row in rows if not row.is_baseline}) < 2:
-        same.add("strength")
-    return table.keeping(lambda i, column: column.title not in same)
-
-
-def _short_interval(value: Sequence[float] | None) -> str:
-    return NOTHING if value is None else f"[{short(value[0])}, {short(value[1])}]"

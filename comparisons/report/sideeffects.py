@@ -6,17 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from comparisons.report.panels import Panel, label, shortened, signed
-from comparisons.report.sweeppanels import colors
-from comparisons.report.tips import ON_LIGHT, tip_cell
+from comparisons.report.blocks import Block, Heading, Paragraph, section
+from comparisons.report.figures import Gallery
+from comparisons.report.markdown import escaped
+from comparisons.report.panels import MapPanel, frame, label, paint, shortened, tip_cell, write_value
 from comparisons.results.findings import is_broken
+from comparisons.results.record import Record
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.table import NOTHING, Column, Row, Table, interval, number
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+TEXT = (
+    "Shift of p_match on the questions of every behavior, by what each cell was fitted to move (framed, in "
+    "brackets). Bold, or a star: the 95% interval leaves out 0; it is not corrected for the number of cells."
+)
 
 
 @dataclass(frozen=True)
@@ -58,33 +63,50 @@ class Matrix:
     effects: Mapping[tuple[int, str], Effect]
 
 
+def side_effect_section(record: Record, gallery: Gallery) -> list[Block]:
+    """Figure and tables; nothing where no other behavior was measured."""
+    pictures = gallery.draw("side-effects", side_effect_panels(record.summary), "Side effects")
+    every = matrices(record.summary)
+    if not every:
+        return []
+    tables = [part for matrix in every for part in (Heading(escaped(matrix.title), 3), side_effect_table(matrix))]
+    return section("Side effects", Paragraph(TEXT), *pictures, *tables)
+
+
 def matrices(summary: Summary) -> list[Matrix]:
     """A matrix of behavior × behavior for each method, strength and direction; one of cells for a single behavior."""
-    rows = [row for row in summary.rows if not row.is_baseline]
-    measured = [name for row in rows for name in row.side_effects or ()]
+    cells = [row for row in summary.rows if not row.is_baseline]
+    measured = [name for row in cells for name in row.side_effects or ()]
     if not measured:
         return []
     columns = tuple(dict.fromkeys((*summary.behaviors, *measured)))
     if len(summary.subjects) == 1:
-        lines = tuple(f"{label(row, rows)} {row.direction}" for row in rows)
-        return [Matrix(f"steered: {summary.behaviors[0]}", "cell", lines, columns, _effects(rows))]
-    found = []
-    for name, strength, direction in dict.fromkeys((row.name, row.strength, row.direction) for row in rows):
-        mine = [row for row in rows if (row.name, row.strength, row.direction) == (name, strength, direction)]
-        title = f"{label(mine[0], rows)} {direction}"
-        found.append(Matrix(title, "steered", tuple(row.subject for row in mine), columns, _effects(mine)))
-    return found
+        lines = tuple(f"{label(row, cells)} {row.direction}" for row in cells)
+        return [Matrix(f"steered: {summary.behaviors[0]}", "cell", lines, columns, _effects(cells))]
+    groups: dict[tuple[str, float, str | None], list[SummaryRow]] = {}
+    for row in cells:
+        groups.setdefault((row.name, row.strength, row.direction), []).append(row)
+    return [
+        Matrix(
+            f"{label(rows[0], cells)} {rows[0].direction}",
+            "steered",
+            tuple(row.subject for row in rows),
+            columns,
+            _effects(rows),
+        )
+        for rows in groups.values()
+    ]
 
 
 def _effects(rows: Sequence[SummaryRow]) -> dict[tuple[int, str], Effect]:
-    found: dict[tuple[int, str], Effect] = {}
+    effects: dict[tuple[int, str], Effect] = {}
     for line, row in enumerate(rows):
         if row.shift is None or is_broken(row):
             continue
-        found[line, row.behavior] = Effect(row.shift, row.shift_ci, own=True)
+        effects[line, row.behavior] = Effect(row.shift, row.shift_ci, own=True)
         for name, effect in (row.side_effects or {}).items():
-            found[line, name] = Effect(float(effect["shift"]), effect.get("ci"))
-    return found
+            effects[line, name] = Effect(float(effect["shift"]), effect.get("ci"))
+    return effects
 
 
 def side_effect_table(matrix: Matrix) -> Table:
@@ -105,7 +127,7 @@ def _text(effect: Effect | None) -> str:
 
 
 @dataclass(frozen=True)
-class SidePanel(Panel):
+class SideEffectPanel(MapPanel):
     """A matrix as a map diverging from 0, the behavior that was to move framed.
 
     Attributes:
@@ -117,7 +139,10 @@ class SidePanel(Panel):
     limit: float
 
     x_label: ClassVar[str] = "measured on"
-    shared_y: ClassVar[bool] = False
+
+    @property
+    def scale(self) -> str:
+        return "shift of p_match"
 
     @property
     def height(self) -> float:
@@ -134,42 +159,24 @@ class SidePanel(Panel):
         values = np.full((len(matrix.lines), len(matrix.columns)), np.nan)
         for (line, name), effect in matrix.effects.items():
             values[line, matrix.columns.index(name)] = effect.shift
-        axes.set_facecolor("#e4e4e4")  # shows where there is no number
-        axes.imshow(values, cmap=colors("shift"), vmin=-self.limit, vmax=self.limit, aspect="auto")
+        paint(axes, values, self.limit)
         names = [shortened(name) for name in matrix.columns]
         axes.set_xticks(range(len(names)), names, rotation=25, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(matrix.lines)), [shortened(line) for line in matrix.lines])
-        axes.tick_params(length=0, labelsize=8)
-        axes.spines[:].set_visible(False)
         for (line, name), effect in matrix.effects.items():
-            self._number(axes, matrix.columns.index(name), line, effect)
+            self._cell(axes, matrix.columns.index(name), line, effect)
 
-    def _number(self, axes: Axes, x: int, y: int, effect: Effect) -> None:
-        from matplotlib.patches import Rectangle
-
-        color = "white" if abs(effect.shift) > 0.45 * self.limit else ON_LIGHT
+    def _cell(self, axes: Axes, x: int, y: int, effect: Effect) -> None:
         weight = "bold" if effect.measurable else "normal"
-        # A sign before what rounds to 0 would say more than the number.
-        text = signed(effect.shift) if abs(effect.shift) >= 0.005 else "0.00"
-        axes.text(x, y, text, ha="center", va="center", color=color, fontsize=7.5, fontweight=weight)
+        write_value(axes, x, y, effect.shift, self.limit, fontweight=weight)
         if effect.own:
-            corner = (x - 0.5, y - 0.5)
-            frame = Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1.8, zorder=3, clip_on=False)
-            axes.add_patch(frame)
+            frame(axes, x, y, clip_on=False)
         place = f"{self.matrix.lines[y]}, measured on {self.matrix.columns[x]}"
         tip_cell(axes, x, y, f"{place}: {number(effect.shift, signed=True)} {interval(effect.interval)}")
 
-    def handles(self) -> list[Artist]:
-        return []
 
-    def finish(self, figure: Figure, axes: Sequence[Axes]) -> None:
-        bar = figure.colorbar(axes[0].images[0], ax=list(axes), fraction=0.03, pad=0.01, aspect=30)
-        bar.set_label("shift of p_match")
-        bar.outline.set_visible(False)
-
-
-def side_panels(summary: Summary) -> list[SidePanel]:
+def side_effect_panels(summary: Summary) -> list[SideEffectPanel]:
     """A panel a matrix, all with one scale of colours; controls stand in the tables only."""
-    found = matrices(Summary(tuple(row for row in summary.rows if not row.control)))
-    limit = max((abs(effect.shift) for matrix in found for effect in matrix.effects.values()), default=0.0)
-    return [SidePanel(matrix.title, matrix, limit or 1.0) for matrix in found]
+    every = matrices(Summary(tuple(row for row in summary.rows if not row.control)))
+    limit = max((abs(effect.shift) for matrix in every for effect in matrix.effects.values()), default=0.0)
+    return [SideEffectPanel(matrix.title, matrix, limit or 1.0) for matrix in every]

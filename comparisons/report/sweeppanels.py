@@ -6,23 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from comparisons.report.panels import GREY, MARKERS, Panel, shortened, signed
+from comparisons.report.panels import (
+    MapPanel,
+    Panel,
+    diverging,
+    frame,
+    key,
+    paint,
+    shortened,
+    signed,
+    tip_cell,
+    tip_points,
+    whole_layers,
+    write_value,
+)
 from comparisons.report.sweep import Grid, Measure, multiplier
 from comparisons.report.table import broken_text
-from comparisons.report.tips import ON_LIGHT, tip_cell, tip_points
 from comparisons.results.findings import estimate, is_broken
 from comparisons.results.summary import SummaryRow
+from comparisons.util.drawing import GREY, MARKERS
 from comparisons.util.table import interval, number
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
-    from matplotlib.figure import Figure
-
-ENDS = {"shift": ("#8f3f00", "#D55E00", "#f7f7f7", "#0072B2", "#00446b")}
-ENDS["cost"] = ("#00573f", "#009E73", "#f7f7f7", "#CC79A7", "#8a2f63")
-"""Colours from below to above 0; pairs that are told apart in all common kinds of colour blindness."""
 
 NAMES = {"shift": "shift of p_match", "cost": "knowledge lost"}
 NARROW = 9
@@ -41,7 +48,7 @@ LEGEND_COLUMNS = 9
 
 
 @dataclass(frozen=True)
-class MapPanel(Panel):
+class GridPanel(MapPanel):
     """A map of one number by layer and multiplier, diverging from 0.
 
     Attributes:
@@ -58,7 +65,10 @@ class MapPanel(Panel):
 
     x_label: ClassVar[str] = "multiplier (0: the baseline)"
     y_label: ClassVar[str] = "layer"
-    shared_y: ClassVar[bool] = False
+
+    @property
+    def scale(self) -> str:
+        return NAMES[self.measure]
 
     @property
     def height(self) -> float:
@@ -76,67 +86,41 @@ class MapPanel(Panel):
     def draw(self, axes: Axes) -> None:
         import numpy as np
 
-        values = np.array([[np.nan if v is None else v for v in row] for row in self.grid.values(self.measure)])
-        axes.set_facecolor("#e4e4e4")  # shows where there is no number
-        axes.imshow(values, cmap=colors(self.measure), vmin=-self.limit, vmax=self.limit, aspect="auto")
-        axes.set_xticks(range(len(self.grid.multipliers)), [_times(m) for m in self.grid.multipliers])
+        grid = self.grid
+        values = np.array([[np.nan if v is None else v for v in row] for row in grid.values(self.measure)])
+        paint(axes, values, self.limit, self.measure)
+        axes.set_xticks(range(len(grid.multipliers)), [_times(m) for m in grid.multipliers])
         step = max(1, round(0.16 / self._row))
-        axes.set_yticks(range(0, len(self.grid.layers), step), [str(n) for n in self.grid.layers[::step]])
-        axes.tick_params(length=0, labelsize=8 if len(self.grid.multipliers) <= NARROW else 7)
-        axes.spines[:].set_visible(False)
-        for y, layer in enumerate(self.grid.layers):
-            for x, times in enumerate(self.grid.multipliers):
-                self._mark(axes, x, y, self.grid.rows.get((layer, times)))
+        axes.set_yticks(range(0, len(grid.layers), step), [str(n) for n in grid.layers[::step]])
+        axes.tick_params(labelsize=8 if len(grid.multipliers) <= NARROW else 7)
+        for y, layer in enumerate(grid.layers):
+            for x, times in enumerate(grid.multipliers):
+                row = grid.rows.get((layer, times))
+                if row is not None and (row.failed or is_broken(row)):
+                    frame(axes, x, y, hatch="////", edgecolor="#888888", linewidth=0, zorder=1)
                 self._number(axes, x, y, float(values[y, x]))
-                self._tip(axes, x, y, self.grid.rows.get((layer, times)))
-        self._frame(axes)
-
-    def _mark(self, axes: Axes, x: int, y: int, row: SummaryRow | None) -> None:
-        """Hatches what failed or no longer answers with a letter."""
-        from matplotlib.patches import Rectangle
-
-        if row is not None and (row.failed or is_broken(row)):
-            place = (x - 0.5, y - 0.5)
-            axes.add_patch(Rectangle(place, 1, 1, fill=False, hatch="////", edgecolor="#888888", linewidth=0))
+                self._tip(axes, x, y, row)
+        for row in (grid.best("pos"), grid.best("neg")) if self.measure == "shift" else ():
+            if row is not None:
+                layer, times = next(place for place, cell in grid.rows.items() if cell is row)
+                frame(axes, grid.multipliers.index(times), grid.layers.index(layer))
 
     def _tip(self, axes: Axes, x: int, y: int, row: SummaryRow | None) -> None:
         if row is None or len(self.grid.rows) > TIPPED:
             return
         value, bounds = (row.shift, row.shift_ci) if self.measure == "shift" else (row.cost, row.cost_ci)
-        said = "failed" if row.failed else f"{number(value, signed=True)} {interval(bounds)}"
+        text = "failed" if row.failed else f"{number(value, signed=True)} {interval(bounds)}"
         broken = f", {broken_text(row)}" if is_broken(row) else ""
-        tip_cell(axes, x, y, f"layer {row.swept_layer}, multiplier {_times(multiplier(row))}: {said}{broken}")
+        tip_cell(axes, x, y, f"layer {row.swept_layer}, multiplier {_times(multiplier(row))}: {text}{broken}")
 
     def _number(self, axes: Axes, x: int, y: int, value: float) -> None:
         fits = self._row >= 0.15 and len(self.grid.multipliers) <= NUMBERED
         # The baseline's column is 0 by definition.
         if not fits or value != value or self.grid.multipliers[x] == 0:
             return
-        color = "white" if abs(value) > 0.45 * self.limit else ON_LIGHT
         many = len(self.grid.multipliers) > (NARROW if self.wide else 7)
-        size = 6.5 if many else 7.5
-        # A sign before what rounds to 0 would say more than the number.
         text = signed(value).replace("0.", ".") if abs(value) >= 0.005 else ".00"
-        axes.text(x, y, text, ha="center", va="center", color=color, fontsize=size)
-
-    def _frame(self, axes: Axes) -> None:
-        """Frames the best cell of each direction."""
-        from matplotlib.patches import Rectangle
-
-        for row in (self.grid.best("pos"), self.grid.best("neg")) if self.measure == "shift" else ():
-            place = next((key for key, found in self.grid.rows.items() if found is row), None)
-            if place is not None:
-                x, y = self.grid.multipliers.index(place[1]), self.grid.layers.index(place[0])
-                corner = (x - 0.5, y - 0.5)
-                axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=1.8, zorder=3))
-
-    def handles(self) -> list[Artist]:
-        return []
-
-    def finish(self, figure: Figure, axes: Sequence[Axes]) -> None:
-        bar = figure.colorbar(axes[0].images[0], ax=list(axes), fraction=0.03, pad=0.01, aspect=30)
-        bar.set_label(NAMES[self.measure])
-        bar.outline.set_visible(False)
+        write_value(axes, x, y, value, self.limit, text=text, fontsize=6.5 if many else 7.5)
 
 
 @dataclass(frozen=True)
@@ -163,13 +147,11 @@ class CurvePanel(Panel):
         return -(-len(self.multipliers) // LEGEND_COLUMNS)
 
     def draw(self, axes: Axes) -> None:
-        from matplotlib.ticker import MaxNLocator
-
         axes.axhline(0, color=GREY, linewidth=0.8)
         axes.grid(axis="y", color="#eeeeee", linewidth=0.6)
         for times in self.multipliers:
             self._curve(axes, times)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9))
+        whole_layers(axes)
         if len(self.grid.layers) == 1:
             axes.set_xlim(self.grid.layers[0] - 1, self.grid.layers[0] + 1)
 
@@ -203,7 +185,7 @@ class CurvePanel(Panel):
         side = 0.5 + (0.16 + 0.34 * depth) * (1 if times > 0 else -1)
         small = len(self.grid.layers) > 16 or len(self.multipliers) > 8
         return {
-            "color": colors("shift")(side),
+            "color": diverging("shift")(side),
             "linestyle": "-" if times > 0 else "--",
             "marker": MARKERS[rank % len(MARKERS)],
             "markersize": 3 if small else 5,
@@ -211,63 +193,51 @@ class CurvePanel(Panel):
         }
 
     def handles(self) -> list[Artist]:
-        from matplotlib.lines import Line2D
-
-        return [Line2D([], [], label=_times(times), **self._look(times)) for times in self.multipliers]
+        return [key(_times(times), **self._look(times)) for times in self.multipliers]
 
 
-def map_panels(found: Sequence[Grid], measure: Measure) -> list[MapPanel]:
+def map_panels(grids: Sequence[Grid], measure: Measure) -> list[GridPanel]:
     """A map for each grid, all on one scale; none where nothing was measured."""
-    numbers = [abs(v) for grid in found for row in grid.values(measure) for v in row if v is not None]
-    measured = any(getattr(row, measure) is not None for grid in found for row in grid.rows.values())
+    numbers = [abs(v) for grid in grids for row in grid.values(measure) for v in row if v is not None]
+    measured = any(getattr(row, measure) is not None for grid in grids for row in grid.rows.values())
     if not measured:
         return []
-    wide = any(len(grid.multipliers) > NARROW for grid in found)
+    wide = any(len(grid.multipliers) > NARROW for grid in grids)
     limit = max(*numbers, 0.01)
-    title = _title if measure == "shift" else _dearest
-    return [MapPanel(title(grid, found), grid, measure, limit, wide) for grid in found]
+    title = _best if measure == "shift" else _dearest
+    return [GridPanel(title(grid, grids), grid, measure, limit, wide) for grid in grids]
 
 
-def curve_panels(found: Sequence[Grid]) -> list[CurvePanel]:
+def curve_panels(grids: Sequence[Grid]) -> list[CurvePanel]:
     """Curves for each grid, all with the same multipliers; none without a dose."""
-    multipliers = tuple(sorted({times for grid in found for times in grid.multipliers if times}))
+    multipliers = tuple(sorted({times for grid in grids for times in grid.multipliers if times}))
     if not multipliers:
         return []
-    return [CurvePanel(_title(grid, found), grid, multipliers) for grid in found]
+    return [CurvePanel(_best(grid, grids), grid, multipliers) for grid in grids]
 
 
-def _name(grid: Grid, found: Sequence[Grid]) -> str:
-    several = len({other.series for other in found}) > 1
+def _name(grid: Grid, grids: Sequence[Grid]) -> str:
+    several = len({other.series for other in grids}) > 1
     return grid.behavior + (f", {shortened(grid.series)}" if several else "")
 
 
-def _dearest(grid: Grid, found: Sequence[Grid]) -> str:
+def _dearest(grid: Grid, grids: Sequence[Grid]) -> str:
     """What the cell that costs most costs."""
     most = max((row for row in grid.rows.values() if row.cost is not None), key=lambda row: row.cost or 0, default=None)
     text = "no number" if most is None else f"most: {signed(most.cost)} {_place(most)}"
-    return f"{_name(grid, found)}\n{text}"
+    return f"{_name(grid, grids)}\n{text}"
+
+
+def _best(grid: Grid, grids: Sequence[Grid]) -> str:
+    """The cell that did best in each direction."""
+    best = [f"{signed(row.shift)} {_place(row)}" for row in (grid.best("pos"), grid.best("neg")) if row is not None]
+    return f"{_name(grid, grids)}\n" + (f"best: {'; '.join(best)}" if best else "no usable cell")
 
 
 def _place(row: SummaryRow) -> str:
     return f"(layer {row.swept_layer}, {_times(multiplier(row))})"
 
 
-def _title(grid: Grid, found: Sequence[Grid]) -> str:
-    best = [f"{signed(row.shift)} {_place(row)}" for row in _bests(grid)]
-    return f"{_name(grid, found)}\n" + (f"best: {'; '.join(best)}" if best else "no usable cell")
-
-
-def _bests(grid: Grid) -> list[SummaryRow]:
-    return [row for row in (grid.best("pos"), grid.best("neg")) if row is not None]
-
-
 def _times(value: float) -> str:
     """A multiplier with its sign, typeset."""
     return "0" if value == 0 else f"{value:+g}".replace("-", "−")
-
-
-def colors(measure: Measure) -> Colormap:
-    """Colours that diverge from 0."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list(measure, ENDS[measure])

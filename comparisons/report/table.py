@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from comparisons.results.findings import is_broken
 from comparisons.results.summary import SummaryRow
@@ -14,14 +15,7 @@ BROKEN_CELLS = (
 )
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-
 Cell = Callable[[SummaryRow], str]
-
-
-def _shift(row: SummaryRow) -> str:
-    if is_broken(row):
-        return broken_text(row)
-    return "failed" if row.failed else number(row.shift, signed=True)
 
 
 def broken_text(row: SummaryRow) -> str:
@@ -30,7 +24,23 @@ def broken_text(row: SummaryRow) -> str:
 
 
 def cell_name(row: SummaryRow) -> str:
+    """A cell's stack, and whether it is a control."""
     return f"{row.name} (control)" if row.control else row.name
+
+
+def describe(row: SummaryRow) -> str:
+    """A cell's name in words: stack, direction and strength."""
+    return row.name if row.is_baseline else f"{row.name} {row.direction} at strength {row.strength:g}"
+
+
+def direction_text(row: SummaryRow) -> str:
+    """A cell's direction."""
+    return row.direction or NOTHING
+
+
+def strength_text(row: SummaryRow) -> str:
+    """A cell's dose; the baseline has none."""
+    return NOTHING if row.is_baseline else f"{row.strength:g}"
 
 
 def _sound(cell: Cell) -> Cell:
@@ -38,10 +48,20 @@ def _sound(cell: Cell) -> Cell:
     return lambda row: NOTHING if is_broken(row) else cell(row)
 
 
+def _shift(row: SummaryRow) -> str:
+    if is_broken(row):
+        return broken_text(row)
+    return "failed" if row.failed else number(row.shift, signed=True)
+
+
+def _seconds(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.1f}"
+
+
 MAIN: tuple[tuple[Column, Cell], ...] = (
     (Column("method", align="left"), cell_name),
-    (Column("direction", align="left"), lambda row: row.direction or NOTHING),
-    (Column("strength", rank=5), lambda row: NOTHING if row.is_baseline else f"{row.strength:g}"),
+    (Column("direction", align="left"), direction_text),
+    (Column("strength", rank=5), strength_text),
     (Column("layer", rank=4), lambda row: NOTHING if row.layer is None else str(row.layer)),
     (Column("p_match", rank=3), lambda row: number(row.p_match)),
     (Column("95% CI", rank=7, interval=True), lambda row: interval(row.p_match_ci)),
@@ -66,8 +86,8 @@ MAIN: tuple[tuple[Column, Cell], ...] = (
 LEDGER: tuple[tuple[Column, Cell], ...] = (
     (Column("behavior", align="left"), lambda row: row.subject),
     (Column("method", align="left"), cell_name),
-    (Column("direction", align="left"), lambda row: row.direction or NOTHING),
-    (Column("strength"), lambda row: NOTHING if row.is_baseline else f"{row.strength:g}"),
+    (Column("direction", align="left"), direction_text),
+    (Column("strength"), strength_text),
     (Column("training pairs"), lambda row: count(row.examples)),
     (Column("trials on dev"), lambda row: count(row.tuning_trials)),
     (Column("tokens to fit"), lambda row: count(row.fit_tokens)),
@@ -76,74 +96,81 @@ LEDGER: tuple[tuple[Column, Cell], ...] = (
     (Column("evaluation, s"), lambda row: _seconds(row.eval_seconds)),
     (Column("peak memory"), lambda row: memory(row.peak_memory_bytes)),
     (Column("trainable parameters"), lambda row: count(row.trainable_parameters)),
-    (Column("stored"), lambda row: _size(row.stored_bytes)),
+    (Column("stored"), lambda row: memory(row.stored_bytes)),
 )
 
 
 def main_table(rows: Sequence[SummaryRow]) -> Table:
     """The table of shifts and costs; with several strengths the strength is as important as the method."""
-    several = any(
-        row.strength != other.strength
-        for row, other in _neighbors(rows)
-        if row.name == other.name and row.subject == other.subject
-    )
-    found = _marked(_table(MAIN, rows), rows)
-    if several:
-        columns = tuple(Column("strength") if c.title == "strength" else c for c in found.columns)
-        found = Table(columns, found.rows, found.notes)
-    return found.without_empty()
+    notes = [*_failures(rows), *([BROKEN_CELLS] if any(map(is_broken, rows)) else [])]
+    table = _marked(Table.of(MAIN, rows, lambda row: row.subject, notes), rows)
+    strengths: dict[tuple[str, str], set[float]] = {}
+    for row in rows:
+        strengths.setdefault((row.subject, row.name), set()).add(row.strength)
+    if any(len(several) > 1 for several in strengths.values()):
+        columns = tuple(Column("strength") if c.title == "strength" else c for c in table.columns)
+        table = replace(table, columns=columns)
+    return table.without_empty()
 
 
 def ledger_table(rows: Sequence[SummaryRow]) -> Table:
     """What each cell took in data, time, memory and parameters; failed cells took nothing that is known."""
-    found = _table(LEDGER, [row for row in rows if not row.failed]).without_empty()
-    return Table(found.columns, found.rows)
+    return Table.of(LEDGER, [row for row in rows if not row.failed], lambda row: row.subject).without_empty()
+
+
+def placed_table(
+    titles: Sequence[Column],
+    lines: Sequence[tuple[SummaryRow, Sequence[str]]],
+    rows: Sequence[SummaryRow],
+    rank: int,
+    notes: Sequence[str] = (),
+) -> Table:
+    """A table whose lines begin with behavior, method, direction and strength, where these tell lines apart.
+
+    Args:
+        titles: the further columns.
+        lines: the cell or baseline of each line, and its further texts.
+        rows: of the run.
+        rank: of the column of strengths.
+        notes: what must be said below.
+    """
+    dropped = {
+        "behavior": len({row.subject for row in rows}) == 1,
+        "strength": len({row.strength for row, _ in lines if not row.is_baseline}) < 2,
+    }
+    places = (*(Column(title, align="left") for title in PLACE), Column("strength", rank=rank))
+    made = tuple(Row((*place(row), *texts), row.subject) for row, texts in lines)
+    return Table((*places, *titles), made, tuple(notes)).keeping(lambda i, column: not dropped.get(column.title))
+
+
+PLACE = ("behavior", "method", "direction")
+
+
+def place(row: SummaryRow) -> tuple[str, str, str, str]:
+    """Behavior, method, direction and strength of a cell."""
+    return row.subject, cell_name(row), direction_text(row), strength_text(row)
+
+
+def _failures(rows: Sequence[SummaryRow]) -> list[str]:
+    several = len({row.subject for row in rows}) > 1
+    where = {row.subject: f"{row.subject}: " if several else "" for row in rows}
+    failed = [row for row in rows if row.failed]
+    return [f"{where[row.subject]}{describe(row)} failed: {row.error or 'no reason was kept'}" for row in failed]
 
 
 def _marked(table: Table, rows: Sequence[SummaryRow]) -> Table:
-    """The table with a footnote mark behind the number of each row that has a warning."""
+    """The table of the rows, with those that failed marked so, and a footnote mark behind the number of a warning."""
     texts = list(dict.fromkeys(text for row in rows for text in row.warnings))
-    if not texts:
-        return table
     titles = [column.title for column in table.columns]
     lines = []
     for line, row in zip(table.rows, rows, strict=True):
         # A baseline has no shift: its number is p_match.
-        place = titles.index("p_match" if row.is_baseline else "shift")
+        number_at = titles.index("p_match" if row.is_baseline else "shift")
         marks = ",".join(_mark(texts.index(text)) for text in row.warnings)
-        cells = tuple(f"{cell} {marks}".rstrip() if i == place else cell for i, cell in enumerate(line.cells))
-        lines.append(Row(cells, line.group, line.failed))
+        cells = tuple(f"{cell} {marks}".rstrip() if i == number_at else cell for i, cell in enumerate(line.cells))
+        lines.append(Row(cells, line.group, row.failed))
     return Table(table.columns, tuple(lines), (*(f"{_mark(i)} {text}" for i, text in enumerate(texts)), *table.notes))
 
 
-def _mark(place: int) -> str:
-    return str(place + 1).translate(SUPERSCRIPTS)
-
-
-def _size(value: int | None) -> str:
-    """Bytes in KiB, MiB or GiB."""
-    return f"{value / 2**10:.0f} KiB" if value is not None and value < 2**20 else memory(value)
-
-
-def describe(row: SummaryRow) -> str:
-    """A cell's name in words: stack, direction and strength."""
-    return row.name if row.is_baseline else f"{row.name} {row.direction} at strength {row.strength:g}"
-
-
-def _table(shape: Sequence[tuple[Column, Cell]], rows: Sequence[SummaryRow]) -> Table:
-    several = len({row.subject for row in rows}) > 1
-    where = {id(row): f"{row.subject}: " if several else "" for row in rows}
-    failures = [f"{where[id(r)]}{describe(r)} failed: {r.error or 'no reason was kept'}" for r in rows if r.failed]
-    broken = [BROKEN_CELLS] if any(map(is_broken, rows)) else []
-    cells = tuple(Row(tuple(cell(row) for _, cell in shape), row.subject, row.failed) for row in rows)
-    return Table(tuple(column for column, _ in shape), cells, (*failures, *broken))
-
-
-def _neighbors(rows: Sequence[SummaryRow]) -> list[tuple[SummaryRow, SummaryRow]]:
-    """Pairs of cells; equal stacks stand close, but not always side by side."""
-    seen: dict[tuple[str, str], SummaryRow] = {}
-    return [(seen.setdefault((row.subject, row.name), row), row) for row in rows]
-
-
-def _seconds(value: float | None) -> str:
-    return NOTHING if value is None else f"{value:.1f}"
+def _mark(number_of: int) -> str:
+    return str(number_of + 1).translate(SUPERSCRIPTS)

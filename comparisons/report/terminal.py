@@ -1,10 +1,12 @@
-"""The summary table for a terminal: it leaves columns out rather than wrapping them."""
+"""Tables and whole reports for a terminal; tables leave columns out rather than wrap them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Folded, Heading, Paragraph
+from comparisons.report.figures import Picture
 from comparisons.report.table import main_table
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.table import Column, Row, Table
@@ -12,8 +14,49 @@ from comparisons.util.text import printable
 
 if TYPE_CHECKING:
     import rich.table
+    from rich.console import RenderableType
 
 GAP = 2
+
+
+def renderables(document: Document, width: int) -> Iterator[RenderableType]:
+    """What Rich prints of a report, from top to bottom.
+
+    Args:
+        document: the report.
+        width: columns of the terminal.
+    """
+    from rich.markdown import Markdown
+
+    yield Markdown(printable(f"# {document.title}"))
+    for block in document.blocks:
+        yield ""
+        yield _renderable(block, width)
+
+
+def _renderable(block: Block, width: int) -> RenderableType:
+    from rich.markdown import Markdown
+    from rich.panel import Panel
+    from rich.syntax import Syntax
+    from rich.text import Text
+
+    match block:
+        case Heading(text, level):
+            return Markdown(printable(f"{'#' * level} {text}"))
+        case Paragraph(text):
+            return Markdown(printable(text))
+        case Bullets(items):
+            return Markdown(printable("\n".join(f"- {item}" for item in items)))
+        case Caution(items):
+            return Panel(Markdown(printable("\n\n".join(items))), style="yellow")
+        case Code(text, language):
+            return Syntax(printable(text.rstrip()), language, word_wrap=True, background_color="default")
+        case Picture():
+            return Text(printable(f"figures/{block.name}: {block.text}"), style="italic")
+        case Folded(summary):
+            return Text(printable(f"{summary}: see report.html."))
+        case Table():
+            return rich_table(block, width)
 
 
 def terminal_table(rows: Sequence[SummaryRow], width: int = 140) -> rich.table.Table:
@@ -32,9 +75,9 @@ def rich_table(whole: Table, width: int = 140) -> rich.table.Table:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    table = fitting(whole, width)
+    table = _fitting(whole, width)
     caption = Text("\n".join(_notes(whole, table)), style="italic")
-    made = RichTable(
+    shown = RichTable(
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
@@ -42,45 +85,47 @@ def rich_table(whole: Table, width: int = 140) -> rich.table.Table:
         caption=caption if caption.plain else None,
         caption_justify="left",
     )
-    for number, column in enumerate(table.columns):
-        first = number == 0
-        made.add_column(
-            column.title,
-            justify=column.align,
-            no_wrap=True,
-            overflow="ellipsis",
-            # The name gives way where even the columns that matter most don't fit.
-            min_width=8 if first else max(len(column.title), *(len(row.cells[number]) for row in table.rows)),
-        )
+    for number, (column, width_of) in enumerate(zip(table.columns, _widths(table), strict=True)):
+        # The name gives way where even the columns that matter most don't fit.
+        least = width_of if number else 8
+        shown.add_column(column.title, justify=column.align, no_wrap=True, overflow="ellipsis", min_width=least)
     for row in table.rows:
         heading = len(row.cells) > 1 and not any(row.cells[1:])
         style = "bold" if heading else "red" if row.failed else None
         if heading and row is not table.rows[0]:
-            made.add_section()
-        made.add_row(*(Text(printable(cell)) for cell in row.cells), style=style)
-    return made
+            shown.add_section()
+        shown.add_row(*(Text(printable(cell)) for cell in row.cells), style=style)
+    return shown
 
 
-def fitting(table: Table, width: int) -> Table:
+def _fitting(table: Table, width: int) -> Table:
     """Leaves out columns, the least important first, until the table fits."""
-    while _width(table) > width and any(column.rank for column in table.columns):
+    while sum(_widths(table)) + GAP * (len(table.columns) - 1) > width and any(c.rank for c in table.columns):
         worst = max(table.columns, key=lambda column: column.rank)
         table = table.keeping(lambda i, column, worst=worst: column is not worst)  # type: ignore[misc]
     return table
 
 
+def _widths(table: Table) -> list[int]:
+    """Characters of each column's longest text."""
+    return [
+        max(len(column.title), *(len(row.cells[number]) for row in table.rows))
+        for number, column in enumerate(table.columns)
+    ]
+
+
 def _with_headings(rows: Sequence[SummaryRow]) -> Table:
     """The main table; where there are several behaviors, each is headed by a line with its name."""
     summary = Summary(tuple(rows))
-    found = main_table([row for name in summary.subjects for row in summary.of(name)])
+    table = main_table([row for name in summary.subjects for row in summary.of(name)])
     if len(summary.subjects) == 1:
-        return found
+        return table
     lines: list[Row] = []
     for name in summary.subjects:
-        lines.append(Row((name, *("" for _ in found.columns[1:])), name))
-        mine = [row for row in found.rows if row.group == name]
-        lines += [Row((f"  {row.cells[0]}", *row.cells[1:]), name, row.failed) for row in mine]
-    return Table(found.columns, tuple(lines), found.notes)
+        lines.append(Row((name, *("" for _ in table.columns[1:])), name))
+        of_subject = [row for row in table.rows if row.group == name]
+        lines += [Row((f"  {row.cells[0]}", *row.cells[1:]), name, row.failed) for row in of_subject]
+    return Table(table.columns, tuple(lines), table.notes)
 
 
 def _notes(whole: Table, shown: Table) -> list[str]:
@@ -92,8 +137,3 @@ def _title(table: Table, column: Column) -> str:
     if not column.interval:
         return column.title
     return f"{table.columns[table.columns.index(column) - 1].title}'s {column.title}"
-
-
-def _width(table: Table) -> int:
-    widths = [max(len(text) for text in texts) for texts in zip(*(row.cells for row in table.rows), strict=True)]
-    return sum(max(w, len(c.title)) + GAP for w, c in zip(widths, table.columns, strict=True)) - GAP

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 NOTHING = "–"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -57,23 +59,42 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        fields: Sequence[tuple[Column, Callable[[T], str]]],
+        values: Iterable[T],
+        group: Callable[[T], str] = lambda value: "",
+        notes: Sequence[str] = (),
+    ) -> Table:
+        """A table of values, a row each.
+
+        Args:
+            fields: each column, and what stands in it of a value.
+            values: from top to bottom.
+            group: of a value's row.
+            notes: what must be said below.
+        """
+        rows = tuple(Row(tuple(text(value) for _, text in fields), group(value)) for value in values)
+        return cls(tuple(column for column, _ in fields), rows, tuple(notes))
+
     def keeping(self, keep: Callable[[int, Column], bool]) -> Table:
         """The same table with only some of its columns."""
         kept = [i for i, column in enumerate(self.columns) if keep(i, column)]
-        rows = tuple(Row(tuple(row.cells[i] for i in kept), row.group, row.failed) for row in self.rows)
+        rows = tuple(replace(row, cells=tuple(row.cells[i] for i in kept)) for row in self.rows)
         return Table(tuple(self.columns[i] for i in kept), rows, self.notes)
 
     def joined(self) -> Table:
         """The same table with each interval in the cell of the number to its left."""
 
         def together(texts: Sequence[str]) -> tuple[str, ...]:
-            found: list[str] = []
+            cells: list[str] = []
             for column, text in zip(self.columns, texts, strict=True):
                 if not column.interval:
-                    found.append(text)
+                    cells.append(text)
                 elif text != NOTHING:
-                    found[-1] += f" {text}"
-            return tuple(found)
+                    cells[-1] += f" {text}"
+            return tuple(cells)
 
         titles = together([f"[{column.title}]" if column.interval else column.title for column in self.columns])
         kept = [column for column in self.columns if not column.interval]
@@ -85,14 +106,14 @@ class Table:
         return self.keeping(lambda i, column: any(row.cells[i] not in ("", NOTHING) for row in self.rows))
 
 
-def number(value: float | None, signed: bool = False) -> str:
-    """A number with three places; a negative one that rounds to 0 loses its sign."""
-    return NOTHING if value is None else f"{round(value, 3) + 0.0:{'+' if signed else ''}.3f}"
+def number(value: float | None, signed: bool = False, places: int = 3) -> str:
+    """A number with its places; a negative one that rounds to 0 loses its sign."""
+    return NOTHING if value is None else f"{round(value, places) + 0.0:{'+' if signed else ''}.{places}f}"
 
 
-def interval(value: Sequence[float] | None) -> str:
+def interval(value: Sequence[float] | None, places: int = 3) -> str:
     """An interval in brackets."""
-    return NOTHING if value is None else f"[{number(value[0])}, {number(value[1])}]"
+    return NOTHING if value is None else f"[{number(value[0], places=places)}, {number(value[1], places=places)}]"
 
 
 def p_value(value: float | None) -> str:
@@ -113,7 +134,9 @@ def count(value: int | None) -> str:
 
 
 def memory(value: int | None) -> str:
-    """Bytes in MiB or GiB."""
+    """Bytes in KiB, MiB or GiB."""
     if value is None:
         return NOTHING
+    if value < 2**20:
+        return f"{value / 2**10:.0f} KiB"
     return f"{value / 2**30:.1f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"

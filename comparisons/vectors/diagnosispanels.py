@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from comparisons.report.panels import COLORS, GREY, MARKERS, Panel
+from comparisons.report.panels import Panel
+from comparisons.util.drawing import COLORS, GREY, MARKERS
 from comparisons.vectors.components import SIDES
 from comparisons.vectors.diagnose import Diagnosis, LayerDiagnosis, label_names
 from comparisons.vectors.panels import NUMBERED, SIDE_COLORS

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from comparisons.report.panels import BLUE, GREY, MARKERS, VERMILLION, Panel, shortened, signed
-from comparisons.report.sweeppanels import colors
+from comparisons.report.panels import MapPanel, Panel, key, paint, shortened, write_value
+from comparisons.util.drawing import BLUE, GREY, MARKERS, VERMILLION
 from comparisons.vectors.components import SIDES, Components, LayerView
 from comparisons.vectors.similarity import Cosines, LayerComponents
 
@@ -25,13 +25,16 @@ SIDE_COLORS = dict(zip(SIDES, (BLUE, VERMILLION), strict=True))
 
 
 @dataclass(frozen=True)
-class CosinePanel(Panel):
+class CosinePanel(MapPanel):
     """A matrix of cosines as a map from −1 to 1."""
 
     cosines: Cosines
 
     shared_x: ClassVar[bool] = False
-    shared_y: ClassVar[bool] = False
+
+    @property
+    def scale(self) -> str:
+        return "cosine"
 
     @property
     def height(self) -> float:
@@ -47,8 +50,7 @@ class CosinePanel(Panel):
 
     def draw(self, axes: Axes) -> None:
         cosines = self.cosines
-        axes.set_facecolor("#e4e4e4")  # shows where there is no number
-        axes.imshow(cosines.values, cmap=colors("shift"), vmin=-1, vmax=1, aspect="auto")
+        paint(axes, cosines.values, 1.0)
         across, down = ([shortened(name) for name in names] for names in (cosines.columns, cosines.rows))
         tilted: dict[str, Any] = (
             {"rotation": 25, "ha": "right", "rotation_mode": "anchor"} if max(map(len, across)) > 3 else {}
@@ -56,21 +58,12 @@ class CosinePanel(Panel):
         wide, high = (max(1, len(names) // 24) for names in (across, down))
         axes.set_xticks(range(0, len(across), wide), across[::wide], **tilted)
         axes.set_yticks(range(0, len(down), high), down[::high])
-        axes.tick_params(length=0, labelsize=8)
-        axes.spines[:].set_visible(False)
         for (y, x), value in np.ndenumerate(cosines.values) if self._numbered else ():
             if not np.isnan(value):
-                color = "white" if abs(value) > 0.45 else "black"
-                text = signed(value) if abs(value) >= 0.005 else "0.00"
-                axes.text(x, y, text, ha="center", va="center", color=color, fontsize=7.5)
-
-    def handles(self) -> list[Artist]:
-        return []
+                write_value(axes, x, y, value, 1.0, dark="black")
 
     def finish(self, figure: Figure, axes: Sequence[Axes]) -> None:
-        bar = figure.colorbar(axes[0].images[0], ax=list(axes), fraction=0.03, pad=0.01, aspect=30)
-        bar.set_label("cosine")
-        bar.outline.set_visible(False)
+        super().finish(figure, axes)
         for place in axes:
             place.set_xlabel(self.cosines.across)
             place.set_ylabel(self.cosines.down)
@@ -102,9 +95,6 @@ class PathPanel(Panel):
             name = str(self.found.layers[place])
             axes.annotate(name, (x[place], y[place]), side, textcoords="offset points", fontsize=8)
         axes.margins(0.12)
-
-    def handles(self) -> list[Artist]:
-        return []
 
 
 @dataclass(frozen=True)
@@ -139,16 +129,12 @@ class PointsPanel(Panel):
         axes.locator_params(nbins=4)
 
     def handles(self) -> list[Artist]:
-        from matplotlib.lines import Line2D
-
         look: dict[str, Any] = {"linestyle": "", "markersize": 5}
         used = [side for side in SIDES if side in self.found.sides]
-        found: list[Artist] = [
-            Line2D([], [], marker="s", color=SIDE_COLORS[side], label=f"{side} answer", **look) for side in used
-        ]
+        handles = [key(f"{side} answer", marker="s", color=SIDE_COLORS[side], **look) for side in used]
         for marker, letter in zip(MARKERS, sorted(set(self.found.letters)), strict=False):
-            found.append(Line2D([], [], marker=marker, color=GREY, label=f"({letter})", **look))
-        return found
+            handles.append(key(f"({letter})", marker=marker, color=GREY, **look))
+        return handles
 
 
 def points_panels(found: Components) -> list[PointsPanel]:

@@ -1,4 +1,4 @@
-"""The panel of shift against knowledge cost."""
+"""The report's section of costs: shift against knowledge cost."""
 
 from __future__ import annotations
 
@@ -6,15 +6,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from comparisons.report.panels import BAND, COLORS, DIRECTIONS, GREY, MARKERS, Panel, label, shortened, signed
+from comparisons.report.blocks import Block, Paragraph, section
+from comparisons.report.figures import Gallery
+from comparisons.report.markdown import escaped
+from comparisons.report.panels import DIRECTIONS, Panel, key, label, shortened, signed, tip
 from comparisons.report.table import describe
-from comparisons.report.tips import tip
 from comparisons.results.findings import estimate, is_broken
+from comparisons.results.record import Record
 from comparisons.results.summary import Summary, SummaryRow
+from comparisons.util.drawing import COLORS, GREY, MARKERS
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
+
+CONTROL = "#c4c4c4"
+"""Controls stand in grey behind the methods."""
+
+
+def cost_section(record: Record, gallery: Gallery) -> list[Block]:
+    """What each cell's shift costs; nothing where no knowledge was measured."""
+    pictures = gallery.draw("cost", cost_panels(record.summary), "Shift against knowledge cost")
+    if not pictures:
+        return []
+    sets = knowledge_sets(record)
+    text = f"Cost is measured on {sets}. Above 0 the behavior rises, below it falls; further left is cheaper."
+    return section("Shift and cost", Paragraph(text), *pictures)
+
+
+def knowledge_sets(record: Record) -> str:
+    """What knowledge was measured on."""
+    return escaped(", ".join(dict.fromkeys(row.knowledge_set for row in record.summary.rows if row.knowledge_set)))
 
 
 @dataclass(frozen=True)
@@ -39,8 +61,8 @@ class CostPanel(Panel):
         axes.grid(color="#eeeeee", linewidth=0.6)
         for number, name in enumerate(self.names):
             for direction in DIRECTIONS:
-                mine = [r for r in self.rows if r.name == name and r.direction == direction and _is_point(r)]
-                self._points(axes, sorted(mine, key=lambda row: row.strength), number)
+                rows = [r for r in self.rows if r.name == name and r.direction == direction and _is_point(r)]
+                self._points(axes, sorted(rows, key=lambda row: row.strength), number)
         axes.locator_params(axis="x", nbins=6)
 
     def _points(self, axes: Axes, rows: Sequence[SummaryRow], number: int) -> None:
@@ -59,40 +81,41 @@ class CostPanel(Panel):
             points = axes.plot(cost, shift, marker=marker, markersize=size, color=color, markerfacecolor=fill, zorder=3)
             tip(points[0], f"{describe(row)}: shift {estimate(row)}, cost {signed(cost)}")
 
+    @property
+    def _controls(self) -> set[str]:
+        return {row.name for row in self.rows if row.control}
+
     def _look(self, number: int) -> tuple[str, str]:
-        """Colour and marker; controls stand in grey behind the methods."""
-        control = self.names[number] in {row.name for row in self.rows if row.control}
-        return BAND if control else COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+        """Colour and marker."""
+        control = self.names[number] in self._controls
+        return CONTROL if control else COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
 
     def handles(self) -> list[Artist]:
-        from matplotlib.lines import Line2D
-
-        controls = {row.name for row in self.rows if row.control}
-        found: list[Artist] = [
-            Line2D([], [], color=color, marker=marker, markersize=6, linewidth=0.9,
-                   label=shortened(name) + (" (control)" if name in controls else ""))
-            for name, (color, marker) in ((name, self._look(i)) for i, name in enumerate(self.names))
-        ]  # fmt: skip
-        full: dict[str, Any] = {"marker": "o", "color": GREY, "linestyle": "none"}
-        found.append(Line2D([], [], **full, label="filled: more (pos)"))
-        found.append(Line2D([], [], **full, markerfacecolor="white", label="hollow: less (neg)"))
+        handles = []
+        for number, name in enumerate(self.names):
+            color, marker = self._look(number)
+            text = shortened(name) + (" (control)" if name in self._controls else "")
+            handles.append(key(text, color=color, marker=marker, markersize=6, linewidth=0.9))
+        point: dict[str, Any] = {"marker": "o", "color": GREY, "linestyle": "none"}
+        handles.append(key("filled: more (pos)", **point))
+        handles.append(key("hollow: less (neg)", **point, markerfacecolor="white"))
         if len({(row.name, row.strength) for row in self.rows if not row.is_baseline}) > len(self.names):
-            found.append(Line2D([], [], **full, markersize=9, label="larger: stronger"))
-        return found
+            handles.append(key("larger: stronger", **point, markersize=9))
+        return handles
 
 
 def cost_panels(summary: Summary) -> list[CostPanel]:
     """A panel a behavior with knowledge measured."""
     names = tuple(dict.fromkeys(row.name for row in summary.rows if not row.is_baseline and _is_point(row)))
     measured = [name for name in summary.subjects if any(_is_point(row) for row in summary.of(name))]
-    return [CostPanel(_cheapest(name, summary.of(name)), summary.of(name), names) for name in measured]
+    return [CostPanel(_title(name, summary.of(name)), summary.of(name), names) for name in measured]
 
 
 def _is_point(row: SummaryRow) -> bool:
     return row.shift is not None and row.cost is not None and not is_broken(row)
 
 
-def _cheapest(behavior: str, rows: Sequence[SummaryRow]) -> str:
+def _title(behavior: str, rows: Sequence[SummaryRow]) -> str:
     """The behavior and the largest cost, which is what the eye looks for."""
     worst = max((row for row in rows if _is_point(row)), key=lambda row: row.cost or 0.0)
     return f"{behavior}\nlargest cost: {label(worst, rows)} {worst.direction}, {signed(worst.cost)}"

@@ -11,7 +11,7 @@ from rich.console import Console
 from comparisons.cli import execute as cli
 from comparisons.report import render
 from comparisons.report.blocks import Document
-from comparisons.report.paged import renderables
+from comparisons.report.terminal import renderables
 from tests.made_runs import CHOICES, PLAIN, answered_run, make_run
 
 

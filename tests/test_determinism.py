@@ -17,7 +17,7 @@ import torch
 from comparisons import stats
 from comparisons.dataset.behaviors import Library
 from comparisons.engine.generate import Sampling, generate
-from comparisons.evaluation.ranks import random_interventions
+from comparisons.evaluations.random_ranks import random_interventions
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention

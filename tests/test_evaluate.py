@@ -9,9 +9,9 @@ import pytest
 
 from comparisons import stats
 from comparisons.dataset.items import Item
-from comparisons.evaluation.cautions import cautions
 from comparisons.evaluation.measures import item_measures, letter_shifts, letter_split, paired
 from comparisons.evaluation.questions import questions, result_rows, sigmoid
+from comparisons.evaluations.choices import cautions
 from comparisons.experiment.specification import Cell
 from comparisons.util.errors import CompareError
 from tests.tiny import tiny_item

@@ -15,10 +15,10 @@ from comparisons import stats
 from comparisons.cli import execute as cli
 from comparisons.dataset.items import Choice, Item, Presentation
 from comparisons.engine.generate import generate
-from comparisons.evaluation.generated import MAX_ANSWER_TOKENS, generated_numbers, generated_rows, shown_choices
-from comparisons.evaluation.labels import label_shifts
 from comparisons.evaluation.measures import Paired
 from comparisons.evaluation.questions import questions
+from comparisons.evaluations.choices import label_shifts
+from comparisons.evaluations.generated import MAX_ANSWER_TOKENS, generated_numbers, generated_rows, shown_choices
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Intervention
 from comparisons.model.source import ModelSource
@@ -198,7 +198,7 @@ def test_cells_share_one_generation_and_the_question_stands_without_a_letter(mon
         calls.append((shown, len(interventions), most))
         return generate(lm, shown, interventions, most)
 
-    monkeypatch.setattr("comparisons.evaluation.generated.generate", counted)
+    monkeypatch.setattr("comparisons.evaluations.generated.generate", counted)
     asked = questions(tiny_behavior().test[:2])
     rows = generated_rows(tiny_lm(), asked, [Intervention()] * 3, [{"cell": str(i)} for i in range(3)])
     assert calls == [([question.shown.question for question in asked], 3, MAX_ANSWER_TOKENS)]

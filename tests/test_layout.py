@@ -11,7 +11,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
     *("util", "results", "stats", "dataset", "model", "intervention", "engine", "method", "judges", "bench"),
-    *("experiment", "evaluation", "report", "machine", "vectors", "paper", "interpret", "running", "api", "cli"),
+    *(
+        "experiment",
+        "evaluation",
+        "evaluations",
+        "report",
+        "machine",
+        "vectors",
+        "paper",
+        "interpret",
+        "running",
+        "api",
+        "cli",
+    ),
 )
 """From the ground up; docs/architecture.md says what each is for."""
 

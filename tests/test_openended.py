@@ -16,7 +16,7 @@ import torch
 from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import Library
 from comparisons.engine.generate import generate
-from comparisons.evaluation.open_ended import open_numbers, open_rows, repetition
+from comparisons.evaluations.open_ended import open_numbers, open_rows, repetition
 from comparisons.intervention import Intervention
 from comparisons.judges.client import KEY
 from comparisons.judges.interface import AnswerToJudge, Price, Verdict

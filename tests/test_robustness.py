@@ -17,21 +17,23 @@ from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import ORDERS, Behavior, Library
 from comparisons.dataset.texts import read_texts
 from comparisons.engine.choices import choice_logps
-from comparisons.evaluation.conditions import (
+from comparisons.evaluation.interface import CellToAsk
+from comparisons.evaluation.measures import Paired, repeated
+from comparisons.evaluations.robustness import (
     CONDITIONS,
     NEUTRAL_TEXTS,
     PREFIX_TEXT,
+    Repeats,
     conditions,
     other_format,
 )
-from comparisons.evaluation.measures import Paired, repeated
-from comparisons.evaluation.robustness import CellToAsk, Repeats
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element, Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.method.registry import Registry
 from comparisons.model.source import ModelSource
 from comparisons.report.robustness import robustness_table
+from comparisons.results.folder import NOT_REPEATED
 from comparisons.running.estimate import estimate
 from comparisons.util.artifacts import Store
 from tests.made_runs import SEVEN, baseline, cell, make_run, report
@@ -206,7 +208,7 @@ def test_cells_of_a_group_share_one_call_for_each_condition(
         calls.append(len(interventions))
         return choice_logps(lm, shown, interventions)
 
-    monkeypatch.setattr("comparisons.evaluation.robustness.choice_logps", counted)
+    monkeypatch.setattr("comparisons.evaluations.robustness.choice_logps", counted)
     assert cli(command(place, model, "out", "--robustness", "--strengths", "1,2", methods="caa")) == 0
     assert calls == [5, 5, 5, 5]  # the baseline and four cells: two neutral prompts, the prefix, the format
 
@@ -247,12 +249,13 @@ def test_a_cell_that_fails_under_a_condition_leaves_the_others_theirs(tmp_path: 
     )
     broken, whole, worded = repeats.run([CellToAsk((), infinite, {}), CellToAsk((), sound, {}), prompted])
     (alone,) = repeats.run([CellToAsk((), sound, {})])
-    assert whole.failures == alone.failures == {}
+    assert whole.info == alone.info == {}
     assert [row["evaluation"] for row in whole.rows] == [row["evaluation"] for row in alone.rows]
     np.testing.assert_allclose([r["p_match"] for r in whole.rows], [r["p_match"] for r in alone.rows], atol=1e-6)
-    assert broken.rows == [] and set(broken.failures) == {"neutral-1", "neutral-2", "prefix", "format"}
-    assert "logits are not finite on robust:prefix item" in broken.failures["prefix"]
-    assert set(worded.failures) == {"paraphrase-2"} and "fewer than 2 paraphrases" in worded.failures["paraphrase-2"]
+    failed, unworded = broken.info[NOT_REPEATED], worded.info[NOT_REPEATED]
+    assert broken.rows == [] and set(failed) == {"neutral-1", "neutral-2", "prefix", "format"}
+    assert "logits are not finite on robust:prefix item" in failed["prefix"]
+    assert set(unworded) == {"paraphrase-2"} and "fewer than 2 paraphrases" in unworded["paraphrase-2"]
     assert {row["evaluation"] for row in worded.rows} == {"robust:paraphrase-1", "robust:prefix", "robust:format"}
 
 

@@ -17,7 +17,7 @@ from comparisons.cli import execute as cli
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.measures import item_measures
 from comparisons.evaluation.questions import questions, result_rows
-from comparisons.evaluation.ranks import (
+from comparisons.evaluations.random_ranks import (
     N_RANDOM,
     RandomShifts,
     matched_interventions,
@@ -99,7 +99,7 @@ def test_a_resumed_run_keeps_the_ranks_and_does_not_run_them_again(
     arguments = command(place, model, "out", "--controls", "--directions", "pos")
     cli(arguments)
     whole, journal = numbers("out"), Path("out/journal.jsonl").read_bytes().splitlines(keepends=True)
-    assert b"random_vector/pos/1#random" in journal[-2]
+    assert b"random_vector/pos/1#random_ranks" in journal[-2]
     Path("out/journal.jsonl").write_bytes(b"".join(journal[:-2]))
     asked: list[object] = []
 
@@ -107,7 +107,7 @@ def test_a_resumed_run_keeps_the_ranks_and_does_not_run_them_again(
         asked.append(arguments)
         return random_shifts(*arguments)
 
-    monkeypatch.setattr("comparisons.running.ranking.random_shifts", counted)
+    monkeypatch.setattr("comparisons.evaluations.random_ranks.random_shifts", counted)
     cli(arguments)
     again = numbers("out")
     ranks = ("random_rank_p", "random_shifts", "matched_rank_p", "matched_shifts", "n_random")

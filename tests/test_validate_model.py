@@ -14,7 +14,7 @@ from comparisons.dataset.behaviors import Library
 from comparisons.dataset.items import ORDERS
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.questions import questions
-from comparisons.evaluation.ranks import matched_vectors
+from comparisons.evaluations.random_ranks import matched_vectors
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Intervention

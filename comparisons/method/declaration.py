@@ -6,9 +6,9 @@ import inspect
 
 from comparisons.method.findings import DECLARED, DOCSTRING, KIND, SETTINGS, Findings
 from comparisons.method.interface import Method
-from comparisons.method.registry import first_line
 from comparisons.method.settings import STRENGTH, Setting, describe_settings, parse_settings
 from comparisons.util.errors import CompareError
+from comparisons.util.plugins import first_line
 
 
 def check_declaration(cls: type[Method], found: Findings) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 from pathlib import Path
 
-from comparisons.method.registry import RESERVED, Registry
+from comparisons.method.registry import METHODS, Registry
 from comparisons.method.stacks import METHOD_NAME
 from comparisons.util.errors import CompareError
 from comparisons.util.writing import filled, write_new
@@ -65,10 +65,10 @@ def checked_name(name: str, plugins: Path | None) -> str:
         CompareError: no file can be called so, or there is a method of the name.
     """
     stem = name.replace("-", "_")
-    if not METHOD_NAME.fullmatch(stem) or keyword.iskeyword(stem) or stem in RESERVED:
+    if not METHOD_NAME.fullmatch(stem) or keyword.iskeyword(stem) or stem in METHODS.reserved:
         raise CompareError(
             f"a method can't be called '{name}': use a letter, then letters, digits and _, and neither a word of "
-            f"Python's nor {' or '.join(RESERVED)}."
+            f"Python's nor {' or '.join(METHODS.reserved)}."
         )
     # Compared without case: Caa.py and caa.py are one file on some systems.
     if stem.lower() in {known.replace("-", "_").lower() for known in Registry(plugins).names()}:

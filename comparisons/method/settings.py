@@ -1,4 +1,4 @@
-"""Settings of methods: text to typed values, by the annotations of the method's fields."""
+"""Settings of plugins: text to typed values, by the annotations of their fields."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIMIT = re.compile(r"\s*cost\s*<=\s*([^\s]+)\s*")
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-AnyMethod = TypeVar("AnyMethod", bound="Method")
+Plugin = TypeVar("Plugin")
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ def setting_text(value: object) -> str:
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
-def setting_forms(cls: type[Method]) -> dict[str, list[Form]]:
-    """How each setting of a method can be read, in the order in which it is tried.
+def setting_forms(cls: type[Any]) -> dict[str, list[Form]]:
+    """How each setting of a plugin can be read, in the order in which it is tried.
 
     Raises:
         CompareError: an annotation can't be read, or is not int, float, bool, str, Path, None, Literal or a
@@ -110,7 +110,7 @@ def setting_forms(cls: type[Method]) -> dict[str, list[Form]]:
     return {field.name: _forms(cls, field.name, hints[field.name]) for field in dataclasses.fields(cls)}
 
 
-def _forms(cls: type[Method], name: str, hint: Any) -> list[Form]:
+def _forms(cls: type[Any], name: str, hint: Any) -> list[Form]:
     exact: list[Form] = []
     plain: set[Any] = set()
     for part in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
@@ -131,8 +131,8 @@ def _exactly(value: object) -> Form:
     return Form(text, text, lambda given: {text: value}[given])
 
 
-def describe_settings(cls: type[Method]) -> tuple[Setting, ...]:
-    """The settings of a method in the order of its fields; raises CompareError as `setting_forms` does."""
+def describe_settings(cls: type[Any]) -> tuple[Setting, ...]:
+    """The settings of a plugin in the order of its fields; raises CompareError as `setting_forms` does."""
     forms = setting_forms(cls)
     found = []
     for field in dataclasses.fields(cls):
@@ -145,16 +145,16 @@ def describe_settings(cls: type[Method]) -> tuple[Setting, ...]:
     return tuple(found)
 
 
-def parse_settings(cls: type[AnyMethod], texts: Mapping[str, str], name: str | None = None) -> AnyMethod:
-    """A method with the given settings, the others at their defaults.
+def parse_settings(cls: type[Plugin], texts: Mapping[str, str], name: str | None = None) -> Plugin:
+    """A plugin with the given settings, the others at their defaults.
 
     In a union such as `int | Literal["auto"]` a literal is tried first, then None ("none"), bool, int, float,
     Path and str.
 
     Args:
-        cls: the method.
+        cls: the method, or evaluation.
         texts: setting -> value as typed.
-        name: the method's name in messages; by default that of the file that defines it.
+        name: its name in messages; by default that of the file that defines it.
 
     Raises:
         CompareError: a setting is unknown, has no default and no value, or a value is not valid.
@@ -163,7 +163,7 @@ def parse_settings(cls: type[AnyMethod], texts: Mapping[str, str], name: str | N
     forms = setting_forms(cls)
     for field in texts:
         if field not in forms:
-            raise unknown(f"setting of {name}", field, [*forms, *([STRENGTH] if cls.dosed else [])])
+            raise unknown(f"setting of {name}", field, [*forms, *([STRENGTH] if getattr(cls, "dosed", False) else [])])
     values = {field: _parse(f"{name}.{field}", text, forms[field]) for field, text in texts.items()}
     missing = [s.name for s in describe_settings(cls) if s.default is None and s.name not in values]
     if missing:

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from comparisons.method.registry import PACKAGE
+from comparisons.method.registry import METHODS
 
 MULTIPLIERS = (-1.0, 0.0, 1.0)
 """Of the columns of every published table."""
@@ -79,7 +79,7 @@ class Published:
 @cache
 def published() -> Published:
     """Reads methods/published.json."""
-    file = files(PACKAGE).joinpath("published.json")
+    file = files(METHODS.package).joinpath("published.json")
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     grid, results = found["grid"], dict(found["results"])
     models = {

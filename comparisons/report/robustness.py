@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comparisons.evaluation.conditions import FORMAT, NEUTRAL, PARAPHRASES, PLAIN, PREFIX
+from comparisons.evaluations.robustness import FORMAT, NEUTRAL, PARAPHRASES, PLAIN, PREFIX
 from comparisons.report.blocks import Block, Bullets, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped

@@ -20,3 +20,8 @@ def baseline_key(behavior: str, model: str = "") -> str:
 def on_model(name: str, model: str) -> str:
     """A name with its model, where the run has several."""
     return f"{name}{IN}{model}" if model else name
+
+
+def later_key(cell: str, evaluation: str) -> str:
+    """Under which the finding of an evaluation that comes later is kept: beside the cell's own rows."""
+    return f"{cell}#{evaluation}"

@@ -60,11 +60,11 @@ class SummaryRow:
             interval holds 0 or nothing bounds the share), the baseline's p_match under it, the larger lost mass of cell
             and baseline, and whether one of them is broken.
         generated: {"n_answers", "unparsed", "accuracy", "accuracy_ci", "agreement", "n_items", "shift", "shift_ci"} of
-            the answers that the model wrote: see `comparisons.evaluation.generated`.
+            the answers that the model wrote: see `comparisons.evaluations.generated`.
         open_ended: what the cell's free answers are like and how they were judged: {"n_answers", "length",
             "repetition", "fluency", their "…_change" against the baseline with "…_change_ci", and "judges": judge ->
             {"n_scored", "score", "score_ci", "shift", "shift_ci", "agrees", "unparsed", "refused", "failed", "unasked",
-            "tokens_in", "tokens_out", "dollars"}}: see `comparisons.evaluation.open_ended`.
+            "tokens_in", "tokens_out", "dollars"}}: see `comparisons.evaluations.open_ended`.
         labels: an item's label -> {"n_items", "shift", "ci"}, where at least two labels have two items.
         label_differences: for each two labels {"first", "second", "shift", "ci"}: the second's shift minus the first's.
         knowledge, knowledge_set: the same measure as p_match on knowledge questions, and their name.

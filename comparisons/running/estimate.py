@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from comparisons.dataset.behaviors import Behavior, Item
 from comparisons.dataset.splits import draw
 from comparisons.engine.plan import Tokens, batches, family_batches, shared_head
-from comparisons.evaluation.conditions import PLAIN, Condition, conditions
-from comparisons.evaluation.generated import MAX_ANSWER_TOKENS
 from comparisons.evaluation.harness import HarnessSet, harness_sizes
 from comparisons.evaluation.questions import questions
-from comparisons.evaluation.ranks import N_RANDOM
+from comparisons.evaluations.generated import MAX_ANSWER_TOKENS
+from comparisons.evaluations.random_ranks import N_RANDOM
+from comparisons.evaluations.robustness import PLAIN, Condition, conditions
 from comparisons.experiment.specification import LAYER, Cell, Element, Plan, Specification
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM

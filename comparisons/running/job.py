@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparisons.evaluation.best import best_row
-from comparisons.evaluation.judged import summary_of
 from comparisons.evaluation.summaries import summarize
+from comparisons.evaluations.open_ended import summary_of
 from comparisons.experiment.specification import Plan, Specification
 from comparisons.judges.judge_set import make_judge_set
 from comparisons.report import render

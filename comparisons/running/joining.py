@@ -12,8 +12,8 @@ from typing import Any
 from comparisons import stats
 from comparisons.evaluation.across import joint_p_values
 from comparisons.evaluation.best import best_row
-from comparisons.evaluation.judged import summary_of
 from comparisons.evaluation.measures import item_measures, paired
+from comparisons.evaluations.open_ended import summary_of
 from comparisons.report import render
 from comparisons.results.folder import BEST, RUN, RunFolder, check_run_folder
 from comparisons.results.record import Facts, Record

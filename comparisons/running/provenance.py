@@ -11,8 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from comparisons.evaluation.conditions import NEUTRAL_TEXTS, PREFIX_TEXT, wrappings
 from comparisons.evaluation.harness import PREFIX
+from comparisons.evaluations.robustness import NEUTRAL_TEXTS, PREFIX_TEXT, wrappings
 from comparisons.experiment.fitting import PACKAGES, package_version, source_digest
 from comparisons.experiment.specification import Plan
 from comparisons.model.lm import LM

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from comparisons.evaluation.registry import evaluations_of
 from comparisons.running.provenance import ModelInfo
 from comparisons.running.ray_pool import WorkerHandle, WorkerLost, WorkerPool, WorkerUnfit
 from comparisons.running.ray_tasks import Task
@@ -42,7 +43,7 @@ class Dispatch:
         """Returns when all is done, or has failed."""
         self._waiting = list(tasks)
         self._left = Counter((task.model, task.behavior) for task in tasks)
-        self._rank(*dict.fromkeys((cell.model, cell.behavior) for cell in self.writer.plan.cells))
+        self._ask_later(*dict.fromkeys((cell.model, cell.behavior) for cell in self.writer.plan.cells))
         while self._waiting or self._running:
             self._assign()
             ended = self.pool.ended(list(self._running))
@@ -130,22 +131,22 @@ class Dispatch:
             self._settle(again, f"its worker was lost {losses} times, perhaps for want of memory: {why}")
 
     def _settle(self, task: Task, error: str | None) -> None:
-        """A task has ended; after the last of a behavior its vectors are ranked."""
+        """A task has ended; after the last of a behavior comes what is asked later."""
         if error is not None:
             self.writer.fail(task, error)
         if task.kind == "evaluate":
             place = task.model, task.behavior
             self._left[place] -= 1
             if not self._left[place]:
-                self._rank(place)
+                self._ask_later(place)
 
-    def _rank(self, *places: tuple[str, str]) -> None:
-        """Adds a task for the vectors of behaviors whose cells have all ended."""
+    def _ask_later(self, *places: tuple[str, str]) -> None:
+        """Adds a task for what is asked later of behaviors whose cells have all ended."""
         spec = self.writer.plan.spec
-        if not spec.controls or spec.select is not None:
+        if spec.select is not None or not any(each.later for each in evaluations_of(spec).values()):
             return
         for model, behavior in places:
             model = model or spec.model.name
             if not self._left[model, behavior]:
-                cells = self.writer.ranked(model, behavior)
-                self._waiting += [Task(model, behavior, cells, "rank")] if cells else []
+                cells = self.writer.done(model, behavior)
+                self._waiting += [Task(model, behavior, cells, "later")] if cells else []

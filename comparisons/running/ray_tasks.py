@@ -17,7 +17,7 @@ class Task:
         model: its name.
         behavior: its name.
         cells: their keys.
-        kind: "evaluate" them; or "rank" their vectors among random directions.
+        kind: "evaluate" them; or ask what can only be asked "later".
         heavy: whether something is trained.
         losses: how many workers were lost over it.
     """
@@ -25,7 +25,7 @@ class Task:
     model: str
     behavior: str
     cells: tuple[str, ...]
-    kind: Literal["evaluate", "rank"] = "evaluate"
+    kind: Literal["evaluate", "later"] = "evaluate"
     heavy: bool = False
     losses: int = 0
 

@@ -76,8 +76,8 @@ class Worker:
         cells = run.selected([cell for cell in every if cell.key in task.cells])
         if task.kind == "evaluate":
             run.run([cell for cell in cells if not run.folder.done(cell.key)])
-        if task.kind == "rank" or (run.plan.spec.controls and run.plan.spec.select is not None):
-            run.rank([every[0], *(cell for cell in cells if cell.elements)])
+        if task.kind == "later" or run.plan.spec.select is not None:
+            run.ask_later([every[0], *(cell for cell in cells if cell.elements)])
 
     def keep(self, task: Task, key: str, known: Known, run: str) -> dict[str, bytes]:
         """The files of a done cell's intervention, by their paths in the run's folder.

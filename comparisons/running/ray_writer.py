@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from comparisons.evaluation.cells import JUDGING
-from comparisons.evaluation.open_ended import OPEN_ENDED
+from comparisons.evaluation.interface import CellResult
+from comparisons.evaluations.open_ended import OPEN_ENDED, judged
 from comparisons.experiment.specification import Cell, Plan
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.results.folder import RunFolder
@@ -61,8 +61,8 @@ class RunWriter:
         # What waits for a judge is done as far as workers are concerned.
         return replace(found, done=found.done | self._held.keys())
 
-    def ranked(self, model: str, behavior: str) -> tuple[str, ...]:
-        """The done cells of a behavior that may have vectors to rank."""
+    def done(self, model: str, behavior: str) -> tuple[str, ...]:
+        """The done cells of a behavior, but for its baseline."""
         source = next(source for source in self.plan.spec.sources if source.name == model)
         mine = [cell for cell in self.plan.of(source).cells if cell.behavior == behavior]
         return tuple(cell.key for cell in mine if cell.elements and self.folder.done(cell.key))
@@ -72,8 +72,8 @@ class RunWriter:
         for key in task.cells:
             if not self.arrived(key):
                 self._commit(Commit(key, [], {"error": error}))
-        if task.kind == "rank":
-            log.warning("not ranked among random directions: %s in %s: %s", task.behavior, task.model, error)
+        if task.kind == "later":
+            log.warning("not asked later: %s in %s: %s", task.behavior, task.model, error)
 
     def _commit(self, found: Commit) -> None:
         if found.cell in self._taken:
@@ -107,14 +107,12 @@ class RunWriter:
             self.progress.ended(cell, shift, error)
 
     def _judged(self, judges: JudgeSet, found: Commit, baseline: str) -> Commit:
-        free = [row for row in found.rows if row["evaluation"] == OPEN_ENDED]
-        if not free:
+        if not any(row["evaluation"] == OPEN_ENDED for row in found.rows):
             return found
-        plain = free if found.cell == baseline else self.folder.rows(baseline) if self.folder.done(baseline) else []
-        references = {row["item"]: row["answer"] for row in plain if row["evaluation"] == OPEN_ENDED}
-        (scored,) = judges.scored([free], references)
-        others = [row for row in found.rows if row["evaluation"] != OPEN_ENDED]
-        return Commit(found.cell, [*others, *scored.rows], {**found.info, JUDGING: scored.spent})
+        own = found.cell == baseline
+        plain = found.rows if own else self.folder.rows(baseline) if self.folder.done(baseline) else []
+        (scored,) = judged(judges, [CellResult(list(found.rows), dict(found.info))], plain)
+        return Commit(found.cell, scored.rows, scored.info)
 
 
 def known_of(folder: RunFolder, cell: Cell) -> Known:

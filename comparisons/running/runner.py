@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from comparisons.evaluation.cells import Evaluator
+from comparisons.evaluation.cells import measure
+from comparisons.evaluation.interface import Asking, CellToAsk
 from comparisons.evaluation.ledger import Ledger
 from comparisons.evaluation.letters import Letters
 from comparisons.evaluation.measures import Row, item_measures, paired
-from comparisons.evaluation.robustness import CellToAsk
+from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.fitting import Built, Fitter
 from comparisons.experiment.specification import Cell, Element, Plan
 from comparisons.judges.judge_set import JudgeSet
@@ -25,7 +26,7 @@ from comparisons.method.guard import settings_kept
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
 from comparisons.running.choosing import choose
-from comparisons.running.ranking import Ranking
+from comparisons.running.later import Later
 from comparisons.running.selecting import Selector
 from comparisons.running.shared_questions import SharedQuestions, asked_together
 from comparisons.running.sinks import Progress, ResultSink
@@ -64,9 +65,9 @@ def execute(
     """
     kept: list[Cell] = []
     progress.advance(sum(folder.done(cell.key) for cell in plan.cells))
-    common = SharedQuestions(plan, lm)
-    fitters = [fitter_of(plan, name, lm, store) for name in plan.behaviors]
-    runners = [CellRunner(plan, fitter, folder, progress, judges, common) for fitter in fitters]
+    fitters = {name: fitter_of(plan, name, lm, store) for name in plan.behaviors}
+    common = SharedQuestions(Asking(plan, lm, fitters), evaluations_of(plan.spec))
+    runners = [CellRunner(plan, fitter, folder, progress, judges, common) for fitter in fitters.values()]
     taken = [
         runner.selected([c for c in plan.cells if c.behavior == runner.fitter.behavior.name]) for runner in runners
     ]
@@ -82,8 +83,7 @@ def execute(
         runner.evaluate(mine)
     for runner, cells in zip(runners, taken, strict=True):
         runner.run(cells)
-        if plan.spec.controls:
-            runner.rank(cells)
+        runner.ask_later(cells)
         kept += cells
     return replace(plan, cells=tuple(kept))
 
@@ -115,8 +115,10 @@ class CellRunner:
         judges: JudgeSet | None = None,
         common: SharedQuestions | None = None,
     ) -> None:
-        self.plan, self.fitter, self.folder, self.progress, self.judges = plan, fitter, folder, progress, judges
-        self.common = common or SharedQuestions(plan, fitter.lm)
+        self.plan, self.fitter, self.folder, self.progress = plan, fitter, folder, progress
+        self.asking = Asking(plan, fitter.lm, {fitter.behavior.name: fitter}, judges, self._baseline)
+        self.evaluations = evaluations_of(plan.spec)
+        self.common = common or SharedQuestions(self.asking, self.evaluations)
         self.choices: dict[str, Method | Exception] = {}
         self.trials: dict[str, int] = {}
         self.tried: set[str] = set()
@@ -223,8 +225,8 @@ class CellRunner:
     def _measure(self, group: Sequence[Ready]) -> None:
         lm, mark, started = self.fitter.lm, self.fitter.lm.mark(), time.perf_counter()
         with lm.meter.counting() as tokens:
-            evaluator = Evaluator(self.plan, self.fitter, self.judges, self._baseline, self.common.answers)
-            found = evaluator.measure([self.subject(ready) for ready in group])
+            cells = [self.subject(ready) for ready in group]
+            found = measure(self.evaluations, self.asking, cells, self.common.results)
         if lm.mark() != mark:
             raise CompareError("the model changed while it was evaluated: an intervention must leave it as it was.")
         seconds = (time.perf_counter() - started) / len(group)
@@ -243,12 +245,10 @@ class CellRunner:
         key = next(c.key for c in self.plan.cells if c.behavior == self.fitter.behavior.name and not c.elements)
         return self.folder.rows(key) if self.folder.done(key) else None
 
-    def rank(self, cells: Sequence[Cell]) -> None:
-        """Ranks the vectors of every done cell among random ones."""
-        ranking = Ranking(self.plan, self.fitter, self.folder, lambda cell: self.build(cell).built.intervention)
-        if ranking.waiting(cells):
-            self.progress.stage(f"rank among random directions on {self.fitter.behavior.name}")
-            ranking.rank(cells)
+    def ask_later(self, cells: Sequence[Cell]) -> None:
+        """Asks every done cell what can only be asked once the baseline is known."""
+        later = Later(self.evaluations, self.asking, self.folder, lambda cell: self.subject(self.build(cell)))
+        later.run(cells, self.progress.stage)
 
     def subject(self, ready: Ready) -> CellToAsk:
         """What is asked, with the fields of all its result rows."""

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.behaviors import Library
-from comparisons.evaluation.cells import JUDGING
-from comparisons.evaluation.judged import summary_of
 from comparisons.evaluation.measures import seed_of
-from comparisons.evaluation.open_ended import OPEN_ENDED, open_numbers
+from comparisons.evaluations.open_ended import JUDGING, OPEN_ENDED, open_numbers, summary_of
 from comparisons.judges.judge_set import make_judge_set
 from comparisons.model.source import ModelSource
 from comparisons.report import render

@@ -9,11 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from comparisons.evaluation.cells import Answers, ask_in_common
-from comparisons.evaluation.robustness import CellToAsk
-from comparisons.experiment.specification import Cell, Plan
+from comparisons.evaluation.cells import Evaluations, ask
+from comparisons.evaluation.interface import Asking, CellResult, CellToAsk
+from comparisons.experiment.specification import Cell
 from comparisons.method.guard import settings_kept
-from comparisons.model.lm import LM
 
 MOST = 48
 """Cells a behavior, above which each behavior is asked alone: reading the prompts is then the smaller part, and what is
@@ -34,45 +33,49 @@ class SharedQuestions:
     """What cells of several behaviors have been asked together.
 
     Args:
-        plan: the run, or its part on this model.
-        lm: the model.
+        asking: with what.
+        evaluations: of the run; those whose questions are the same for all behaviors are asked.
 
     Attributes:
-        answers: by cell and evaluation.
+        results: by cell and evaluation.
     """
 
-    def __init__(self, plan: Plan, lm: LM) -> None:
-        self.plan, self.lm = plan, lm
-        self.answers: dict[tuple[str, str], Answers] = {}
+    def __init__(self, asking: Asking, evaluations: Evaluations) -> None:
+        self.asking = asking
+        self.evaluations = {name: each for name, each in evaluations.items() if each.across and not each.later}
+        self.results: dict[tuple[str, str], CellResult] = {}
         self._spent: dict[str, tuple[float, float]] = {}
 
-    def ask(self, subjects: Sequence[CellToAsk]) -> None:
+    def ask(self, cells: Sequence[CellToAsk]) -> None:
         """Asks those that share a prompt's cache with cells of another behavior; the others are asked with their own.
 
         What fails here is left to each behavior, where it fails the cells that it concerns.
         """
         groups: dict[object, list[CellToAsk]] = {}
-        for subject in subjects:
-            plain = subject.intervention.simplified()
+        for cell in cells:
+            plain = cell.intervention.simplified()
             if plain.context is None:
-                groups.setdefault(plain.prefix_key, []).append(subject)
+                groups.setdefault(plain.prefix_key, []).append(cell)
         for group in groups.values():
-            if len({subject.fields["behavior"] for subject in group}) > 1:
+            if len({cell.fields["behavior"] for cell in group}) > 1:
                 self._ask(group)
 
     def _ask(self, group: Sequence[CellToAsk]) -> None:
-        started = time.perf_counter()
+        lm, started = self.asking.lm, time.perf_counter()
+        results: dict[tuple[str, str], CellResult] = {}
         try:
-            with settings_kept(), self.lm.meter.counting() as tokens:
-                found = ask_in_common(self.plan, self.lm, group)
+            with settings_kept(), lm.meter.counting() as tokens:
+                for name, evaluation in self.evaluations.items():
+                    found = ask(name, evaluation, self.asking, group)
+                    results |= {(c.fields["cell"], name): r for c, r in zip(group, found, strict=True)}
         except Exception:
-            found = {}
-        if not self.lm.is_clean():
-            self.lm.restore()
+            results = {}
+        if not lm.is_clean():
+            lm.restore()
             return
-        self.answers |= found
+        self.results |= results
         each = (time.perf_counter() - started) / len(group), sum(tokens) / len(group)
-        self._spent |= {subject.fields["cell"]: each for subject in group}
+        self._spent |= {cell.fields["cell"]: each for cell in group}
 
     def spent(self, cell: str) -> tuple[float, float]:
         """A cell's share of the seconds and tokens."""

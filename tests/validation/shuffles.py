@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from checkpoints.pocket.recipe.card import score
-from comparisons.evaluation.ranks import RandomShifts, matched_vectors, random_interventions
+from comparisons.evaluations.random_ranks import RandomShifts, matched_vectors, random_interventions
 from comparisons.intervention import Intervention
 from tests.validation.subjects import ModelSizes, Subject
 

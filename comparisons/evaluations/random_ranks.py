@@ -9,16 +9,20 @@ second is the stricter judge: activations differ most along few directions, and 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from comparisons import stats
+from comparisons.engine.activations import contrast_differences
 from comparisons.engine.choices import choice_logps
-from comparisons.evaluation.measures import ItemMeasures
-from comparisons.evaluation.questions import Question
+from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
+from comparisons.evaluation.measures import ItemMeasures, item_measures
+from comparisons.evaluation.questions import CHOICES, Question, questions
+from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
@@ -68,9 +72,47 @@ def _band(shifts: Sequence[float]) -> list[float]:
     return [float(value) for value in np.quantile(shifts, QUANTILES)]
 
 
-def random_key(cell: str) -> str:
-    """What the journal calls a cell's random shifts."""
-    return f"{cell}#random"
+@dataclass(frozen=True)
+class RandomRanks(Evaluation):
+    """The rank of a vector's shift among those of random directions."""
+
+    later = True
+    place = 1
+
+    @classmethod
+    def of(cls, spec: Specification) -> RandomRanks | None:
+        return cls() if spec.controls else None
+
+    def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> Iterator[CellResult]:
+        """Evaluates random directions in the place of every cell's vectors, those of equal norm once."""
+        behavior = cells[0].fields["behavior"]
+        plain = item_measures(asking.baseline() or (), CHOICES)
+        asked = questions(asking.plan.asked(behavior), asking.plan.orders)
+
+        @cache
+        def differences(layer: int) -> torch.Tensor:
+            return contrast_differences(asking.lm, asking.plan.behaviors[behavior].train, [layer])[:, 0]
+
+        known: dict[object, RandomShifts] = {}
+        for cell in cells:
+            found = cell.intervention.simplified()
+            key = sharing_key(found)
+            try:
+                if found.edits and key not in known:
+                    known[key] = random_shifts(asking.lm, asked, plain, found, asking.plan.spec.seed, differences)
+            except Exception as error:
+                yield CellResult(error=error)
+                continue
+            shifts = known.get(key) if found.edits else None
+            yield CellResult(info={"shifts": list(shifts.shifts), "matched": list(shifts.matched)} if shifts else {})
+
+    def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
+        found = cell.own.info.get(cell.evaluation) or {}
+        if "error" in found:
+            return {"warnings": [f"not ranked among random directions: {found['error']}"]}
+        if not found.get("shifts"):
+            return None
+        return RandomShifts(tuple(found["shifts"]), tuple(found.get("matched", ()))).numbers(cell.numbers["shift"])
 
 
 def random_vectors(edit: Edit, count: int, generator: torch.Generator) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,78 @@ import numpy as np
 from comparisons.dataset.items import OpenPrompt
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
-from comparisons.evaluation.generated import without_room
+from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import Row, clusters, interval
+from comparisons.evaluations.generated import without_room
+from comparisons.experiment.specification import Specification
 from comparisons.intervention import Intervention
+from comparisons.judges.calibration import agreement
+from comparisons.judges.free_answers import TOKENS
 from comparisons.judges.interface import Verdict
+from comparisons.judges.judge_set import JudgeSet
 from comparisons.judges.pairwise import NAME as PAIRWISE
 from comparisons.judges.pairwise import win_rate
 from comparisons.model.lm import LM
+from comparisons.results.folder import RunFolder
 from comparisons.results.status import UNSCORED
 
 OPEN_ENDED = "open_ended"
 """The evaluation's name in result rows."""
 
+JUDGING = "judging"
+"""In a cell's info: judge -> what it took in tokens and dollars."""
+
 GRAM = 4
 """Words of the runs whose repetition is counted."""
+
+
+@dataclass(frozen=True)
+class FreeAnswers(Evaluation):
+    """Free answers to the behavior's open-ended prompts, scored by judges.
+
+    Attributes:
+        tokens: of an answer, at most.
+    """
+
+    tokens: int = TOKENS
+
+    place = 6
+
+    @classmethod
+    def of(cls, spec: Specification) -> FreeAnswers | None:
+        return None if spec.open_ended is None else cls(spec.open_ended.tokens)
+
+    def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
+        prompts, fields = asking.plan.behaviors[cells[0].fields["behavior"]].open_ended, [c.fields for c in cells]
+        rows = open_rows(asking.lm, prompts, [c.intervention for c in cells], fields, self.tokens)
+        results = [CellResult(each) for each in rows]
+        if asking.judges is None:
+            return results
+        plain = next((r.rows for r, cell in zip(results, cells, strict=True) if cell.fields["direction"] is None), None)
+        return judged(asking.judges, results, plain or asking.baseline() or ())
+
+    def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
+        baseline = None if cell.is_baseline else cell.baseline.rows
+        shift = None if cell.numbers["broken"] else cell.numbers.get("shift")
+        spent = cell.own.info.get(JUDGING) or {}
+        return {"open_ended": open_numbers(cell.own.rows, baseline, shift, spent, cell.seed)}
+
+
+def judged(judges: JudgeSet, results: Sequence[CellResult], baseline: Sequence[Row]) -> list[CellResult]:
+    """The results of cells of one behavior, with their free answers scored.
+
+    Args:
+        judges: who scores.
+        results: with rows of any evaluation.
+        baseline: the baseline's rows, whose free answers a judge may compare with.
+    """
+    references = {row["item"]: row["answer"] for row in baseline if row["evaluation"] == OPEN_ENDED}
+    free = [[row for row in result.rows if row["evaluation"] == OPEN_ENDED] for result in results]
+    others = [[row for row in result.rows if row["evaluation"] != OPEN_ENDED] for result in results]
+    return [
+        CellResult([*rest, *scored.rows], {**result.info, JUDGING: scored.spent})
+        for result, rest, scored in zip(results, others, judges.scored(free, references), strict=True)
+    ]
 
 
 def open_rows(
@@ -91,6 +150,29 @@ def _row(cell: Mapping[str, Any], prompt: OpenPrompt, answer: str, fluency: floa
         "scores": {},
         "verdicts": {},
     }
+
+
+def summary_of(rows: Sequence[Any], folder: RunFolder, known: Mapping[str, Any]) -> dict[str, Any]:
+    """What summary.json holds: the rows, and "judges" where free answers were judged.
+
+    Args:
+        rows: the summary's, as dataclasses.
+        folder: the run's, with its result rows.
+        known: judge -> how it does on known answers.
+    """
+    found: dict[str, Any] = {"rows": [asdict(row) for row in rows]}
+    cells = [row.cell for row in rows if row.open_ended and folder.done(row.cell)]
+    answers = [one for cell in cells for one in folder.rows(cell) if one["evaluation"] == OPEN_ENDED]
+    if any(answer["scores"] for answer in answers):
+        found["judges"] = {"known": dict(known), "agreement": _agreements(answers)}
+    return found
+
+
+def _agreements(answers: Sequence[Row]) -> list[dict[str, Any]]:
+    judges = dict.fromkeys(judge for answer in answers for judge in answer["scores"])
+    if len(judges) < 2:
+        return []
+    return [asdict(each) for each in agreement({name: [a["scores"].get(name) for a in answers] for name in judges})]
 
 
 def repetition(text: str) -> float:

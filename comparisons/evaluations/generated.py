@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy as np
 from comparisons.dataset.items import Choice, Presentation, find_layout
 from comparisons.engine.choices import MAX_LEFT_OUT
 from comparisons.engine.generate import generate
+from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import Row, clusters, interval
 from comparisons.evaluation.parsing import find_choice
-from comparisons.evaluation.questions import Question
+from comparisons.evaluation.questions import Question, questions
+from comparisons.experiment.specification import Specification
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
@@ -21,6 +24,26 @@ GENERATED = "generated"
 """The evaluation's name in result rows."""
 
 MAX_ANSWER_TOKENS = 30
+
+
+@dataclass(frozen=True)
+class Generated(Evaluation):
+    """The choice that a written answer takes."""
+
+    place = 4
+
+    @classmethod
+    def of(cls, spec: Specification) -> Generated | None:
+        return cls() if spec.generated_choices else None
+
+    def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
+        asked = questions(asking.plan.asked(cells[0].fields["behavior"]), asking.plan.orders)
+        rows = generated_rows(asking.lm, asked, [c.intervention for c in cells], [c.fields for c in cells])
+        return [CellResult(each) for each in rows]
+
+    def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
+        baseline = None if cell.is_baseline else cell.baseline.rows
+        return {"generated": generated_numbers(cell.own.rows, baseline, cell.own.templates(GENERATED), cell.seed)}
 
 
 def generated_rows(

@@ -1,0 +1,191 @@
+"""The interface of an evaluation: what cells are asked, the numbers that their rows give, and what it costs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from comparisons.evaluation.measures import ItemMeasures, Paired, Row, item_measures, paired
+from comparisons.experiment.fitting import Fitter
+from comparisons.experiment.specification import Cell, Element, Plan, Specification
+from comparisons.intervention import Intervention
+from comparisons.judges.judge_set import JudgeSet
+from comparisons.model.lm import LM
+
+Rows = Sequence[Row]
+
+
+@dataclass(frozen=True)
+class CellToAsk:
+    """A cell whose intervention is built.
+
+    Attributes:
+        elements: its stack's, with their settings chosen.
+        intervention: theirs.
+        fields: what is the same in all of its result rows: "model", "behavior", "cell", "method", "direction" (None for
+            the baseline), "strength" and "layer".
+    """
+
+    elements: Sequence[Element]
+    intervention: Intervention
+    fields: Mapping[str, Any]
+
+
+@dataclass
+class CellResult:
+    """What an evaluation found of one cell.
+
+    Attributes:
+        rows: its result rows, in the order in which they were asked.
+        info: what is kept beside them, for the numbers: JSON values.
+        error: why the cell has no rows, where others have; it fails the cell.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    info: dict[str, Any] = field(default_factory=dict)
+    error: Exception | None = None
+
+    def add(self, more: CellResult) -> None:
+        """Appends what was found further of the same cell."""
+        self.rows += more.rows
+        self.info |= more.info
+        self.error = self.error or more.error
+
+
+@dataclass(frozen=True)
+class Asking:
+    """With what cells are asked.
+
+    Attributes:
+        plan: the run, or its part on this model.
+        lm: the model, without any intervention.
+        fitters: by behavior, where its methods were fitted.
+        judges: of free answers; None where another process has them, or none are asked for.
+        baseline: reads the result rows of the behavior's baseline; None where it isn't done yet.
+        evaluation: the name of the evaluation that asks.
+    """
+
+    plan: Plan
+    lm: LM
+    fitters: Mapping[str, Fitter]
+    judges: JudgeSet | None = None
+    baseline: Callable[[], Rows | None] = lambda: None
+    evaluation: str = ""
+
+
+class MeasuredRows:
+    """The result rows of a cell, with what is made of them.
+
+    Args:
+        rows: of every evaluation.
+        info: what is kept beside them.
+    """
+
+    def __init__(self, rows: Rows, info: Mapping[str, Any]) -> None:
+        self.rows, self.info = rows, info
+        self._measures: dict[str, ItemMeasures] = {}
+
+    def of(self, evaluation: str) -> list[Row]:
+        """The rows of an evaluation, and of its parts, whose names go on behind a colon."""
+        parts = f"{evaluation}:"
+        return [r for r in self.rows if r["evaluation"] == evaluation or r["evaluation"].startswith(parts)]
+
+    def measures(self, evaluation: str) -> ItemMeasures:
+        """Lettered choices, averaged over each item's orders."""
+        if evaluation not in self._measures:
+            self._measures[evaluation] = item_measures(self.rows, evaluation)
+        return self._measures[evaluation]
+
+    def templates(self, evaluation: str) -> dict[str, str | None]:
+        """Item -> the template that it shares with others, as intervals take them for `clusters`."""
+        return {row["item"]: row.get("template") for row in self.rows if row["evaluation"] == evaluation}
+
+
+@dataclass(frozen=True)
+class MeasuredCell:
+    """A cell that is done, when its numbers are made.
+
+    Attributes:
+        plan: the run, or its part on this model.
+        cell: the cell.
+        own: its rows.
+        baseline: those of the behavior's baseline; of the baseline itself, its own.
+        seed: of everything that is drawn for the cell.
+        evaluation: the name of the evaluation whose numbers are wanted.
+        numbers: what the evaluations before it have found.
+    """
+
+    plan: Plan
+    cell: Cell
+    own: MeasuredRows
+    baseline: MeasuredRows
+    seed: int
+    evaluation: str = ""
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is the unchanged model, which has no differences."""
+        return not self.cell.elements
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of the evaluation."""
+        return self.own.of(self.evaluation)
+
+    @property
+    def baseline_rows(self) -> list[Row]:
+        """The baseline's."""
+        return self.baseline.of(self.evaluation)
+
+    def paired(self, evaluation: str, against: str | None = None) -> Paired:
+        """Lettered choices of the cell against the baseline's, paired by item.
+
+        Args:
+            evaluation: the cell's rows.
+            against: the baseline's, where these are others.
+        """
+        other = self.baseline.measures(evaluation if against is None else against)
+        return paired(self.own.measures(evaluation), other, self.own.templates(evaluation))
+
+
+class Evaluation(ABC):
+    """One thing that is asked of cells; a subclass is a frozen dataclass whose fields are its settings.
+
+    Attributes:
+        across: whether its questions are the same whatever behavior a cell is of, so that cells of several behaviors
+            are asked together; each cell's rows must not depend on the others.
+        later: whether it is asked once all cells of a behavior are done, and may read the baseline's rows. It has no
+            rows; a failure is kept beside the cell, and takes no other number of it along.
+        place: where it stands among the others, in rows and report.
+    """
+
+    across: ClassVar[bool] = False
+    later: ClassVar[bool] = False
+    place: ClassVar[int] = 100
+
+    @classmethod
+    def of(cls, spec: Specification) -> Evaluation | None:
+        """The evaluation as options of its own switch it on; None where they don't, and where it has none."""
+        return None
+
+    @abstractmethod
+    def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> Iterable[CellResult]:
+        """Asks cells; leaves the model as it was.
+
+        Args:
+            asking: with what.
+            cells: they share a prompt's cache, and are of one behavior unless the questions are `across` them.
+
+        Returns:
+            One result a cell, in their order.
+
+        Raises:
+            CompareError: the cells can't be asked. Each is then asked alone, so that one can't spoil the rest.
+        """
+
+    @abstractmethod
+    def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
+        """What a summary row says of a cell, from its rows and the baseline's; None where it has none."""

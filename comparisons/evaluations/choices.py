@@ -1,0 +1,134 @@
+"""Choices: the behavior's own questions, the measurement that every run has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comparisons import stats
+from comparisons.dataset.items import Item
+from comparisons.evaluation.across import bounds
+from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
+from comparisons.evaluation.measures import Paired, clusters, interval, letter_shifts, letter_split
+from comparisons.evaluation.questions import CHOICES, choice_results
+from comparisons.experiment.specification import Cell, Specification
+from comparisons.results.findings import BROKEN, FEW
+
+LEAST = 2
+"""Items that a label must have: one alone has no interval."""
+
+
+@dataclass(frozen=True)
+class Choices(Evaluation):
+    """The probability of the matching choice, and its shift against the baseline."""
+
+    place = 0
+
+    @classmethod
+    def of(cls, spec: Specification) -> Choices:
+        return cls()
+
+    def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
+        return choice_results(asking, asking.plan.asked(cells[0].fields["behavior"]), CHOICES, cells)
+
+    def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
+        measures, plan, behavior = cell.own.measures(CHOICES), cell.plan, cell.cell.behavior
+        lost = float(measures.lost.mean())
+        numbers = {
+            "n_items": len(measures.items),
+            "p_match": float(measures.p_match.mean()),
+            "p_match_ci": interval(measures.p_match, clusters(measures.items, cell.own.templates(CHOICES)), cell.seed),
+            "letter_bias": stats.letter_bias(measures.p_first),
+            "lost_mass": lost,
+            "broken": lost > BROKEN,
+            "warnings": cautions(cell.cell, plan.asked(behavior), plan.behaviors[behavior].train),
+        }
+        return numbers if cell.is_baseline else numbers | _shift(cell)
+
+
+def _shift(cell: MeasuredCell) -> dict[str, Any]:
+    """What a cell's choices are against the baseline's, by the summary's keys."""
+    pair = cell.paired(CHOICES)
+    flips = stats.mcnemar(pair.before > 0.5, pair.after > 0.5)
+    splits = letter_split(cell.own.rows, CHOICES), letter_split(cell.baseline.rows, CHOICES)
+    labels = {item.id: item.label for item in cell.plan.asked(cell.cell.behavior)}
+    return {
+        "n_items": len(pair.difference),
+        "shift": float(pair.difference.mean()),
+        "shift_ci": pair.interval(cell.seed),
+        "flips": {"gained": flips.gained, "lost": flips.lost, "p_value": flips.p_value},
+        "detectable_shift": stats.minimum_detectable_shift(pair.difference, clusters=pair.clusters),
+        "anti_steerable": stats.anti_steerable(pair.content, cell.cell.direction or "pos"),
+        **letter_shifts(*splits, cell.own.templates(CHOICES), cell.seed),
+        **label_shifts(pair, labels, cell.seed),
+    }
+
+
+def cautions(cell: Cell, asked: Sequence[Item], trained: Sequence[Item]) -> list[str]:
+    """Warnings of too few items, and of items that all match under one letter.
+
+    Args:
+        cell: the cell.
+        asked: the questions behind its numbers.
+        trained: the training pairs; they count where the cell has fitted something.
+    """
+    found = [f"only {len(asked)} questions: too few for the interval to mean much"] if len(asked) < FEW else []
+    letter = only_letter(asked)
+    if letter is not None:
+        found.append(f"every question has its matching choice under ({letter}) as given")
+    if any(element.method.fits != "never" for element in cell.elements):
+        if 0 < len(trained) < FEW:
+            found.append(f"fitted on only {len(trained)} pairs")
+        letter = only_letter(trained)
+        if letter is not None:
+            found.append(
+                f"every training pair has its matching choice under ({letter}): what was fitted may be a liking for "
+                "that letter"
+            )
+    return found
+
+
+def only_letter(items: Sequence[Item]) -> str | None:
+    """The letter under which every item has its matching choice; None where they differ, or where there is one item."""
+    letters = {item.matching for item in items}
+    return letters.pop() if len(letters) == 1 and len(items) > 1 else None
+
+
+def label_shifts(pair: Paired, labels: Mapping[str, str | None], seed: int) -> dict[str, Any]:
+    """The shift of each label and the labels' differences, by the summary's keys.
+
+    Args:
+        pair: the cell against its baseline.
+        labels: item -> its label.
+        seed: of the intervals.
+
+    Returns:
+        "labels": label -> {"n_items", "shift", "ci"}, sorted by label; "label_differences": for each two labels
+        {"first", "second", "shift", "ci"}, the second's shift minus the first's. Empty unless two labels have
+        `LEAST` items each; labels with fewer are left out.
+    """
+    counts = Counter(label for item in pair.items if (label := labels.get(item)) is not None)
+    usable = sorted(label for label, count in counts.items() if count >= LEAST)
+    if len(usable) < 2:
+        return {}
+    # The order of the items is that of the labels, so that "false" is subtracted from "true".
+    order = sorted(range(len(pair.items)), key=lambda i: labels.get(pair.items[i]) or "")
+    chosen = [i for i in order if labels.get(pair.items[i]) in usable]
+    split = stats.by_label(
+        pair.difference[chosen],
+        [labels[pair.items[i]] for i in chosen],
+        clusters=None if pair.clusters is None else [pair.clusters[i] for i in chosen],
+        seed=seed,
+    )
+    return {
+        "labels": {
+            str(label): {"n_items": effect.count, "shift": effect.mean, "ci": bounds(effect.interval)}
+            for label, effect in split.effects.items()
+        },
+        "label_differences": [
+            {"first": found.first, "second": found.second, "shift": found.mean, "ci": bounds(found.interval)}
+            for found in split.differences
+        ],
+    }

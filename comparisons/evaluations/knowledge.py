@@ -1,0 +1,86 @@
+"""Knowledge: questions that have nothing to do with the behavior, on which the cost of an intervention is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from comparisons import stats
+from comparisons.dataset.items import Item
+from comparisons.evaluation.harness import HarnessSet, harness_rows
+from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
+from comparisons.evaluation.measures import ItemMeasures
+from comparisons.evaluation.questions import KNOWLEDGE, choice_results
+from comparisons.experiment.specification import Specification
+from comparisons.results.findings import MARGIN
+
+
+@dataclass(frozen=True)
+class Knowledge(Evaluation):
+    """The probability of the right choice on knowledge questions, and what of it an intervention costs."""
+
+    across = True
+    place = 2
+
+    @classmethod
+    def of(cls, spec: Specification) -> Knowledge | None:
+        return None if spec.knowledge == "none" else cls()
+
+    def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
+        known = asking.plan.knowledge
+        if known is None:
+            return [CellResult() for _ in cells]
+        if not isinstance(known, HarnessSet):
+            return choice_results(asking, known.items, KNOWLEDGE, cells)
+        rows = harness_rows(asking.lm, known, [c.intervention for c in cells], [c.fields for c in cells])
+        return [CellResult(each) for each in rows]
+
+    def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
+        known, own, plain = cell.plan.knowledge, cell.own.measures(KNOWLEDGE), cell.baseline.measures(KNOWLEDGE)
+        if known is None or not (own.items and plain.items):  # imported results may lack some
+            return None
+        numbers: dict[str, Any] = {
+            "knowledge": float(own.p_match.mean()),
+            "knowledge_set": known.name,
+            "knowledge_by_category": by_category(own, plain, known.items) or None,
+        }
+        if cell.is_baseline:
+            return numbers
+        pair = cell.paired(KNOWLEDGE)
+        cost = stats.no_measurable_cost(-pair.difference, margin=MARGIN, clusters=pair.clusters, seed=cell.seed)
+        return numbers | {
+            "cost": -float(pair.difference.mean()),
+            "cost_ci": pair.interval(cell.seed, sign=-1.0),
+            "cost_bound": cost.bound,
+        }
+
+
+def by_category(mine: ItemMeasures, plain: ItemMeasures, items: Sequence[Item]) -> dict[str, dict[str, Any]]:
+    """The mean probability of the correct choice in each category, and what it cost there.
+
+    A category holds few questions (ten of MMLU's 570 a subject), so that its numbers are for looking at: they
+    have no interval, and the cost of all questions has one.
+
+    Args:
+        mine: the cell's measures on the questions.
+        plain: the baseline's.
+        items: the questions, with their categories.
+
+    Returns:
+        Category -> {"n_items", "knowledge", "cost"}, sorted by name; empty where no question has one.
+    """
+    category = {item.id: item.category for item in items}
+    before = dict(zip(plain.items, plain.p_match.tolist(), strict=True))
+    found: dict[str, list[tuple[float, float]]] = {}
+    for item, value in zip(mine.items, mine.p_match.tolist(), strict=True):
+        name = category.get(item)
+        if name and item in before:
+            found.setdefault(name, []).append((value, before[item]))
+    means = {name: np.mean(values, axis=0).tolist() for name, values in sorted(found.items())}
+    return {
+        name: {"n_items": len(found[name]), "knowledge": value, "cost": baseline - value}
+        for name, (value, baseline) in means.items()
+    }

@@ -1,0 +1,43 @@
+"""Side effects: every cell on the questions of all other behaviors of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
+from comparisons.evaluation.questions import SIDE, choice_results
+from comparisons.experiment.specification import Specification
+
+
+@dataclass(frozen=True)
+class SideEffects(Evaluation):
+    """The shift on the questions of other behaviors."""
+
+    across = True
+    place = 3
+
+    @classmethod
+    def of(cls, spec: Specification) -> SideEffects | None:
+        return cls() if spec.side_effects else None
+
+    def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
+        results = [CellResult() for _ in cells]
+        for name, items in asking.plan.side.items():
+            others = [i for i, cell in enumerate(cells) if cell.fields["behavior"] != name]
+            asked = choice_results(asking, items, f"{SIDE}{name}", [cells[i] for i in others])
+            for i, result in zip(others, asked, strict=True):
+                results[i].add(result)
+        return results
+
+    def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
+        if cell.is_baseline or not cell.plan.side:
+            return None
+        pairs = {name: cell.paired(f"{SIDE}{name}") for name in cell.plan.side if name != cell.cell.behavior}
+        effects = {
+            name: {"shift": float(pair.difference.mean()), "ci": pair.interval(cell.seed)}
+            for name, pair in pairs.items()
+            if len(pair.difference)
+        }
+        return {"side_effects": effects}

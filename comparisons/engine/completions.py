@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 
 from comparisons.engine.choices import in_place
-from comparisons.engine.plan import Branch, Group, group_by_prefix
+from comparisons.engine.plan import Branch, Group, Tokens, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
 from comparisons.engine.run import token_logps
 from comparisons.intervention import Intervention
@@ -16,6 +17,12 @@ from comparisons.model.prompts import common_prefix
 from comparisons.util.errors import CompareError
 
 TokenLogps = list[list[list[list[float]]]]
+
+LEAST_FILLED = 0.8
+"""Share of a tail's padded size that is its own."""
+
+LEAST_MEMBERS = 4
+"""Tails of a size, below which shorter ones join them: a pass of few rows is slower than one of some padding."""
 
 
 def completion_logps(
@@ -38,7 +45,8 @@ def completion_logps(
         exact: completions follow their prompt as they are, and blanks that end a prompt are their first tokens.
 
     Returns:
-        [intervention][question][completion][token], in nats; their sum is the completion's log-likelihood.
+        [intervention][question][completion][token], in nats: of the tokens beyond those that the prompt and the
+        completion behind it begin with alike. Their sum is the completion's log-likelihood.
 
     Raises:
         CompareError: a completion has no token, or exceeds the model's context with its question.
@@ -51,70 +59,108 @@ def completion_logps(
     return found
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """Completions of one question that run in one pass.
+
+    Attributes:
+        question: its index.
+        variants: their indices among the question's completions.
+        prefix: the tokens before the last prompt token.
+        tails: those from it on, a completion each.
+        shared: how many tokens of each tail are the prompt's.
+    """
+
+    question: int
+    variants: tuple[int, ...]
+    prefix: Tokens
+    tails: tuple[Tokens, ...]
+    shared: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Tokens of the longest tail."""
+        return max(map(len, self.tails))
+
+    def apart(self, members: int) -> list[_Entry]:
+        """One entry a completion, where reading the prompt again costs less than padding them to one length."""
+        padding = members * sum(self.size - len(tail) for tail in self.tails)
+        if padding <= (len(self.tails) - 1) * len(self.prefix):
+            return [self]
+        each = zip(self.variants, self.tails, self.shared, strict=True)
+        return [_Entry(self.question, (variant,), self.prefix, (tail,), (own,)) for variant, tail, own in each]
+
+
 def _group_logps(
     lm: LM, questions: Sequence[str], completions: Sequence[Sequence[str]], group: Group, exact: bool
 ) -> list[list[list[list[float]]]]:
     """[member][question][completion][token]."""
     head = group.head
-    texts = [lm.prompt(question, head.system, head.examples) for question in questions]
-    split = [_split(lm, text, answers, exact) for text, answers in zip(texts, completions, strict=True)]
-    found: list[list[list[list[float]]]] = [[[] for _ in questions] for _ in group.members]
+    logps: list[list[list[list[float]]]] = [[[[] for _ in each] for each in completions] for _ in group.members]
+    entries: list[_Entry] = []
+    for index, (question, texts) in enumerate(zip(questions, completions, strict=True)):
+        prompt = lm.prompt(question, head.system, head.examples)
+        entries += _entry(lm, index, prompt, texts, exact).apart(len(group.members))
     with in_place(lm, head):
         # Questions with equally many completions can share a batch.
-        for count in sorted({len(tails) for _, tails in split}):
-            chosen = [i for i, (_, tails) in enumerate(split) if len(tails) == count]
-            _fill(lm, chosen, [split[i] for i in chosen], group, found)
-    return found
+        for count in sorted({len(entry.tails) for entry in entries}):
+            _fill(lm, [entry for entry in entries if len(entry.tails) == count], group, logps)
+    return logps
 
 
-def _fill(
-    lm: LM,
-    chosen: Sequence[int],
-    split: Sequence[tuple[tuple[int, ...], list[tuple[int, ...]]]],
-    group: Group,
-    found: list[list[list[list[float]]]],
-) -> None:
-    count = len(split[0][1])
-    size = max(len(tail) for _, tails in split for tail in tails)
-    padded = [[(*tail, *[tail[-1]] * (size - len(tail))) for tail in tails] for _, tails in split]
-    # The token after each place of a tail; after its end, whatever: those are cut off.
-    targets = torch.tensor([[[[t] for t in (*tail[1:], tail[-1])] for tail in tails] for tails in padded])
+def _fill(lm: LM, entries: Sequence[_Entry], group: Group, logps: list[list[list[list[float]]]]) -> None:
+    count = len(entries[0].tails)
+    sizes = _sizes([entry.size for entry in entries])
+    tails = [[(*t, *[t[-1]] * (size - len(t))) for t in e.tails] for e, size in zip(entries, sizes, strict=True)]
 
     def work(batch: Batch) -> tuple[list[int], torch.Tensor]:
         prompts = list(batch.prompts)
-        return prompts, token_logps(lm, batch.sequences, targets[prompts], batch.passes, whole=True)
+        # The token after each place of a tail; after its end, whatever: those are cut off.
+        targets = torch.tensor([[[[token] for token in (*tail[1:], tail[-1])] for tail in tails[i]] for i in prompts])
+        return prompts, token_logps(lm, batch.sequences, targets, batch.passes, whole=True)
 
     asked = Prompts(
-        prefixes=[prefix for prefix, _ in split],
-        tails=padded,
+        prefixes=[entry.prefix for entry in entries],
+        tails=tails,
         branches=[Branch(variant, member.edits) for member in group.members for variant in range(count)],
-        lengths=[[len(tail) for tail in tails] for _, tails in split],
+        lengths=[[len(tail) for tail in entry.tails] for entry in entries],
         whole=True,
     )
-    for prompts, logps in in_batches(lm, asked, work):
-        values = logps.view(len(group.members), count, len(prompts), size)
-        for member in range(len(group.members)):
-            for row, prompt in enumerate(prompts):
-                tails = split[prompt][1]
-                found[member][chosen[prompt]] = [
-                    values[member, variant, row, : len(tail) - 1].tolist() for variant, tail in enumerate(tails)
-                ]
+    for prompts, found in in_batches(lm, asked, work):
+        values = found.view(len(group.members), count, len(prompts), -1)
+        for row, prompt in enumerate(prompts):
+            entry = entries[prompt]
+            for place, (variant, tail, own) in enumerate(zip(entry.variants, entry.tails, entry.shared, strict=True)):
+                for member in range(len(group.members)):
+                    own_values = values[member, place, row, own - 1 : len(tail) - 1].tolist()
+                    logps[member][entry.question][variant] = own_values
 
 
-def _split(
-    lm: LM, prompt: str, completions: Sequence[str], exact: bool
-) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
-    """The tokens before the last prompt token, and those from it on for each completion."""
+def _sizes(lengths: Sequence[int]) -> list[int]:
+    """For each tail the size that it is padded to: few sizes, so that passes are full, none much above a tail's own."""
+    sizes = [0] * len(lengths)
+    size, members = 0, 0
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if not members or (lengths[index] < LEAST_FILLED * size and members >= LEAST_MEMBERS):
+            size, members = lengths[index], 0
+        sizes[index] = size
+        members += 1
+    return sizes
+
+
+def _entry(lm: LM, index: int, prompt: str, completions: Sequence[str], exact: bool) -> _Entry:
     space = "" if prompt[-1:].isspace() else " "
     if exact:
         space, prompt = prompt[len(prompt.rstrip()) :], prompt.rstrip()
     alone = lm.tokenize(prompt)
     whole = [lm.tokenize(f"{prompt}{space}{text}") for text in completions]
     # A completion's first characters may join the prompt's last token: then that token is the completion's.
-    end = min((common_prefix(alone, ids) for ids in whole), default=0) - 1
-    if end < 0 or any(len(ids) <= end + 1 for ids in whole):
+    common = [common_prefix(alone, ids) for ids in whole]
+    end = min(common, default=0) - 1
+    if end < 0 or any(len(ids) <= same for ids, same in zip(whole, common, strict=True)):
         raise CompareError("a completion must have at least one token of its own.")
     longest = max(map(len, whole))
     if lm.context is not None and longest > lm.context:
         raise CompareError(f"a completion exceeds the {lm.context} tokens of {lm.name} by {longest - lm.context}.")
-    return tuple(alone[:end]), [tuple(ids[end:]) for ids in whole]
+    tails = tuple(tuple(ids[end:]) for ids in whole)
+    return _Entry(index, tuple(range(len(tails))), tuple(alone[:end]), tails, tuple(same - end for same in common))

@@ -99,7 +99,9 @@ def _batches(lm: LM, prompts: Prompts, pending: Sequence[int], head: Prefix | No
     """Prompts with equally long tails in batches within the token budget, in families where they are packed."""
     if head is not None:
         shared = int(head.lengths[0])
-        yield from family_batches(prompts.prefixes, pending, shared, _branch_tokens(lm, prompts), lm.token_budget)
+        yield from family_batches(
+            prompts.prefixes, pending, shared, _branch_tokens(lm, prompts, pending[0]), lm.token_budget
+        )
         return
     # A batch's branches are cut to the budget when it runs.
     for batch in batches([len(prompts.prefixes[i]) for i in pending], 0, lm.token_budget):
@@ -118,9 +120,9 @@ def _passes(
     yield from packed_passes(lm, batch, prefix, prompts.whole, grow)
 
 
-def _branch_tokens(lm: LM, prompts: Prompts) -> int:
+def _branch_tokens(lm: LM, prompts: Prompts, prompt: int) -> int:
     """Tokens of a prompt's branches, the memory of their logits counted as tokens too."""
-    size = max(len(tails[0]) for tails in prompts.tails)
+    size = len(prompts.tails[prompt][0])
     # Those of whole tails are made in pieces where the output layer can be run apart.
     outputs = size if prompts.whole and head_of(lm) is None else 1
     vocabulary = lm.model.get_input_embeddings().weight.shape[0]

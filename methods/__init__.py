@@ -1,1 +1,1 @@
-"""The methods that come with the program: one file each, found by the file's name; `_name.py` is private."""
+"""The methods that come with the program: one file each, found by the file's name."""

@@ -5,9 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from comparisons.method import Edit, Fit, Intervention, Method, Use, use_only
-from comparisons.util.errors import CompareError
-from methods._vectors import SMALLEST, pair_activations, read_vectors, write_vectors
+from comparisons.method import (
+    CompareError,
+    Edit,
+    Fit,
+    Intervention,
+    Method,
+    Use,
+    pair_activations,
+    read_vectors,
+    unit,
+    use_only,
+    write_vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -44,10 +54,9 @@ class Ablate(Method):
             source = layer if self.vector_layer == "same" else self.vector_layer
             if not (0 <= layer < len(means) and 0 <= source < len(means)):
                 raise CompareError(f"ablate: layers {layer} and {source} must be from 0 to {len(means) - 1}.")
-            unit = means[source, 0] - means[source, 1]
-            unit = unit / unit.norm().clamp(min=SMALLEST)
-            edits.append(Edit(layer, unit, "ablate", use.strength, self.positions))
+            direction = unit(means[source, 0] - means[source, 1])
+            edits.append(Edit(layer, direction, "ablate", use.strength, self.positions))
             if self.to == "side":
-                mean = means[layer, 0 if use.direction == "pos" else 1] @ unit
-                edits.append(Edit(layer, mean * unit, "add", use.strength, self.positions))
+                mean = means[layer, 0 if use.direction == "pos" else 1] @ direction
+                edits.append(Edit(layer, mean * direction, "add", use.strength, self.positions))
         return Intervention(edits=tuple(edits))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from comparisons.method import Edit, Fit, Intervention, Use, use_only
-from comparisons.util.errors import CompareError
-from methods._vectors import LayerVector, chosen_layer, read_vector, write_vectors
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import torch
-
-    from comparisons.model.lm import LM
+from comparisons.method import (
+    LM,
+    CompareError,
+    Edit,
+    Fit,
+    Intervention,
+    LayerVector,
+    Use,
+    block_outputs,
+    read_vector,
+    use_only,
+    write_vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -47,29 +50,15 @@ class ActAdd(LayerVector):
         write_vectors(fit.out, block_outputs(fit.lm, plus) - block_outputs(fit.lm, minus))
 
     def intervene(self, use: Use) -> Intervention:
-        layer = chosen_layer(self.layer, type(self).__module__)
+        layer = self.chosen_layer()
         vector = self.coefficient * read_vector(use.fitted, layer)
-        return Intervention(
-            edits=(Edit(layer, vector, multiplier=use.signed, positions=f"prompt_first:{len(vector)}"),)
-        )
+        edit = Edit(layer, vector, multiplier=use.signed, positions=f"prompt_first:{len(vector)}")
+        return Intervention(edits=(edit,))
 
 
 def padded(lm: LM, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of texts, with the tokenizer's own beginning, the shorter ones lengthened by blanks."""
-    found = [list(lm.tokenizer(text)["input_ids"]) for text in texts]
-    blank = lm.tokenizer(" ", add_special_tokens=False)["input_ids"][-1:] or [found[0][-1]]
-    longest = max(map(len, found))
-    return [ids + blank * (longest - len(ids)) for ids in found]
-
-
-def block_outputs(lm: LM, ids: Sequence[int]) -> torch.Tensor:
-    """The output of every block at every token of one text, [layers, tokens, width] float32 on the CPU."""
-    import torch
-
-    from comparisons.engine.hooks import captured
-
-    layers = range(len(lm.blocks))
-    tokens = torch.tensor([ids], device=lm.device)
-    with torch.no_grad(), captured(lm, layers, lambda hidden, layer: hidden) as outputs:
-        lm.model(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False)
-    return torch.stack([outputs[layer][0].float().cpu() for layer in layers])
+    rows = [list(lm.tokenizer(text)["input_ids"]) for text in texts]
+    blank = lm.tokenizer(" ", add_special_tokens=False)["input_ids"][-1:] or [rows[0][-1]]
+    longest = max(map(len, rows))
+    return [ids + blank * (longest - len(ids)) for ids in rows]

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from comparisons.method import Edit, Fit, Intervention, Need, Use, use_only
-from comparisons.util.errors import CompareError
-from comparisons.util.files import file_digest
-from methods._vectors import LayerVector, chosen_layer, read_vector, write_vectors
+from comparisons.method import (
+    Behavior,
+    CompareError,
+    Edit,
+    Fit,
+    Intervention,
+    Item,
+    LayerVector,
+    Need,
+    Use,
+    contrast_means,
+    file_digest,
+    read_vector,
+    unit,
+    use_only,
+    vectors_of_file,
+    write_vectors,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
-
-    from comparisons.dataset.behaviors import Behavior
-    from comparisons.dataset.items import Item
-    from comparisons.model.lm import LM
 
 
 @dataclass(frozen=True)
@@ -71,44 +80,25 @@ class CAA(LayerVector):
         write_vectors(fit.out, vectors)
 
     def _vectors(self, fit: Fit, behavior: Behavior) -> torch.Tensor:
-        from comparisons.engine.activations import contrast_means
-
         items: Sequence[Item] = behavior.train
         if self.debias == "letter":
             items = [item for given in items for item in (given, swapped(given)) if given.parsed]
             if not items:
                 raise CompareError(f"caa.debias=letter: no pair of {behavior.name} can be read in both orders.")
-        means = contrast_means(fit.lm, items, fit.below)
+        means = contrast_means(fit, items)
         vectors = means.matching
         if self.debias == "letter" and means.letter is not None:
-            unit = means.letter / means.letter.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-            vectors = vectors - (vectors * unit).sum(dim=-1, keepdim=True) * unit
+            letter = unit(means.letter)
+            vectors = vectors - (vectors * letter).sum(dim=-1, keepdim=True) * letter
         return vectors.float()
 
     def intervene(self, use: Use) -> Intervention:
-        layer = chosen_layer(self.layer, type(self).__module__)
+        layer = self.chosen_layer()
         source = layer if self.vector_layer == "same" else self.vector_layer
         vector = read_vector(use.fitted, source)
         if not bool(vector.isfinite().all()):
             raise CompareError(f"{self.vector_from or 'the fit'} holds no vector of layer {source}: choose another.")
         return Intervention(edits=(Edit(layer, vector, multiplier=use.signed),))
-
-
-def vectors_of_file(path: Path, lm: LM) -> torch.Tensor:
-    """The vectors of a file, [layers, width] float32, NaN at the model's layers that it lacks.
-
-    Raises:
-        CompareError: it can't be read, or is for another width or a deeper model.
-    """
-    import torch
-
-    from comparisons.vectors import load_vectors
-
-    found = load_vectors(path).check_model(lm, str(path))
-    vectors = torch.full((len(lm.blocks), lm.width), torch.nan)
-    for layer, vector in found.layers.items():
-        vectors[layer] = vector
-    return vectors
 
 
 def swapped(item: Item) -> Item:

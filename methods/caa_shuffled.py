@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from comparisons.method import Fit
-from methods._shuffle import shuffled
+from comparisons.method import Fit, shuffled
 from methods.caa import CAA
 
 

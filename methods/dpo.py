@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from comparisons.method import Fit
-from methods._adapter import TrainedAdapter, questions
+from comparisons.method import Fit, TrainedAdapter
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,4 @@ class DPO(TrainedAdapter):
         return 8.0 * self.epochs  # two answers trained, two read by the reference
 
     def fit(self, fit: Fit) -> None:
-        from methods._training import train
-
-        asked = questions(fit)
-        train(fit.lm, replace(self.training(fit, asked), rejected=asked.others, beta=self.beta), fit.out, fit.scratch)
+        self.train(fit, beta=self.beta)

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import ClassVar, Literal
 
-from comparisons.dataset.items import Item
-from comparisons.method import Fit, Intervention, Method, Turn, Use
-from comparisons.util.errors import CompareError
+from comparisons.method import CompareError, Fit, Intervention, Item, Method, Turn, Use
 
 FILE = "examples.json"
 

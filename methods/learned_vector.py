@@ -5,8 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from comparisons.method import Edit, Fit, Intervention, Use
-from methods._vectors import LayerVector, chosen_layer, read_vectors, write_vectors
+from comparisons.method import (
+    Descent,
+    Edit,
+    Fit,
+    Intervention,
+    LayerVector,
+    Use,
+    contrast_activations,
+    questions,
+    read_vectors,
+    train_edit,
+    write_vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -39,17 +50,13 @@ class LearnedVector(LayerVector):
     def fit(self, fit: Fit) -> None:
         import torch
 
-        from comparisons.engine.activations import contrast_activations
-        from methods._adapter import questions
-        from methods._gradient import Descent, descend
-
-        layer = fit.lm.check_layer(chosen_layer(self.layer, type(self).__module__))
-        _, activations = next(contrast_activations(fit.lm, fit.behavior.train, [layer]))
+        layer = fit.lm.check_layer(self.chosen_layer())
+        _, activations = next(contrast_activations(fit, [layer]))
         rate = self.learning_rate * activations.square().mean().sqrt().item()
         start = torch.zeros(fit.lm.width)
         how = Descent(rate, self.epochs, self.batch_size, fit.seed)
-        write_vectors(fit.out, descend(fit.lm, questions(fit), start, lambda v: Edit(layer, v), how)[None])
+        write_vectors(fit.out, train_edit(fit.lm, questions(fit), start, lambda v: Edit(layer, v), how)[None])
 
     def intervene(self, use: Use) -> Intervention:
-        layer = chosen_layer(self.layer, type(self).__module__)
+        layer = self.chosen_layer()
         return Intervention(edits=(Edit(layer, read_vectors(use.fitted)[0], multiplier=use.strength),))

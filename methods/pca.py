@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from comparisons.method import Fit
-from comparisons.util.errors import CompareError
-from methods._vectors import LayerVector, pair_activations, scaled_like_difference, write_vectors
+from comparisons.method import (
+    CompareError,
+    Fit,
+    LayerVector,
+    pair_activations,
+    scaled_like_difference,
+    write_vectors,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -40,13 +45,13 @@ class PCA(LayerVector):
         rows = pairs[:, 0] - pairs[:, 1] if self.of == "differences" else pairs.flatten(0, 1)
         if self.centre or self.of == "activations":
             rows = rows - rows.mean(dim=0)
-        found = torch.stack([self._component(rows[:, layer]) for layer in range(rows.shape[1])])
-        write_vectors(fit.out, scaled_like_difference(found, pairs))
+        components = torch.stack([self._component(rows[:, layer]) for layer in range(rows.shape[1])])
+        write_vectors(fit.out, scaled_like_difference(components, pairs))
 
     def _component(self, rows: torch.Tensor) -> torch.Tensor:
         import torch
 
         if not 1 <= self.component <= min(rows.shape):
             raise CompareError(f"pca.component={self.component} is out of range: use 1 to {min(rows.shape)}.")
-        found: torch.Tensor = torch.linalg.svd(rows.double(), full_matrices=False).Vh[self.component - 1]
-        return found
+        component: torch.Tensor = torch.linalg.svd(rows.double(), full_matrices=False).Vh[self.component - 1]
+        return component

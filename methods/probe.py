@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from comparisons.method import Fit
-from methods._vectors import LayerVector, pair_activations, scaled_like_difference, write_vectors
+from comparisons.method import Fit, LayerVector, pair_activations, scaled_like_difference, write_vectors
 
 
 @dataclass(frozen=True)

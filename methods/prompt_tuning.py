@@ -6,14 +6,22 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from comparisons.method import Edit, Fit, Intervention, Method, Use
-from comparisons.util.errors import CompareError
-from methods._vectors import read_vectors, write_vectors
+from comparisons.method import (
+    CompareError,
+    Descent,
+    Edit,
+    Fit,
+    Intervention,
+    Method,
+    Use,
+    questions,
+    read_vectors,
+    train_edit,
+    write_vectors,
+)
 
 if TYPE_CHECKING:
     import torch
-
-    from comparisons.model.lm import LM
 
 FILE = "text.json"
 
@@ -47,12 +55,10 @@ class PromptTuning(Method):
     def fit(self, fit: Fit) -> None:
         import torch
 
-        from comparisons.model.offload import weight_of
-        from methods._adapter import questions
-        from methods._gradient import Descent, descend
-
-        first, end = self._span(fit.lm)
-        embeddings = weight_of(fit.lm.model.get_input_embeddings()).detach().float()
+        first, end = fit.lm.prompts.system_span(self.text)
+        if not self.text.strip() or end <= first:
+            raise CompareError("prompt_tuning.text holds no token to train: give it a few words.")
+        embeddings = fit.lm.embeddings.detach().float()
         rate = self.learning_rate * embeddings.square().mean().sqrt().item()
         asked = questions(fit, Intervention(system=self.text))
         before = torch.zeros(first, fit.lm.width, device=fit.lm.device)
@@ -61,20 +67,9 @@ class PromptTuning(Method):
             return _edit(torch.cat([before, trained]))
 
         how = Descent(rate, self.epochs, self.batch_size, fit.seed)
-        moved = descend(fit.lm, asked, torch.zeros(end - first, fit.lm.width), edit, how)
+        moved = train_edit(fit.lm, asked, torch.zeros(end - first, fit.lm.width), edit, how)
         write_vectors(fit.out, torch.cat([before.cpu(), moved]))
         (fit.out / FILE).write_text(json.dumps(self.text), encoding="utf-8")
-
-    def _span(self, lm: LM) -> tuple[int, int]:
-        """Where the text's tokens stand in every prompt that has it as its system prompt."""
-        from comparisons.model.prompts import common_prefix
-
-        this, other = (lm.tokenize(lm.prompt("Why?", text)) for text in (self.text, "0"))
-        first = common_prefix(this, other)
-        end = len(this) - common_prefix(this[first:][::-1], other[first:][::-1])
-        if not self.text.strip() or end <= first:
-            raise CompareError("prompt_tuning.text holds no token to train: give it a few words.")
-        return first, end
 
     def intervene(self, use: Use) -> Intervention:
         text = json.loads((use.fitted / FILE).read_text(encoding="utf-8"))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from comparisons.method import Fit
-from methods._vectors import read_vectors, write_vectors
+from comparisons.method import Fit, read_vectors, write_vectors
 from methods.caa import CAA
 
 

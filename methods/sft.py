@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comparisons.method import Fit, Intervention, Use
-from comparisons.model.loading import folder_digest
-from comparisons.util.errors import CompareError
-from methods._adapter import LEARNING_RATES, TrainedAdapter, questions
+from comparisons.method import (
+    LM,
+    CompareError,
+    Fit,
+    Intervention,
+    TrainedAdapter,
+    Use,
+    folder_digest,
+    linear_modules,
+    local_folder,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -31,8 +39,8 @@ class SFT(TrainedAdapter):
     trained on the matching letter, "neg" on the contrast letter. The strength scales the adapter.
 
     Attributes:
-        learning_rate: of AdamW, constant; "auto" takes the lowest of `LEARNING_RATES` (whole matrices:
-            `WHOLE_LEARNING_RATES`) that reaches nine tenths of the largest two-sided shift on dev.
+        learning_rate: of AdamW, constant; "auto" takes the lowest of three (of `WHOLE_LEARNING_RATES` for whole
+            matrices) that reaches nine tenths of the largest two-sided shift on dev.
         epochs: passes over the pairs.
         epoch: the epoch whose adapter is used; "auto" takes the earliest that does.
         rank: of the LoRA matrices.
@@ -63,17 +71,26 @@ class SFT(TrainedAdapter):
         return {"adapter_from": folder_digest(adapter_folder(self.adapter_from))}
 
     def rates(self) -> Sequence[float]:
-        return LEARNING_RATES if self.trainable == "lora" else WHOLE_LEARNING_RATES
+        return super().rates() if self.trainable == "lora" else WHOLE_LEARNING_RATES
 
     def fit(self, fit: Fit) -> None:
-        from methods._fullrank import matrices_of
-        from methods._training import train
-
         if self.adapter_from is not None:
-            copy_adapter(adapter_folder(self.adapter_from), fit.out)
+            folder = adapter_folder(self.adapter_from)
+            for name in ADAPTER_FILES:
+                shutil.copy(folder / name, fit.out / name)
             return
-        matrices = () if self.trainable == "lora" else matrices_of(fit.lm, self.trainable)
-        train(fit.lm, replace(self.training(fit, questions(fit)), matrices=matrices), fit.out, fit.scratch)
+        self.train(fit, matrices=() if self.trainable == "lora" else self._matrices(fit.lm))
+
+    def _matrices(self, lm: LM) -> list[str]:
+        """The matrices of all blocks, or of one."""
+        if lm.quantized:
+            raise CompareError(
+                f"sft.trainable={self.trainable} is not for a quantized model: leave out --quantize, or use lora."
+            )
+        match = re.fullmatch(r"full|layer:([0-9]+)", self.trainable)
+        if match is None:
+            raise CompareError(f"sft.trainable={self.trainable!r} is not valid: use lora, full or layer:N.")
+        return linear_modules(lm, range(len(lm.blocks)) if match[1] is None else [int(match[1])])
 
     def intervene(self, use: Use) -> Intervention:
         if self.adapter_from is None:
@@ -87,16 +104,8 @@ def adapter_folder(place: str) -> Path:
     Raises:
         CompareError: it holds no PEFT adapter in safetensors.
     """
-    from comparisons.vectors.hub import PREFIX, download
-
-    folder = download(place) if place.startswith(PREFIX) else Path(place)
+    folder = local_folder(place)
     for name in ADAPTER_FILES:
         if not (folder / name).is_file():
             raise CompareError(f"sft.adapter_from={place}: there is no {name} in it, so it is no adapter of PEFT's.")
     return folder
-
-
-def copy_adapter(folder: Path, out: Path) -> None:
-    """Takes the two files of an adapter over."""
-    for name in ADAPTER_FILES:
-        shutil.copy(folder / name, out / name)

@@ -32,8 +32,8 @@ PRELOADED = (
     "matplotlib.backends.backend_agg",
     "matplotlib.figure",
     "matplotlib.backends.backend_svg",
-    "methods._checkpoints",
-    "methods._training",
+    "comparisons.method._checkpoints",
+    "comparisons.method._trainer",
     "peft.tuners.lora",
     "methods.caa",
     "scipy.stats",
@@ -175,7 +175,7 @@ def _become(command: Command, output: int, counting: int) -> None:
     if command.do and command.at < 0:
         subprocess.run(command.do, shell=True, check=True)
     sys.argv = ["compare", *command.arguments]
-    from methods import _checkpoints
+    from comparisons.method import _checkpoints
 
     _checkpoints.EVERY, _checkpoints.SHARE = command.every, 1e9
     sys.addaudithook(_Faults(command, counting))

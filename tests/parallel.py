@@ -13,8 +13,8 @@ import sys
 from typing import Any
 
 from comparisons.cli import main
+from comparisons.method import _checkpoints
 from comparisons.model import processes
-from methods import _checkpoints
 
 
 def stop_before(step: int) -> None:
@@ -42,9 +42,9 @@ if __name__ == "__main__":
     mode, arguments = sys.argv[1], sys.argv[2:]
     _checkpoints.EVERY, _checkpoints.SHARE = 0.0, 1e9
     if mode == "fail" and not processes.leads():
-        from methods import _training
+        from comparisons.method import _trainer
 
-        setattr(_training, "_run", fail)  # noqa: B010 - it stands for a function of another signature
+        setattr(_trainer, "_run", fail)  # noqa: B010 - it stands for a function of another signature
     if mode == "stop" and processes.leads():
         stop_before(3)
     main(arguments)

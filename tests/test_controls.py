@@ -47,7 +47,7 @@ def test_a_random_vector_has_the_norm_and_nothing_else(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_shuffling_turns_half_of_the_pairs_around(seed: int, tmp_path: Path) -> None:
-    from methods._shuffle import shuffled
+    from comparisons.method import shuffled
 
     behavior = tiny_behavior(17)
     fit = Fit(tiny_lm(), behavior, {}, "pos", seed, Intervention(), tmp_path)

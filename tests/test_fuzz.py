@@ -16,9 +16,9 @@ import torch
 
 from comparisons.dataset.records import read_items, read_prompts, stream_records
 from comparisons.dataset.texts import read_texts
+from comparisons.method.vector_files import Vectors, save_vectors
 from comparisons.util.errors import CompareError
 from comparisons.util.files import read_sealed, write_sealed
-from comparisons.vectors.files import Vectors, save_vectors
 from comparisons.vectors.gguf import write_gguf
 from comparisons.vectors.importing import read_foreign
 from tests.places import record

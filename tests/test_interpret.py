@@ -27,9 +27,9 @@ from comparisons.interpret.terminal import lens_table, map_table, show_trace
 from comparisons.interpret.trace import Along, Trace, make_trace
 from comparisons.interpret.words import pieces, shown
 from comparisons.intervention import Edit, Intervention
+from comparisons.method.vector_files import Vectors, save_vectors
 from comparisons.model.lm import LM
 from comparisons.model.prompts import ChoicePrompt
-from comparisons.vectors.files import Vectors, save_vectors
 from tests.oracle import edited
 from tests.places import complaint, make_place
 from tests.tiny import FAMILIES, WIDTH, tiny_behavior, tiny_item, tiny_lm

@@ -159,7 +159,7 @@ def test_an_edited_plugin_and_its_neighbour_are_read_again(tmp_path: Path) -> No
     )
     before = {name: Registry(tmp_path).get(name) for name in ("first_one", "second_one")}
     assert Registry(tmp_path).get("first_one") is before["first_one"]
-    made.write_text(made.read_text().replace("layer: int = 1", "layer: int = 12"))
+    made.write_text(made.read_text().replace("use_only(1)", "use_only(12)"))
     after = {name: Registry(tmp_path).get(name) for name in ("first_one", "second_one")}
     assert [cls().settings() for cls in before.values()] == [{"layer": 1}] * 2
     assert [cls().settings() for cls in after.values()] == [{"layer": 12}] * 2

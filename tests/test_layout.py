@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import ast
 import configparser
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
+
+import pytest
+
+from comparisons import method
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
@@ -91,3 +96,40 @@ def test_nobody_hangs_state_on_a_model_but_what_it_declares() -> None:
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 owner = getattr(node.value, "id", getattr(node.value, "attr", None))
                 assert owner != "lm" or node.attr in settable, f"{name}:{node.lineno}: {node.attr}"
+
+
+SCREEN_AND_A_HALF = 112
+
+
+def program_imports(code: str) -> set[str]:
+    """What a piece of code imports of the program, as "module.name"."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] == "comparisons"}
+
+
+def test_a_method_imports_nothing_of_the_program_but_what_is_for_methods() -> None:
+    public = {f"comparisons.method.{name}" for name in method.__all__}
+    for path in sorted((ROOT / "methods").glob("*.py")):
+        code = path.read_text(encoding="utf-8")
+        assert program_imports(code) <= public, path.name
+        assert not path.name.startswith("_") or path.name == "__init__.py", f"{path.name} is for comparisons.method"
+        assert len(code.splitlines()) <= SCREEN_AND_A_HALF, path.name
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/plugins.md", "comparisons/method/templates/method.txt"])
+def test_a_method_that_is_shown_does_so_too(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    shown = re.findall(r"```python[^\n]*\n(from .*?)```", text, re.DOTALL) or [text.replace("$class_name", "Shown")]
+    public = {f"comparisons.method.{name}" for name in method.__all__}
+    for code in shown:
+        assert program_imports(code) <= public, code
+
+
+def test_all_that_is_for_methods_is_in_the_reference() -> None:
+    reference = (ROOT / "docs/reference/methods.md").read_text(encoding="utf-8")
+    assert [name for name in method.__all__ if name not in reference] == []

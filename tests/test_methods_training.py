@@ -12,10 +12,9 @@ import torch
 from comparisons.engine.adapters import adapted
 from comparisons.engine.choices import choice_logps
 from comparisons.intervention import Intervention
-from comparisons.method import Direction, Fit, Use, check_method
+from comparisons.method import Direction, Fit, TrainedAdapter, Use, check_method
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
-from methods._adapter import TrainedAdapter
 from methods.dpo import DPO
 from methods.sft import SFT, WHOLE_LEARNING_RATES
 from tests.test_adapters import facts

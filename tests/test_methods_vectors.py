@@ -13,12 +13,11 @@ from safetensors.torch import save_file
 from comparisons.engine.activations import contrast_activations
 from comparisons.engine.choices import choice_logps
 from comparisons.intervention import Intervention
-from comparisons.method import Direction, Edit, Fit, Method, Use, check_method
+from comparisons.method import Direction, Edit, Fit, Method, Use, check_method, read_vectors
 from comparisons.method.registry import Registry
 from comparisons.method.settings import parse_settings
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
-from methods import _vectors
 from tests import oracle
 from tests.tiny import WIDTH, tiny_behavior, tiny_lm
 
@@ -70,7 +69,7 @@ def test_a_planted_direction_is_found_on_the_matching_side(
     if name == "probe":
         pytest.importorskip("sklearn")
     folder = fitted(made(name, **settings), tiny_lm(), tmp_path)
-    vectors = _vectors.read_vectors(folder)
+    vectors = read_vectors(folder)
     assert torch.cosine_similarity(vectors, planted, dim=-1).min() > 0.97
     assert vectors.norm(dim=-1).tolist() == pytest.approx([6.0] * LAYERS, rel=0.05)
 
@@ -221,8 +220,8 @@ def test_training_by_gradient_raises_the_wanted_letter(name: str, direction: Dir
 
 
 def test_the_loss_under_an_edit_is_the_engines(tmp_path: Path) -> None:
-    from methods._adapter import questions
-    from methods._gradient import batch_loss
+    from comparisons.method import questions
+    from comparisons.method._gradient import batch_loss
 
     lm, behavior = tiny_lm(), tiny_behavior(5)
     edit = Edit(1, torch.randn(WIDTH, generator=torch.Generator().manual_seed(0)))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from methods._training import share
+from comparisons.method._trainer import share
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from comparisons.engine.choices import choice_logps
 from comparisons.intervention import Intervention
 from comparisons.method import Fit, Method, Use
 from comparisons.model.lm import LM
-from comparisons.model.loading import load, quantized
+from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from methods.dpo import DPO
 from methods.learned_vector import LearnedVector
@@ -61,7 +60,7 @@ def test_what_trains_by_gradient_moves_a_quantized_model(lm: LM, method: Method,
 
 @pytest.mark.parametrize("trainable", ["full", "layer:1"])
 def test_whole_matrices_of_a_quantized_model_are_refused(lm: LM, trainable: str, tmp_path: Path) -> None:
-    assert quantized(lm)
+    assert lm.quantized
     method = SFT(learning_rate=1e-3, epochs=1, epoch=1, trainable=trainable)
     fit = Fit(lm, tiny_behavior(4), {}, "pos", 0, Intervention(), tmp_path)
     assert f"sft.trainable={trainable} is not for a quantized model" in complaint(lambda: method.fit(fit))
@@ -71,16 +70,16 @@ def test_small_gradients_are_not_lost_in_narrow_norms(lm: LM, tmp_path: Path, mo
     """While it trains, all that isn't quantized is float32; afterwards it is what it was."""
     import torch
 
-    from methods import _training
+    from comparisons.method import _gradient, _trainer
 
     seen: list[set[torch.dtype]] = []
-    loss = _training.target_loss
+    loss = _gradient.target_loss
 
     def watched(lm: LM, model: object, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         seen.append({p.dtype for p in lm.model.parameters() if p.is_floating_point()})
         return loss(lm, model, batch)
 
-    monkeypatch.setattr(sys.modules["methods._training"], "target_loss", watched)
+    monkeypatch.setattr(_trainer, "target_loss", watched)
     before = {p.dtype for p in lm.model.parameters() if p.is_floating_point()}
     method = SFT(learning_rate=1e-3, epochs=1, epoch=1, batch_size=4)
     method.fit(Fit(lm, tiny_behavior(4), {}, "pos", 0, Intervention(), tmp_path))

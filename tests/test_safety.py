@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from comparisons.cli import execute
+from comparisons.method.vector_files import Origin, Vectors, save_vectors
 from comparisons.report import render
 from comparisons.report.export import csv_text
 from comparisons.results.record import read_record
 from comparisons.util.artifacts import seal
 from comparisons.util.text import printable
-from comparisons.vectors.files import Origin, Vectors, save_vectors
 from tests.faulty import serving
 from tests.forks import Ended
 from tests.made_runs import SMALL, make_run

@@ -17,6 +17,7 @@ from comparisons.evaluation.questions import questions
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
+from comparisons.method import read_vectors
 from comparisons.method.settings import parse_limit
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
@@ -29,7 +30,6 @@ from comparisons.running.selecting import candidates_each
 from comparisons.running.trials import element_trials, stacks_of
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
-from methods._vectors import read_vectors
 from tests.places import tokens_run
 
 pytestmark = pytest.mark.slow

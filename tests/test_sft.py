@@ -21,11 +21,10 @@ from comparisons.dataset.behaviors import Behavior
 from comparisons.engine.adapters import adapted
 from comparisons.engine.choices import choice_logps
 from comparisons.intervention import Intervention
-from comparisons.method import Direction, Fit, Use
+from comparisons.method import Direction, Fit, Use, _gradient, _trainer, questions
+from comparisons.method.training import LEARNING_RATES
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
-from methods import _training
-from methods._adapter import LEARNING_RATES, questions
 from methods.sft import SFT
 from tests.test_adapters import facts
 from tests.tiny import FAMILIES, tiny_behavior, tiny_lm
@@ -122,13 +121,13 @@ def test_training_equals_plain_torch(family: str, tmp_path: Path) -> None:
 
 def test_the_loss_reads_the_letter_alone() -> None:
     lm = tiny_lm()
-    batch = _training.collate([{"input_ids": [5, 6, 7, 8], "target": 9}, {"input_ids": [5, 6], "target": 10}])
+    batch = _gradient.collate([{"input_ids": [5, 6, 7, 8], "target": 9}, {"input_ids": [5, 6], "target": 10}])
     with torch.no_grad():
-        loss = _training.target_loss(lm, lm.model, batch)
+        loss = _gradient.target_loss(lm, lm.model, batch)
         padded = {**batch, "input_ids": batch["input_ids"] + 11 * (1 - batch["attention_mask"])}
         by_hand = [lm.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1) for ids in ([5, 6, 7, 8], [5, 6])]
     assert torch.allclose(loss, -(by_hand[0][9] + by_hand[1][10]) / 2, atol=1e-5)
-    assert torch.equal(_training.target_loss(lm, lm.model, padded), loss)
+    assert torch.equal(_gradient.target_loss(lm, lm.model, padded), loss)
 
 
 def test_questions_end_before_the_deciding_token() -> None:
@@ -178,7 +177,7 @@ def test_the_model_is_as_before_after_an_exception(tmp_path: Path, monkeypatch: 
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(_training, "_save", fail)
+    monkeypatch.setattr(_trainer, "_save", fail)
     lm = tiny_lm()
     before, state = facts(lm), torch.get_rng_state()
     with pytest.raises(ZeroDivisionError):

@@ -15,11 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from comparisons.intervention import Intervention
-from comparisons.method import Fit
+from comparisons.method import Fit, TrainedAdapter, _checkpoints
 from comparisons.util.artifacts import MANIFEST, SPENT, Store, scratch_of
 from comparisons.util.files import read_sealed, write_sealed
-from methods import _checkpoints
-from methods._adapter import TrainedAdapter
 from methods.dpo import DPO
 from methods.sft import SFT
 from tests.tiny import tiny_behavior, tiny_lm

@@ -18,7 +18,7 @@ from comparisons.evaluations.random_ranks import matched_vectors
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Intervention
-from comparisons.method import Fit
+from comparisons.method import Fit, read_vectors
 from comparisons.method.registry import Registry
 from comparisons.model.lm import LM
 from comparisons.model.loading import load
@@ -26,7 +26,6 @@ from comparisons.model.source import ModelSource
 from comparisons.running.choosing import choose
 from comparisons.util.artifacts import Store
 from comparisons.util.directions import DIRECTIONS
-from methods._vectors import read_vectors
 from tests.validation.doses import Doses, saturation
 from tests.validation.onmodel import ModelResults, measure
 from tests.validation.planted import biased_head

@@ -35,10 +35,10 @@ def import_(
       compare vectors import happy.gguf --out happy.safetensors
       compare vectors import hub:me/refusal-vector --out refusal.safetensors
     """
+    from comparisons.method.vector_files import check_path, save_vectors
     from comparisons.model.loading import load_without_weights
     from comparisons.model.source import ModelSource
     from comparisons.util.layers import layer_parts, layers_among
-    from comparisons.vectors.files import check_path, save_vectors
     from comparisons.vectors.fit import Fitted
     from comparisons.vectors.importing import read_foreign
 

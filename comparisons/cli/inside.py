@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from comparisons.dataset.behaviors import Behavior
     from comparisons.dataset.items import Item
+    from comparisons.method.vector_files import Vectors
     from comparisons.model.lm import LM
-    from comparisons.vectors.files import Vectors
 
 _MODEL: tuple[Option, ...] = (
     click.option("--model", default="pocket", show_default=True, metavar="pocket|PATH|HUB_ID", help="On which model."),

@@ -24,7 +24,7 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Write RUN/shared/, to be looked at, and upload nothing.")
 def command(run: Path, name: str, private: bool, dry_run: bool) -> None:
     from comparisons.running.share import make_bundle
-    from comparisons.vectors.hub import check_name, upload
+    from comparisons.util.hub import check_name, upload
 
     folder = make_bundle(run, check_name(name), run / "shared")
     for file in sorted(folder.iterdir()):

@@ -94,7 +94,7 @@ def normalize(files: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     Example:
       compare vectors normalize checkpoints/vectors/pocket/*.safetensors
     """
-    from comparisons.vectors.files import load_vectors, save_vectors
+    from comparisons.method.vector_files import load_vectors, save_vectors
     from comparisons.vectors.fit import Fitted
     from comparisons.vectors.normalize import normalized, targets
 

@@ -16,7 +16,6 @@ from comparisons.engine.prefix import no_prefix, read_families
 from comparisons.engine.run import token_logps
 from comparisons.intervention import Edit
 from comparisons.model.lm import LM, Packing
-from comparisons.model.offload import weight_of
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +71,7 @@ class _Trial:
     def __init__(self, lm: LM) -> None:
         self.lm = lm
         generator = torch.Generator().manual_seed(0)
-        embeddings = weight_of(lm.model.get_input_embeddings()).detach()
+        embeddings = lm.embeddings.detach()
         vocabulary = embeddings.shape[0]
         window = getattr(lm.config, "sliding_window", None) or 0
         length = PROMPT + TAIL + (window if window <= WINDOW else 0)

@@ -167,10 +167,12 @@ def package_version(package: str) -> str | None:
 
 @cache
 def source_digest(cls: type[Method]) -> str:
-    """Hash of the files that define a method, its bases and their private neighbours.
+    """Hash of the files that define a method and its bases, of their private neighbours and of the helpers for methods.
 
     So an edited plugin meets no old artifact.
     """
     files = {Path(inspect.getfile(base)) for base in cls.__mro__ if issubclass(base, Method) and base is not Method}
-    neighbours = {path for file in files for path in file.parent.glob("_*.py")}
+    helpers = Path(inspect.getfile(Method)).parent
+    neighbours = {path for folder in (helpers, *(file.parent for file in files)) for path in folder.glob("_*.py")}
+    neighbours |= {helpers / f"{name}.py" for name in ("recipes", "training", "vectors")}
     return json_digest({path.name: file_digest(path) for path in sorted(files | neighbours)})

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior
+    from comparisons.method.vector_files import Vectors
     from comparisons.model.lm import LM
-    from comparisons.vectors.files import Vectors
 
 
 def fitted_vectors(lm: LM, behavior: Behavior) -> Vectors:
@@ -17,7 +17,7 @@ def fitted_vectors(lm: LM, behavior: Behavior) -> Vectors:
     Source: Rimsky et al. 2024, section 3.
     """
     from comparisons.engine.activations import contrast_means
-    from comparisons.vectors.files import Vectors
+    from comparisons.method.vector_files import Vectors
 
     return Vectors(dict(enumerate(contrast_means(lm, behavior.train).matching.float())))
 
@@ -28,7 +28,7 @@ def vectors_of_file(lm: LM, path: Path) -> tuple[Vectors, str]:
     Raises:
         CompareError: the file can't be read, or its vectors don't fit the model's width and layers.
     """
-    from comparisons.vectors.files import load_vectors
+    from comparisons.method.vector_files import load_vectors
 
     vectors = load_vectors(path).check_model(lm, str(path))
     origin = vectors.origin

@@ -1,23 +1,79 @@
-"""The plugin interface: a method is a frozen dataclass whose fields are its settings."""
+"""All that a method needs: the plugin interface, and helpers for vectors and for training.
+
+A method is a frozen dataclass whose fields are its settings. What stands here may be imported by anybody's method and
+stays; all else in `comparisons` is the program's own.
+"""
 
 from __future__ import annotations
 
+from comparisons.dataset.behaviors import Behavior
+from comparisons.dataset.items import Item
 from comparisons.intervention import Edit, Intervention
 from comparisons.method.conformance import check_method, examine_method
 from comparisons.method.interface import Fit, Method, Need, Use, use_only
+from comparisons.method.recipes import Descent, Questions, Training, epoch_folder, questions
+from comparisons.method.training import TrainedAdapter, linear_modules, shuffled, train_adapter, train_edit
+from comparisons.method.vectors import (
+    LayerVector,
+    block_outputs,
+    contrast_activations,
+    contrast_means,
+    mean_difference,
+    pair_activations,
+    read_vector,
+    read_vectors,
+    scaled_like_difference,
+    unit,
+    vectors_of_file,
+    write_vectors,
+)
+from comparisons.model.lm import LM
+from comparisons.model.loading import folder_digest
 from comparisons.model.prompts import Turn
 from comparisons.util.directions import Direction
+from comparisons.util.errors import CompareError
+from comparisons.util.files import file_digest
+from comparisons.util.hub import local_folder
 
 __all__ = [
+    "LM",
+    "Behavior",
+    "CompareError",
+    "Descent",
     "Direction",
     "Edit",
     "Fit",
     "Intervention",
+    "Item",
+    "LayerVector",
     "Method",
     "Need",
+    "Questions",
+    "TrainedAdapter",
+    "Training",
     "Turn",
     "Use",
+    "block_outputs",
     "check_method",
+    "contrast_activations",
+    "contrast_means",
+    "epoch_folder",
     "examine_method",
+    "file_digest",
+    "folder_digest",
+    "linear_modules",
+    "local_folder",
+    "mean_difference",
+    "pair_activations",
+    "questions",
+    "read_vector",
+    "read_vectors",
+    "scaled_like_difference",
+    "shuffled",
+    "train_adapter",
+    "train_edit",
+    "unit",
     "use_only",
+    "vectors_of_file",
+    "write_vectors",
 ]

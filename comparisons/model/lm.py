@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from comparisons.model.fingerprint import mark, tensor_digest, tokenizer_digest
-from comparisons.model.offload import execution_device
+from comparisons.model.offload import execution_device, weight_of
 from comparisons.model.prompts import ChoicePrompt, PromptFormat, PromptWriter, Turn
 from comparisons.util.errors import CompareError
 
@@ -145,6 +145,16 @@ class LM:
         """Where the embeddings are, which is where token ids go."""
         embeddings = self.model.get_input_embeddings()
         return execution_device(embeddings) or embeddings.weight.device
+
+    @property
+    def embeddings(self) -> torch.Tensor:
+        """The weight of the input embeddings, [vocabulary, width], read from where it is kept."""
+        return weight_of(self.model.get_input_embeddings())
+
+    @property
+    def quantized(self) -> bool:
+        """Whether the model's matrices are quantized."""
+        return any(getattr(self.model, f"is_loaded_in_{bits}bit", False) for bits in (4, 8))
 
     @property
     def width(self) -> int:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import socket
 import warnings
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 from comparisons.model import processes
 from comparisons.model.lm import LM
@@ -121,6 +118,10 @@ def _access(source: ModelSource, location: str) -> dict[str, bool]:
     A hub that can't be reached is asked for a minute before a loader gives up, or takes what its cache has: here a
     connection is tried first.
     """
+    import socket
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
     from huggingface_hub import constants
 
     code = {"trust_remote_code": source.trust_remote_code}
@@ -201,11 +202,6 @@ def _compute_dtype(wanted: str, device: str) -> Any:
     if device != "cuda":
         return torch.float32
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-
-
-def quantized(lm: LM) -> bool:
-    """Whether a model's matrices are quantized."""
-    return any(getattr(lm.model, f"is_loaded_in_{bits}bit", False) for bits in (4, 8))
 
 
 def _placement(source: ModelSource, device: str) -> dict[str, Any]:

@@ -138,6 +138,12 @@ class PromptWriter:
             raise CompareError(f"the tokenizer of {self.name} can't tell ({') from ('.join(letters)}).")
         return ChoicePrompt(tuple(first[:decided]), end, tuple(ids[decided] for ids in answers))
 
+    def system_span(self, text: str) -> tuple[int, int]:
+        """Where a system prompt's tokens stand in every prompt that has it: the first, and the end."""
+        this, other = (self.tokenize(self.text("Why?", system)) for system in (text, "0"))
+        first = common_prefix(this, other)
+        return first, len(this) - common_prefix(this[first:][::-1], other[first:][::-1])
+
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:
     """How many tokens two sequences begin with alike."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from comparisons.method.vector_files import Origin, Vectors, read_tensors, save_vectors
 from comparisons.report.markdown import escaped, fenced, rendered
 from comparisons.report.snippet import snippet
 from comparisons.report.table import main_table
@@ -17,9 +18,8 @@ from comparisons.results.record import Record, read_record
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import CompareError
 from comparisons.util.files import write_json, write_text
+from comparisons.util.hub import EDITS, INTERVENTION, SHARED, VECTORS
 from comparisons.util.version import __version__
-from comparisons.vectors.files import Origin, Vectors, read_tensors, save_vectors
-from comparisons.vectors.hub import EDITS, INTERVENTION, SHARED, VECTORS
 
 CARD, ADAPTER = "README.md", "adapter_config.json"
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from comparisons.vectors.files import Origin, Vectors, load_vectors, save_vectors
+from comparisons.method.vector_files import Origin, Vectors, load_vectors, save_vectors
 
 __all__ = ["Origin", "Vectors", "load_vectors", "save_vectors"]

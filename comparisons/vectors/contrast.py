@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from comparisons.dataset.items import Item
+from comparisons.method.vector_files import Origin, origin_texts, read_origin, read_tensors, write_tensors
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import layer_ranges
-from comparisons.vectors.files import Origin, origin_texts, read_origin, read_tensors, write_tensors
 
 if TYPE_CHECKING:
     import torch

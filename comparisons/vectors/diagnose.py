@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from comparisons.method.vector_files import Vectors
 from comparisons.stats import bca_interval
 from comparisons.stats.units import FloatArray
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import Parts, layers_among
 from comparisons.util.table import Column, Row, Table, interval, number
 from comparisons.vectors.contrast import Contrast
-from comparisons.vectors.files import Vectors
 
 FOLDS = 5
 HELD_OUT = "held-out pairs"

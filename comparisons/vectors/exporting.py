@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from comparisons.method.vector_files import load_vectors
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import Parts, layers_among
-from comparisons.vectors.files import load_vectors
 from comparisons.vectors.gguf import SUFFIX as GGUF
 from comparisons.vectors.gguf import write_gguf
 from comparisons.vectors.torchfiles import SUFFIXES, write_steered

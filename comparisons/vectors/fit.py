@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.behaviors import Behavior, Library
+from comparisons.method.vector_files import MEAN_DIFFERENCE, SUFFIX, Origin, Vectors, save_vectors
 from comparisons.util.layers import Parts, layer_ranges, layers_within
 from comparisons.util.table import NOTHING, Column, Row, Table, number
 from comparisons.vectors.contrast import FOLDER, Contrast, Pair, save_contrast
-from comparisons.vectors.files import MEAN_DIFFERENCE, SUFFIX, Origin, Vectors, save_vectors
 
 if TYPE_CHECKING:
     from comparisons.model.lm import LM

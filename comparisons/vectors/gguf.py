@@ -13,8 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from comparisons.method.vector_files import MALFORMED, Origin, Vectors, checked, write_whole
 from comparisons.util.errors import CompareError
-from comparisons.vectors.files import MALFORMED, Origin, Vectors, checked, write_whole
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comparisons.method.vector_files import SUFFIX, Vectors, load_vectors
 from comparisons.util.errors import CompareError
-from comparisons.vectors.files import SUFFIX, Vectors, load_vectors
 from comparisons.vectors.gguf import SUFFIX as GGUF
 from comparisons.vectors.gguf import read_gguf
 from comparisons.vectors.torchfiles import SUFFIXES, read_paper, read_steered, read_torch
@@ -57,7 +57,7 @@ def _read(paths: Sequence[Path]) -> Vectors:
 
 def _brought(path: Path) -> Path:
     """A path as it is; of a place on the hub the file of vectors, brought to this machine."""
-    from comparisons.vectors.hub import PREFIX, download, vectors_file
+    from comparisons.util.hub import PREFIX, download, vectors_file
 
     place = str(path)
     return vectors_file(download(place), place) if place.startswith(PREFIX) else path

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from comparisons.method.vector_files import Vectors, load_vectors
 from comparisons.report.export import csv_text
 from comparisons.report.figures import write_panels
 from comparisons.report.panels import Panel
@@ -18,7 +19,6 @@ from comparisons.vectors.components import Of, components
 from comparisons.vectors.contrast import load_contrast
 from comparisons.vectors.diagnose import diagnose
 from comparisons.vectors.diagnosispanels import histogram_panels, share_panels
-from comparisons.vectors.files import Vectors, load_vectors
 from comparisons.vectors.panels import CosinePanel, PathPanel, points_panels
 from comparisons.vectors.similarity import behavior_cosines, layer_components, layer_cosines, model_cosines
 

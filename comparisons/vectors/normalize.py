@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from comparisons.method.vector_files import Vectors
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import layer_ranges
-from comparisons.vectors.files import Vectors
 
 
 def normalized(given: Mapping[str, Vectors]) -> dict[str, Vectors]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from comparisons.method.vector_files import Vectors
 from comparisons.stats.units import FloatArray
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import Parts, layers_among
 from comparisons.util.table import Column, Row, Table, number
-from comparisons.vectors.files import Vectors
 from comparisons.vectors.normalize import check_alike
 
 if TYPE_CHECKING:

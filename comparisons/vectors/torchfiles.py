@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from comparisons.method.vector_files import MALFORMED, Origin, Vectors, checked, write_whole
 from comparisons.util.errors import CompareError
-from comparisons.vectors.files import MALFORMED, Origin, Vectors, checked, write_whole
 
 SUFFIXES = (".pt", ".pth")
 _PAPER = re.compile(r"vec_layer_([0-9]{1,6})(?:_(.+))?")

@@ -11,31 +11,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from comparisons.model.lm import LM
-from comparisons.model.loading import quantized
 from comparisons.util.errors import CompareError
 
 
-def matrices_of(lm: LM, trainable: str) -> list[str]:
-    """Names of the linear modules in all decoder blocks ("full") or in one ("layer:N").
-
-    Raises:
-        CompareError: it is neither, or the model has no such layer.
-    """
+def linear_modules(lm: LM, layers: Sequence[int]) -> list[str]:
+    """See `training.linear_modules`."""
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    if quantized(lm):
-        raise CompareError(
-            f"sft.trainable={trainable} is not for a quantized model: leave out --quantize, or use lora."
-        )
-    match = re.fullmatch(r"full|layer:([0-9]+)", trainable)
-    if match is None:
-        raise CompareError(f"sft.trainable={trainable!r} is not valid: use lora, full or layer:N.")
-    layers = range(len(lm.blocks)) if match[1] is None else [lm.check_layer(int(match[1]))]
+    if lm.quantized:
+        raise CompareError("the matrices of a quantized model can't be trained: leave out --quantize, or use LoRA.")
     return [
         f"{lm.blocks_path}.{layer}.{name}"
         for layer in layers
-        for name, module in lm.blocks[layer].named_modules()
+        for name, module in lm.blocks[lm.check_layer(layer)].named_modules()
         if isinstance(module, (torch.nn.Linear, Conv1D))
     ]
 

@@ -66,6 +66,11 @@ def download(place: str) -> Path:
     return Path(_asked(lambda: snapshot_download(name, revision=revision or None, allow_patterns=list(SHARED)), name))
 
 
+def local_folder(place: str) -> Path:
+    """A folder as it is; of a place on the hub the folder brought to this machine, see `download`."""
+    return download(place) if place.startswith(PREFIX) else Path(place)
+
+
 def vectors_file(folder: Path, place: str) -> Path:
     """The file of vectors in a shared folder; raises CompareError where it has none."""
     for file in (VECTORS, EDITS):

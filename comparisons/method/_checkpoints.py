@@ -45,8 +45,8 @@ class Checkpoints:
     def latest(self) -> str | None:
         """The last whole checkpoint whose epochs' adapters are whole too; None where there is none."""
         (self.folder / SPENT).unlink(missing_ok=True)
-        found = sorted(self.folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-        for path in reversed(found):
+        checkpoints = sorted(self.folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+        for path in reversed(checkpoints):
             record = _record(path)
             if record is not None and all(_record(self.folder / name) for name in record["epochs"]):
                 self._resumed, self._spent = path, record["seconds"]
@@ -81,10 +81,10 @@ class Checkpoints:
         trainer._save_rng_state(str(beside))
         # One name with one process, another with several: either may go on from it.
         states = [beside / "rng_state.pth", beside / "rng_state_0.pth"]
-        (found,) = (path for path in states if path.exists())
+        (written,) = (path for path in states if path.exists())
         for path in states:
-            if path != found:
-                shutil.copyfile(found, path)
+            if path != written:
+                shutil.copyfile(written, path)
         trainer.state.save_to_json(str(beside / "trainer_state.json"))
         epochs = sorted(path.name for path in self.folder.glob("epoch-*"))
         seal(beside, epochs=epochs, seconds=self._spent + begun - self._begun)
@@ -152,5 +152,5 @@ def _record(folder: Path) -> dict[str, Any] | None:
     """The manifest of a folder; None where the folder is not whole."""
     if folder_fault(folder) is not None:
         return None
-    found: dict[str, Any] = read_sealed(folder / MANIFEST, "checkpoint")
-    return found
+    record: dict[str, Any] = read_sealed(folder / MANIFEST, "checkpoint")
+    return record

@@ -1,72 +1,26 @@
-"""Trains the vectors of one edit by gradient, and leaves the model as it was."""
+"""The loss of trained methods, and the training of one edit's vectors by it, which leaves the model as it was."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
+
+import torch
 
 from comparisons.engine.adapters import preserved
+from comparisons.engine.head import at_columns
 from comparisons.engine.hooks import edits_applied
 from comparisons.engine.layout import Layout
-from comparisons.method import Edit
+from comparisons.engine.prefix import keep_logits
+from comparisons.intervention import Edit
+from comparisons.method.recipes import Descent, Questions
 from comparisons.model.lm import LM
-
-if TYPE_CHECKING:
-    import torch
-
-
-@dataclass(frozen=True)
-class Questions:
-    """What is to be answered.
-
-    Attributes:
-        prompts: token ids.
-        ends: index of each one's last prompt token.
-        targets: the token that is to follow each; the loss is on it, and nowhere else.
-        others: the token of the other letter.
-    """
-
-    prompts: Sequence[Sequence[int]]
-    ends: Sequence[int]
-    targets: Sequence[int]
-    others: Sequence[int]
-
-
-@dataclass(frozen=True)
-class Descent:
-    """How to train.
-
-    Attributes:
-        learning_rate: of Adam, constant.
-        epochs: passes over the questions.
-        batch_size: questions a step.
-        seed: of their order.
-    """
-
-    learning_rate: float
-    epochs: int
-    batch_size: int
-    seed: int
 
 
 def descend(
     lm: LM, questions: Questions, start: torch.Tensor, edit: Callable[[torch.Tensor], Edit], how: Descent
 ) -> torch.Tensor:
-    """Trains the vector of an edit on the mean negative log-probability of the targets, `sft`'s loss.
-
-    Args:
-        lm: the model; only the vector is trained.
-        questions: what to answer.
-        start: the vector to begin with.
-        edit: the edit that a vector stands for.
-        how: the training.
-
-    Returns:
-        The trained vector, float32 on the CPU.
-    """
-    import torch
-
+    """See `training.train_edit`."""
     generator = torch.Generator().manual_seed(how.seed)
     vector = start.to(lm.device, torch.float32).clone().requires_grad_(True)
     optimizer = torch.optim.Adam([vector], lr=how.learning_rate)
@@ -85,10 +39,6 @@ def descend(
 
 def batch_loss(lm: LM, questions: Questions, chosen: Sequence[int], edit: Edit) -> torch.Tensor:
     """Mean negative log-probability of the targets of some questions under an edit, in nats."""
-    import torch
-
-    from methods._training import collate, target_loss
-
     rows = [{"input_ids": list(questions.prompts[i]), "target": questions.targets[i]} for i in chosen]
     batch = {name: tensor.to(lm.device) for name, tensor in collate(rows).items()}
     real = batch["attention_mask"].bool()
@@ -102,3 +52,26 @@ def batch_loss(lm: LM, questions: Questions, chosen: Sequence[int], edit: Edit) 
     )
     with edits_applied(lm, layout, [[edit]]):
         return target_loss(lm, lm.model, batch)
+
+
+def collate(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """Pads a batch on the right, where any token serves: nothing that counts attends to it."""
+    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
+    longest = int(lengths.max())
+    return {
+        "input_ids": torch.tensor([row["input_ids"] + [0] * (longest - len(row["input_ids"])) for row in rows]),
+        "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
+        "targets": torch.tensor([row["target"] for row in rows]),
+    }
+
+
+def target_loss(lm: LM, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Mean negative log-probability of the target right after each prompt, in nats.
+
+    The head runs at the prompts' ends alone: over a whole prompt it costs more than a small model's blocks.
+    """
+    mask = batch["attention_mask"]
+    columns, place = torch.unique(mask.sum(dim=-1) - 1, return_inverse=True)
+    output = model(input_ids=batch["input_ids"], attention_mask=mask, use_cache=False, **keep_logits(lm, columns))
+    logits = at_columns(output.logits, columns)[torch.arange(len(mask), device=mask.device), place]
+    return torch.nn.functional.cross_entropy(logits.float(), batch["targets"].to(logits.device))

@@ -3,82 +3,35 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, fields
+import gc
+import os
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from comparisons.engine.adapters import preserved
-from comparisons.engine.head import at_columns
 from comparisons.engine.memory import returning
-from comparisons.engine.prefix import keep_logits
+from comparisons.method._checkpoints import Checkpoints, Resumable, unsealed
+from comparisons.method._fullrank import set_whole, whole_config
+from comparisons.method._gradient import collate, target_loss
+from comparisons.method.recipes import Training, epoch_folder
 from comparisons.model import processes
 from comparisons.model.lm import LM
-from comparisons.model.loading import ONE_THREAD, quantized
+from comparisons.model.loading import ONE_THREAD
 from comparisons.model.offload import placing
 from comparisons.util.artifacts import seal
-from methods._checkpoints import Checkpoints, Resumable, unsealed
-from methods._quiet import quiet_process
 
 if TYPE_CHECKING:
     import torch
 
 
-@dataclass(frozen=True)
-class Training:
-    """What to train and how.
-
-    Attributes:
-        prompts: token ids.
-        targets: the token that is to follow each prompt; the loss is on it, and nowhere else.
-        learning_rate: of AdamW, constant over the training.
-        epochs: passes over the prompts.
-        rank: of each LoRA matrix pair.
-        alpha: LoRA's numerator: the adapter is scaled by alpha / rank.
-        dropout: of LoRA's input.
-        batch_size: prompts a step.
-        target_modules: "all-linear" or the end of module names, separated by commas.
-        seed: of LoRA's initial values and of the prompts' order.
-        rejected: a token less wanted than each target: preferences are then trained, by DPO.
-        beta: DPO's: the larger, the nearer the model stays to what it was.
-        matrices: names of modules whose whole weights are trained in place of LoRA's factors; none for LoRA.
-    """
-
-    prompts: Sequence[Sequence[int]]
-    targets: Sequence[int]
-    learning_rate: float
-    epochs: int
-    rank: int
-    alpha: int
-    dropout: float
-    batch_size: int
-    target_modules: str
-    seed: int
-    rejected: Sequence[int] = ()
-    beta: float = 0.1
-    matrices: Sequence[str] = ()
-
-
-def epoch_folder(root: Path, epoch: int) -> Path:
-    """Where the adapter stands after an epoch, counted from 1."""
-    return root / f"epoch-{epoch}"
-
-
 def train(lm: LM, training: Training, out: Path, scratch: Path | None = None) -> None:
-    """Trains an adapter and saves it after each epoch, in PEFT's format, in `epoch_folder(out, k)`.
-
-    The learning rate is constant and no step looks ahead, so epoch k of a longer training equals a training of
-    k epochs, bit by bit on one machine.
-
-    Args:
-        lm: the model.
-        training: what to train and how.
-        out: an empty folder.
-        scratch: where checkpoints outlive a kill, beside `out`; the same training then goes on from the last one, to
-            the same adapter. None for no checkpoints.
-    """
+    """See `training.train_adapter`."""
     root, checkpoints = scratch or out, Checkpoints(scratch, training.epochs) if scratch else None
     latest = checkpoints.latest() if checkpoints else None
     if processes.count() == 1:
@@ -118,57 +71,52 @@ def _loaded(source: Any) -> LM:
 def _run(lm: LM, training: Training, root: Path, checkpoints: Checkpoints | None, latest: str | None) -> None:
     # What a small model's training leaves in the heap is little, and giving it back costs page faults.
     memory = returning() if lm.parameters >= ONE_THREAD else nullcontext()
-    with quiet_process(), memory, preserved(lm.model):
+    with _quiet_process(), memory, preserved(lm.model):
         _trainer(lm, training, root, checkpoints).train(resume_from_checkpoint=latest)
-
-
-def collate(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """Pads a batch on the right, where any token serves: nothing that counts attends to it."""
-    import torch
-
-    lengths = torch.tensor([len(row["input_ids"]) for row in rows])
-    longest = int(lengths.max())
-    return {
-        "input_ids": torch.tensor([row["input_ids"] + [0] * (longest - len(row["input_ids"])) for row in rows]),
-        "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
-        "targets": torch.tensor([row["target"] for row in rows]),
-    }
 
 
 def share(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     """The part of a batch that this process reads, with the weight at which the processes' mean is the batch's."""
     import torch
 
-    mine = rows[processes.index() :: processes.count()]
-    weight = torch.tensor(processes.count() * len(mine) / len(rows))
+    part = rows[processes.index() :: processes.count()]
+    weight = torch.tensor(processes.count() * len(part) / len(rows))
     # In a batch smaller than the number of processes some read a prompt that counts as nothing.
-    return {**collate(mine or rows[:1]), "weight": weight}
-
-
-def target_loss(lm: LM, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Mean negative log-probability of the target right after each prompt, in nats.
-
-    The head runs at the prompts' ends alone: over a whole prompt it costs more than a small model's blocks.
-    """
-    import torch
-
-    mask = batch["attention_mask"]
-    columns, place = torch.unique(mask.sum(dim=-1) - 1, return_inverse=True)
-    output = model(input_ids=batch["input_ids"], attention_mask=mask, use_cache=False, **keep_logits(lm, columns))
-    logits = at_columns(output.logits, columns)[torch.arange(len(mask), device=mask.device), place]
-    return torch.nn.functional.cross_entropy(logits.float(), batch["targets"].to(logits.device))
+    return {**collate(part or rows[:1]), "weight": weight}
 
 
 def _trainer(lm: LM, training: Training, out: Path, checkpoints: Checkpoints | None) -> Any:
     import torch
     from peft import prepare_model_for_kbit_training
-    from transformers import PrinterCallback, TrainerCallback
+    from transformers import PrinterCallback
 
-    class SaveEpochs(TrainerCallback):  # type: ignore[misc]
+    if lm.quantized:
+        # Widens what isn't quantized, on which small gradients depend.
+        prepare_model_for_kbit_training(lm.model, use_gradient_checkpointing=False)
+    make = _target_trainer if training.beta is None else _preference_trainer
+    with placing(lm.model):
+        callbacks = [_epoch_saver(lm.name, training.epochs, out, checkpoints)]
+        trainer = make(lm, training, out, {"peft_config": _adapter(lm, training), "callbacks": callbacks})
+    trainer.checkpoints = checkpoints
+    trainer.remove_callback(PrinterCallback)
+    for parameter in trainer.model.parameters():
+        if parameter.requires_grad and parameter.dtype != torch.float32:
+            # trl narrows a quantized model's adapter to bfloat16, whose steps of 1/256 swallow small updates.
+            parameter.data = parameter.data.float()
+    if training.matrices:
+        set_whole(trainer.model)
+    return trainer
+
+
+def _epoch_saver(name: str, epochs: int, out: Path, checkpoints: Checkpoints | None) -> Any:
+    """A callback that saves the adapter after each epoch, and asks for checkpoints when they are due."""
+    from transformers import TrainerCallback
+
+    class EpochSaver(TrainerCallback):  # type: ignore[misc]
         def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **rest: Any) -> None:
             folder = epoch_folder(out, round(state.epoch))
             if processes.leads():
-                _save(model, folder, lm.name)
+                _save(model, folder, name)
             if checkpoints:
                 if processes.leads():
                     seal(folder)
@@ -183,34 +131,16 @@ def _trainer(lm: LM, training: Training, out: Path, checkpoints: Checkpoints | N
 
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
             # At an epoch's last step its adapter isn't saved yet, and resuming would begin the next epoch.
-            last = state.global_step % (state.max_steps // training.epochs) == 0
+            last = state.global_step % (state.max_steps // epochs) == 0
             control.should_save = checkpoints is not None and not last and checkpoints.due()
 
-    if quantized(lm):
-        # Widens what isn't quantized, on which small gradients depend.
-        prepare_model_for_kbit_training(lm.model, use_gradient_checkpointing=False)
-    make = _preference_trainer if training.rejected else _target_trainer
-    with placing(lm.model):
-        trainer = make(lm, training, out, {"peft_config": _adapter(lm, training), "callbacks": [SaveEpochs()]})
-    trainer.checkpoints = checkpoints
-    trainer.remove_callback(PrinterCallback)
-    for parameter in trainer.model.parameters():
-        if parameter.requires_grad and parameter.dtype != torch.float32:
-            # trl narrows a quantized model's adapter to bfloat16, whose steps of 1/256 swallow small updates.
-            parameter.data = parameter.data.float()
-    if training.matrices:
-        from methods._fullrank import set_whole
-
-        set_whole(trainer.model)
-    return trainer
+    return EpochSaver()
 
 
 def _adapter(lm: LM, training: Training) -> Any:
     from peft import LoraConfig
 
     if training.matrices:
-        from methods._fullrank import whole_config
-
         return whole_config(lm, training.matrices)
     targets: str | list[str] = training.target_modules
     return LoraConfig(
@@ -231,9 +161,9 @@ def _target_trainer(lm: LM, training: Training, out: Path, more: dict[str, Any])
             return target_loss(lm, model, inputs) * inputs["weight"]
 
     columns = {
-        "input_ids": [list(prompt) for prompt in training.prompts],
-        "target": list(training.targets),
-        "length": [len(prompt) for prompt in training.prompts],
+        "input_ids": [list(prompt) for prompt in training.questions.prompts],
+        "target": list(training.questions.targets),
+        "length": [len(prompt) for prompt in training.questions.prompts],
     }
     return Trainer(
         model=lm.model,
@@ -258,10 +188,10 @@ def _preference_trainer(lm: LM, training: Training, out: Path, more: dict[str, A
     tokenizer = copy.deepcopy(lm.tokenizer)
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     columns = {
-        "prompt_ids": [list(prompt) for prompt in training.prompts],
-        "chosen_ids": [[token] for token in training.targets],
-        "rejected_ids": [[token] for token in training.rejected],
-        "length": [len(prompt) for prompt in training.prompts],
+        "prompt_ids": [list(prompt) for prompt in training.questions.prompts],
+        "chosen_ids": [[token] for token in training.questions.targets],
+        "rejected_ids": [[token] for token in training.questions.others],
+        "length": [len(prompt) for prompt in training.questions.prompts],
     }
     return Trainer(
         model=lm.model,
@@ -277,7 +207,7 @@ def _arguments(lm: LM, training: Training, out: Path, kind: Any, more: dict[str,
     import torch
 
     dtype, cuda = lm.model.dtype, lm.device.type == "cuda"
-    narrow = cuda and (quantized(lm) or dtype in (torch.bfloat16, torch.float16))
+    narrow = cuda and (lm.quantized or dtype in (torch.bfloat16, torch.float16))
     bf16 = narrow and dtype != torch.float16 and torch.cuda.is_bf16_supported()
     arguments = kind(
         output_dir=str(out),
@@ -304,7 +234,7 @@ def _arguments(lm: LM, training: Training, out: Path, kind: Any, more: dict[str,
         ddp_find_unused_parameters=False,
         log_level="error",
         # Who quantizes is short of memory.
-        **_checkpointing(kind, quantized(lm) and cuda),
+        **_checkpointing(kind, lm.quantized and cuda),
         **more,
     )
     # One model, one device: further visible GPUs must not turn on data parallelism.
@@ -325,10 +255,37 @@ def _save(model: Any, folder: Path, name: str) -> None:
     # PEFT writes a set in the order of the process's hash seed; equal trainings should write equal bytes.
     config.target_modules = sorted(config.target_modules)
     config.rank_pattern, config.alpha_pattern = (
-        dict(sorted(found.items())) for found in (config.rank_pattern, config.alpha_pattern)
+        dict(sorted(pattern.items())) for pattern in (config.rank_pattern, config.alpha_pattern)
     )
     config.target_parameters = config.target_parameters and sorted(config.target_parameters)
     trained = {key: parameter for key, parameter in model.named_parameters() if "lora_" in key}
     # "auto" would ask the hub whether the embeddings were resized.
     model.save_pretrained(str(folder), state_dict=trained, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
+
+
+@contextmanager
+def _quiet_process() -> Iterator[None]:
+    """Keeps what trainers change in a process: random states, environment, warnings, verbosity."""
+    import numpy as np
+    import torch
+    from transformers.utils.logging import get_verbosity, set_verbosity
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    environment, verbosity = dict(os.environ), get_verbosity()
+    # A trainer collects garbage several times, each time over all that libraries have made when they were imported.
+    gc.freeze()
+    with warnings.catch_warnings():
+        try:
+            yield
+        finally:
+            gc.unfreeze()
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])
+            if cuda:
+                torch.cuda.set_rng_state_all(cuda)
+            os.environ.clear()
+            os.environ.update(environment)
+            set_verbosity(verbosity)

@@ -1,0 +1,183 @@
+"""What methods that steer by vectors share: activations of contrast pairs, the layer's choice, the files of a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from comparisons.intervention import Edit, Intervention
+from comparisons.method.interface import Fit, Method, Use, use_only
+from comparisons.method.vector_files import load_vectors
+from comparisons.util.errors import CompareError
+
+if TYPE_CHECKING:
+    import torch
+    from typing_extensions import Self
+
+    from comparisons.dataset.items import Item
+    from comparisons.engine.activations import ContrastMeans
+    from comparisons.model.lm import LM
+
+FILE = "vectors.safetensors"
+SMALLEST = 1e-12
+"""A norm below this is taken for it, where something is divided by it."""
+
+
+@dataclass(frozen=True)
+class LayerVector(Method):
+    """Adds one layer's vector, of all that `fit` wrote by `write_vectors`, from the last prompt token on.
+
+    Attributes:
+        layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
+    """
+
+    layer: int | Literal["auto"] = use_only("auto")
+
+    fits: ClassVar[Literal["direction", "behavior", "never"]] = "behavior"
+
+    def candidates(self, blocks: int) -> Sequence[Self]:
+        """A candidate a layer, where the layer is open."""
+        return [replace(self, layer=layer) for layer in range(blocks)] if self.layer == "auto" else ()
+
+    def chosen_layer(self) -> int:
+        """The layer; raises CompareError where none is chosen yet."""
+        if self.layer == "auto":
+            name = type(self).__module__.rpartition(".")[2]
+            raise CompareError(f"{name}.layer is still auto: choose a layer on dev first, or set {name}.layer=N.")
+        return self.layer
+
+    def intervene(self, use: Use) -> Intervention:
+        """The layer's vector, times the signed strength."""
+        layer = self.chosen_layer()
+        return Intervention(edits=(Edit(layer, read_vector(use.fitted, layer), multiplier=use.signed),))
+
+
+def write_vectors(folder: Path, vectors: torch.Tensor) -> None:
+    """Writes the vectors of all layers, [layers, width] or [layers, k, width], as float32 into a fit's folder."""
+    from safetensors.torch import save_file
+
+    save_file({"vectors": vectors.float().contiguous()}, folder / FILE)
+
+
+def read_vectors(folder: Path) -> torch.Tensor:
+    """What `write_vectors` wrote."""
+    from safetensors.torch import load_file
+
+    return load_file(folder / FILE)["vectors"]
+
+
+def read_vector(folder: Path, layer: int) -> torch.Tensor:
+    """One layer of what `write_vectors` wrote.
+
+    Raises:
+        CompareError: there is no such layer.
+    """
+    from safetensors import safe_open
+
+    with safe_open(folder / FILE, framework="pt") as file:
+        vectors = file.get_slice("vectors")
+        count = vectors.get_shape()[0]
+        if not 0 <= layer < count:
+            raise CompareError(f"layer {layer} is out of range: there are layers 0 to {count - 1}.")
+        vector: torch.Tensor = vectors[layer]
+    return vector
+
+
+def vectors_of_file(path: Path, lm: LM) -> torch.Tensor:
+    """Vectors fitted elsewhere, [layers, width] float32, from a file of `compare vectors`.
+
+    Returns:
+        NaN at the model's layers that the file lacks.
+
+    Raises:
+        CompareError: it can't be read, or is for another width or a deeper model.
+    """
+    import torch
+
+    vectors = torch.full((len(lm.blocks), lm.width), torch.nan)
+    for layer, vector in load_vectors(path).check_model(lm, str(path)).layers.items():
+        vectors[layer] = vector
+    return vectors
+
+
+def contrast_activations(fit: Fit, layers: Sequence[int] | None = None) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Block outputs at the answer letter of the training pairs, batch by batch, in about one pass over the prompts.
+
+    Source: Rimsky et al. 2024, section 3. `fit.below` is in place.
+
+    Args:
+        fit: whose pairs are read.
+        layers: 0-based blocks; all by default.
+
+    Yields:
+        Indices into `fit.behavior.train`, and their activations [pairs, 2, layers, width], float32 on the CPU, the
+        matching answer first. Pairs longer than the model's context are left out.
+    """
+    from comparisons.engine import activations
+
+    yield from activations.contrast_activations(fit.lm, fit.behavior.train, layers, fit.below)
+
+
+def pair_activations(fit: Fit) -> torch.Tensor:
+    """What `contrast_activations` yields at all layers, put together: [pairs, 2, layers, width]."""
+    import torch
+
+    return torch.cat([batch for _, batch in contrast_activations(fit)])
+
+
+def contrast_means(fit: Fit, items: Sequence[Item] | None = None) -> ContrastMeans:
+    """Means over contrast pairs of matching minus contrast activations, at every layer; holds no activations.
+
+    Args:
+        fit: whose model is read, with `fit.below` in place.
+        items: the pairs; `fit.behavior.train` by default.
+
+    Returns:
+        `matching`, the mean over all pairs, and `letter`, the direction from one letter to the other, None where all
+        pairs match under one letter; both [layers, width] float64.
+    """
+    from comparisons.engine import activations
+
+    return activations.contrast_means(fit.lm, fit.behavior.train if items is None else items, fit.below)
+
+
+def mean_difference(fit: Fit) -> torch.Tensor:
+    """The training pairs' mean difference, matching minus contrast answer, [layers, width] float32."""
+    return contrast_means(fit).matching.float()
+
+
+def unit(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors [..., width] of norm 1; one of no length stays."""
+    scaled: torch.Tensor = vectors / vectors.norm(dim=-1, keepdim=True).clamp(min=SMALLEST)
+    return scaled
+
+
+def scaled_like_difference(directions: torch.Tensor, pairs: torch.Tensor) -> torch.Tensor:
+    """Directions with the norm and the side of the mean difference of pairs, which makes doses comparable.
+
+    Args:
+        directions: [layers, width], of any norm and sign.
+        pairs: see `pair_activations`.
+    """
+    import torch
+
+    mean = (pairs[:, 0] - pairs[:, 1]).double().mean(dim=0)
+    units = unit(directions.double())
+    side = torch.where((units * mean).sum(dim=-1, keepdim=True) < 0, -1.0, 1.0)
+    scaled: torch.Tensor = side * mean.norm(dim=-1, keepdim=True) * units
+    return scaled.float()
+
+
+def block_outputs(lm: LM, ids: Sequence[int]) -> torch.Tensor:
+    """The output of every block at every token of one text, [layers, tokens, width] float32 on the CPU."""
+    import torch
+
+    from comparisons.engine.hooks import captured
+
+    layers = range(len(lm.blocks))
+    tokens = torch.tensor([ids], device=lm.device)
+    with torch.no_grad(), captured(lm, layers, lambda hidden, layer: hidden) as outputs:
+        lm.model(input_ids=tokens, attention_mask=torch.ones_like(tokens), use_cache=False)
+    return torch.stack([outputs[layer][0].float().cpu() for layer in layers])

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from comparisons.dataset.items import Item
+from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation
+from comparisons.evaluation.questions import questions, result_rows
 from comparisons.method.guard import foreign
+from comparisons.util.errors import CompareError
 
 Evaluations = Mapping[str, Evaluation]
 """The evaluations of a run by name, in their order."""
@@ -50,4 +54,31 @@ def measure(
             if more.error is not None:
                 raise more.error
             result.add(more)
+    return results
+
+
+def choice_results(
+    asking: Asking, items: Sequence[Item], evaluation: str, cells: Sequence[CellToAsk]
+) -> list[CellResult]:
+    """Asks cells lettered questions in every order of the run.
+
+    Args:
+        asking: with what.
+        items: the questions.
+        evaluation: what the rows are to say.
+        cells: which; none for no result.
+
+    Returns:
+        One a cell; of one whose numbers are not finite, or which leaves no room for the questions, the error.
+    """
+    if not (cells and items):
+        return [CellResult() for _ in cells]
+    asked = questions(items, asking.plan.orders)
+    found = choice_logps(asking.lm, [question.shown for question in asked], [cell.intervention for cell in cells])
+    results = []
+    for logps, too_long, cell in zip(found.logps, found.too_long, cells, strict=True):
+        try:
+            results.append(CellResult(result_rows(asked, logps, too_long, evaluation, cell.fields)))
+        except CompareError as error:
+            results.append(CellResult(error=error))
     return results

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from comparisons.evaluation.measures import ItemMeasures, Paired, Row, item_measures, paired
+from comparisons.evaluation.tally import Tally
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Cell, Element, Plan, Specification
 from comparisons.intervention import Intervention
@@ -184,6 +185,16 @@ class Evaluation(ABC):
 
         Raises:
             CompareError: the cells can't be asked. Each is then asked alone, so that one can't spoil the rest.
+        """
+
+    @abstractmethod
+    def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+        """Counts what asking cells takes, for `--dry-run`.
+
+        Args:
+            tally: what to add to; its model has a tokenizer and no weights.
+            plan: the run, or its part on this model.
+            cells: of one behavior, or of several where the questions are `across` them; may be none.
         """
 
     @abstractmethod

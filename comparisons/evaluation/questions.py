@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from comparisons.dataset.behaviors import ORDERS, Item, Order, Presentation
-from comparisons.engine.choices import MAX_LEFT_OUT, choice_logps
-from comparisons.evaluation.interface import Asking, CellResult, CellToAsk
+from comparisons.engine.choices import MAX_LEFT_OUT
 from comparisons.util.errors import CompareError
 
 CHOICES, KNOWLEDGE = "choices", "knowledge"
@@ -39,33 +38,6 @@ class Question:
 def questions(items: Sequence[Item], orders: Sequence[Order] = ORDERS) -> list[Question]:
     """Every item in every order, in the items' order; what can't be parsed only as given."""
     return [Question(item, order, item.present(order)) for item in items for order in item.orders(orders)]
-
-
-def choice_results(
-    asking: Asking, items: Sequence[Item], evaluation: str, cells: Sequence[CellToAsk]
-) -> list[CellResult]:
-    """Asks cells lettered questions in every order of the run.
-
-    Args:
-        asking: with what.
-        items: the questions.
-        evaluation: what the rows are to say.
-        cells: which; none for no result.
-
-    Returns:
-        One a cell; of one whose numbers are not finite, or which leaves no room for the questions, the error.
-    """
-    if not (cells and items):
-        return [CellResult() for _ in cells]
-    asked = questions(items, asking.plan.orders)
-    found = choice_logps(asking.lm, [question.shown for question in asked], [cell.intervention for cell in cells])
-    results = []
-    for logps, too_long, cell in zip(found.logps, found.too_long, cells, strict=True):
-        try:
-            results.append(CellResult(result_rows(asked, logps, too_long, evaluation, cell.fields)))
-        except CompareError as error:
-            results.append(CellResult(error=error))
-    return results
 
 
 def result_rows(

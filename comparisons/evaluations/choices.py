@@ -10,10 +10,12 @@ from typing import Any
 from comparisons import stats
 from comparisons.dataset.items import Item
 from comparisons.evaluation.across import bounds
+from comparisons.evaluation.cells import choice_results
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import Paired, clusters, interval, letter_shifts, letter_split
-from comparisons.evaluation.questions import CHOICES, choice_results
-from comparisons.experiment.specification import Cell, Specification
+from comparisons.evaluation.questions import CHOICES
+from comparisons.evaluation.tally import Tally
+from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.results.findings import BROKEN, FEW
 
 LEAST = 2
@@ -32,6 +34,10 @@ class Choices(Evaluation):
 
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         return choice_results(asking, asking.plan.asked(cells[0].fields["behavior"]), CHOICES, cells)
+
+    def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+        if cells:
+            tally.ask(plan.asked(cells[0].behavior), plan, cells)
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
         measures, plan, behavior = cell.own.measures(CHOICES), cell.plan, cell.cell.behavior

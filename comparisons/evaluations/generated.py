@@ -15,7 +15,8 @@ from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Eval
 from comparisons.evaluation.measures import Row, clusters, interval
 from comparisons.evaluation.parsing import find_choice
 from comparisons.evaluation.questions import Question, questions
-from comparisons.experiment.specification import Specification
+from comparisons.evaluation.tally import Tally, branches_of, question_prompts
+from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
@@ -40,6 +41,11 @@ class Generated(Evaluation):
         asked = questions(asking.plan.asked(cells[0].fields["behavior"]), asking.plan.orders)
         rows = generated_rows(asking.lm, asked, [c.intervention for c in cells], [c.fields for c in cells])
         return [CellResult(each) for each in rows]
+
+    def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+        shown = question_prompts(tally.lm, plan.asked(cells[0].behavior), plan) if cells else []
+        for prefix in tally.groups(cells):
+            tally.write(shown, branches_of(cells, prefix), MAX_ANSWER_TOKENS)
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
         baseline = None if cell.is_baseline else cell.baseline.rows

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from comparisons import stats
 from comparisons.dataset.items import Item
-from comparisons.evaluation.harness import HarnessSet, harness_rows
+from comparisons.evaluation.cells import choice_results
+from comparisons.evaluation.harness import HarnessSet, harness_rows, harness_sizes
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import ItemMeasures
-from comparisons.evaluation.questions import KNOWLEDGE, choice_results
-from comparisons.experiment.specification import Specification
+from comparisons.evaluation.questions import KNOWLEDGE
+from comparisons.evaluation.tally import Tally, branches_of
+from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.results.findings import MARGIN
+
+if TYPE_CHECKING:
+    from comparisons.evaluation.requests import Sizes
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,13 @@ class Knowledge(Evaluation):
         rows = harness_rows(asking.lm, known, [c.intervention for c in cells], [c.fields for c in cells])
         return [CellResult(each) for each in rows]
 
+    def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+        known = plan.knowledge
+        if isinstance(known, HarnessSet):
+            _count_tasks(tally, harness_sizes(tally.lm, known), cells)
+        elif known is not None:
+            tally.ask(known.items, plan, cells)
+
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
         known, own, plain = cell.plan.knowledge, cell.own.measures(KNOWLEDGE), cell.baseline.measures(KNOWLEDGE)
         if known is None or not (own.items and plain.items):  # imported results may lack some
@@ -56,6 +68,17 @@ class Knowledge(Evaluation):
             "cost_ci": pair.interval(cell.seed, sign=-1.0),
             "cost_bound": cost.bound,
         }
+
+
+def _count_tasks(tally: Tally, sizes: Sizes, cells: Sequence[Cell]) -> None:
+    """Counts what tasks of the harness ask: continuations behind each prompt, and written answers."""
+    prompts = [prompt[:-1] for prompt, _ in sizes.likelihoods]
+    each = sum(1 + tokens for _, tokens in sizes.likelihoods) / max(1, len(prompts))
+    for prefix, shares in tally.groups(cells).items():
+        tally.add(prompts, each * sum(shares.values()))
+        for most in sorted({most for _, most in sizes.texts}):
+            written = [prompt for prompt, tokens in sizes.texts if tokens == most]
+            tally.write(written, branches_of(cells, prefix), most)
 
 
 def by_category(mine: ItemMeasures, plain: ItemMeasures, items: Sequence[Item]) -> dict[str, dict[str, Any]]:

@@ -13,8 +13,9 @@ from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import Row, clusters, interval
+from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.evaluations.generated import without_room
-from comparisons.experiment.specification import Specification
+from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.intervention import Intervention
 from comparisons.judges.calibration import agreement
 from comparisons.judges.free_answers import TOKENS
@@ -60,6 +61,13 @@ class FreeAnswers(Evaluation):
             return results
         plain = next((r.rows for r, cell in zip(results, cells, strict=True) if cell.fields["direction"] is None), None)
         return judged(asking.judges, results, plain or asking.baseline() or ())
+
+    def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+        for prefix in tally.groups(cells):
+            branches, asked = branches_of(cells, prefix), plan.behaviors[cells[0].behavior].open_ended
+            texts = [tuple(tally.lm.tokenize(tally.lm.prompt(prompt.question))) for prompt in asked]
+            tally.write(texts, branches, self.tokens)
+            tally.add(texts, branches * self.tokens)  # the answers' likelihood under the unchanged model
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
         baseline = None if cell.is_baseline else cell.baseline.rows

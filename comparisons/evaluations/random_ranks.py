@@ -22,7 +22,8 @@ from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import ItemMeasures, item_measures
 from comparisons.evaluation.questions import CHOICES, Question, questions
-from comparisons.experiment.specification import Specification
+from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, question_prompts, share_of, steering
+from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
@@ -105,6 +106,17 @@ class RandomRanks(Evaluation):
                 continue
             shifts = known.get(key) if found.edits else None
             yield CellResult(info={"shifts": list(shifts.shifts), "matched": list(shifts.matched)} if shifts else {})
+
+    def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+        shares: dict[object, float] = {}
+        for cell in cells:
+            if steered := steering(cell):
+                # Both directions share their random ones.
+                key = (cell.label, cell.variant, tuple((repr(e.method), e.strength) for e in steered))
+                shares[key] = share_of(cell, len(tally.lm.blocks))
+        shown = question_prompts(tally.lm, plan.asked(cells[0].behavior), plan) if shares else []
+        for share in shares.values():
+            tally.add(shown, ANSWER_TOKENS * (1 + 2 * N_RANDOM * share))
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
         found = cell.own.info.get(cell.evaluation) or {}

@@ -14,8 +14,9 @@ from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import repeated
 from comparisons.evaluation.questions import CHOICES, questions, result_rows
+from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, prefix_of
 from comparisons.experiment.fitting import Fitter
-from comparisons.experiment.specification import Specification
+from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.intervention import Intervention, stack
 from comparisons.model.lm import LM
 from comparisons.model.prompts import PromptFormat
@@ -139,6 +140,20 @@ class Robustness(Evaluation):
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         behavior = cells[0].fields["behavior"]
         return Repeats(asking.fitters[behavior], asking.plan.asked(behavior), asking.plan.orders).run(cells)
+
+    def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+        if not cells:
+            return
+        behavior = cells[0].behavior
+        groups, asked = tally.groups(cells), questions(plan.asked(behavior), plan.orders)
+        # What has no dose is taken for a system prompt.
+        prompted = {prefix_of(cell) for cell in cells if not all(element.method.dosed for element in cell.elements)}
+        for condition in conditions(tally.lm, plan.behaviors[behavior]):
+            reader, shown = condition.reader(tally.lm), [condition.asked(question.shown).question for question in asked]
+            prompts = [tuple(reader.tokenize(reader.prompt(text, condition.system))[:-1]) for text in shown]
+            for prefix, shares in groups.items():
+                if condition.applies(prefix in prompted):
+                    tally.add(prompts, ANSWER_TOKENS * sum(shares.values()))
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
         warnings = {"warnings": _not_repeated(cell)}

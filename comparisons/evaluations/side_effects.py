@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from comparisons.evaluation.cells import choice_results
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
-from comparisons.evaluation.questions import SIDE, choice_results
-from comparisons.experiment.specification import Specification
+from comparisons.evaluation.questions import SIDE
+from comparisons.evaluation.tally import Tally
+from comparisons.experiment.specification import Cell, Plan, Specification
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class SideEffects(Evaluation):
             for i, result in zip(others, asked, strict=True):
                 results[i].add(result)
         return results
+
+    def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+        for name, items in plan.side.items():
+            tally.ask(items, plan, [cell for cell in cells if cell.behavior != name])
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
         if cell.is_baseline or not cell.plan.side:

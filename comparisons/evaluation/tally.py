@@ -1,0 +1,121 @@
+"""What asking cells costs, counted before anything is run: forward passes and tokens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from comparisons.dataset.items import Item
+from comparisons.engine.plan import Tokens, batches, family_batches, shared_head
+from comparisons.evaluation.questions import questions
+from comparisons.experiment.specification import LAYER, Cell, Element, Plan
+from comparisons.model.lm import LM
+
+ANSWER_TOKENS = 2
+"""Tokens of a branch: the last of the prompt, and what stands before the letter."""
+
+SECONDS_A_FORWARD_AND_BLOCK = 1e-3
+"""What starting the work of one block costs on a CPU, whatever its size."""
+
+
+@dataclass
+class Tally:
+    """What is counted for an estimate of a run on one model.
+
+    Attributes:
+        lm: the model, of which only tokenizer and configuration are used.
+        forwards: passes of the model over a batch.
+        tokens: that run through it.
+    """
+
+    lm: LM
+    forwards: int = 0
+    tokens: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """At the matrix rate measured on this machine."""
+        seconds = self.tokens * 2 * self.lm.parameters / _matrix_rate(self.lm.width)
+        return seconds + self.forwards * len(self.lm.blocks) * SECONDS_A_FORWARD_AND_BLOCK
+
+    def write(self, prompts: Sequence[Tokens], branches: int, most: int) -> None:
+        """Counts an answer to each prompt by so many branches that share its cache, each as long as it may get."""
+        answers = branches * most
+        count = sum(1 for _ in batches([branches * len(p) for p in prompts], answers, self.lm.token_budget))
+        self.forwards += count * (1 + most)
+        self.tokens += sum(map(len, prompts)) + answers * len(prompts)
+
+    def add(self, prompts: Sequence[Tokens], branches: float, times: float = 1.0) -> None:
+        """Counts `times` passes over prompts, each with so many branch tokens behind it, padding included."""
+        if not prompts:
+            return
+        head = len(shared_head(prompts))
+        forwards, tokens = 0, head
+        for batch in family_batches(prompts, range(len(prompts)), head, round(branches), self.lm.token_budget):
+            stems = [len(family.stem) for family in batch]
+            rests = [len(prompts[i]) - head - len(family.stem) for family in batch for i in family.members]
+            forwards += 1 + bool(max(stems)) + bool(max(rests))
+            tokens += len(stems) * max(stems) + len(rests) * max(rests)
+        self.forwards += round(forwards * times)
+        self.tokens += times * (tokens + branches * len(prompts))
+
+    def ask(self, items: Sequence[Item], plan: Plan, cells: Sequence[Cell]) -> None:
+        """Counts lettered questions: one prefill for cells that share it, their branches from their layers on."""
+        groups = self.groups(cells)
+        shown = question_prompts(self.lm, items, plan) if groups else []
+        for shares in groups.values():
+            self.add(shown, ANSWER_TOKENS * sum(shares.values()))
+
+    def groups(self, cells: Sequence[Cell]) -> dict[object, dict[object, float]]:
+        """By what changes the prefix, the branches of cells, each with the share of the blocks that it runs through."""
+        groups: dict[object, dict[object, float]] = {}
+        for cell in cells:
+            # The plain branch is run whether a cell asks for it or not: the others grow out of it.
+            groups.setdefault(prefix_of(cell), {(): 1.0})[branch_of(cell)] = share_of(cell, len(self.lm.blocks))
+        return groups
+
+
+def branches_of(cells: Sequence[Cell], prefix: object) -> int:
+    """How many different branches the cells of a prefix stand for."""
+    return len({branch_of(cell) for cell in cells if prefix_of(cell) == prefix})
+
+
+def prefix_of(cell: Cell) -> object:
+    """What is likely to share a prompt's cache: dosed methods that don't adapt weights steer activations."""
+    return tuple((e.name, e.direction, e.strength) for e in cell.elements if e.method.adapts or not e.method.dosed)
+
+
+def branch_of(cell: Cell) -> object:
+    """What is likely to run once however many cells stand for it: at strength 0 all equal the plain model."""
+    return tuple((cell.behavior, repr(e.method), e.direction, e.strength) for e in steering(cell))
+
+
+def share_of(cell: Cell, blocks: int) -> float:
+    """The share of the blocks that a branch runs through: those above its lowest layer, or all."""
+    layers = [element.method.settings().get(LAYER, 0) for element in steering(cell)]
+    known = [layer for layer in layers if isinstance(layer, int)]
+    return (blocks - 1 - min(known)) / blocks if known and len(known) == len(layers) else 1.0
+
+
+def steering(cell: Cell) -> list[Element]:
+    """The elements of a cell that are likely to change activations alone."""
+    return [e for e in cell.elements if e.strength and e.method.dosed and not e.method.adapts]
+
+
+def question_prompts(lm: LM, items: Sequence[Item], plan: Plan) -> list[Tokens]:
+    """The prompts of all questions without their last token, which each branch runs itself."""
+    return [tuple(lm.tokenize(lm.prompt(q.shown.question))[:-1]) for q in questions(items, plan.orders)]
+
+
+def _matrix_rate(width: int) -> float:
+    """Floating-point operations a second of a matrix product of the model's width, measured for a moment."""
+    import torch
+
+    left, right = torch.randn(512, width), torch.randn(width, 4 * width)
+    left @ right
+    started, runs = time.perf_counter(), 0
+    while time.perf_counter() - started < 0.05:
+        left @ right
+        runs += 1
+    return 2 * 512 * width * 4 * width * runs / (time.perf_counter() - started)

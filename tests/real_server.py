@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from comparisons.util.paths import embedded
+from comparisons.util.files import embedded
 
 MODEL = str(embedded("pocket"))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from comparisons.dataset.behaviors import Behavior, Item, Library
-from comparisons.util.paths import embedded
+from comparisons.util.files import embedded
 from tests.places import complaint, fact, knowledge, make_place, record, write
 
 KNOWN = (

@@ -14,15 +14,13 @@ import numpy as np
 import pytest
 import torch
 
-from comparisons.bench.contenders import PLAIN_LOOP, run_engine
+from comparisons.bench.contenders import PLAIN_LOOP, library_loop, run_engine
 from comparisons.bench.cost import begin_alike, floor_seconds, matrix_rate, needed, packed_tokens
 from comparisons.bench.figures import spread, write_figures
-from comparisons.bench.library import library_loop
 from comparisons.bench.measure import Row, measure
 from comparisons.bench.memory import peak_memory
-from comparisons.bench.results import TARGETS, Results, bench
+from comparisons.bench.results import TARGETS, Results, bench, rendered
 from comparisons.bench.subjects import SHAPES, STANDARD, Shape, make_items, open_subject, random_llama
-from comparisons.bench.table import rendered
 from comparisons.bench.works import MULTIPLIERS, QUICK, WORKS, Sizes, for_subject, make_works
 from comparisons.cli import execute as run
 from comparisons.dataset.behaviors import Presentation

@@ -20,8 +20,7 @@ from comparisons.results.folder import BEST, CHOICES, RUN, SUMMARY, run_faults
 from comparisons.results.record import read_record
 from comparisons.util.artifacts import MANIFEST, artifact_fault
 from comparisons.util.errors import CompareError
-from comparisons.util.files import read_sealed, write_sealed
-from comparisons.util.paths import embedded
+from comparisons.util.files import embedded, read_sealed, write_sealed
 from tests.faulty import serving
 from tests.forks import Command, Ended, Forks
 from tests.whole_runs import ARGUMENTS, check_equal, faults

@@ -18,8 +18,7 @@ import transformers
 
 from comparisons.cli import execute
 from comparisons.machine.advice import NOWHERE, advise
-from comparisons.machine.hardware import Machine
-from comparisons.machine.memory import footprint
+from comparisons.machine.memory import Machine, footprint
 from comparisons.machine.shape import count, measure, read_shape
 from comparisons.model.source import ModelSource
 from tests.places import complaint

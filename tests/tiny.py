@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from comparisons.util.paths import embedded
+from comparisons.util.files import embedded
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,7 @@
-"""Who is timed: the engine as a user's run calls it, and loops of one prompt and one setting a pass."""
+"""Who is timed: the engine as a user's run calls it, and loops of one prompt and one setting a pass.
+
+The steering-vectors library's loop is among them where that library is installed.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from comparisons.bench.works import Work
     from comparisons.model.lm import LM
     from comparisons.model.prompts import ChoicePrompt
+
+
+LIBRARY = "steering-vectors"
 
 
 def run_engine(lm: LM, work: Work) -> tuple[np.ndarray, int]:
@@ -109,10 +115,10 @@ def plain_pair(lm: LM, prompt: ChoicePrompt) -> torch.Tensor:
     """Two passes a pair, each with the outputs of all blocks at the letter's token."""
     import torch
 
-    found: list[torch.Tensor] = []
+    outputs: list[torch.Tensor] = []
 
     def hook(module: Any, args: Any, output: Any) -> None:
-        found.append((output[0] if isinstance(output, tuple) else output)[0, -1].clone())
+        outputs.append((output[0] if isinstance(output, tuple) else output)[0, -1].clone())
 
     handles = [block.register_forward_hook(hook) for block in lm.blocks]
     try:
@@ -121,7 +127,7 @@ def plain_pair(lm: LM, prompt: ChoicePrompt) -> torch.Tensor:
     finally:
         for handle in handles:
             handle.remove()
-    return torch.stack(found).view(2, len(lm.blocks), -1)
+    return torch.stack(outputs).view(2, len(lm.blocks), -1)
 
 
 def plain_choice(lm: LM, prompt: ChoicePrompt, edit: Edit) -> torch.Tensor:
@@ -142,10 +148,10 @@ def greedy(lm: LM, ids: Sequence[int], new_tokens: int, steered: Callable[[int],
 
     ends = end_tokens(lm)
     cache = DynamicCache()
-    found: list[int] = []
+    tokens: list[int] = []
     run, fresh = 0, list(ids)
     with torch.no_grad():
-        while len(found) < new_tokens:
+        while len(tokens) < new_tokens:
             inputs = {
                 "input_ids": torch.tensor([fresh], device=lm.device),
                 "attention_mask": torch.ones(1, run + len(fresh), device=lm.device, dtype=torch.long),
@@ -159,9 +165,9 @@ def greedy(lm: LM, ids: Sequence[int], new_tokens: int, steered: Callable[[int],
             token = int(logits[0, -1].argmax())
             if token in ends:
                 break
-            found.append(token)
+            tokens.append(token)
             fresh = [token]
-    return found, run
+    return tokens, run
 
 
 def end_tokens(lm: LM) -> set[int]:
@@ -171,3 +177,43 @@ def end_tokens(lm: LM) -> set[int]:
 
 
 PLAIN_LOOP = Loop("plain loop", plain_pair, plain_choice, plain_answer)
+
+
+def library_loop() -> Loop | None:
+    """The contender, or None where the library can't be imported."""
+    try:
+        import steering_vectors  # type: ignore[import-not-found,unused-ignore]  # noqa: F401 - only whether it is there
+    except ImportError:
+        return None
+    return Loop(LIBRARY, _library_pair, _library_choice, _library_answer)
+
+
+def _library_pair(lm: LM, prompt: ChoicePrompt) -> torch.Tensor:
+    import torch
+    from steering_vectors import record_activations
+
+    with record_activations(lm.model) as recorded:
+        for letter in prompt.targets:
+            plain_pass(lm, (*prompt.ids, letter))
+    layers = [torch.stack([passed[0, -1] for passed in recorded[layer]]) for layer in sorted(recorded)]
+    return torch.stack(layers, dim=1)
+
+
+def _library_choice(lm: LM, prompt: ChoicePrompt, edit: Edit) -> torch.Tensor:
+    vector = _vector(lm, edit)
+    with vector.apply(lm.model, multiplier=edit.multiplier, min_token_index=prompt.prompt_end):
+        return plain_pass(lm, prompt.ids).log_softmax(-1)[list(prompt.targets)]
+
+
+def _library_answer(lm: LM, ids: Sequence[int], edit: Edit, new_tokens: int) -> tuple[list[int], int]:
+    vector = _vector(lm, edit)
+    # Its token index counts within a pass, so under a cache each step must be steered anew from its own token 0.
+    return greedy(
+        lm, ids, new_tokens, lambda start: vector.apply(lm.model, multiplier=edit.multiplier, min_token_index=start)
+    )
+
+
+def _vector(lm: LM, edit: Edit) -> Any:
+    from steering_vectors import SteeringVector
+
+    return SteeringVector({edit.layer: edit.vector.to(lm.device, lm.model.dtype)})

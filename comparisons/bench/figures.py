@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from comparisons.bench.breakdown import breakdown
 from comparisons.bench.contenders import PLAIN_LOOP, run_engine
 from comparisons.bench.cost import now
 from comparisons.bench.results import describe, machine
@@ -32,6 +32,13 @@ PASSES = 6
 """Of the plain loop, timed for each point and repeat; the figure is scaled to all."""
 
 COLORS = {"engine": "#0072b2", "plain loop": "#d55e00"}
+
+KINDS = {
+    "matrix products": ("mm", "addmm", "bmm", "linear", "matmul", "_addmm_activation", "mkldnn_linear"),
+    "moving data": ("copy_", "cat", "clone", "index", "index_put_", "_index_put_impl_", "index_select", "gather",
+                    "contiguous", "repeat_interleave", "embedding", "fill_", "zero_"),
+}  # fmt: skip
+ATTENTION, REST, OUTSIDE = "attention", "norms, activations and other operators", "outside operators"
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,34 @@ def write_figures(lm: LM, folder: Path, sizes: Sizes, turn: Callable[[str], None
     for path, points, across, label in pictures:
         write_bytes(path, _png(points, across, label))
     return [data, *(path for path, *_ in pictures)]
+
+
+def breakdown(lm: LM, work: Work) -> dict[str, float]:
+    """Shares of the engine's time on a work by kind of operator, from torch's profiler; they add up to 1.
+
+    "outside operators" is Python: the libraries' and the engine's own, tokenizing included, and the profiler's.
+    """
+    from torch.profiler import ProfilerActivity, profile
+
+    cuda = lm.device.type == "cuda"
+    run_engine(lm, work)
+    with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as profiled:
+        start = time.perf_counter()
+        run_engine(lm, work)
+        wall = (time.perf_counter() - start) * 1e6
+    seconds = dict.fromkeys((*KINDS, ATTENTION, REST), 0.0)
+    for event in profiled.key_averages():
+        seconds[_kind(event.key)] += event.self_device_time_total if cuda else event.self_cpu_time_total
+    seconds[OUTSIDE] = max(0.0, wall - sum(seconds.values()))
+    total = sum(seconds.values())
+    return {kind: part / total for kind, part in seconds.items()}
+
+
+def _kind(operator: str) -> str:
+    name = operator.removeprefix("aten::")
+    if "attention" in name:
+        return ATTENTION
+    return next((kind for kind, names in KINDS.items() if name in names), REST)
 
 
 def _point(lm: LM, settings: int, tokens: int, sizes: Sizes, turn: Callable[[str], None]) -> Point:

@@ -1,4 +1,4 @@
-"""Gives every contender its turn, again and again, and makes rows of what was found."""
+"""Gives every contender its turn, again and again, and makes rows of what was measured."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comparisons.bench.contenders import PLAIN_LOOP, Loop, plain_pass, run_engine
+from comparisons.bench.contenders import LIBRARY, PLAIN_LOOP, Loop, library_loop, plain_pass, run_engine
 from comparisons.bench.cost import floor_seconds, now
-from comparisons.bench.library import NAME as LIBRARY
-from comparisons.bench.library import library_loop
 from comparisons.bench.memory import peak_memory
 
 if TYPE_CHECKING:
@@ -59,7 +57,7 @@ class Row:
 
 @dataclass
 class _Times:
-    """What was found of one contender; `tokens` of one repeat, scaled to the whole work."""
+    """What was measured of one contender; `tokens` of one repeat, scaled to the whole work."""
 
     seconds: list[float] = field(default_factory=list)
     tokens: int = 0
@@ -93,18 +91,18 @@ def measure(
         turn(f"{work.name} {repeat + 1}/{sizes.repeats}: loops")
         _time_passes(lm, prompts, work.scale, sizes.passes, generator, times[PLAIN_PASSES])
         jobs = generator.sample(work.jobs, min(sizes.passes, len(work.jobs)))
-        found = {loop.name: _time_loop(lm, work, loop, prompts, jobs, times[loop.name]) for loop in loops}
+        values = {loop.name: _time_loop(lm, work, loop, prompts, jobs, times[loop.name]) for loop in loops}
         turn(f"{work.name} {repeat + 1}/{sizes.repeats}: engine")
         if repeat == 0:
             # Only the first turn is watched: to watch means to hand memory back first, and that takes time.
             with peak_memory(lm.device.type) as watched:
-                values = _time_engine(lm, work, times[ENGINE])
+                everything = _time_engine(lm, work, times[ENGINE])
             peak = watched.above
         else:
-            values = _time_engine(lm, work, times[ENGINE])
-        found[ENGINE] = {job: values[job] for job in jobs}
-        for name in found.keys() - {PLAIN_LOOP.name}:
-            _compare(work, times[name], found[PLAIN_LOOP.name], found[name])
+            everything = _time_engine(lm, work, times[ENGINE])
+        values[ENGINE] = {job: everything[job] for job in jobs}
+        for name in values.keys() - {PLAIN_LOOP.name}:
+            _compare(work, times[name], values[PLAIN_LOOP.name], values[name])
     return _rows(work, times, floor_seconds(lm, work, rate), peak)
 
 
@@ -167,13 +165,14 @@ def _part(some: int, whole: int, what: str) -> str:
 def _compare(work: Work, times: _Times, plain: dict[tuple[int, ...], Any], other: dict[tuple[int, ...], Any]) -> None:
     """Keeps the largest difference from the plain loop's values."""
     if work.kind == "answers":
-        found = sum(plain[job] != other[job] for job in plain) / len(plain)
+        difference = sum(plain[job] != other[job] for job in plain) / len(plain)
     else:
-        found = max(float(np.abs(plain[job] - other[job]).max()) for job in plain)
+        difference = max(float(np.abs(plain[job] - other[job]).max()) for job in plain)
         if work.kind == "activations":
-            found /= max(float(np.abs(values).max()) for values in plain.values())
+            difference /= max(float(np.abs(values).max()) for values in plain.values())
     # Not max(): it would drop a NaN.
-    times.difference = found if times.difference is None or not found <= times.difference else times.difference
+    if times.difference is None or not difference <= times.difference:
+        times.difference = difference
 
 
 def _rows(work: Work, times: dict[str, _Times], floor: float, peak: int | None) -> list[Row]:

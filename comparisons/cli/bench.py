@@ -100,13 +100,12 @@ def command(
         for path in write_figures(lm, figures, sizes, _say, quick):
             click.echo(path)
         return 0
-    from comparisons.bench.results import bench
+    from comparisons.bench.results import bench, rendered
 
     results = bench(lm, [part.strip() for part in work.split(",") if part.strip()], sizes, _say)
     if as_json:
         click.echo(json.dumps(results.to_json()))
     else:
-        from comparisons.bench.table import rendered
         from comparisons.cli.tables import stdout
 
         stdout().print(rendered(results))

@@ -16,8 +16,7 @@ from comparisons.dataset.splits import draw, split
 from comparisons.dataset.texts import TEXTS_FILE, read_texts
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError, unknown
-from comparisons.util.files import listed_digest
-from comparisons.util.paths import embedded
+from comparisons.util.files import embedded, listed_digest
 
 __all__ = ["ORDERS", "Behavior", "Choice", "Item", "KnowledgeSet", "Library", "Order", "Presentation"]
 

@@ -13,7 +13,7 @@ from comparisons.dataset.records import read_items
 from comparisons.dataset.splits import split_file
 from comparisons.dataset.texts import TEXTS_FILE, Texts, read_texts
 from comparisons.util.errors import CompareError
-from comparisons.util.writing import filled, write_new
+from comparisons.util.files import filled, write_new
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 ALL = "all"

@@ -17,7 +17,7 @@ from comparisons.results.status import UNSCORED
 from comparisons.stats.content import rank_correlation
 from comparisons.stats.intervals import wilson
 from comparisons.util.errors import CompareError
-from comparisons.util.paths import embedded
+from comparisons.util.files import embedded
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior

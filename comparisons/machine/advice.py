@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from comparisons.machine.hardware import Machine, this_machine
-from comparisons.machine.memory import PHASES, Device, Footprint, Load, footprint
+from comparisons.machine.memory import PHASES, Device, Footprint, Load, Machine, footprint, this_machine
 from comparisons.machine.shape import Shape, read_shape
 from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError
 
 WIDTHS = ((None, "bfloat16"), ("8bit", "auto"), ("4bit", "auto"))
 """What else is looked at: the ways to make a model smaller, from mild to strong."""
-
 
 NOWHERE = "does not fit this machine"
 
@@ -37,9 +35,9 @@ class Advice:
     asked: Footprint
     others: Sequence[Footprint]
 
-    def fits(self, found: Footprint) -> dict[str, bool]:
+    def fits(self, needed: Footprint) -> dict[str, bool]:
         """Whether each phase fits."""
-        return {phase: self.machine.holds(found.device, needed) for phase, needed in found.phases().items()}
+        return {phase: self.machine.holds(needed.device, peak) for phase, peak in needed.phases().items()}
 
     def verdicts(self) -> dict[str, str]:
         """For each phase, in words, whether it fits as asked, or with which option it would."""
@@ -63,7 +61,7 @@ class Advice:
 
     def to_json(self) -> dict[str, Any]:
         """Every number."""
-        rows = [{**asdict(found), "fits": self.fits(found)} for found in (self.asked, *self.others)]
+        rows = [{**asdict(each), "fits": self.fits(each)} for each in (self.asked, *self.others)]
         return {
             "model": self.model,
             "parameters": self.shape.parameters,
@@ -98,9 +96,9 @@ def advise(source: ModelSource, load: Load | None = None, machine: Machine | Non
     return Advice(source.name, shape, machine, asked, [other for other in others if other != asked])
 
 
-def _options(found: Footprint, asked: Footprint) -> str:
+def _options(other: Footprint, asked: Footprint) -> str:
     """The options that lead from what was asked to a footprint."""
-    parts = [f"--device {found.device}"] if found.device != asked.device else []
-    parts += [f"--quantize {found.quantize}"] if found.quantize and found.quantize != asked.quantize else []
-    parts += [f"--dtype {found.dtype}"] if found.dtype != asked.dtype else []
+    parts = [f"--device {other.device}"] if other.device != asked.device else []
+    parts += [f"--quantize {other.quantize}"] if other.quantize and other.quantize != asked.quantize else []
+    parts += [f"--dtype {other.dtype}"] if other.dtype != asked.dtype else []
     return " ".join(parts) or "no --quantize"

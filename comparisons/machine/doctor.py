@@ -9,20 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparisons.experiment.fitting import package_version
-from comparisons.machine.hardware import total_memory
+from comparisons.machine.memory import total_memory
 from comparisons.util.errors import CompareError
 
-NEEDED = (
-    "torch",
-    "transformers",
-    "accelerate",
-    "peft",
-    "trl",
-    "datasets",
-    "safetensors",
-    "rich",
-    "matplotlib",
-)
+NEEDED = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "safetensors", "rich", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -43,7 +33,7 @@ class Check:
 def checks() -> list[Check]:
     """Looks at packages, device, memory, disk, and the embedded model and data."""
     versions = {package: package_version(package) for package in NEEDED}
-    missing = [package for package, found in versions.items() if found is None]
+    missing = [package for package, version in versions.items() if version is None]
     python = ".".join(map(str, sys.version_info[:3]))
     rows = [
         Check("python", sys.version_info >= (3, 10), python),

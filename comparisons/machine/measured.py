@@ -64,11 +64,11 @@ def measure(source: ModelSource, device: Device, load: Load, method: type[Method
 
     lm, first = _watched("loading", device, loading)
     rate, second = _watched("sweeping", device, lambda: _sweep(lm, load))
-    found = [first, replace(second, rate=rate)]
+    phases = [first, replace(second, rate=rate)]
     if method is not None:
         rate, third = _watched("training", device, lambda: _train(lm, load, method))
-        found.append(replace(third, rate=rate))
-    return found
+        phases.append(replace(third, rate=rate))
+    return phases
 
 
 def _watched(phase: str, device: str, work: Callable[[], Any]) -> tuple[Any, Measured]:
@@ -98,8 +98,8 @@ def _train(lm: LM, load: Load, method: type[Method]) -> float | None:
     chosen = method()
     candidates = chosen.candidates(len(lm.blocks))
     wanted: Mapping[str, Any] = {"epochs": 1, "batch_size": load.batch, "rank": load.rank}
-    known = {each.name for each in fields(method)}
-    chosen = replace(candidates[0] if candidates else chosen, **{k: v for k, v in wanted.items() if k in known})
+    names = {each.name for each in fields(method)}
+    chosen = replace(candidates[0] if candidates else chosen, **{k: v for k, v in wanted.items() if k in names})
     _, few, many = (_fit_seconds(lm, load, chosen, steps * load.batch) for steps in STEPS)
     return (STEPS[2] - STEPS[1]) / (many - few) if many > few else None
 

@@ -127,12 +127,12 @@ def read_config(source: ModelSource) -> dict[str, Any]:
     else:
         path = path / "config.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CompareError(f"can't read the configuration of {source.name}, {path}: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(config, dict):
         raise CompareError(f"the configuration of {source.name}, {path}, is no JSON object: take it from its source.")
-    return found
+    return config
 
 
 def count(config: Mapping[str, Any]) -> Shape:
@@ -213,8 +213,8 @@ def measure(model: Any, path: str | None, dtype: str) -> Shape:
     from transformers.pytorch_utils import Conv1D
 
     config, blocks = model.config.get_text_config(), blocks_at(model, path or find_blocks(model))
-    found = [m for m in blocks[0].modules() if isinstance(m, (torch.nn.Linear, Conv1D))]
-    sides = [tuple(m.weight.shape) if isinstance(m, Conv1D) else tuple(m.weight.shape)[::-1] for m in found]
+    linears = [m for m in blocks[0].modules() if isinstance(m, (torch.nn.Linear, Conv1D))]
+    sides = [tuple(m.weight.shape) if isinstance(m, Conv1D) else tuple(m.weight.shape)[::-1] for m in linears]
     heads = config.num_attention_heads
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
     inner = getattr(config, "intermediate_size", None) or max((max(s) for s in sides), default=4 * config.hidden_size)

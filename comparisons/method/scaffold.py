@@ -8,7 +8,7 @@ from pathlib import Path
 from comparisons.method.registry import METHODS, Registry
 from comparisons.method.stacks import METHOD_NAME
 from comparisons.util.errors import CompareError
-from comparisons.util.writing import filled, write_new
+from comparisons.util.files import filled, write_new
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 

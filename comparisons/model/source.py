@@ -8,7 +8,7 @@ from typing import Literal
 
 from comparisons.model.prompts import PromptFormat
 from comparisons.util.errors import CompareError
-from comparisons.util.paths import embedded
+from comparisons.util.files import embedded
 
 EMBEDDED = "pocket"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")

@@ -145,16 +145,18 @@ def folder_fault(folder: Path) -> str | None:
     """What is damaged in a sealed folder, in words; None where it is whole and as it was sealed."""
     try:
         manifest = read_sealed(folder / MANIFEST, "artifact")
-        expected, found = dict(manifest["files"]), digests(folder)
+        expected, present = dict(manifest["files"]), digests(folder)
     except CompareError as error:
         return str(error)
     except OSError as error:
         return f"{folder}: {error}"
     except (KeyError, TypeError, ValueError):
         return f"{folder}: its {MANIFEST} is damaged"
-    for name in sorted(expected.keys() | found.keys()):
-        if expected.get(name) != found.get(name):
-            what = "is missing" if name not in found else "is damaged" if name in expected else "does not belong there"
+    for name in sorted(expected.keys() | present.keys()):
+        if expected.get(name) != present.get(name):
+            what = (
+                "is missing" if name not in present else "is damaged" if name in expected else "does not belong there"
+            )
             return f"{folder}: {name} {what}"
     return None
 

@@ -29,16 +29,16 @@ _WRAPPED = {
 
 def storage_fault(error: BaseException) -> StorageError | None:
     """The refusal of the disk behind an error, also where a library has wrapped it; None where there is none."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, StorageError):
-            return found
-        if isinstance(found, OSError) and found.errno in _REFUSALS:
-            return StorageError(f"a file can't be written: {refusal(found)}")
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, StorageError):
+            return cause
+        if isinstance(cause, OSError) and cause.errno in _REFUSALS:
+            return StorageError(f"a file can't be written: {refusal(cause)}")
         for text, number in _WRAPPED.items():
-            if text in str(found):
+            if text in str(cause):
                 return StorageError(f"a file can't be written: {refusal(OSError(number, os.strerror(number)))}")
-        found = found.__cause__ or found.__context__
+        cause = cause.__cause__ or cause.__context__
     return None
 
 

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and reading them with a clear word on what is wrong."""
+"""Writing files whole or not at all, reading them with a clear word on what is wrong; where the embedded ones lie."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from string import Template
+from typing import Any, Literal
 
 from comparisons.util.errors import CompareError
 
@@ -52,18 +53,18 @@ def read_sealed(path: Path, what: str) -> Any:
     Raises:
         CompareError: the file is missing, broken, or not what was sealed.
     """
-    found = read_json(path, what)
-    if not isinstance(found, dict):
-        return found
-    seal = found.pop(SEAL, None)
-    if seal != json_digest(found) if seal is not None else _holds_its_digest(found):
+    value = read_json(path, what)
+    if not isinstance(value, dict):
+        return value
+    seal = value.pop(SEAL, None)
+    if seal != json_digest(value) if seal is not None else _holds_its_digest(value):
         raise CompareError(f"{what}: {path} is damaged, its checksum differs: the command that made it mends it.")
-    return found
+    return value
 
 
 def _holds_its_digest(value: Mapping[str, Any]) -> bool:
     """Whether a seal is there under a name that was damaged."""
-    digests = [name for name, found in value.items() if isinstance(found, str) and len(found) == _DIGITS]
+    digests = [name for name, text in value.items() if isinstance(text, str) and len(text) == _DIGITS]
     return any(value[name] == json_digest({n: v for n, v in value.items() if n != name}) for name in digests)
 
 
@@ -80,8 +81,8 @@ def remove_leftovers(folder: Path) -> None:
 
 def leftovers(folder: Path) -> list[Path]:
     """Half-written files in a folder of which no living process can be the author."""
-    found = [(path, _LEFTOVER.fullmatch(path.name)) for path in folder.glob(".*.tmp")]
-    return sorted(path for path, match in found if match and not _lives(int(match[1])))
+    named = [(path, _LEFTOVER.fullmatch(path.name)) for path in folder.glob(".*.tmp")]
+    return sorted(path for path, match in named if match and not _lives(int(match[1])))
 
 
 _LEFTOVER = re.compile(r"\..+\.([0-9]+)\.tmp")
@@ -101,11 +102,11 @@ def read_json(path: Path, what: str) -> Any:
     """Reads JSON; raises CompareError that names the file where it is missing or broken."""
     try:
         text = path.read_text(encoding="utf-8")
-        found = json.loads(text)
+        value = json.loads(text)
         if "\\ud" in text.lower():
             # Half a surrogate pair is no character: nothing made of it could be written.
-            json.dumps(found, ensure_ascii=False).encode()
-        return found
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except FileNotFoundError:
         raise CompareError(f"{what}: there is no file {path}.") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -157,3 +158,38 @@ def load_json(text: str, where: str) -> object:
         raise CompareError(f"{where}: is not JSON, or is cut off ({place}: {error.msg}).") from error
     except (RecursionError, ValueError) as error:  # nested too deep, or a number of thousands of digits
         raise CompareError(f"{where}: is JSON that can't be read: {error}.") from error
+
+
+def filled(template: Path, **values: str) -> str:
+    """The text of a template, with its $names replaced."""
+    return Template(template.read_text(encoding="utf-8")).substitute(values)
+
+
+def write_new(files: Mapping[Path, str]) -> tuple[Path, ...]:
+    """Writes files that aren't there yet, with their folders.
+
+    Raises:
+        CompareError: one is there, and nothing has been written; or it can't be written.
+    """
+    if there := next((path for path in files if path.exists()), None):
+        raise CompareError(f"{there} is there already: choose another name, or another folder by --out.")
+    for path, text in files.items():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_text(path, text)
+        except OSError as error:
+            raise CompareError(f"{path} can't be written: {error.strerror or error}.") from error
+    return tuple(files)
+
+
+_IN_A_CHECKOUT = {"data": "data", "pocket": "checkpoints/pocket"}
+
+
+def embedded(name: Literal["data", "pocket"]) -> Path:
+    """The folder of the embedded data or model: inside an installed package, or else in the checkout.
+
+    Whether it exists is for the caller to check.
+    """
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "embedded" / name
+    return installed if installed.is_dir() else package.parent / _IN_A_CHECKOUT[name]

@@ -14,19 +14,19 @@ Parts = Sequence[tuple[int, int] | None]
 
 def layer_parts(text: str) -> Parts:
     """Reads what `--layers` takes; raises CompareError where it can't be read."""
-    found: list[tuple[int, int] | None] = []
+    parts: list[tuple[int, int] | None] = []
     for part in (part.strip() for part in text.split(",")):
         match = re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", part)
         if part != ALL and match is None:
             raise CompareError(f"--layers takes all, A-B or N, or several with commas such as 0-3,8, not '{text}'.")
         if match is None:
-            found.append(None)
+            parts.append(None)
             continue
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise CompareError(f"--layers {part} runs backwards: write {last}-{first}.")
-        found.append((first, last))
-    return found
+        parts.append((first, last))
+    return parts
 
 
 def layers_within(parts: Parts, blocks: int, model: str) -> tuple[int, ...]:
@@ -42,19 +42,19 @@ def layers_within(parts: Parts, blocks: int, model: str) -> tuple[int, ...]:
 
 def layers_among(parts: Parts, layers: Iterable[int], where: str) -> tuple[int, ...]:
     """The layers that the parts name among those that there are, in order; CompareError where one is missing."""
-    known = set(layers)
-    wanted = {n for part in parts for n in (known if part is None else range(part[0], part[1] + 1))}
-    if missing := wanted - known:
-        raise CompareError(f"{where} has no layer {layer_ranges(missing)}: it has {layer_ranges(known)}.")
+    present = set(layers)
+    wanted = {n for part in parts for n in (present if part is None else range(part[0], part[1] + 1))}
+    if missing := wanted - present:
+        raise CompareError(f"{where} has no layer {layer_ranges(missing)}: it has {layer_ranges(present)}.")
     return tuple(sorted(wanted))
 
 
 def layer_ranges(layers: Iterable[int]) -> str:
     """Layers in words: "0-3, 8"."""
-    found: list[list[int]] = []
+    ranges: list[list[int]] = []
     for layer in sorted(set(layers)):
-        if found and layer == found[-1][1] + 1:
-            found[-1][1] = layer
+        if ranges and layer == ranges[-1][1] + 1:
+            ranges[-1][1] = layer
         else:
-            found.append([layer, layer])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+            ranges.append([layer, layer])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)

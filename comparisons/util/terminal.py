@@ -140,8 +140,8 @@ def _own_stream(log: IO[bytes], descriptors: bool) -> Iterator[None]:
     try:
         kept = os.dup(_terminal.descriptor)
         with (
-            open(kept, "w", buffering=1, encoding=before.encoding, errors=before.errors) as own,
-            showing_through(own),
+            open(kept, "w", buffering=1, encoding=before.encoding, errors=before.errors) as stream,
+            showing_through(stream),
         ):
             yield
     finally:
@@ -161,7 +161,7 @@ def _is_descriptor_2(stream: Any) -> bool:
 @contextmanager
 def _own_loggers() -> Iterator[None]:
     """Shows what the program's own loggers warn of, where nobody else has set logging up."""
-    handler = _Said(logging.WARNING)
+    handler = _LineHandler(logging.WARNING)
     loggers = [logger for name in ("comparisons", "methods") if not (logger := logging.getLogger(name)).hasHandlers()]
     for logger in loggers:
         logger.addHandler(handler)
@@ -172,7 +172,7 @@ def _own_loggers() -> Iterator[None]:
             logger.removeHandler(handler)
 
 
-class _Said(logging.Handler):
+class _LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         say(self.format(record))
 

@@ -103,8 +103,8 @@ def _operated(operation: str, h: torch.Tensor, v: torch.Tensor, m: float) -> tor
     return ways[operation]().float()
 
 
-def activations(model: Any, blocks: Any, ids: list[int], index: int) -> torch.Tensor:
-    """The output of every block at one token, [layers, width]."""
+def activations(model: Any, blocks: Any, ids: list[int], index: int | slice) -> torch.Tensor:
+    """The output of every block at one token, [layers, width], or at some, [layers, tokens, width]."""
     found: list[torch.Tensor] = []
 
     def hook(module: Any, args: Any, output: Any) -> None:

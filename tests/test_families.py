@@ -13,7 +13,7 @@ import torch
 
 from comparisons.dataset.behaviors import Presentation
 from comparisons.engine import prefix
-from comparisons.engine.activations import contrast_activations
+from comparisons.engine.activations import answer_activations, contrast_activations
 from comparisons.engine.choices import choice_logps
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
@@ -197,7 +197,7 @@ def test_contrast_activations_equal_one_pass_an_answer(lm: LM) -> None:
                     torch.testing.assert_close(found[row, side], plain, atol=1e-4, rtol=1e-5)
 
 
-def _activations(lm: LM, ids: list[int], index: int, end: int, edits: tuple[Edit, ...]) -> torch.Tensor:
+def _activations(lm: LM, ids: list[int], index: int | slice, end: int, edits: tuple[Edit, ...]) -> torch.Tensor:
     """The blocks' outputs; a hook that edits a block is registered before the one that reads it."""
     if not edits:
         return oracle.activations(lm.model, lm.blocks, ids, index)
@@ -228,6 +228,19 @@ def test_completions_equal_one_pass_each(lm: LM) -> None:
                 logps = oracle.edited(lm.model, lm.blocks, ids, len(prompt) - 1, each)
                 plain = [logps[t - 1, ids[t]].item() for t in range(len(prompt), len(ids))]
                 np.testing.assert_allclose(found[i][j][k], plain, atol=TOLERANCE)
+
+
+def test_answers_are_read_where_their_tokens_are_predicted(lm: LM) -> None:
+    questions = [q.question for q in asked(3)]
+    given = [COMPLETIONS[:2], COMPLETIONS[1:3], COMPLETIONS[:2][::-1]]
+    for edits in ((), (Edit(2, random_vector(lm, 3)),)):
+        for indices, found in answer_activations(lm, questions, given, below=Intervention(edits=edits)):
+            for row, i in enumerate(indices):
+                for side, text in enumerate(given[i]):
+                    end = len(lm.tokenize(lm.prompt(questions[i]))) - 1
+                    ids = lm.tokenize(f"{lm.prompt(questions[i])} {text}")
+                    plain = _activations(lm, ids, slice(end, len(ids) - 1), end, edits).mean(dim=1)
+                    torch.testing.assert_close(found[row, side], plain, atol=1e-4, rtol=1e-5)
 
 
 def test_greedy_answers_equal_plain_decoding(lm: LM) -> None:

@@ -9,9 +9,10 @@ import torch
 
 from comparisons.dataset.behaviors import Item
 from comparisons.engine.choices import in_place, pair_windows
+from comparisons.engine.completions import completion_tails, padded_alike
 from comparisons.engine.plan import Branch
 from comparisons.engine.prompts import Batch, Prompts, in_batches
-from comparisons.engine.run import last_activations
+from comparisons.engine.run import last_activations, mean_activations
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.model.prompts import ChoicePrompt
@@ -109,6 +110,57 @@ def contrast_activations(
     with in_place(lm, below):
         for prompts in pair_windows(lm, items, below):
             yield from _read(lm, prompts, layers, below)
+
+
+def answer_activations(
+    lm: LM,
+    questions: Sequence[str],
+    answers: Sequence[Sequence[str]],
+    layers: Sequence[int] | None = None,
+    below: Intervention | None = None,
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Mean block outputs over given answers, batch by batch; a question's answers are branches of one prompt.
+
+    The mean is over the positions that predict the answer's tokens: from the last prompt token to the last but one of
+    the answer. Source: Panickssery et al. read one letter; the mean over a response is that of Chen et al. 2025
+    (persona vectors, section 2).
+
+    Args:
+        lm: the model.
+        questions: user turns; the model's prompt format is put around them.
+        answers: the answers to each, all questions with equally many.
+        layers: 0-based blocks; all by default.
+        below: an intervention that is in place while the answers are read.
+
+    Yields:
+        Indices into `questions`, and their activations [questions, answers, layers, width], float32.
+
+    Raises:
+        CompareError: a layer is out of range, an answer has no token, or exceeds the model's context.
+    """
+    below = (below or Intervention()).simplified()
+    layers = range(len(lm.blocks)) if layers is None else [lm.check_layer(layer) for layer in layers]
+    texts = [lm.prompt(question, below.system, below.examples) for question in questions]
+    entries = [completion_tails(lm, i, text, answers[i]) for i, text in enumerate(texts)]
+    tails = padded_alike(entries)
+    asked = Prompts(
+        prefixes=[entry.prefix for entry in entries],
+        tails=tails,
+        branches=[Branch(variant, below.edits) for variant in range(len(answers[0]))],
+        lengths=[[len(tail) for tail in entry.tails] for entry in entries],
+        whole=True,
+        stop_after=max(layers),
+    )
+
+    def work(batch: Batch) -> tuple[list[int], torch.Tensor]:
+        chosen = [entries[i] for i in batch.prompts]
+        spans = torch.tensor(
+            [[(own - 1, len(t) - 1) for t, own in zip(e.tails, e.shared, strict=True)] for e in chosen]
+        )
+        return list(batch.prompts), mean_activations(lm, batch.sequences, layers, batch.passes, spans)
+
+    with in_place(lm, below):
+        yield from in_batches(lm, asked, work)
 
 
 def _read(

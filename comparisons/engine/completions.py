@@ -60,7 +60,7 @@ def completion_logps(
 
 
 @dataclass(frozen=True)
-class _Entry:
+class CompletionTails:
     """Completions of one question that run in one pass.
 
     Attributes:
@@ -82,13 +82,13 @@ class _Entry:
         """Tokens of the longest tail."""
         return max(map(len, self.tails))
 
-    def apart(self, members: int) -> list[_Entry]:
+    def apart(self, members: int) -> list[CompletionTails]:
         """One entry a completion, where reading the prompt again costs less than padding them to one length."""
         padding = members * sum(self.size - len(tail) for tail in self.tails)
         if padding <= (len(self.tails) - 1) * len(self.prefix):
             return [self]
         each = zip(self.variants, self.tails, self.shared, strict=True)
-        return [_Entry(self.question, (variant,), self.prefix, (tail,), (own,)) for variant, tail, own in each]
+        return [CompletionTails(self.question, (variant,), self.prefix, (tail,), (own,)) for variant, tail, own in each]
 
 
 def _group_logps(
@@ -97,10 +97,10 @@ def _group_logps(
     """[member][question][completion][token]."""
     head = group.head
     logps: list[list[list[list[float]]]] = [[[[] for _ in each] for each in completions] for _ in group.members]
-    entries: list[_Entry] = []
+    entries: list[CompletionTails] = []
     for index, (question, texts) in enumerate(zip(questions, completions, strict=True)):
         prompt = lm.prompt(question, head.system, head.examples)
-        entries += _entry(lm, index, prompt, texts, exact).apart(len(group.members))
+        entries += completion_tails(lm, index, prompt, texts, exact).apart(len(group.members))
     with in_place(lm, head):
         # Questions with equally many completions can share a batch.
         for count in sorted({len(entry.tails) for entry in entries}):
@@ -108,10 +108,9 @@ def _group_logps(
     return logps
 
 
-def _fill(lm: LM, entries: Sequence[_Entry], group: Group, logps: list[list[list[list[float]]]]) -> None:
+def _fill(lm: LM, entries: Sequence[CompletionTails], group: Group, logps: list[list[list[list[float]]]]) -> None:
     count = len(entries[0].tails)
-    sizes = _sizes([entry.size for entry in entries])
-    tails = [[(*t, *[t[-1]] * (size - len(t))) for t in e.tails] for e, size in zip(entries, sizes, strict=True)]
+    tails = padded_alike(entries)
 
     def work(batch: Batch) -> tuple[list[int], torch.Tensor]:
         prompts = list(batch.prompts)
@@ -136,6 +135,12 @@ def _fill(lm: LM, entries: Sequence[_Entry], group: Group, logps: list[list[list
                     logps[member][entry.question][variant] = own_values
 
 
+def padded_alike(entries: Sequence[CompletionTails]) -> list[list[Tokens]]:
+    """The tails of each, padded at their end to sizes that several share."""
+    sizes = _sizes([entry.size for entry in entries])
+    return [[(*t, *[t[-1]] * (size - len(t))) for t in e.tails] for e, size in zip(entries, sizes, strict=True)]
+
+
 def _sizes(lengths: Sequence[int]) -> list[int]:
     """For each tail the size that it is padded to: few sizes, so that passes are full, none much above a tail's own."""
     sizes = [0] * len(lengths)
@@ -148,7 +153,10 @@ def _sizes(lengths: Sequence[int]) -> list[int]:
     return sizes
 
 
-def _entry(lm: LM, index: int, prompt: str, completions: Sequence[str], exact: bool) -> _Entry:
+def completion_tails(
+    lm: LM, index: int, prompt: str, completions: Sequence[str], exact: bool = False
+) -> CompletionTails:
+    """Tokenizes a question's completions behind its prompt; see `completion_logps`."""
     space = "" if prompt[-1:].isspace() else " "
     if exact:
         space, prompt = prompt[len(prompt.rstrip()) :], prompt.rstrip()
@@ -163,4 +171,6 @@ def _entry(lm: LM, index: int, prompt: str, completions: Sequence[str], exact: b
     if lm.context is not None and longest > lm.context:
         raise CompareError(f"a completion exceeds the {lm.context} tokens of {lm.name} by {longest - lm.context}.")
     tails = tuple(tuple(ids[end:]) for ids in whole)
-    return _Entry(index, tuple(range(len(tails))), tuple(alone[:end]), tails, tuple(same - end for same in common))
+    return CompletionTails(
+        index, tuple(range(len(tails))), tuple(alone[:end]), tails, tuple(same - end for same in common)
+    )

@@ -66,6 +66,42 @@ def last_activations(lm: LM, batch: Sequences, layers: Sequence[int], passes: It
     return found
 
 
+def mean_activations(
+    lm: LM, batch: Sequences, layers: Sequence[int], passes: Iterator[Pass], spans: torch.Tensor
+) -> torch.Tensor:
+    """Block outputs averaged over some places of each tail; nothing above the deepest layer runs.
+
+    Args:
+        lm: the model.
+        batch: prompts and branches.
+        layers: 0-based blocks.
+        passes: the batch's, of outputs at every place.
+        spans: the first place and the one after the last, [prompts, variants, 2].
+
+    Returns:
+        [prompts, branches, layers, width], float32, on the CPU.
+    """
+    means = torch.full((len(batch.prefixes), len(batch.branches), len(layers), lm.width), torch.nan)
+    variant = torch.tensor([branch.variant for branch in batch.branches])
+    with torch.no_grad():
+        for step in passes:
+            # Columns go copy by copy, and within a copy place by place.
+            prompt, branch, place = step.wanted.view(len(step.wanted), -1, batch.size, 3).unbind(-1)
+            first, end = spans[prompt, variant[branch]].unbind(-1)
+            share = ((place >= first) & (place < end)) / (end - first)
+
+            def read(hidden: torch.Tensor, layer: int, step: Pass = step, share: torch.Tensor = share) -> torch.Tensor:
+                outputs = step.read(hidden, layer).view(*share.shape, -1).float()
+                return torch.einsum("rcpw,rcp->rcw", outputs, share.to(outputs.device))
+
+            with step.in_place(lm), captured(lm, layers, read) as outputs, stopping_after(lm, max(layers)):
+                lm.model(**step.inputs)
+            values = torch.stack([outputs[layer].cpu() for layer in layers], dim=2)
+            asked = branch[..., 0] >= 0
+            means[prompt[..., 0][asked], branch[..., 0][asked]] = values[asked]
+    return means
+
+
 def shares_prompt(edits: Sequence[Sequence[Edit]]) -> bool:
     """Whether no edit reaches the prompt, so that its cache can be shared."""
     return not any(Positions.parse(e.positions).touches_prompt for group in edits for e in group)

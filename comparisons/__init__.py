@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from comparisons.api.result import Result
-from comparisons.api.run import run
+from typing import TYPE_CHECKING, Any
+
 from comparisons.util.errors import CompareError
 from comparisons.util.version import __version__
 
+if TYPE_CHECKING:
+    from comparisons.api.result import Result
+    from comparisons.api.run import run
+
 __all__ = ["CompareError", "Result", "__version__", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """`run` and `Result`, loaded when they are asked for: the command line starts without them."""
+    if name not in ("Result", "run"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"comparisons.api.{name.lower()}"), name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import shlex
 import subprocess
@@ -15,38 +16,28 @@ import numpy as np
 import pytest
 
 import comparisons
-from comparisons.api.arguments import checked, python_command
+from comparisons.api.arguments import RunOptions, checked, python_command, run_options
 from comparisons.api.result import Result
 from comparisons.api.run import specification
 from comparisons.cli import execute
-from comparisons.cli.options import EXECUTOR
-from comparisons.cli.performing import specification as read_options
 from comparisons.cli.run import command as run_command
 from comparisons.cli.sweep import command as sweep_command
 from comparisons.experiment.specification import Specification
+from comparisons.judges.free_answers import OpenEnded
 from comparisons.results.summary import SummaryRow
 from comparisons.running.sweep import sweep_specification
 from tests.places import complaint
 
-NAMES = {"set": "settings", "judges": "judge"}
 SHOWING = {"dry_run", "as_json"}
 SMALL = ["--set", "caa.layer=1", "--test-items", "8", "--train-items", "16", "--knowledge", "none"]
-
-
-def asked(**arguments: Any) -> dict[str, Any]:
-    bound = inspect.signature(comparisons.run).bind(**arguments)
-    bound.apply_defaults()
-    return checked(comparisons.run, bound.arguments)
 
 
 def typed(*arguments: str) -> Specification:
     """What the command line makes of options."""
     sweep = "--layers" in arguments
     context = (sweep_command if sweep else run_command).make_context("compare", list(arguments))
-    found = {name: value for name, value in context.params.items() if name not in {"out", "fresh", *SHOWING, *EXECUTOR}}
-    layers = found.pop("layers", None)
-    spec = read_options(**found)
-    return sweep_specification(spec, layers) if sweep else spec
+    spec = Specification.of(context.params)
+    return sweep_specification(spec, context.params["layers"]) if sweep else spec
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:
@@ -58,8 +49,32 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 def test_every_option_is_an_argument_and_every_argument_an_option() -> None:
     options = {p.name for c in (run_command, sweep_command) for p in c.params if isinstance(p, click.Option)}
-    known = {NAMES.get(str(name), name) for name in options - SHOWING}
-    assert known == set(inspect.signature(comparisons.run).parameters) - {"progress"}
+    assert options - SHOWING == set(inspect.signature(comparisons.run).parameters) - {"progress"}
+    assert options - SHOWING == set(run_options())
+
+
+def test_an_arguments_type_goes_with_the_fields() -> None:
+    wider: dict[Any, str] = {
+        tuple[str, ...]: "str | Iterable[str]",
+        tuple[float, ...]: "float | Iterable[float]",
+        Path: "str | Path",
+        OpenEnded: "bool",
+        **{plain: plain.__name__ for plain in (str, int, float, bool)},
+    }
+    special = {"model", "settings", "layer", "layers"}
+    for name, hint in RunOptions.__annotations__.items():
+        option = run_options()[name]
+        takes = hint.__forward_arg__.removesuffix(" | None").replace('"', "'")
+        expected = wider.get(option.type) or str(option.type).replace("typing.", "")
+        assert name in special or takes == expected, name
+        assert not option.optional or hint.__forward_arg__.endswith(" | None"), name
+
+
+def test_help_names_every_argument_with_its_default_and_its_help() -> None:
+    parameters = inspect.signature(comparisons.run).parameters
+    assert list(parameters)[:2] == ["behavior", "methods"] and parameters["seed"].default == 0
+    for name in RunOptions.__annotations__:
+        assert f"    {name}: {run_options()[name].option.help}\n" in str(comparisons.run.__doc__)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +115,23 @@ def test_every_option_is_an_argument_and_every_argument_an_option() -> None:
 def test_arguments_mean_what_options_mean_and_the_reports_command_repeats_them(
     options: list[str], arguments: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = asked(**arguments)
+    given = checked(arguments)
     assert specification(given) == typed(*options)
     again: list[dict[str, Any]] = []
-    _, flag, program = shlex.split(python_command(comparisons.run, given))
+    _, flag, program = shlex.split(python_command("run", given))
     monkeypatch.setattr(comparisons, "run", lambda **written: again.append(written))
     exec(program)
     monkeypatch.undo()
-    assert flag == "-c" and specification(asked(**again[0])) == typed(*options)
+    assert flag == "-c" and specification(checked(again[0])) == typed(*options)
+
+
+def test_a_specification_is_read_from_its_record() -> None:
+    options = ["--behavior", "refusal", "--methods", "caa,sft", "--set", "caa.layer=1,2", "--data", "place", "--judge"]
+    spec = typed(*options, "rules,local", "--model", "a,b", "--dtype", "float16", "--strengths", "0.5,1")
+    record = json.loads(json.dumps(spec.as_json()))
+    assert Specification.from_json(record) == spec
+    assert "layer" in complaint(lambda: Specification.from_json({**record, "layer": []}))
+    assert "model" in complaint(lambda: Specification.from_json({}))
 
 
 @pytest.mark.parametrize(
@@ -140,6 +164,12 @@ def test_arguments_mean_what_options_mean_and_the_reports_command_repeats_them(
         ({"strengths": [1, 1.0]}, "1.0 is named twice"),
         ({"out": ""}, "out is empty"),
         ({"seed": -1}, "seed must be from 0"),
+        ({"data": " "}, "data is empty"),
+        ({"offload": ""}, "offload is empty"),
+        (
+            {"metods": "caa"},
+            "unknown argument 'metods'. Did you mean methods or model? Known: address, behavior",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(

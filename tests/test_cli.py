@@ -64,6 +64,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "model path": (["--model", "./nothing"], "no model './nothing'"),
     "model name": (["--model", "pockt"], "no model 'pockt'"),
     "data": (["--data", "nowhere"], "nowhere"),
+    "data empty": (["--data", ""], "--data is empty"),
     "plugins": (["--plugins", "nowhere"], "nowhere"),
     "out is no folder": (["--out", "/dev/null/run"], "can't be written"),
     "template": (["--prompt-format", "wrong"], "wrong"),

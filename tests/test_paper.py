@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from comparisons.cli import execute as cli
-from comparisons.model.source import ModelSource
+from comparisons.experiment.specification import Specification
 from comparisons.paper.curves import curves
 from comparisons.paper.figures import label_panels
 from comparisons.paper.published import published
@@ -198,7 +198,7 @@ class TestReplication:
             lines([SummaryRow("m", "refusal", "refusal/x/pos/2", "x", "pos", 2.0, p_match=0.4)], beside(32))
 
     def test_the_grid_is_one_specification(self) -> None:
-        spec = replication(ModelSource("pocket"), ("refusal",), settings=["sft.epochs=1"])
+        spec = replication(Specification(behaviors=("refusal",), settings={"sft": {"epochs": ["1"]}}))
         assert spec.layer == "auto"
         assert spec.orders == "given"
         assert list(spec.settings["sft"]["epochs"]) == ["1"]

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comparisons.cli.options import numbers, read_price
-from comparisons.cli.run import command
+from comparisons.api.arguments import run_options
 from comparisons.judges.free_answers import OpenEnded
 from comparisons.method.settings import parse_limit
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import layer_parts, layer_ranges, layers_among
 
-STRENGTHS = next(parameter for parameter in command.params if parameter.name == "strengths")
+STRENGTHS, PRICE = run_options()["strengths"], run_options()["judge_price"]
 
 
 @given(st.sets(st.integers(0, 40), min_size=1))
@@ -59,7 +58,7 @@ def test_any_text_is_a_limit_or_a_line_of_error(text: str) -> None:
 @given(st.text(alphabet="0123456789.,e- naif", max_size=12))
 def test_any_text_is_strengths_or_a_line_of_error(text: str) -> None:
     try:
-        found = numbers(None, STRENGTHS, text)  # type: ignore[arg-type]
+        found = STRENGTHS.read(text, "--strengths")
     except CompareError as error:
         assert "--strengths" in str(error)
     else:
@@ -69,7 +68,7 @@ def test_any_text_is_strengths_or_a_line_of_error(text: str) -> None:
 @given(st.text(alphabet="0123456789./-+einfa ", max_size=10))
 def test_any_text_is_a_price_or_a_line_of_error(text: str) -> None:
     try:
-        found = OpenEnded.read(price=read_price(text))
+        found = OpenEnded(price=PRICE.read(text, "--judge-price"))
     except CompareError as error:
         assert "--judge-price takes two prices" in str(error)
     else:

@@ -1,146 +1,159 @@
-"""Arguments of a Python call: checked against their annotations, read as the options are, and shown as a command."""
+"""Arguments of `comparisons.run`: the options as Python has them, checked, read, and shown as a command."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections import abc
-from collections.abc import Callable, Iterable, Mapping
-from inspect import signature
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from inspect import Parameter, Signature, getdoc, signature
 from numbers import Integral, Real
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict, TypeVar, get_type_hints
 
-from comparisons.util.errors import CompareError
+from comparisons.util.errors import CompareError, unknown
+from comparisons.util.options import Declared, Option, declared
 
-Call = Callable[..., Any]
-PLAIN: dict[Any, type] = {int: Integral, float: Real}
-"""What stands for a number's type: numpy's numbers fit too."""
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
-PATHS = ("model", "data", "out", "plugins")
-
-HOW = ("fresh", "progress")
-"""Arguments that a command which repeats the call leaves out."""
+Call = TypeVar("Call", bound=Callable[..., Any])
+Value = str | int | float | bool | Path | None
+"""What a setting can be."""
 
 
-def checked(call: Call, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call, with lists for its iterables.
+@dataclass(frozen=True)
+class Execution:
+    """How a run is carried out, which changes none of its numbers."""
+
+    out: Annotated[Path | None, Option("The run's folder; by default one under reports/.")] = None
+    fresh: Annotated[bool, Option("Discard what the folder holds and begin anew.")] = False
+    executor: Annotated[
+        Literal["local", "ray"], Option("In this process, or by workers on a Ray cluster: here, or at --address.")
+    ] = "local"
+    workers: Annotated[int | None, Option("Of Ray: as many as GPUs, or cores, by default.", least=1)] = None
+    gpus_per_cell: Annotated[float | None, Option("Of a Ray worker; may be 0.5.", metavar="G", least=0)] = None
+    address: Annotated[
+        str | None, Option("Of a Ray cluster; by default one is started here.", metavar="HOST:PORT|auto")
+    ] = None
+
+
+class RunOptions(TypedDict, total=False):
+    """The options of `compare run` and `compare sweep` as arguments; `help(comparisons.run)` says what each is."""
+
+    model: str | Path | Iterable[str | Path]
+    data: str | Path | None
+    directions: str | Iterable[str]
+    strengths: float | Iterable[float] | None
+    settings: Mapping[str, Value | Iterable[Value]] | None
+    layer: int | str
+    layers: str | int | Iterable[int] | None
+    split: Literal["dev", "test"] | None
+    orders: Literal["both", "given"]
+    prompt_format: Literal["chat", "base", "llama2-paper"] | None
+    knowledge: str | None
+    train_items: int | None
+    test_items: int | None
+    select: str | None
+    controls: bool
+    side_effects: bool
+    robustness: bool
+    generated_choices: bool
+    open_ended: bool | None
+    tokens: int | None
+    judge: str | Iterable[str]
+    judge_url: str | None
+    judge_price: tuple[float, float] | None
+    judge_budget: float | None
+    out: str | Path | None
+    fresh: bool
+    seed: int
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]
+    quantize: Literal["4bit", "8bit"] | None
+    offload: str | Path | None
+    blocks: str | None
+    trust_remote_code: bool
+    executor: Literal["local", "ray"]
+    workers: int | None
+    gpus_per_cell: float | None
+    address: str | None
+    plugins: str | Path | None
+
+
+class _Arguments(RunOptions):
+    """Those that have a place of their own in the call, too."""
+
+    behavior: str | Iterable[str]
+    methods: str | Iterable[str]
+
+
+@cache
+def run_options() -> dict[str, Declared]:
+    """Every option of `compare run` and `compare sweep`, by name."""
+    from comparisons.experiment.specification import Specification
+    from comparisons.judges.free_answers import OpenEnded
+    from comparisons.model.source import ModelSource
+
+    return declared(ModelSource, Specification, OpenEnded, Execution)
+
+
+def checked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, tuples in place of their iterables, without those that are None.
 
     Raises:
-        CompareError: one is of another type than its parameter says.
+        CompareError: one is unknown, or of another type than it takes.
     """
-    hints = get_type_hints(call, localns={"Progress": object})
-    found = {name: _listed(value) for name, value in given.items()}
-    for name, value in found.items():
-        if not _fits(value, hints[name]):
-            raise CompareError(f"{name} takes {signature(call).parameters[name].annotation}, not {value!r}.")
-    return found
+    from pydantic import ValidationError
+
+    plain = {name: _plain(value) for name, value in given.items()}
+    try:
+        _model().model_validate(plain)
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        if name not in _Arguments.__annotations__:
+            raise unknown("argument", name, _Arguments.__annotations__) from None
+        takes = _Arguments.__annotations__[name].__forward_arg__
+        raise CompareError(f"{name} takes {takes}, not {given[name]!r}.") from None
+    return {name: value for name, value in plain.items() if value is not None}
 
 
-def _listed(value: Any) -> Any:
+@cache
+def _model() -> type[BaseModel]:
+    from pydantic import ConfigDict, create_model
+
+    # Of an Iterable pydantic looks at no value before it is gone through.
+    hints = get_type_hints(_Arguments, localns={"Iterable": Sequence})
+    fields: dict[str, Any] = {name: (hint, None) for name, hint in hints.items()}
+    return create_model("Arguments", __config__=ConfigDict(strict=True, extra="forbid"), **fields)
+
+
+def _plain(value: Any) -> Any:
+    """Without the types of others, as numpy's."""
     if isinstance(value, Mapping):
-        return {key: _listed(each) for key, each in value.items()}
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, (str, bytes)) else value
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
+        return tuple(map(_plain, value))
+    if isinstance(value, Integral):
+        return value if isinstance(value, bool) else int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return any(_fits(value, part) for part in parts)
-    if origin is Literal:
-        return isinstance(value, str) and value in parts
-    if origin is abc.Callable:
-        return callable(value)
-    if origin is tuple:
-        return isinstance(value, list) and len(value) == len(parts) and all(map(_fits, value, parts))
-    if origin is abc.Iterable:
-        return isinstance(value, list) and all(_fits(each, parts[0]) for each in value)
-    if origin is abc.Mapping:
-        return isinstance(value, dict) and all(_fits(k, parts[0]) and _fits(v, parts[1]) for k, v in value.items())
-    return isinstance(value, PLAIN.get(hint, hint)) and (hint is bool or not isinstance(value, bool))
+def values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked arguments as options have them; raises CompareError where one can't be read."""
+    return {name: run_options()[name].read(value, name) for name, value in given.items()}
 
 
-def names(value: str | Iterable[str]) -> tuple[str, ...]:
-    """A list of names, or one as text with commas."""
-    parts = value.split(",") if isinstance(value, str) else value
-    return tuple(part.strip() for part in parts if part.strip())
-
-
-def model_names(value: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
-    """A list of models, or some as text with commas; a folder with a comma in its name is one."""
-    if isinstance(value, (str, Path)):
-        return (str(value),) if isinstance(value, Path) or Path(value).exists() else names(value)
-    return tuple(map(str, value))
-
-
-def checked_values(given: Mapping[str, Any]) -> None:
-    """Raises CompareError where a list holds nothing or something twice, a path is empty, or the seed is none."""
-    lists: dict[str, tuple[str | float, ...]] = {name: names(given[name]) for name in ("behavior", "directions")}
-    if given["strengths"] is not None:
-        lists["strengths"] = doses(given["strengths"])
-    lists["model"] = model_names(given["model"])
-    for name, found in lists.items():
-        if not found:
-            raise CompareError(f"{name} holds nothing: name one or more.")
-        if (twice := next((each for each in found if found.count(each) > 1), None)) is not None:
-            raise CompareError(f"{name}: {twice} is named twice: name it once.")
-    for name in PATHS:
-        if given[name] is not None and not (given[name] if isinstance(given[name], list) else str(given[name]).strip()):
-            raise CompareError(f"{name} is empty: name a folder, or . for this one.")
-    if not 0 <= given["seed"] < 2**32:
-        raise CompareError(f"seed must be from 0 to {2**32 - 1}, not {given['seed']}.")
-
-
-def doses(value: float | Iterable[float]) -> tuple[float, ...]:
-    """A list of doses, or one."""
-    return tuple(map(float, value)) if isinstance(value, Iterable) else (float(value),)
-
-
-def layer_text(value: str | int | Iterable[int]) -> str:
-    """Layers as `--layers` takes them."""
-    return value if isinstance(value, str) else ",".join(map(str, value if isinstance(value, Iterable) else [value]))
-
-
-def setting_texts(settings: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
-    """Settings by "method.setting" as method -> setting -> values in text.
-
-    Raises:
-        CompareError: a name has another form, or a list is empty or holds a value twice.
-    """
-    from comparisons.method.settings import setting_text
-
-    found: dict[str, dict[str, list[str]]] = {}
-    for name, value in settings.items():
-        method, dot, field = (part.strip() for part in name.partition("."))
-        texts = [setting_text(each) for each in (value if isinstance(value, list) else [value])]
-        if not (dot and method and field and texts):
-            raise CompareError(
-                f"settings: {name!r} can't be read: write {{'method.setting': value}}, or a list of them."
-            )
-        twice = next((text for text in texts if texts.count(text) > 1), None)
-        if twice is not None:
-            raise CompareError(f"settings: {name!r} holds {twice!r} twice: name each value once.")
-        if field in found.get(method, {}):
-            raise CompareError(f"settings: {name!r} is given twice: list its values once.")
-        found.setdefault(method, {})[field] = texts
-    return found
-
-
-def python_command(call: Call, given: Mapping[str, Any]) -> str:
+def python_command(call: str, given: Mapping[str, Any]) -> str:
     """A shell's command that makes the call again.
 
     Args:
         call: a function that `comparisons` has.
-        given: its arguments; those at their defaults are left out.
+        given: its checked arguments; what stands for a default is left out, and that a folder was to be discarded.
     """
-    parameters = signature(call).parameters
-    said = [
-        f"{name}={_literal(value)}"
-        for name, value in given.items()
-        if name not in HOW and value != _listed(parameters[name].default)
-    ]
-    program = f"import comparisons; comparisons.{call.__name__}({', '.join(said)})"
+    told = {name: value for name, value in given.items() if name != "fresh" and value is not False and value != ()}
+    program = f"import comparisons; comparisons.{call}({', '.join(f'{k}={_literal(v)}' for k, v in told.items())})"
     return f"python -c {shlex.quote(program)}"
 
 
@@ -150,8 +163,19 @@ def _literal(value: Any) -> str:
         return json.dumps(str(value), ensure_ascii=False)
     if isinstance(value, dict):
         return f"{{{', '.join(f'{_literal(key)}: {_literal(each)}' for key, each in value.items())}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_literal, value))}]"
-    if isinstance(value, bool) or value is None:
-        return repr(value)
-    return repr(int(value)) if isinstance(value, Integral) else repr(float(value))
+    return f"[{', '.join(map(_literal, value))}]" if isinstance(value, tuple) else repr(value)
+
+
+def documented(call: Call) -> Call:
+    """Gives a function of `**options: Unpack[RunOptions]` a signature that names them, and their help."""
+    known, fixed = run_options(), dict(signature(call).parameters)
+    del fixed["options"]
+    further = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=known[name].default, annotation=hint.__forward_arg__)
+        for name, hint in RunOptions.__annotations__.items()
+    ]
+    order = sorted([*fixed.values(), *further], key=lambda parameter: parameter.kind)
+    vars(call)["__signature__"] = Signature(order, return_annotation=signature(call).return_annotation)
+    lines = [f"    {name}: {known[name].option.help}" for name in RunOptions.__annotations__]
+    call.__doc__ = (getdoc(call) or "").replace("\n\nReturns:", "\n" + "\n".join(lines) + "\n\nReturns:")
+    return call

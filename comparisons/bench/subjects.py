@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from comparisons.model.lm import LM
+    from comparisons.model.source import DeviceName, DtypeName
 
 STANDARD = "standard"
 LLAMA2_7B = "llama2-7b-shape"
@@ -71,7 +72,10 @@ SHAPES = {
 
 
 def open_subject(
-    name: str, device: str = "auto", dtype: str = "auto", quantize: Literal["4bit", "8bit"] | None = None
+    name: str,
+    device: DeviceName = "auto",
+    dtype: DtypeName = "auto",
+    quantize: Literal["4bit", "8bit"] | None = None,
 ) -> LM:
     """The model to time.
 

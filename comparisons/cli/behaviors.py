@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from comparisons.cli.options import declared_option
+
 
 @click.command("behaviors")
-@click.option("--data", type=click.Path(path_type=Path), help="Folder in the paper's layout, or one file.")
+@declared_option("data")
 def command(data: Path | None) -> None:
     """List the behaviors of the embedded data, or of a folder or file.
 

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from comparisons.cli.options import declared_option
+from comparisons.util.options import text
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.bench.works import Sizes
+    from comparisons.model.source import DeviceName, DtypeName
 
 HELP = """Time the engine against the plain loop: one prompt, one setting a pass.
 
@@ -31,12 +34,12 @@ Examples:
 
 
 @click.command("bench", help=HELP)
-@click.option(
-    "--model",
+@declared_option(
+    "model",
     default="standard",
-    show_default=True,
     metavar="standard|llama2-7b-shape|pocket|PATH|HUB_ID",
     help="standard: a random Llama of 43M parameters, made on the spot.",
+    read=text,
 )
 @click.option(
     "--work",
@@ -45,17 +48,9 @@ Examples:
     metavar="NAME[,NAME…]",
     help="What to time.",
 )
-@click.option(
-    "--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", show_default=True, help="Where."
-)
-@click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-    help="Of the weights.",
-)
-@click.option("--quantize", type=click.Choice(["4bit", "8bit"]), help="Load so; not for a random model.")
+@declared_option("device", help="Where.")
+@declared_option("dtype", help="Of the weights.")
+@declared_option("quantize", help="Load so; not for a random model.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU; torch's choice by default.")
 @click.option("--repeats", type=click.IntRange(min=1), metavar="N", help="Turns of each contender.  [default: 3]")
 @click.option("--prompts", type=click.IntRange(min=1), metavar="N", help="Of sweep and grid.  [default: 50]")
@@ -77,8 +72,8 @@ Examples:
 def command(
     model: str,
     work: str,
-    device: str,
-    dtype: str,
+    device: DeviceName,
+    dtype: DtypeName,
     quantize: Any,
     threads: int | None,
     quick: bool,
@@ -112,7 +107,7 @@ def command(
     return 0
 
 
-def _subject(model: str, device: str, dtype: str, quantize: Any, threads: int | None) -> Any:
+def _subject(model: str, device: DeviceName, dtype: DtypeName, quantize: Any, threads: int | None) -> Any:
     import torch
 
     from comparisons.bench.subjects import open_subject

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from comparisons.cli.completion import lists, methods
-from comparisons.cli.exchange import JSON
+from comparisons.cli.options import JSON, declared_option
 
 if TYPE_CHECKING:
     from comparisons.method.findings import Check
@@ -19,7 +19,7 @@ STYLES = {"holds": "green", "fails": "red", "not tried": "dim"}
 
 @click.command("check-method")
 @click.argument("name", shell_complete=lists(methods))
-@click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each.")
+@declared_option("plugins")
 @JSON
 def command(name: str, plugins: Path | None, as_json: bool) -> int:
     """Try a method on a tiny random model: what holds of it, and what fails.

@@ -10,15 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from comparisons.cli.exchange import JSON
-from comparisons.cli.options import SEED
+from comparisons.cli.options import JSON, declared_option
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.dataset.checks import Finding
     from comparisons.dataset.lettering import Fields
-
-DATA = click.option("--data", type=click.Path(path_type=Path), help="Folder in the paper's layout, or one file.")
 
 
 @click.group("data")
@@ -82,9 +79,9 @@ def fetch(name: str, out: Path, only: tuple[str, ...], per_subject: int | None, 
 @command.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder in the paper's layout.")
-@click.option("--test-items", type=click.IntRange(min=1), default=50, show_default=True, help="Questions to cut off.")
-@click.option("--train-items", type=click.IntRange(min=1), metavar="N", help="Pairs to keep; all others by default.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split.")
+@declared_option("test_items", type=click.IntRange(min=1), metavar=None, default=50, help="Questions to cut off.")
+@declared_option("train_items", type=click.IntRange(min=1), help="Pairs to keep; all others by default.")
+@declared_option("seed", help="Of the split.")
 @click.option(
     "--columns",
     metavar="QUESTION,MATCHING,CONTRAST",
@@ -132,7 +129,7 @@ def _fields(columns: str | None) -> Fields | None:
 
 
 @command.command()
-@DATA
+@declared_option("data")
 @JSON
 def stats(data: Path | None, as_json: bool) -> None:
     """How many items there are, under which letters they match, how long they are.
@@ -156,7 +153,7 @@ def stats(data: Path | None, as_json: bool) -> None:
 
 
 @command.command()
-@DATA
+@declared_option("data")
 @JSON
 def validate(data: Path | None, as_json: bool) -> int:
     """Look for leaks into the test questions, repetitions, lopsided letters, telling lengths, and missing texts.

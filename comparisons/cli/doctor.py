@@ -10,18 +10,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comparisons.cli.completion import methods
-from comparisons.cli.options import machine_options
+from comparisons.cli.options import LOADING, model_source, one_model, options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from comparisons.machine.advice import Advice
+    from comparisons.machine.measured import Measured
+    from comparisons.machine.memory import Footprint, Load
+    from comparisons.model.source import ModelSource
     from comparisons.running.upkeep import Finding
+
+TITLES = {"loading": "loading", "sweeping": "sweeping", "training": "training", "training_full": "training in full"}
 
 
 @click.command("doctor")
 @click.option("--artifacts", is_flag=True, help="Verify what checkpoints/ and reports/ hold, by checksums, instead.")
 @click.option("--clean", is_flag=True, help="With --artifacts: remove what is damaged or left over.")
 @click.option("--reports", type=click.Path(path_type=Path), help="With --artifacts: where the runs are.")
-@click.option("--model", metavar="pocket|PATH|HUB_ID", help="Instead, estimate the memory that a model takes.")
-@machine_options()
+@options(one_model("Instead, estimate the memory that a model takes.", default=None), *LOADING)
 @click.option("--tokens", type=click.IntRange(min=1), metavar="N", help="With --model: of a prompt.  [default: 192]")
 @click.option("--prompts", type=click.IntRange(min=1), metavar="N", help="With --model: of a sweep.  [default: 50]")
 @click.option("--batch", type=click.IntRange(min=1), metavar="N", help="With --model: of a training.  [default: 16]")
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--method", metavar="NAME", help="With --measure: fit this method too.", shell_complete=methods)
 @click.option("--json", "as_json", is_flag=True, help="With --model: print the estimate as JSON.")
-def command(artifacts: bool, clean: bool, reports: Path | None, as_json: bool, **options: Any) -> int:
+def command(artifacts: bool, clean: bool, reports: Path | None, as_json: bool, **given: Any) -> int:
     """Check whether this machine is fit: packages, device, memory, the embedded model and data.
 
     With --artifacts, check whether fitted artifacts, judges' kept verdicts and runs are whole; with --clean too, remove
@@ -50,71 +57,109 @@ def command(artifacts: bool, clean: bool, reports: Path | None, as_json: bool, *
       compare doctor --model pocket --measure --method sft
       compare doctor --artifacts --clean
     """
-    if options["model"] is not None:
+    if given["model"] is not None:
         if artifacts or clean or reports:
             raise click.UsageError("--model is a question of its own: leave out --artifacts, --clean and --reports.")
-        return _estimate(as_json, **options)
-    given = [name for name, value in options.items() if value not in (None, False, "auto")] + ["json"] * as_json
-    if given:
-        raise click.UsageError(f"--{given[0].replace('_', '-')} goes with --model.")
+        return _estimate(as_json, given)
+    about_a_model = [name for name, value in given.items() if value not in (None, False, "auto")] + ["json"] * as_json
+    if about_a_model:
+        raise click.UsageError(f"--{about_a_model[0].replace('_', '-')} goes with --model.")
     if artifacts:
         return _artifacts(clean, reports)
     if clean or reports:
         raise click.UsageError("--clean and --reports go with --artifacts.")
+    return _machine()
+
+
+def _machine() -> int:
     from rich.table import Table
 
     from comparisons.cli.tables import stdout
     from comparisons.machine.doctor import checks
 
-    table = Table("check", "", "what was found")
-    found = checks()
+    table, found = Table("check", "", "what was found"), checks()
     for check in found:
         table.add_row(check.name, {True: "ok", False: "no", None: "–"}[check.fit], check.found)
     stdout().print(table)
     return 1 if any(check.fit is False for check in found) else 0
 
 
-def _estimate(
-    as_json: bool,
-    model: str,
-    device: str,
-    dtype: str,
-    quantize: Any,
-    blocks: str | None,
-    trust_remote_code: bool,
-    offload: Path | None,
-    measure: bool,
-    method: str | None,
-    **load: int | None,
-) -> int:
+def _estimate(as_json: bool, given: Mapping[str, Any]) -> int:
     from comparisons.machine.advice import NOWHERE, advise
     from comparisons.machine.memory import Load
-    from comparisons.method.registry import Registry
-    from comparisons.model.source import ModelSource
 
-    if method is not None and not measure:
+    if given["method"] is not None and not given["measure"]:
         raise click.UsageError("--method goes with --measure.")
-    fitted = None if method is None else Registry().get(method)
-    source = ModelSource(
-        model, device, dtype, quantize, blocks=blocks, trust_remote_code=trust_remote_code, offload=offload
-    )
-    asked = Load(**{name: value for name, value in load.items() if value is not None})
-    advice = advise(source, asked)
-    measured = []
-    if measure:
-        from comparisons.machine.measured import measure as try_out
-
-        measured = try_out(source, advice.asked.device, asked, fitted)
+    source = model_source(given)
+    load = Load(**{name: given[name] for name in ("tokens", "prompts", "batch") if given[name] is not None})
+    advice = advise(source, load)
+    measured = _measured(advice, source, load, given["method"]) if given["measure"] else []
     if as_json:
         rows = {"measured": [asdict(row) for row in measured]} if measured else {}
         click.echo(json.dumps({**advice.to_json(), **rows}))
     else:
-        from comparisons.cli.footprint import show, show_measured
-
-        show(advice)
+        _show(advice)
         if measured:
-            show_measured(measured, advice.asked)
+            _show_measured(measured, advice.asked)
     return 1 if advice.verdicts()["loading"] == NOWHERE else 0
+
+
+def _measured(advice: Advice, source: ModelSource, load: Load, method: str | None) -> Sequence[Measured]:
+    from comparisons.machine.measured import measure
+    from comparisons.method.registry import Registry
+
+    return measure(source, advice.asked.device, load, None if method is None else Registry().get(method))
+
+
+def _show(found: Advice) -> None:
+    """Prints a table of bytes a phase with what fits, and a line a phase of what to do."""
+    from rich.table import Table
+
+    from comparisons.cli.tables import stdout
+
+    out = stdout()
+    shape = found.shape
+    out.print(
+        f"{found.model}: {shape.parameters:,} parameters, {shape.blocks} blocks of width {shape.width:,}, "
+        f"stored as {shape.dtype}"
+    )
+    table = Table("on", "weights as", *TITLES.values())
+    for row in (found.asked, *found.others):
+        fits, phases = found.fits(row), row.phases()
+        cells = [f"{_gigabytes(phases[p])} {'fits' if fits[p] else 'no'}" if p in phases else "–" for p in TITLES]
+        table.add_row({"cpu": "memory", "cuda": "GPU"}[row.device], _weights(row, found.asked), *cells)
+    out.print(table)
+    gpus = " + ".join(map(_gigabytes, found.machine.gpus)) or "none"
+    out.print(f"this machine: {_gigabytes(found.machine.ram)} of memory free; GPUs: {gpus}")
+    for phase, verdict in found.verdicts().items():
+        out.print(f"{TITLES[phase]}: {verdict}")
+
+
+def _show_measured(rows: Sequence[Measured], asked: Footprint) -> None:
+    """Prints what the phases took beside what was estimated."""
+    from rich.table import Table
+
+    from comparisons.cli.tables import stdout
+
+    units = {"sweeping": "prompts/s", "training": "batches/s"}
+    table = Table("measured", "estimate", "peak", "of it", "seconds", "speed")
+    for row in rows:
+        expected = asked.phases()[row.phase]
+        share = "–" if row.peak_bytes is None else f"{row.peak_bytes / expected:.0%}"
+        speed = "–" if row.rate is None else f"{row.rate:,.2f} {units[row.phase]}"
+        peak = _gigabytes(row.peak_bytes)
+        table.add_row(TITLES[row.phase], _gigabytes(expected), peak, share, f"{row.seconds:,.1f}", speed)
+    stdout().print(table)
+
+
+def _gigabytes(count: int | None) -> str:
+    """Bytes for people."""
+    return "unknown" if count is None else f"{count / 1e9:.1f} GB"
+
+
+def _weights(row: Footprint, asked: Footprint) -> str:
+    name = f"{row.quantize}, rest {row.dtype}" if row.quantize else row.dtype
+    return f"{name} (as asked)" if row is asked else name
 
 
 def _artifacts(clean: bool, reports: Path | None) -> int:

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from comparisons.cli.options import JSON, LAYERS, one_model
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.vectors.fit import Fitted
-
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
-LAYERS = click.option("--layers", default="all", show_default=True, metavar="all|A-B|N[,…]", help="Counted from 0.")
 
 
 @click.command("import")
@@ -22,7 +20,7 @@ LAYERS = click.option("--layers", default="all", show_default=True, metavar="all
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors file to write.")
 @LAYERS
 @click.option("--behavior", help="Its name, where the files don't tell it.")
-@click.option("--model", metavar="pocket|PATH|HUB_ID", help="Check that they fit; loads no weights.")
+@one_model("Check that they fit; loads no weights.", default=None)
 @JSON
 def import_(
     files: tuple[Path, ...], out: Path, layers: str, behavior: str | None, model: str | None, as_json: bool

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import SEED, grid_options, methods_option, subject_options
-from comparisons.cli.performing import specification
+from comparisons.cli.options import GRID, LOADING, SUBJECT, declared_option, options
+from comparisons.judges.free_answers import TOKENS
 from comparisons.util.terminal import stderr
 
 if TYPE_CHECKING:
@@ -28,31 +28,22 @@ Examples:
 
 
 @click.command("generate", help=HELP)
-@methods_option("How: caa,sft+caa,…")
-@subject_options()
-@grid_options(strengths="1")
-@click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="What to answer; can be repeated.")
-@click.option("--file", type=click.Path(path_type=Path), help="A prompt a line.")
-@click.option("--tokens", type=int, default=60, show_default=True, help="Of an answer, at most.")
-@click.option("--layer", default="auto", show_default=True, metavar="auto|N", help="For methods that have one.")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of fits.")
-@click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a prompt and method.")
-def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: bool, **rest: Any) -> None:
+@options(
+    *("methods", *SUBJECT, *GRID),
+    click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="What to answer; can be repeated."),
+    click.option("--file", type=click.Path(path_type=Path), help="A prompt a line."),
+    declared_option("tokens", default=TOKENS, help="Of an answer, at most."),
+    "layer",
+    declared_option("seed", help="Of fits."),
+    *("prompt_format", *LOADING, "plugins"),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object a prompt and method."),
+)
+def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: bool, **given: Any) -> None:
+    from comparisons.experiment.specification import Specification
     from comparisons.running.sidebyside import answering
 
     asked = _prompts(prompts, file)
-    spec = specification(
-        device="auto",
-        dtype="auto",
-        quantize=None,
-        prompt_format=None,
-        blocks=None,
-        trust_remote_code=False,
-        knowledge="none",
-        **rest,
-    )
-    answer = answering(spec, tokens)
+    answer = answering(Specification.of({**given, "knowledge": "none"}), tokens)
     for batch in [asked] if asked else ([line] for line in _typed()):
         (_print_json if as_json else _print)(batch, answer(batch))
 

@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import SEED, Command, Option, machine_options, options, prompt_option
+from comparisons.cli.options import LOADING, Command, Option, declared_option, model_source, one_model, options
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from comparisons.dataset.behaviors import Behavior
     from comparisons.dataset.items import Item
     from comparisons.method.vector_files import Vectors
     from comparisons.model.lm import LM
+    from comparisons.model.source import ModelSource
 
-_MODEL: tuple[Option, ...] = (
-    click.option("--model", default="pocket", show_default=True, metavar="pocket|PATH|HUB_ID", help="On which model."),
-    click.option("--data", type=click.Path(path_type=Path), help="Folder in the paper's layout, or one file."),
+_MODEL: tuple[str | Option, ...] = (
+    one_model("On which model."),
+    "data",
     click.option("--behavior", metavar="NAME", help="Whose items to read, and on whose pairs to fit the vectors."),
-    click.option("--train-items", type=int, metavar="N", help="Contrast pairs to fit on; all by default."),
+    declared_option("train_items", help="Contrast pairs to fit on; all by default."),
     click.option(
         "--vectors", type=click.Path(path_type=Path), metavar="FILE", help="Safetensors with layer_0, layer_1, …"
     ),
     click.option("--system", metavar="TEXT", help="A system prompt to read with."),
 )
-_LOADING: tuple[Option, ...] = (
-    prompt_option(),
-    machine_options(),
-    click.option("--seed", type=SEED, default=0, show_default=True, help="Of the subset that --train-items draws."),
+_LOADING: tuple[str | Option, ...] = (
+    *("prompt_format", *LOADING),
+    declared_option("seed", help="Of the subset that --train-items draws."),
     click.option("--png", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a picture."),
     click.option("--json", "as_json", is_flag=True, help="Print everything as JSON instead."),
 )
@@ -47,38 +47,25 @@ def inside_options(*own: Option) -> Callable[[Command], Command]:
 class ModelQuery:
     """What the shared options stand for; the model is loaded once the rest has been checked."""
 
-    model: str
+    source: ModelSource
     data: Path | None
     behavior: str | None
     train_items: int | None
     vectors: Path | None
     system: str | None
-    prompt_format: Any
-    device: str
-    dtype: str
-    quantize: Any
-    blocks: str | None
-    trust_remote_code: bool
-    offload: Path | None
     seed: int
 
     def load(self) -> LM:
         """The model."""
         from comparisons.model.loading import load
-        from comparisons.model.source import ModelSource
 
-        return load(
-            ModelSource(
-                self.model,
-                self.device,
-                self.dtype,
-                self.quantize,
-                self.prompt_format,
-                self.blocks,
-                self.trust_remote_code,
-                self.offload,
-            )
-        )
+        return load(self.source)
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> ModelQuery:
+        """What the options say."""
+        own = {name: given[name] for name in ("data", "behavior", "train_items", "vectors", "system", "seed")}
+        return cls(model_source(given), **own)
 
     def find_behavior(self) -> Behavior | None:
         """The behavior that is named, if one is."""

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from comparisons.cli.inside import ModelQuery, check_folder, find_item, inside_options, write_file
-from comparisons.cli.options import names
+from comparisons.cli.options import reading
+from comparisons.util.options import names
 
 HELP = """Logit lens: what each block's attention, residual stream, MLP and output would say as the next token.
 
@@ -29,7 +30,13 @@ Examples:
 @inside_options(
     click.option("--prompt", metavar="TEXT", help="A question, in the model's prompt format."),
     click.option("--item", type=int, metavar="N", help="A test item of the behavior, from 0.  [default: 0]"),
-    click.option("--letters", callback=names, default="", metavar="A,B", help="Of a --prompt.  [default: A,B]"),
+    click.option(
+        "--letters",
+        callback=reading(names),
+        default="",
+        metavar="A,B",
+        help="Of a --prompt.  [default: A,B]",
+    ),
     click.option("--token", type=int, default=-1, show_default=True, metavar="N", help="From 0; -1 is the last one."),
     click.option("--top", type=int, default=2, show_default=True, metavar="K", help="Tokens to name."),
     click.option("--layer", type=int, metavar="N", help="Add a vector at this layer."),
@@ -50,7 +57,7 @@ def command(
     from comparisons.interpret.lens import LensPoint, read_lens
     from comparisons.intervention import Edit, Intervention
 
-    subject = ModelQuery(**given)
+    subject = ModelQuery.of(given)
     _check(subject, prompt, item, letters, layer, multiplier)
     check_folder(png)
     behavior = subject.find_behavior()

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from comparisons.cli.options import declared_option
+
 
 @click.command("methods")
-@click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each.")
+@declared_option("plugins")
 def command(plugins: Path | None) -> None:
     """List the methods, what they do, and their settings with defaults.
 

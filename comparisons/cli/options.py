@@ -1,323 +1,141 @@
-"""The options that commands share."""
+"""Click's options, made of what is declared once: see `comparisons.util.options`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 
+from comparisons.api.arguments import run_options
 from comparisons.cli.completion import behaviors, judges, lists, methods
+from comparisons.model.source import ModelSource
+from comparisons.util.options import Declared, Reader, text, values_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
 
+SUBJECT = ("behavior", "model", "data")
+"""On which behavior, model and data."""
 
-def methods_option(text: str, default: str | None = None) -> Option:
-    """Which stacks; required unless there is a default."""
-    return click.option(
-        "--methods",
-        required=default is None,
-        default=default,
-        callback=names,
-        metavar="STACK[,STACK…]",
-        help=text,
-        shell_complete=lists(methods, ",+"),
-    )
+GRID = ("directions", "strengths", "settings")
+"""Directions, doses and settings."""
 
+MEASURING = ("orders", "prompt_format", "knowledge", "train_items", "test_items")
+"""How to ask, and on what."""
 
-def names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Reads NAME,NAME."""
-    if value is None:
-        raise click.MissingParameter(ctx=ctx, param=param)
-    return tuple(part.strip() for part in value.split(",") if part.strip())
+CONTROLS = ("select", "controls", "side_effects", "robustness", "generated_choices")
+"""What else to measure, so that the numbers can be trusted."""
 
+JUDGING = ("judge", "judge_url", "judge_price", "judge_budget")
+"""Who scores free answers, and what that may cost."""
 
-def some_names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Reads NAME,NAME, at least one."""
-    from comparisons.util.errors import CompareError
+LOADING = ("device", "dtype", "quantize", "offload", "blocks", "trust_remote_code")
+"""How to load a model: on every command that loads one."""
 
-    found = names(ctx, param, value)
-    if not found:
-        raise CompareError(f"{param.opts[0]} names nothing: it takes {param.metavar}.")
-    if twice := next((name for name in found if found.count(name) > 1), None):
-        raise CompareError(f"{param.opts[0]}: {twice} is named twice: name it once.")
-    return found
+EXECUTOR = ("executor", "workers", "gpus_per_cell", "address")
+"""Where cells are evaluated."""
+
+COMPLETIONS = {"behavior": lists(behaviors), "methods": lists(methods, ",+"), "judge": lists(judges)}
 
 
-def numbers(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float, ...]:
-    """Reads S,S, at least one."""
-    from comparisons.util.errors import CompareError
+def options(*wanted: str | Option, **defaults: Any) -> Callable[[Command], Command]:
+    """Decorates a command with options that its help shows in this order.
 
-    try:
-        found = tuple(float(part) for part in value.split(",") if part.strip())
-    except ValueError:
-        raise CompareError(f"{param.opts[0]} takes numbers such as 0.5,1,2, not '{value}'.") from None
-    if not found:
-        raise CompareError(f"{param.opts[0]} takes numbers such as 0.5,1,2, and holds none.")
-    return found
+    Args:
+        wanted: declared ones by name, and others.
+        defaults: of declared ones, where they differ on this command.
+    """
 
-
-def folder_path(ctx: click.Context, param: click.Parameter, value: str | None) -> Path | None:
-    """Reads a path; an empty one, as an unset variable of a shell leaves, is no folder and not the current one."""
-    from comparisons.util.errors import CompareError
-
-    if value is not None and not value.strip():
-        raise CompareError(f"{param.opts[0]} is empty: name a folder, or . for this one.")
-    return None if value is None else Path(value)
-
-
-SEED = click.IntRange(0, 2**32 - 1)
-"""What every library takes as a seed."""
-
-
-def options(*found: Option) -> Callable[[Command], Command]:
-    """Decorates a command with options that its help shows in this order."""
+    def option(name: str) -> Option:
+        return declared_option(name, **({"default": defaults[name]} if name in defaults else {}))
 
     def decorate(command: Command) -> Command:
-        for option in reversed(found):
-            command = option(command)
+        for each in reversed(wanted):
+            command = (option(each) if isinstance(each, str) else each)(command)
         return command
 
     return decorate
 
 
-def subject_options() -> Callable[[Command], Command]:
-    """On which behavior, model and data."""
-    return options(
-        click.option(
-            "--behavior",
-            required=True,
-            callback=some_names,
-            metavar="NAME[,NAME…]|all",
-            help="What to change.",
-            shell_complete=lists(behaviors),
-        ),
-        click.option(
-            "--model",
-            default="pocket",
-            show_default=True,
-            metavar="pocket|PATH|HUB_ID[,…]",
-            help="On which model, or on which models.",
-        ),
-        click.option("--data", type=click.Path(path_type=Path), help="Folder in the paper's layout, or one file."),
-    )
-
-
-def grid_options(strengths: str) -> Callable[[Command], Command]:
-    """Directions, doses and settings.
+def declared_option(name: str, **changes: Any) -> Option:
+    """A declared option, whose parameter has its name.
 
     Args:
-        strengths: the default.
+        name: of the option.
+        changes: what differs on this command: `help`, `metavar`, `required`, `default`, `type`, `read`.
     """
-    return options(
-        click.option(
-            "--directions",
-            default="pos,neg",
-            show_default=True,
-            callback=some_names,
-            metavar="pos|neg|pos,neg",
-            help="More, less, or both.",
-        ),
-        click.option(
-            "--strengths",
-            default=strengths,
-            show_default=True,
-            callback=numbers,
-            metavar="S[,S…]",
-            help="Doses, at least 0.",
-        ),
-        click.option(
-            "--set", "settings", multiple=True, metavar="METHOD.FIELD=VALUE[,VALUE…]", help="A list multiplies cells."
-        ),
-    )
+    found = run_options()[name]
+    option, read = found.option, changes.pop("read", found.read)
+    traits = {"metavar": option.metavar, "help": option.help, "required": option.required, "default": found.default}
+    traits |= {"shell_complete": COMPLETIONS.get(name), **_typed(found), **changes}
+    if traits["required"]:
+        del traits["default"]
+    else:
+        traits["default"] = _default_text(traits["default"])
+        traits["show_default"] = traits["default"] not in (None, "") and traits["default"] is not False
+    flags = f"{found.flag}/--no-{found.flag[2:]}" if is_dataclass(found.type) else found.flag
+    return click.option(flags, name, callback=reading(read), **traits)
 
 
-class KnowledgeSets(click.Choice):  # type: ignore[type-arg]
-    """A set by its name, or tasks of lm-evaluation-harness."""
+def reading(read: Reader) -> Callable[[click.Context, click.Parameter, Any], Any]:
+    """The callback that reads an option's value."""
+    return lambda ctx, param, value: None if value is None else read(value, param.opts[0])
+
+
+def _typed(found: Declared) -> dict[str, Any]:
+    """What click has to know of an option's type."""
+    option = found.option
+    if found.type is bool:
+        return {"is_flag": True}
+    if get_origin(found.type) is Literal:
+        return {"type": click.Choice(get_args(found.type))}
+    if option.choices:
+        return {"type": Words(option.choices)}
+    if found.type is Path:
+        return {"type": click.Path()}
+    if found.type in (int, float):
+        ranges = click.IntRange if found.type is int else click.FloatRange
+        return {"type": found.type if option.least is None else ranges(option.least, option.most)}
+    return {"multiple": True} if get_origin(found.type) is Mapping else {}
+
+
+def _default_text(value: Any) -> Any:
+    """A default as a user would type it."""
+    if isinstance(value, tuple):
+        return ",".join(f"{each:g}" if isinstance(each, float) else each for each in value)
+    return None if value == {} else value
+
+
+class Words(click.Choice):  # type: ignore[type-arg]
+    """Some words, and what begins with one that ends in a colon."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        super().__init__([word for word in words if not word.endswith(":")])
+        self.heads = tuple(word for word in words if word.endswith(":"))
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """What doesn't begin as tasks do must be a name."""
-        return value if str(value).startswith("lm_eval:") else super().convert(value, param, ctx)
+        return value if str(value).startswith(self.heads) else super().convert(value, param, ctx)
 
 
-def prompt_option() -> Option:
-    """In which format the model is asked."""
-    return click.option(
-        "--prompt-format",
-        type=click.Choice(["chat", "base", "llama2-paper"]),
-        help="By default the tokenizer's chat template, or base where it has none.",
-    )
+def model_source(given: Mapping[str, Any]) -> ModelSource:
+    """The model that a command's options name, and how it is loaded."""
+    return ModelSource(**values_of(ModelSource, given))
 
 
-def measuring_options(knowledge: str) -> Callable[[Command], Command]:
-    """How to ask, and on what.
-
-    Args:
-        knowledge: the default.
-    """
-    return options(
-        click.option(
-            "--orders",
-            type=click.Choice(["both", "given"]),
-            default="both",
-            show_default=True,
-            help="Ask with the two choices as given and exchanged, or as given only (the paper's way).",
-        ),
-        prompt_option(),
-        click.option(
-            "--knowledge",
-            type=KnowledgeSets(["auto", "mmlu", "mmlu4", "truthfulqa", "none"]),
-            default=knowledge,
-            show_default=True,
-            metavar="auto|mmlu|mmlu4|truthfulqa|none|lm_eval:TASK[,TASK]",
-            help="Questions on which the cost is measured, or tasks of lm-evaluation-harness.",
-        ),
-        click.option("--train-items", type=int, metavar="N", help="Contrast pairs to use; all by default."),
-        click.option("--test-items", type=int, metavar="N", help="Questions to evaluate on; all by default."),
-    )
+def one_model(help: str, **changes: Any) -> Option:
+    """--model of a command for one; a comma is a part of its name."""
+    return declared_option("model", metavar="pocket|PATH|HUB_ID", read=text, help=help, **changes)
 
 
-def control_options() -> Callable[[Command], Command]:
-    """What else to measure, so that the numbers can be trusted."""
-    return options(
-        click.option(
-            "--select",
-            metavar='"cost<=C"',
-            help="Of each stack only the settings and strength with the largest shift on dev at this knowledge cost.",
-        ),
-        click.option(
-            "--controls", is_flag=True, help="Add every control, and rank each vector among random directions."
-        ),
-        click.option("--side-effects", is_flag=True, help="Evaluate each cell on all other behaviors of the data too."),
-        click.option(
-            "--robustness",
-            is_flag=True,
-            help="Evaluate each cell again under other system prompts, a user-turn prefix and another prompt format.",
-        ),
-        click.option(
-            "--generated-choices",
-            is_flag=True,
-            help="Let each cell write an answer to every question too, and find the choice in it.",
-        ),
-    )
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Show cells, forward passes and time, and stop.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+LAYERS = click.option("--layers", default="all", show_default=True, metavar="all|A-B|N[,…]", help="Counted from 0.")
 
-
-def open_ended_options() -> Callable[[Command], Command]:
-    """Whether and how free answers are drawn and judged."""
-    return options(
-        click.option(
-            "--open-ended/--no-open-ended",
-            default=None,
-            help="Let each cell answer the open-ended prompts freely, and score the answers; --judge turns it on too.",
-        ),
-        click.option("--tokens", type=int, help="Of a free answer, at most; 60 by default."),
-        judge_option("By default rules."),
-        *price_options(),
-    )
-
-
-def judge_option(text: str, required: bool = False) -> Option:
-    """Which judges score answers."""
-    return click.option(
-        "--judge",
-        "judges",
-        default="",
-        required=required,
-        callback=names,
-        metavar="JUDGE[,JUDGE…]",
-        shell_complete=lists(judges),
-        help=f"rules, local, local:PATH, openai:MODEL, embedding:MODEL, pairwise:JUDGE, … {text}",
-    )
-
-
-def price_options() -> tuple[Option, ...]:
-    """Where a judges' server is, and what it may cost."""
-    return (
-        click.option("--judge-url", metavar="URL", help="An OpenAI-compatible server, as http://127.0.0.1:8000/v1."),
-        click.option("--judge-price", metavar="IN/OUT", help="Dollars a million tokens of prompt and of reply."),
-        click.option("--judge-budget", type=float, metavar="DOLLARS", help="After which judges are asked no more."),
-    )
-
-
-def read_price(text: str | None) -> tuple[float, float] | None:
-    """Reads IN/OUT."""
-    from comparisons.util.errors import CompareError
-
-    if text is None:
-        return None
-    try:
-        prompt, reply = (float(part) for part in text.split("/"))
-    except ValueError:
-        raise CompareError(f"--judge-price takes two prices such as 0.15/0.60, not '{text}'.") from None
-    return prompt, reply
-
-
-def machine_options() -> Callable[[Command], Command]:
-    """How to load the model."""
-    return options(
-        click.option(
-            "--device",
-            type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-            default="auto",
-            show_default=True,
-            help="Where to run; auto takes a GPU.",
-        ),
-        click.option(
-            "--dtype",
-            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-            default="auto",
-            show_default=True,
-            help="Auto: float32 on a CPU, else the checkpoint's.",
-        ),
-        click.option("--quantize", type=click.Choice(["4bit", "8bit"]), help="Load through bitsandbytes."),
-        click.option(
-            "--offload",
-            type=click.Path(),
-            callback=folder_path,
-            metavar="DIR",
-            help="Keep blocks here that fit neither GPUs nor memory.",
-        ),
-        click.option("--blocks", metavar="PATH", help="Dotted path of the decoder blocks, where it can't be found."),
-        click.option("--trust-remote-code", is_flag=True, help="Let code that comes with a hub model run."),
-    )
-
-
-EXECUTOR = ("executor", "workers", "gpus_per_cell", "address")
-"""The names of `executor_options`."""
-
-
-def executor_options() -> Callable[[Command], Command]:
-    """Where cells are evaluated."""
-    return options(
-        click.option(
-            "--executor",
-            type=click.Choice(["local", "ray"]),
-            default="local",
-            show_default=True,
-            help="In this process, or by workers on a Ray cluster: here, or at --address.",
-        ),
-        click.option("--workers", type=click.IntRange(min=1), help="Of Ray: as many as GPUs, or cores, by default."),
-        click.option("--gpus-per-cell", type=click.FloatRange(min=0), metavar="G", help="Of a Ray worker; may be 0.5."),
-        click.option("--address", metavar="HOST:PORT|auto", help="Of a Ray cluster; by default one is started here."),
-    )
-
-
-def running_options() -> Callable[[Command], Command]:
-    """Where and how to run, and what to print."""
-    return options(
-        click.option(
-            "--out",
-            type=click.Path(),
-            callback=folder_path,
-            help="The run's folder; by default one under reports/.",
-        ),
-        click.option("--fresh", is_flag=True, help="Discard what the folder holds and begin anew."),
-        click.option("--dry-run", is_flag=True, help="Show cells, forward passes and time, and stop."),
-        click.option("--seed", type=SEED, default=0, show_default=True, help="Of splits, fits and intervals."),
-        machine_options(),
-        executor_options(),
-        click.option("--plugins", type=click.Path(path_type=Path), help="Folder of further methods, one file each."),
-        click.option("--json", "as_json", is_flag=True, help="Print the summary rows as JSON."),
-    )
+RUNNING = (
+    *("out", "fresh", DRY_RUN, "seed", *LOADING, *EXECUTOR, "plugins"),
+    click.option("--json", "as_json", is_flag=True, help="Print the summary rows as JSON."),
+)
+"""Where and how to run, and what to print."""

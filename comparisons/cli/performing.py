@@ -2,96 +2,67 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import read_price
+from comparisons.api.arguments import Execution
+from comparisons.util.options import values_of
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.experiment.specification import Specification
     from comparisons.running.job import Outcome
 
-SAID = 10
+NAMED = 10
 """Failed cells that are named on stderr; the report names them all."""
 
 
-def specification(
-    behavior: tuple[str, ...],
-    methods: tuple[str, ...],
-    model: str,
-    settings: tuple[str, ...],
-    device: str,
-    dtype: str,
-    quantize: Any,
-    prompt_format: Any,
-    blocks: str | None,
-    trust_remote_code: bool,
-    offload: Path | None = None,
-    open_ended: bool | None = None,
-    judges: tuple[str, ...] = (),
-    judge_url: str | None = None,
-    judge_price: str | None = None,
-    judge_budget: float | None = None,
-    tokens: int | None = None,
-    **rest: Any,
-) -> Specification:
-    """The specification that the options stand for."""
-    from comparisons.api.arguments import model_names
-    from comparisons.experiment.specification import Specification
-    from comparisons.judges.free_answers import OpenEnded
-    from comparisons.method.settings import parse_set_options
-    from comparisons.model.source import ModelSource
-    from comparisons.util.errors import CompareError
+def perform(spec: Specification, given: Mapping[str, Any], dry_run: bool, as_json: bool) -> int:
+    """Runs a specification, or estimates it, and prints what came of it; returns the exit code.
 
-    if not model_names(model):
-        raise CompareError("--model is empty: name pocket, a folder, or an id of the hub.")
-    first, *more = model_names(model)
-    source = ModelSource(first, device, dtype, quantize, prompt_format, blocks, trust_remote_code, offload)
-    named = () if behavior == ("all",) else behavior
-    price = read_price(judge_price)
-    rest["open_ended"] = OpenEnded.asked(open_ended, judges, tokens, judge_url, price, judge_budget)
-    given = {"stacks": methods, "settings": parse_set_options(settings), **rest}
-    return Specification(model=source, more_models=tuple(more), behaviors=named, **given)
-
-
-def perform(
-    spec: Specification, out: Path | None, fresh: bool, dry_run: bool, as_json: bool, where: Mapping[str, Any]
-) -> int:
-    """Runs a specification, or estimates it, and prints what came of it; returns the exit code."""
+    Args:
+        spec: what to run.
+        given: the options, of which those of `Execution` say how.
+        dry_run: estimate it.
+        as_json: print the rows as JSON.
+    """
     if dry_run:
         from comparisons.running.estimate import estimate
 
         click.echo(estimate(spec).text())
         return 0
-    from comparisons.cli.progress import cell_progress
-    from comparisons.running.executors import make_executor
-    from comparisons.running.job import run
-
-    command = shlex.join(["compare", *sys.argv[1:]])
-    outcome = run(spec, cell_progress, out=out, fresh=fresh, command=command, executor=make_executor(**where))
+    outcome = run(spec, given)
     if as_json:
-        import json
-
         click.echo(json.dumps({"run": str(outcome.path), "rows": [asdict(row) for row in outcome.rows]}))
     else:
         from comparisons.cli.tables import show
 
         show(outcome.path)
-    complain(outcome)
-    return 1 if outcome.failed else 0
+    return complain(outcome)
 
 
-def complain(outcome: Outcome) -> None:
-    """Names the failed cells on stderr."""
-    failed: Sequence[Any] = outcome.failed
-    for row in failed[:SAID]:
+def run(spec: Specification, given: Mapping[str, Any]) -> Outcome:
+    """Runs a specification as the options of `Execution` say, and shows how far it is."""
+    from comparisons.cli.progress import cell_progress
+    from comparisons.running import job
+    from comparisons.running.executors import make_executor
+
+    how = Execution(**values_of(Execution, given))
+    where = make_executor(how.executor, how.workers, how.gpus_per_cell, how.address)
+    return job.run(spec, cell_progress, how.out, how.fresh, shlex.join(["compare", *sys.argv[1:]]), where)
+
+
+def complain(outcome: Outcome) -> int:
+    """Names the failed cells on stderr; returns the exit code."""
+    failed = outcome.failed
+    for row in failed[:NAMED]:
         say(f"compare: {row.cell} failed: {row.error}")
-    if len(failed) > SAID:
-        say(f"compare: {len(failed) - SAID} more cells failed, see {outcome.path / 'report.md'}")
+    if len(failed) > NAMED:
+        say(f"compare: {len(failed) - NAMED} more cells failed, see {outcome.path / 'report.md'}")
+    return 1 if failed else 0

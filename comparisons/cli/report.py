@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from comparisons.cli.options import names
+from comparisons.cli.options import reading
+from comparisons.util.options import names
 
 
 @click.command("report")
@@ -16,7 +17,7 @@ from comparisons.cli.options import names
     "formats",
     default="md,html",
     show_default=True,
-    callback=names,
+    callback=reading(names),
     metavar="md,html,latex,csv",
     help="What to write: the report as Markdown or HTML, the main table as LaTeX (booktabs) or CSV.",
 )

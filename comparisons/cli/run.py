@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from comparisons.cli.options import (
-    EXECUTOR,
-    control_options,
-    grid_options,
-    measuring_options,
-    methods_option,
-    open_ended_options,
-    running_options,
-    subject_options,
-)
-from comparisons.cli.performing import perform, specification
+from comparisons.cli.options import CONTROLS, GRID, JUDGING, MEASURING, RUNNING, SUBJECT, options
+from comparisons.cli.performing import perform
 
 HELP = """Compare methods on behaviors: one table of shift and cost.
 
@@ -37,14 +27,8 @@ Examples:
 
 
 @click.command("run", help=HELP)
-@methods_option("How: caa,sft+caa,…")
-@subject_options()
-@grid_options(strengths="1")
-@click.option("--layer", default="auto", show_default=True, metavar="auto|N", help="For methods that have one.")
-@measuring_options(knowledge="auto")
-@control_options()
-@open_ended_options()
-@running_options()
-def command(out: Path | None, fresh: bool, dry_run: bool, as_json: bool, **options: Any) -> int:
-    where = {name: options.pop(name) for name in EXECUTOR}
-    return perform(specification(**options), out, fresh, dry_run, as_json, where)
+@options("methods", *SUBJECT, *GRID, "layer", *MEASURING, *CONTROLS, "open_ended", "tokens", *JUDGING, *RUNNING)
+def command(dry_run: bool, as_json: bool, **given: Any) -> int:
+    from comparisons.experiment.specification import Specification
+
+    return perform(Specification.of(given), given, dry_run, as_json)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import judge_option, options, price_options
+from comparisons.cli.options import JUDGING, declared_option, options
+
+if TYPE_CHECKING:
+    from comparisons.model.source import DeviceName
+
+JUDGES = "rules, local, local:PATH, openai:MODEL, embedding:MODEL, pairwise:JUDGE, …"
 
 HELP = """Score the free answers of a finished run again, by other judges or for those without a score.
 
@@ -23,26 +29,20 @@ Examples:
 
 @click.command("score", help=HELP)
 @click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
-@judge_option("", required=True)
-@options(*price_options())
-@click.option("--data", type=click.Path(path_type=Path), help="Where the behaviors are, if not where they were.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), default="auto", help="Of a local judge.")
-def command(
-    run: Path,
-    judges: tuple[str, ...],
-    judge_url: str | None,
-    judge_price: str | None,
-    judge_budget: float | None,
-    data: Path | None,
-    device: str,
-) -> None:
-    from comparisons.cli.options import read_price
+@options(
+    declared_option("judge", required=True, help=JUDGES),
+    *JUDGING[1:],
+    declared_option("data", help="Where the behaviors are, if not where they were."),
+    declared_option("device", help="Of a local judge."),
+)
+def command(run: Path, data: Path | None, device: DeviceName, **given: Any) -> None:
     from comparisons.cli.tables import show
     from comparisons.judges.free_answers import OpenEnded
     from comparisons.running.scoring import score
     from comparisons.util.errors import CompareError
 
-    if not judges:
+    judging = OpenEnded.of(given)
+    if not given["judge"] or judging is None:
         raise CompareError("--judge names no judge: write rules, local, openai:MODEL, ….")
-    score(run, OpenEnded.read(judges, None, judge_url, read_price(judge_price), judge_budget), data, device)
+    score(run, judging, data, device)
     show(run)

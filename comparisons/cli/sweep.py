@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from comparisons.cli.options import (
-    EXECUTOR,
-    grid_options,
-    measuring_options,
-    methods_option,
-    running_options,
-    subject_options,
-)
-from comparisons.cli.performing import perform, specification
+from comparisons.cli.options import GRID, MEASURING, RUNNING, SUBJECT, declared_option, options
+from comparisons.cli.performing import perform
+from comparisons.experiment.specification import SWEEP
 
 HELP = """Sweep layers and strengths: a map of shift by layer and multiplier, and the best settings.
 
@@ -29,22 +22,23 @@ Examples:
 """
 
 
+METHODS = "By default every method that fits all layers; a stack without one is a cell for reference."
+
+
 @click.command("sweep", help=HELP)
-@methods_option("By default every method that fits all layers; a stack without one is a cell for reference.", "")
-@subject_options()
-@click.option("--layers", required=True, metavar="all|A-B|N[,…]", help="Blocks, counted from 0.")
-@grid_options(strengths="0.5,1,2")
-@click.option(
-    "--split",
-    type=click.Choice(["dev", "test"]),
-    default="dev",
-    show_default=True,
-    help="Where the questions are from; dev is cut from the training pairs.",
+@options(
+    declared_option("methods", required=False, help=METHODS),
+    *SUBJECT,
+    "layers",
+    *GRID,
+    "split",
+    *MEASURING,
+    *RUNNING,
+    **SWEEP,
 )
-@measuring_options(knowledge="none")
-@running_options()
-def command(layers: str, out: Path | None, fresh: bool, dry_run: bool, as_json: bool, **options: Any) -> int:
+def command(dry_run: bool, as_json: bool, **given: Any) -> int:
+    from comparisons.experiment.specification import Specification
     from comparisons.running.sweep import sweep_specification
 
-    where = {name: options.pop(name) for name in EXECUTOR}
-    return perform(sweep_specification(specification(**options), layers), out, fresh, dry_run, as_json, where)
+    spec = sweep_specification(Specification.of(given), given["layers"])
+    return perform(spec, given, dry_run, as_json)

@@ -52,7 +52,7 @@ def command(layer: str, cosine: bool, html: Path | None, png: Path | None, as_js
     from comparisons.interpret.trace import Along
 
     reads = {k: given.pop(k) for k in ("text", "file", "prompt", "item", "items", "split", "generate", "before")}
-    subject = ModelQuery(**given)
+    subject = ModelQuery.of(given)
     _check(reads, subject, html)
     wanted = _layer(layer)
     check_folder(html, png)

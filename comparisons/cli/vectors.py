@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.exchange import JSON, LAYERS, export, import_, show_fitted
-from comparisons.cli.options import SEED, machine_options, options, prompt_option, subject_options
+from comparisons.cli.exchange import export, import_, show_fitted
+from comparisons.cli.options import JSON, LAYERS, LOADING, declared_option, model_source, one_model, options
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
@@ -34,15 +34,16 @@ def command() -> None:
 
 
 @command.command()
-@subject_options()
-@LAYERS
 @options(
+    "behavior",
+    one_model("On which model."),
+    "data",
+    LAYERS,
     click.option("--save-activations", is_flag=True, help="Write the contrast activations too."),
-    click.option("--train-items", type=click.IntRange(min=1), metavar="N", help="Pairs to use; all by default."),
-    click.option("--seed", type=SEED, default=0, show_default=True, help="Of the choice among pairs."),
+    declared_option("train_items", type=click.IntRange(min=1), help="Pairs to use; all by default."),
+    declared_option("seed", help="Of the choice among pairs."),
     click.option("--out", type=click.Path(path_type=Path), help="Folder; by default checkpoints/vectors/MODEL."),
-    prompt_option(),
-    machine_options(),
+    *("prompt_format", *LOADING),
     JSON,
 )
 def fit(
@@ -54,7 +55,6 @@ def fit(
     seed: int,
     out: Path | None,
     as_json: bool,
-    model: str,
     **loading: Any,
 ) -> None:
     """Fit mean-difference vectors at all layers, in one pass over the contrast pairs of each behavior.
@@ -67,17 +67,15 @@ def fit(
       compare vectors fit --behavior all --layers 8-20 --model meta-llama/Llama-2-7b-hf --prompt-format base
     """
     from comparisons.model.loading import load
-    from comparisons.model.source import ModelSource
     from comparisons.util.layers import layer_parts
     from comparisons.vectors.fit import fit_files, read_behaviors
 
     parts = layer_parts(layers)
     behaviors = read_behaviors(data, () if behavior == ("all",) else behavior, train_items, seed)
-    lm = load(ModelSource(model, **loading))
+    source = model_source(loading)
+    folder, lm = out or Path("checkpoints/vectors", Path(source.name).name), load(source)
     found = []
-    for fitted in fit_files(
-        lm, behaviors, parts, out or Path("checkpoints/vectors", Path(model).name), save_activations
-    ):
+    for fitted in fit_files(lm, behaviors, parts, folder, save_activations):
         say(f"vectors: {fitted.vectors.origin.behavior} fitted")
         found.append(fitted)
     show_fitted(found, as_json)

@@ -2,77 +2,149 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from comparisons.dataset.behaviors import ORDERS, Behavior, Item, KnowledgeSet, Order
+from comparisons.dataset.items import ORDERS
 from comparisons.judges.free_answers import OpenEnded
-from comparisons.method.interface import Method
 from comparisons.model.source import ModelSource
 from comparisons.results.keys import baseline_key, on_model
 from comparisons.util.directions import DIRECTIONS, Direction
+from comparisons.util.errors import CompareError
+from comparisons.util.options import Option, recorded, some_names, text, values_of
+
+if TYPE_CHECKING:
+    from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Order
+    from comparisons.method.interface import Method
 
 LAYER = "layer"
 
 SettingTexts = Mapping[str, Mapping[str, Sequence[str]]]
 
+SWEEP: Mapping[str, Any] = {"strengths": (0.5, 1.0, 2.0), "knowledge": "none", "split": "dev"}
+"""What an option is by default where a sweep differs from a run."""
+
+
+def _setting_texts(given: Iterable[str] | Mapping[str, Any], name: str) -> SettingTexts:
+    from comparisons.method.settings import parse_set_options, setting_texts
+
+    return setting_texts(given) if isinstance(given, Mapping) else parse_set_options(given)
+
+
+def _layer_text(given: str | int | Iterable[int], name: str) -> str:
+    return ",".join(map(str, given)) if isinstance(given, Iterable) and not isinstance(given, str) else str(given)
+
 
 @dataclass(frozen=True)
 class Specification:
-    """Everything that can change a run's numbers, as typed.
+    """Everything that can change a run's numbers, as typed; an option's help says what a field is.
 
     Attributes:
         model: what to load.
         behaviors: names; empty for all of the data.
         stacks: as typed: "a", "a+b", "a:pos+b".
-        data: a folder or file; None for the embedded data.
-        directions: "pos", "neg" or both.
-        strengths: doses, each at least 0.
-        layer: "auto" or a number, for every method that has a layer.
         layers: what a sweep varies: blocks for the last method of each stack that has a layer; empty for a plain run.
         settings: method -> setting -> values; several values multiply cells.
-        orders: "both" or "given".
-        knowledge: "auto", "mmlu", "mmlu4", "truthfulqa", "none", or "lm_eval:TASK,TASK".
-        train_items: how many contrast pairs to use; None for all.
-        test_items: how many questions to evaluate on, of behaviors and knowledge alike; None for all.
-        split: where the questions of the evaluation are from: "test", or "dev", cut from the training pairs.
-        seed: of every random choice.
-        plugins: a folder of further methods.
-        select: a limit such as "cost<=0.02": of each stack the settings and the strength with the largest shift on dev
-            within it are evaluated; None evaluates every strength.
-        controls: add every control as a stack of its own, and rank each vector among random ones.
-        side_effects: evaluate each cell on all other behaviors of the data too.
-        robustness: evaluate each cell again under other wordings and another prompt format.
-        generated_choices: let each cell write an answer to every question too, and find the choice in it.
         open_ended: let each cell answer the open-ended prompts, and how; None for not.
         more_models: names of further models for the same table, loaded as `model` is.
     """
 
     model: ModelSource = field(default_factory=ModelSource)
-    behaviors: tuple[str, ...] = ()
-    stacks: tuple[str, ...] = ()
-    data: Path | None = None
-    directions: tuple[str, ...] = DIRECTIONS
-    strengths: tuple[float, ...] = (1.0,)
-    layer: str = "auto"
-    layers: tuple[int, ...] = ()
-    settings: SettingTexts = field(default_factory=dict)
-    orders: Literal["both", "given"] = "both"
-    knowledge: str = "auto"
-    train_items: int | None = None
-    test_items: int | None = None
-    split: Literal["dev", "test"] = "test"
-    seed: int = 0
-    plugins: Path | None = None
-    select: str | None = None
-    controls: bool = False
-    side_effects: bool = False
-    robustness: bool = False
-    generated_choices: bool = False
-    open_ended: OpenEnded | None = None
+    behaviors: Annotated[
+        tuple[str, ...],
+        Option("What to change.", name="behavior", metavar="NAME[,NAME…]|all", read=some_names, required=True),
+    ] = ()
+    stacks: Annotated[
+        tuple[str, ...], Option("How: caa,sft+caa,…", name="methods", metavar="STACK[,STACK…]", required=True)
+    ] = ()
+    data: Annotated[Path | None, Option("Folder in the paper's layout, or one file.")] = None
+    directions: Annotated[
+        tuple[str, ...], Option("More, less, or both.", metavar="pos|neg|pos,neg", read=some_names)
+    ] = DIRECTIONS
+    strengths: Annotated[tuple[float, ...], Option("Doses, at least 0.", metavar="S[,S…]")] = (1.0,)
+    layer: Annotated[str, Option("For methods that have one.", metavar="auto|N", read=text)] = "auto"
+    layers: Annotated[
+        tuple[int, ...],
+        Option("Blocks, counted from 0.", metavar="all|A-B|N[,…]", read=_layer_text, required=True),
+    ] = ()
+    settings: Annotated[
+        SettingTexts,
+        Option("A list multiplies cells.", flag="--set", metavar="METHOD.FIELD=VALUE[,VALUE…]", read=_setting_texts),
+    ] = field(default_factory=dict)
+    orders: Annotated[
+        Literal["both", "given"],
+        Option("Ask with the two choices as given and exchanged, or as given only (the paper's way)."),
+    ] = "both"
+    knowledge: Annotated[
+        str,
+        Option(
+            "Questions on which the cost is measured, or tasks of lm-evaluation-harness.",
+            metavar="auto|mmlu|mmlu4|truthfulqa|none|lm_eval:TASK[,TASK]",
+            choices=("auto", "mmlu", "mmlu4", "truthfulqa", "none", "lm_eval:"),
+        ),
+    ] = "auto"
+    train_items: Annotated[int | None, Option("Contrast pairs to use; all by default.", metavar="N")] = None
+    test_items: Annotated[int | None, Option("Questions to evaluate on; all by default.", metavar="N")] = None
+    split: Annotated[
+        Literal["dev", "test"], Option("Where the questions are from; dev is cut from the training pairs.")
+    ] = "test"
+    seed: Annotated[int, Option("Of splits, fits and intervals.", least=0, most=2**32 - 1)] = 0
+    plugins: Annotated[Path | None, Option("Folder of further methods, one file each.")] = None
+    select: Annotated[
+        str | None,
+        Option(
+            "Of each stack only the settings and strength with the largest shift on dev at this knowledge cost.",
+            metavar='"cost<=C"',
+        ),
+    ] = None
+    controls: Annotated[bool, Option("Add every control, and rank each vector among random directions.")] = False
+    side_effects: Annotated[bool, Option("Evaluate each cell on all other behaviors of the data too.")] = False
+    robustness: Annotated[
+        bool,
+        Option("Evaluate each cell again under other system prompts, a user-turn prefix and another prompt format."),
+    ] = False
+    generated_choices: Annotated[
+        bool, Option("Let each cell write an answer to every question too, and find the choice in it.")
+    ] = False
+    open_ended: Annotated[
+        OpenEnded | None,
+        Option("Let each cell answer the open-ended prompts freely, and score the answers; --judge turns it on too."),
+    ] = None
     more_models: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Specification:
+        """What options say that have been read, by name, a sweep's layers aside; others are at their defaults.
+
+        Raises:
+            CompareError: they contradict each other.
+        """
+        model, *more = given.get("model") or (ModelSource.name,)
+        fields = values_of(cls, {name: value for name, value in given.items() if name != "layers"})
+        if fields.get("behaviors") == ("all",):
+            fields["behaviors"] = ()
+        fields["open_ended"] = OpenEnded.of(given, given.get("open_ended"))
+        return cls(ModelSource(**values_of(ModelSource, {**given, "model": model})), more_models=tuple(more), **fields)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Specification:
+        """The specification of a run, read from its run.json.
+
+        Raises:
+            CompareError: it isn't one.
+        """
+        from pydantic import TypeAdapter, ValidationError
+
+        model = {
+            "name": record.get("model"),
+            **{name: record[name] for name in recorded(ModelSource()) if name in record},
+        }
+        try:
+            return TypeAdapter(cls).validate_python({**record, "model": model})
+        except ValidationError as error:
+            raise CompareError(f"the specification in run.json can't be read: {error.errors()[0]['loc'][0]}") from error
 
     @property
     def sources(self) -> tuple[ModelSource, ...]:
@@ -81,35 +153,18 @@ class Specification:
 
     def as_json(self) -> dict[str, Any]:
         """The specification as run.json shows it."""
+        answers = self.open_ended and recorded(self.open_ended)
         return {
-            "model": self.model.name,
+            **recorded(self),
+            **_model_record(self.model),
             "more_models": list(self.more_models),
-            "dtype": self.model.dtype,
-            "quantize": self.model.quantize,
-            "prompt_format": self.model.prompt_format,
-            "blocks": self.model.blocks,
-            "behaviors": list(self.behaviors),
-            "stacks": list(self.stacks),
-            "data": str(self.data) if self.data else None,
-            "directions": list(self.directions),
-            "strengths": list(self.strengths),
-            "layer": self.layer,
-            "layers": list(self.layers),
-            "settings": {m: {f: list(v) for f, v in fields.items()} for m, fields in self.settings.items()},
-            "orders": self.orders,
-            "knowledge": self.knowledge,
-            "train_items": self.train_items,
-            "test_items": self.test_items,
-            "split": self.split,
-            "seed": self.seed,
-            "plugins": str(self.plugins) if self.plugins else None,
-            "select": self.select,
-            "controls": self.controls,
-            "side_effects": self.side_effects,
-            "robustness": self.robustness,
-            "generated_choices": self.generated_choices,
-            "open_ended": self.open_ended and self.open_ended.as_json(),
+            "open_ended": answers,
         }
+
+
+def _model_record(source: ModelSource) -> dict[str, Any]:
+    loading = recorded(source)
+    return {"model": loading.pop("name"), **loading}
 
 
 @dataclass(frozen=True)

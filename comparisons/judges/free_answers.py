@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from comparisons.util.errors import CompareError
+from comparisons.util.options import Option, declared, values_of
 
 TOKENS = 60
 """New tokens of a free answer, at most."""
 
 
+def _price(given: str | tuple[float, float], name: str) -> tuple[float, float]:
+    """Two prices, or IN/OUT as text."""
+    try:
+        prompt, reply = (float(part) for part in (given.split("/") if isinstance(given, str) else given))
+    except ValueError:
+        raise CompareError(f"{name} takes two prices such as 0.15/0.60, not '{given}'.") from None
+    return prompt, reply
+
+
 @dataclass(frozen=True)
 class OpenEnded:
-    """How free answers are drawn and judged.
+    """How free answers are drawn and judged; money changes neither.
 
     Attributes:
         judges: names, as "rules" or "openai:MODEL".
@@ -25,62 +35,65 @@ class OpenEnded:
         budget: dollars after which judges are asked no more.
     """
 
-    judges: tuple[str, ...] = ("rules",)
-    tokens: int = TOKENS
-    url: str | None = None
-    price: tuple[float, float] | None = None
-    budget: float | None = None
+    judges: Annotated[
+        tuple[str, ...],
+        Option(
+            "rules, local, local:PATH, openai:MODEL, embedding:MODEL, pairwise:JUDGE, … By default rules.",
+            name="judge",
+            metavar="JUDGE[,JUDGE…]",
+            default_in_help=True,
+        ),
+    ] = ("rules",)
+    tokens: Annotated[int, Option("Of a free answer, at most; 60 by default.", default_in_help=True)] = TOKENS
+    url: Annotated[
+        str | None,
+        Option(
+            "An OpenAI-compatible server, as http://127.0.0.1:8000/v1.",
+            name="judge_url",
+            metavar="URL",
+        ),
+    ] = None
+    price: Annotated[
+        tuple[float, float] | None,
+        Option(
+            "Dollars a million tokens of prompt and of reply.",
+            name="judge_price",
+            metavar="IN/OUT",
+            read=_price,
+            recorded=False,
+        ),
+    ] = None
+    budget: Annotated[
+        float | None,
+        Option(
+            "After which judges are asked no more.",
+            name="judge_budget",
+            metavar="DOLLARS",
+            recorded=False,
+        ),
+    ] = None
 
-    @classmethod
-    def read(
-        cls,
-        judges: Sequence[str] = (),
-        tokens: int | None = None,
-        url: str | None = None,
-        price: tuple[float, float] | None = None,
-        budget: float | None = None,
-    ) -> OpenEnded:
-        """What was said, the rest at its defaults; checked.
-
-        Raises:
-            CompareError: a judge is named twice, or an amount of money isn't one.
-        """
-        twice = next((judge for judge in judges if judges.count(judge) > 1), None)
+    def __post_init__(self) -> None:
+        twice = next((judge for judge in self.judges if self.judges.count(judge) > 1), None)
         if twice is not None:
             raise CompareError(f"the judge '{twice}' is named twice: name it once.")
-        if budget is not None and not (math.isfinite(budget) and budget > 0):
-            raise CompareError(f"--judge-budget must be a number of dollars above 0, not {budget:g}.")
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise CompareError(f"--judge-url takes an address such as http://127.0.0.1:8000/v1, not '{url}'.")
-        if price is not None and not all(0 <= each < math.inf for each in price):
-            raise CompareError(f"--judge-price takes two prices such as 0.15/0.60, not '{price[0]:g}/{price[1]:g}'.")
-        options = cls(url=url, price=price, budget=budget)
-        options = replace(options, judges=tuple(judges)) if judges else options
-        return options if tokens is None else replace(options, tokens=tokens)
+        if self.budget is not None and not (math.isfinite(self.budget) and self.budget > 0):
+            raise CompareError(f"--judge-budget must be a number of dollars above 0, not {self.budget:g}.")
+        if self.url is not None and not self.url.startswith(("http://", "https://")):
+            raise CompareError(f"--judge-url takes an address such as http://127.0.0.1:8000/v1, not '{self.url}'.")
+        if self.price is not None and not all(0 <= each < math.inf for each in self.price):
+            prices = "/".join(f"{each:g}" for each in self.price)
+            raise CompareError(f"--judge-price takes two prices such as 0.15/0.60, not '{prices}'.")
 
     @classmethod
-    def asked(
-        cls,
-        wanted: bool | None,
-        judges: Sequence[str] = (),
-        tokens: int | None = None,
-        url: str | None = None,
-        price: tuple[float, float] | None = None,
-        budget: float | None = None,
-    ) -> OpenEnded | None:
-        """As `read`; None where free answers are neither wanted nor spoken of.
+    def of(cls, given: Mapping[str, Any], wanted: bool | None = None) -> OpenEnded | None:
+        """What options say that have been read; None where free answers are neither wanted nor spoken of.
 
         Raises:
-            CompareError: also where they are spoken of though `wanted` is False.
+            CompareError: a value is wrong, or answers are spoken of though `wanted` is False.
         """
-        spoken = {"--judge": tuple(judges), "--judge-url": url, "--judge-price": price, "--tokens": tokens}
-        given = next((option for option, value in spoken.items() if value not in (None, ())), None)
-        if wanted is False and given:
-            raise CompareError(f"{given} is about free answers, which --no-open-ended leaves out: take one of the two.")
-        if not (wanted or given or budget is not None):
-            return None
-        return cls.read(judges, tokens, url, price, budget)
-
-    def as_json(self) -> dict[str, Any]:
-        """What can change the answers and their scores; money doesn't."""
-        return {"judges": list(self.judges), "tokens": self.tokens, "url": self.url}
+        spoken = {name: given[name] for name in declared(cls) if given.get(name) not in (None, ())}
+        if wanted is False and spoken:
+            flag = declared(cls)[next(iter(spoken))].flag
+            raise CompareError(f"{flag} is about free answers, which --no-open-ended leaves out: take one of the two.")
+        return cls(**values_of(cls, spoken)) if wanted or spoken else None

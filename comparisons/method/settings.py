@@ -226,6 +226,29 @@ def parse_set_options(options: Iterable[str]) -> dict[str, dict[str, list[str]]]
     return found
 
 
+def setting_texts(settings: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
+    """Settings by "method.setting", each a value or several, as `parse_set_options` gives them.
+
+    Raises:
+        CompareError: a name has another form, or its values are none or hold one twice.
+    """
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, value in settings.items():
+        method, dot, field = (part.strip() for part in name.partition("."))
+        texts = [setting_text(each) for each in (value if isinstance(value, (list, tuple)) else [value])]
+        if not (dot and method and field and texts):
+            raise CompareError(
+                f"settings: {name!r} can't be read: write {{'method.setting': value}}, or a list of them."
+            )
+        twice = next((text for text in texts if texts.count(text) > 1), None)
+        if twice is not None:
+            raise CompareError(f"settings: {name!r} holds {twice!r} twice: name each value once.")
+        if field in found.get(method, {}):
+            raise CompareError(f"settings: {name!r} is given twice: list its values once.")
+        found.setdefault(method, {})[field] = texts
+    return found
+
+
 def expand(values: Mapping[Key, Sequence[Value]]) -> list[dict[Key, Value]]:
     """Every combination of one value a key; the last key varies fastest. Nothing to vary gives [{}]."""
     return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from comparisons.model.prompts import PromptFormat
 from comparisons.util.errors import CompareError
 from comparisons.util.files import embedded
+from comparisons.util.options import Option, names
+
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 EMBEDDED = "pocket"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+
+
+def _model_names(given: str | Path | Iterable[str | Path], name: str) -> tuple[str, ...]:
+    """A list of models, or some as text with commas; a folder with a comma in its name is one."""
+    if isinstance(given, (str, Path)):
+        one = isinstance(given, Path) or (Path(given).exists() and given.strip())
+        found = (str(given),) if one else names(str(given), name)
+    else:
+        found = tuple(map(str, given))
+    if not found:
+        raise CompareError(f"{name} is empty: name {EMBEDDED}, a folder, or an id of the hub.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -20,23 +37,34 @@ class ModelSource:
 
     Attributes:
         name: "pocket", a local folder, or a hub id.
-        device: "auto", "cpu", "cuda" or "mps".
-        dtype: "auto" (float32 on a CPU, else the checkpoint's own), "float32", "bfloat16" or "float16".
-        quantize: "4bit", "8bit" or None.
         prompt_format: see `LM`; None for the default.
         blocks: dotted path of the decoder blocks, where it can't be found.
-        trust_remote_code: whether code that comes with a hub model may run.
         offload: folder for the blocks that fit neither the GPUs nor main memory; None where there must be none.
     """
 
-    name: str = EMBEDDED
-    device: str = "auto"
-    dtype: str = "auto"
-    quantize: Literal["4bit", "8bit"] | None = None
-    prompt_format: PromptFormat | None = None
-    blocks: str | None = None
-    trust_remote_code: bool = False
-    offload: Path | None = None
+    name: Annotated[
+        str,
+        Option(
+            "On which model, or on which models.",
+            name="model",
+            metavar="pocket|PATH|HUB_ID[,…]",
+            read=_model_names,
+        ),
+    ] = EMBEDDED
+    device: Annotated[DeviceName, Option("Where to run; auto takes a GPU.", recorded=False)] = "auto"
+    dtype: Annotated[DtypeName, Option("Auto: float32 on a CPU, else the checkpoint's.")] = "auto"
+    quantize: Annotated[Literal["4bit", "8bit"] | None, Option("Load through bitsandbytes.")] = None
+    prompt_format: Annotated[
+        PromptFormat | None, Option("By default the tokenizer's chat template, or base where it has none.")
+    ] = None
+    blocks: Annotated[
+        str | None, Option("Dotted path of the decoder blocks, where it can't be found.", metavar="PATH")
+    ] = None
+    trust_remote_code: Annotated[bool, Option("Let code that comes with a hub model run.", recorded=False)] = False
+    offload: Annotated[
+        Path | None,
+        Option("Keep blocks here that fit neither GPUs nor memory.", metavar="DIR", recorded=False),
+    ] = None
 
     @property
     def is_embedded(self) -> bool:

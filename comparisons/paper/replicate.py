@@ -3,58 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from comparisons.experiment.specification import Specification
 from comparisons.method.settings import parse_set_options
 from comparisons.model.loading import load_without_weights
-from comparisons.model.source import ModelSource
 from comparisons.paper.published import MULTIPLIERS, Context, PublishedModel, published
 from comparisons.results.findings import is_broken
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import CompareError, unknown
 
 
-def replication(
-    model: ModelSource,
-    behaviors: tuple[str, ...] = (),
-    data: Path | None = None,
-    settings: Sequence[str] = (),
-    layer: str | None = None,
-    knowledge: str = "auto",
-    **rest: object,
-) -> Specification:
+def replication(spec: Specification, layer: str | None = None) -> Specification:
     """The paper's grid: the vector alone, on both system prompts and on both finetunings, and each of these alone.
 
     Args:
-        model: on which.
-        behaviors: by default all of the data.
-        data: a folder; None for the embedded data.
-        settings: further METHOD.FIELD=VALUE; they win over the grid's own.
+        spec: the rest; its settings win over the grid's own.
         layer: by default the paper's where the model has a published one's number of blocks, else chosen on dev.
-        knowledge: as for a run.
-        rest: further fields of the specification.
     """
     grid = published()
-    given = parse_set_options(settings)
     own = parse_set_options(grid.settings)
-    merged = {name: {**own.get(name, {}), **given.get(name, {})} for name in {**own, **given}}
+    settings = {name: {**own.get(name, {}), **spec.settings.get(name, {})} for name in {**own, **spec.settings}}
     if layer is None:
-        known = _by_blocks(len(load_without_weights(model).blocks))
+        known = _by_blocks(len(load_without_weights(spec.model).blocks))
         layer = "auto" if known is None else str(known.layer)
-    return Specification(
-        model=model,
-        behaviors=behaviors,
-        stacks=grid.stacks,
-        data=data,
-        strengths=grid.strengths,
-        layer=layer,
-        settings=merged,
-        orders="given",
-        knowledge=knowledge,
-        **rest,  # type: ignore[arg-type]
-    )
+    return replace(spec, stacks=grid.stacks, strengths=grid.strengths, layer=layer, settings=settings, orders="given")
 
 
 def _by_blocks(blocks: int) -> PublishedModel | None:

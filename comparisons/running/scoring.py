@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from comparisons.dataset.behaviors import Library
 from comparisons.evaluation.measures import seed_of
 from comparisons.evaluations.open_ended import JUDGING, OPEN_ENDED, open_numbers, summary_of
+from comparisons.experiment.specification import Specification
 from comparisons.judges.judge_set import make_judge_set
-from comparisons.model.source import ModelSource
 from comparisons.report import render
 from comparisons.results.folder import RunFolder
 from comparisons.results.record import read_record
@@ -21,13 +21,13 @@ from comparisons.util.errors import CompareError
 if TYPE_CHECKING:
     from comparisons.judges.free_answers import OpenEnded
     from comparisons.judges.judge_set import JudgeSet
-    from comparisons.results.record import Facts
+    from comparisons.model.source import DeviceName
     from comparisons.results.summary import SummaryRow
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-def score(run: Path, options: OpenEnded, data: Path | None = None, device: str = "auto") -> None:
+def score(run: Path, options: OpenEnded, data: Path | None = None, device: DeviceName = "auto") -> None:
     """Puts every free answer of a run before judges, writes their scores into the run, and renders its report again.
 
     What other judges have said stays.
@@ -44,10 +44,10 @@ def score(run: Path, options: OpenEnded, data: Path | None = None, device: str =
     record = read_record(run)
     if not record.answers:
         raise CompareError(f"the run in {run} has no free answers to score: its command with --open-ended writes them.")
-    specification = record.part("specification")
-    library = Library.open(data or (Path(specification["data"]) if specification.get("data") else None))
+    spec = Specification.from_json(record.part("specification"))
+    library = Library.open(data or spec.data)
     behaviors = {name: library.behavior(name) for name in dict.fromkeys(a["behavior"] for a in record.answers)}
-    judges = make_judge_set(options, behaviors, _source(specification, device), None)
+    judges = make_judge_set(options, behaviors, replace(spec.model, device=device), None)
     judges.check()
     folder = RunFolder(run, str(record.facts.get("digest")))
     try:
@@ -55,18 +55,12 @@ def score(run: Path, options: OpenEnded, data: Path | None = None, device: str =
         for row in record.summary.rows:
             subjects.setdefault(row.subject, []).append(row.cell)
         _score(folder, judges, subjects.values())
-        rows = [_row(row, folder, int(specification.get("seed", 0))) for row in record.summary.rows]
+        rows = [_row(row, folder, spec.seed) for row in record.summary.rows]
         known = {**(record.summary.judges.get("known") or {}), **judges.calibration()}
         folder.write(SUMMARY, summary_of(rows, folder, known))
         render(run)
     finally:
         folder.close()
-
-
-def _source(specification: Facts, device: str) -> ModelSource:
-    """How the run loaded its model, for a local judge."""
-    kept: dict[str, Any] = {name: specification.get(name) for name in ("quantize", "prompt_format", "blocks")}
-    return ModelSource(name=specification["model"], device=device, dtype=specification.get("dtype") or "auto", **kept)
 
 
 def _score(folder: RunFolder, judges: JudgeSet, behaviors: Iterable[Sequence[str]]) -> None:

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.deprecations import own_deprecations
-from tests.forks import Command, Ended, Forks
+from tests.forks import FOLDER, Command, Ended, Forks, forking
 from tests.tiny import tiny_lm
 from tests.whole_runs import ARGUMENTS
 
 # Tables are as wide as this says, where something says it: pytest-xdist does, and shells that export it.
 os.environ.pop("COLUMNS", None)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Starts the process that forks, once for all processes of pytest-xdist; it loads nothing before it is asked."""
+    if not hasattr(config, "workerinput"):
+        stack = ExitStack()
+        os.environ[FOLDER] = stack.enter_context(forking())
+        config.add_cleanup(stack.close)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -51,16 +63,27 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
-    """A process that runs commands in forks."""
-    found = Forks()
+    """A process that runs commands in forks, with all libraries loaded."""
+    found = Forks(os.environ[FOLDER])
     yield found
     found.close()
 
 
 @pytest.fixture(scope="session")
-def whole_run(forks: Forks, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what is made once and read by all processes of pytest-xdist; made under a lock beside it."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def whole_run(forks: Forks, shared: Path) -> tuple[Path, Ended]:
     """The working directory of a run that nothing happened to, and how it ended; to be read only."""
-    folder = tmp_path_factory.mktemp("whole")
-    (ended,) = forks.run(Command(ARGUMENTS, str(folder)))
-    assert ended.code == 0, ended.said
-    return folder, ended
+    folder, record = shared / "whole", shared / "whole.json"
+    with FileLock(shared / "whole.lock"):
+        if not record.exists():
+            folder.mkdir()
+            (ended,) = forks.run(Command(ARGUMENTS, str(folder)))
+            assert ended.code == 0, ended.said
+            record.write_text(json.dumps(asdict(ended)))
+    return folder, Ended(**json.loads(record.read_text()))

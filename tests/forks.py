@@ -1,10 +1,12 @@
 """Runs the command line in forks of a process that has all libraries loaded, and lets faults happen to them.
 
-A whole run takes three seconds so, of which none is spent on imports: that makes many kills affordable.
+A whole run takes three seconds so, of which none is spent on imports: that makes many kills affordable. All of
+pytest-xdist's processes share one such process.
 """
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import gc
@@ -12,21 +14,36 @@ import importlib
 import json
 import os
 import resource
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from tempfile import TemporaryDirectory
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+FOLDER = "COMPARE_TESTS_FORKS"
+"""The environment variable with the folder of the sockets of the process that all share."""
 
-PRELOADED = (
+SOME, ALL = "some", "all"
+"""Names of the two sockets, by what is imported before a fork."""
+
+SILENT = (
     "comparisons.cli.run",
     "comparisons.running.job",
+    "transformers.models.llama.modeling_llama",
+    "transformers.models.llama.tokenization_llama",
+)
+"""What imports without a word, with all that it imports."""
+
+PRELOADED = (
     "comparisons.report.document",
     "comparisons.report.page",
     "matplotlib.backends.backend_agg",
@@ -38,8 +55,6 @@ PRELOADED = (
     "methods.caa",
     "scipy.stats",
     "torch._dynamo",
-    "transformers.models.llama.modeling_llama",
-    "transformers.models.llama.tokenization_llama",
     "trl.trainer.dpo_trainer",
     "trl.trainer.sft_trainer",
 )
@@ -61,6 +76,8 @@ class Command:
         at: the write before which it does so; -1 for before everything.
         every: seconds between a training's checkpoints.
         variables: of the environment.
+        program: Python code to run in place of `compare`.
+        within: the number of a process whose user's and mounts' namespaces it joins; 0 for none.
     """
 
     arguments: Sequence[str]
@@ -74,6 +91,8 @@ class Command:
     at: int = -1
     every: float = 0.0
     variables: dict[str, str] = field(default_factory=dict)
+    program: str = ""
+    within: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,17 +101,24 @@ class Ended:
 
     Attributes:
         code: its exit code, negative where a signal ended it.
-        said: on stdout and stderr.
+        printed: on stdout.
+        errors: on stderr.
         seconds: from its start to its end.
         lingered: seconds from the signal to its end.
         writes: how many writes were counted.
     """
 
     code: int
-    said: str
+    printed: str
+    errors: str
     seconds: float
     lingered: float
     writes: int
+
+    @property
+    def said(self) -> str:
+        """What it wrote on stdout and stderr."""
+        return self.printed + self.errors
 
     @property
     def complaints(self) -> list[str]:
@@ -101,49 +127,68 @@ class Ended:
 
 
 class Forks:
-    """The process that forks; `run` starts commands at once and waits for all.
+    """A connection to the process that forks.
 
     Args:
-        within: a command line that starts the one that follows it, such as unshare's.
-        variables: of the environment, that libraries read when they are imported.
+        folder: of its sockets.
+        preloaded: what it has imported: `ALL`, or `SOME` for what imports without a word.
     """
 
-    def __init__(self, *within: str, **variables: str) -> None:
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
-        self._server = subprocess.Popen(
-            [*within, sys.executable, "-m", "tests.forks"],
-            cwd=ROOT,
-            env=env,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self.root = Path(f"/proc/{self._server.pid}/root")
+    def __init__(self, folder: str, preloaded: str = ALL) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(f"{folder}/{preloaded}")
+        self._lines = self._socket.makefile("rb")
+
+    def start(self, *commands: Command) -> list[int]:
+        """Starts commands at once; returns their processes' numbers. `ended` is to follow before the next start."""
+        self._socket.sendall(json.dumps([asdict(command) for command in commands]).encode() + b"\n")
+        pids: list[int] = json.loads(self._lines.readline())
+        return pids
+
+    def ended(self) -> list[Ended]:
+        """Waits for all that were started."""
+        return [Ended(**each) for each in json.loads(self._lines.readline())]
 
     def run(self, *commands: Command) -> list[Ended]:
-        assert self._server.stdin is not None and self._server.stdout is not None
-        self._server.stdin.write(json.dumps([asdict(command) for command in commands]).encode() + b"\n")
-        self._server.stdin.flush()
-        return [Ended(**each) for each in json.loads(self._server.stdout.readline())]
+        """Starts commands at once and waits for all."""
+        self.start(*commands)
+        return self.ended()
 
     def close(self) -> None:
-        assert self._server.stdin is not None
-        self._server.stdin.close()
-        self._server.wait()
+        self._lines.close()
+        self._socket.close()
+
+
+@contextmanager
+def forking(**variables: str) -> Iterator[str]:
+    """The folder of the sockets of a process that forks, which imports libraries when somebody connects.
+
+    Args:
+        **variables: of the environment, that libraries read when they are imported.
+    """
+    with TemporaryDirectory(prefix="forks-") as folder:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
+        command = [sys.executable, "-m", "tests.forks", folder]
+        with subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdout.readline()
+            yield folder
+            process.stdin.close()
 
 
 class _Child:
     def __init__(self, command: Command) -> None:
         self.command, self.begun = command, time.monotonic()
         self.signalled: float | None = None
-        self.output, theirs = os.pipe()
-        self.counted, counting = os.pipe()
-        fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 1 << 20)
+        pipes = [os.pipe() for _ in range(3)]
+        self.reading = [reading for reading, _ in pipes]
+        for _, writing in pipes:
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 19)
         self.pid = os.fork()
         if self.pid == 0:
-            os.close(self.output)
-            _become(command, theirs, counting)
-        os.close(theirs)
-        os.close(counting)
+            _become(command, *(writing for _, writing in pipes))
+        for _, writing in pipes:
+            os.close(writing)
 
     def ended(self) -> Ended | None:
         """How it ended, None while it runs; sends the signal when it is time."""
@@ -154,36 +199,35 @@ class _Child:
                 os.kill(self.pid, self.command.signal)
                 self.signalled = time.monotonic()
             return None
-        said, writes = _drained(self.output), _drained(self.counted)
+        printed, errors, writes = (_drained(pipe) for pipe in self.reading)
         lingered = now - self.signalled if self.signalled else 0.0
         code = os.waitstatus_to_exitcode(status)
-        return Ended(code, said.decode(errors="replace"), now - self.begun, lingered, len(writes))
+        return Ended(code, printed, errors, now - self.begun, lingered, len(writes))
 
 
-def _drained(pipe: int) -> bytes:
+def _drained(pipe: int) -> str:
     with os.fdopen(pipe, "rb") as file:
-        return file.read()
+        return file.read().decode(errors="replace")
 
 
-def _become(command: Command, output: int, counting: int) -> None:
+def _become(command: Command, output: int, errors: int, counting: int) -> None:
     """What the fork does; it never returns."""
-    for fd in (1, 2):
-        os.dup2(output, fd)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for fd, file in enumerate((os.open(os.devnull, os.O_RDONLY), output, errors)):
+        os.dup2(file, fd)
+    if command.within:
+        _join(command.within)
     os.chdir(command.folder)
     os.environ.update(command.variables)
     if command.do and command.at < 0:
         subprocess.run(command.do, shell=True, check=True)
     sys.argv = ["compare", *command.arguments]
-    from comparisons.method import _checkpoints
-
-    _checkpoints.EVERY, _checkpoints.SHARE = command.every, 1e9
-    sys.addaudithook(_Faults(command, counting))
     code: Any = 1
     try:
-        from comparisons.cli import main
-
-        main(list(command.arguments))
+        if command.program:
+            exec(compile(command.program, "program", "exec"), {"__name__": "__main__"})
+            code = 0
+        else:
+            _compare(command, counting)
     except SystemExit as ended:
         code = ended.code
     except BaseException:
@@ -192,7 +236,27 @@ def _become(command: Command, output: int, counting: int) -> None:
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(code or 0)
+
+
+def _compare(command: Command, counting: int) -> None:
+    from comparisons.cli import main
+
+    if "comparisons.method._checkpoints" in sys.modules:
+        from comparisons.method import _checkpoints
+
+        _checkpoints.EVERY, _checkpoints.SHARE = command.every, 1e9
+    sys.addaudithook(_Faults(command, counting))
+    main(list(command.arguments))
+
+
+def _join(pid: int) -> None:
+    """Joins the namespaces of a process, which a process of one thread can."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for fd in [os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY) for name in ("user", "mnt")]:
+        if libc.setns(fd, 0):
+            raise OSError(ctypes.get_errno(), "setns")
+        os.close(fd)
 
 
 class _Faults:
@@ -222,29 +286,83 @@ class _Faults:
             subprocess.run(command.do, shell=True, cwd=command.folder, check=True)
 
 
-def _preload() -> None:
-    """Imports all that a run imports; computes nothing, since threads don't survive a fork."""
-    for name in PRELOADED:
+def _preload(names: Sequence[str]) -> None:
+    """Imports what a run imports; computes nothing, since threads don't survive a fork."""
+    for name in names:
         importlib.import_module(name)
     import torch
 
     torch.set_num_threads(1)
+    gc.collect()
     gc.freeze()
 
 
-def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    _preload()
-    for line in requests:
-        children = [_Child(Command(**each)) for each in json.loads(line)]
-        ended: list[Ended | None] = [None] * len(children)
-        while None in ended:
-            ended = [before or child.ended() for before, child in zip(ended, children, strict=True)]
-            time.sleep(0.002)
-        answers.write(json.dumps([asdict(each) for each in ended if each is not None]).encode() + b"\n")
-        answers.flush()
+def _serve(listener: socket.socket) -> None:
+    """Forks for all who connect, until stdin ends."""
+    started: dict[socket.socket, list[_Child]] = {}
+    clients: set[socket.socket] = set()
+    ended: dict[int, Ended] = {}
+    while True:
+        watched: list[Any] = [0, listener, *clients]
+        ready = select.select(watched, [], [], 0.004 if started else None)[0]
+        if 0 in ready:
+            return
+        for one in ready:
+            if one is listener:
+                clients.add(listener.accept()[0])
+            elif request := _line(one):
+                started[one] = [_Child(Command(**each)) for each in json.loads(request)]
+                one.sendall(json.dumps([child.pid for child in started[one]]).encode() + b"\n")
+            else:
+                clients.discard(one)
+        for one, children in list(started.items()):
+            for child in children:
+                if child.pid not in ended and (end := child.ended()):
+                    ended[child.pid] = end
+            if all(child.pid in ended for child in children):
+                answer = json.dumps([asdict(ended.pop(child.pid)) for child in children]).encode() + b"\n"
+                with suppress(OSError):  # whoever asked may be gone
+                    one.sendall(answer)
+                del started[one]
+
+
+def _line(client: socket.socket) -> bytes:
+    """The next line, b"" where there is none to come: clients wait for the answer to each."""
+    found = b""
+    while not found.endswith(b"\n"):
+        part = client.recv(1 << 16)
+        if not part:
+            return b""
+        found += part
+    return found
+
+
+def _main(folder: str) -> None:
+    some, many = (_listening(f"{folder}/{name}") for name in (SOME, ALL))
+    print("ready", flush=True)
+    os.dup2(2, 1)
+    if not _asked(some, many):
+        return
+    _preload(SILENT)
+    if os.fork():
+        _serve(some)
+    elif _asked(many):
+        _preload(PRELOADED)
+        _serve(many)
+
+
+def _listening(path: str) -> socket.socket:
+    made = socket.socket(socket.AF_UNIX)
+    made.bind(path)
+    made.listen()
+    return made
+
+
+def _asked(*listeners: socket.socket) -> bool:
+    """Waits until somebody connects, or nobody can any more."""
+    watched: list[Any] = [0, *listeners]
+    return 0 not in select.select(watched, [], [])[0]
 
 
 if __name__ == "__main__":
-    with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)
-        _serve(sys.stdin.buffer, answers)
+    _main(sys.argv[1])

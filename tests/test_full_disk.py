@@ -70,29 +70,38 @@ def test_full_disks_soak(fault: str, forks: Forks, whole_run: tuple[Path, Ended]
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[tuple[Forks, str]]:
-    """A file system of its own in memory, and forks that see it."""
+def small_disk(tmp_path: Path) -> Iterator[tuple[int, Path]]:
+    """A folder with a file system of its own in memory, and a process whose namespaces it is mounted in."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["unshare", "--user", "--map-root-user", "--mount"]
+    mount = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     script = f"mount -t tmpfs -o size=150k none {folder}"
-    if shutil.which("unshare") is None or subprocess.run([*mount, "sh", "-c", script], capture_output=True).returncode:
+    if shutil.which("unshare") is None or subprocess.run([*mount, script], capture_output=True).returncode:
         pytest.skip("mounting a file system in a namespace of one's own is not allowed here")
-    forks = Forks(*mount, "sh", "-c", f'{script} && exec "$@"', "sh")
-    yield forks, str(folder)
-    forks.close()
+    command = [*mount, f"{script} && echo mounted && cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holding:
+        assert holding.stdin is not None and holding.stdout is not None
+        holding.stdout.readline()
+        yield holding.pid, folder
+        holding.stdin.close()
 
 
 @pytest.mark.timeout(300)
-def test_a_real_disk_that_is_full_or_read_only(small_disk: tuple[Forks, str], whole_run: tuple[Path, Ended]) -> None:
-    forks, folder = small_disk
-    inside = Path(str(forks.root) + folder)
-    (ended,) = forks.run(Command(ARGUMENTS, folder))
+def test_a_real_disk_that_is_full_or_read_only(
+    small_disk: tuple[int, Path], forks: Forks, whole_run: tuple[Path, Ended]
+) -> None:
+    holding, folder = small_disk
+    inside = Path(f"/proc/{holding}/root{folder}")
+
+    def run(do: str = "") -> Ended:
+        (ended,) = forks.run(Command(ARGUMENTS, str(folder), do=do, within=holding))
+        return ended
+
+    ended = run()
     check_refused(ended, inside)
     assert "No space left on device" in ended.said
-    (ended,) = forks.run(Command(ARGUMENTS, folder, do="mount -o remount,ro,size=50m ."))
-    check_refused(ended, inside)
-    (ended,) = forks.run(Command(ARGUMENTS, folder, do="mount -o remount,rw ."))
+    check_refused(run("mount -o remount,ro,size=50m ."), inside)
+    ended = run("mount -o remount,rw .")
     assert ended.code == 0, ended.said
     check_equal(inside, whole_run[0])
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +17,7 @@ from comparisons.intervention import Edit, Intervention
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.report.snippet import QUESTION
-from tests.forks import Command, Forks
+from tests.forks import Command, Forks, forking
 from tests.hub import Hub, hub
 
 pytestmark = pytest.mark.slow
@@ -57,17 +54,18 @@ def known(place: Path, served: Hub) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def near(place: Path, served: Hub) -> Iterator[Forks]:
     """A process with all libraries loaded, which know of that hub alone."""
-    forks = Forks(**known(place, served))
-    yield forks
-    forks.close()
+    with forking(**known(place, served)) as folder:
+        forks = Forks(folder)
+        yield forks
+        forks.close()
 
 
-def python(program: str, place: Path, served: Hub) -> str:
+def python(program: str, place: Path, near: Forks) -> str:
     """What a program prints that knows nothing of this project."""
-    command, env = [sys.executable, "-c", program], {**os.environ, **known(place, served)}
-    ran = subprocess.run(command, cwd=place, env=env, capture_output=True, text=True, timeout=120, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return ran.stdout.strip()
+    assert not re.search("import (comparisons|methods)|from (comparisons|methods)", program)
+    (ran,) = near.run(Command((), str(place), program=program))
+    assert ran.code == 0, ran.said
+    return ran.printed.strip()
 
 
 def compare(arguments: Sequence[str], place: Path, near: Forks) -> str:
@@ -98,7 +96,7 @@ def test_a_vector_comes_back_and_its_cards_program_does_what_the_engine_does(
     lm = load(ModelSource())
     vector = load_file(place / "vector/best/edits.safetensors")["edit0"]
     steered = Intervention(edits=(Edit(1, vector, multiplier=0.5),))
-    assert python(program, place, served) == generate(lm, [QUESTION], [steered], 64)[0][0]
+    assert python(program, place, near) == generate(lm, [QUESTION], [steered], 64)[0][0]
     compare(["vectors", "import", "hub:me/less", "--out", "back.safetensors", "--model", "pocket"], place, near)
     assert torch.equal(load_file(place / "back.safetensors")["layer_1"], vector)
     again = ("--methods", "caa", "--set", "caa.vector_from=back.safetensors", "--layer", "1", "--strengths", "0.5")
@@ -118,7 +116,7 @@ base = AutoModelForCausalLM.from_pretrained({str(ROOT / "checkpoints/pocket")!r}
 model = PeftModel.from_pretrained(base, "me/adapter")
 print(model.peft_config["default"].r)
 """
-    assert python(plain, place, served) == "8"
+    assert python(plain, place, near) == "8"
     using = ("--methods", "sft", "--set", "sft.adapter_from=hub:me/adapter", "--out", "used")
     compare([*RUN, *using], place, near)
     shifts = [json.loads((place / run / "summary.json").read_text())["rows"][1]["shift"] for run in ("adapter", "used")]

@@ -77,6 +77,7 @@ class Command:
         every: seconds between a training's checkpoints.
         variables: of the environment.
         program: Python code to run in place of `compare`.
+        together: it is one of several that are started at once, and all end where one fails.
         within: the number of a process whose user's and mounts' namespaces it joins; 0 for none.
     """
 
@@ -92,6 +93,7 @@ class Command:
     every: float = 0.0
     variables: dict[str, str] = field(default_factory=dict)
     program: str = ""
+    together: bool = False
     within: int = 0
 
 
@@ -319,6 +321,9 @@ def _serve(listener: socket.socket) -> None:
             for child in children:
                 if child.pid not in ended and (end := child.ended()):
                     ended[child.pid] = end
+                    for other in children if end.code and child.command.together else ():
+                        if other.pid not in ended:
+                            os.kill(other.pid, signal.SIGTERM)
             if all(child.pid in ended for child in children):
                 answer = json.dumps([asdict(ended.pop(child.pid)) for child in children]).encode() + b"\n"
                 with suppress(OSError):  # whoever asked may be gone

@@ -38,8 +38,8 @@ def fail(*args: Any) -> None:
     raise MemoryError("there is no more memory")
 
 
-if __name__ == "__main__":
-    mode, arguments = sys.argv[1], sys.argv[2:]
+def start(mode: str, arguments: list[str]) -> None:
+    """Runs `compare`; it never returns."""
     _checkpoints.EVERY, _checkpoints.SHARE = 0.0, 1e9
     if mode == "fail" and not processes.leads():
         from comparisons.method import _trainer
@@ -48,3 +48,7 @@ if __name__ == "__main__":
     if mode == "stop" and processes.leads():
         stop_before(3)
     main(arguments)
+
+
+if __name__ == "__main__":
+    start(sys.argv[1], sys.argv[2:])

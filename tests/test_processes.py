@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from comparisons.method._trainer import share
+from tests.forks import Command, Ended, Forks
 
 pytestmark = pytest.mark.slow
 
@@ -26,13 +28,28 @@ ADAPTER_TOLERANCE = 2e-5
 """Of adapters whose largest weight is about 0.1: sums in another order, which Adam's steps of equal size enlarge."""
 
 
-def compare(folder: Path, several: bool, mode: str = "fine") -> subprocess.CompletedProcess[str]:
-    """Runs the command in a folder, in one process or in two."""
-    folder.mkdir(exist_ok=True)
+def launched(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a folder, in two processes that torchrun starts."""
+    folder.mkdir()
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if several else []
-    command = [sys.executable, *launcher, str(ROOT / "tests/parallel.py"), mode, *RUN.split()]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [sys.executable, *launcher, str(ROOT / "tests/parallel.py"), "fine", *RUN.split()]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def forked(forks: Forks, folder: Path, count: int, mode: str = "fine") -> list[Ended]:
+    """The same in forks, with the variables that torchrun gives its processes."""
+    folder.mkdir(exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "ACCELERATE_USE_CPU": "1"}
+    ranks = [{**common, "RANK": str(i), "LOCAL_RANK": str(i), "LOCAL_WORLD_SIZE": str(count)} for i in range(count)]
+    program = "import sys\nfrom tests.parallel import start\nstart(sys.argv[1], sys.argv[2:])"
+    arguments = [mode, *RUN.split()]
+    return forks.run(
+        *[Command(arguments, str(folder), variables=rank, program=program, together=True) for rank in ranks]
+    )
 
 
 def check_equal(one: Path, other: Path) -> None:
@@ -59,24 +76,23 @@ def test_a_batch_is_shared_by_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     assert share(rows[:1])["weight"] == 0
 
 
-def test_two_processes_train_what_one_trains_also_after_a_kill(tmp_path: Path) -> None:
+def test_two_processes_train_what_one_trains_also_after_a_kill(forks: Forks, tmp_path: Path) -> None:
     one, two, killed = (tmp_path / name for name in ("one", "two", "killed"))
-    alone = compare(one, several=False)
-    both = compare(two, several=True)
-    assert (alone.returncode, both.returncode) == (0, 0), both.stderr
+    (alone,) = forked(forks, one, 1)
+    both = launched(two)
+    assert (alone.code, both.returncode) == (0, 0), both.stderr
     # The leader alone writes and prints: one JSON value.
-    rows, expected = (json.loads(done.stdout)["rows"] for done in (both, alone))
+    rows, expected = (json.loads(printed)["rows"] for printed in (both.stdout, alone.printed))
     assert [row["p_match"] for row in rows] == pytest.approx([row["p_match"] for row in expected], abs=1e-5)
     check_equal(one, two)
-    assert compare(killed, several=True, mode="stop").returncode != 0
+    assert all(ended.code for ended in forked(forks, killed, 2, "stop"))
     assert list(killed.glob("checkpoints/.*/scratch/checkpoint-2"))
-    resumed = compare(killed, several=True)
-    assert resumed.returncode == 0, resumed.stderr
+    assert [ended.code for ended in forked(forks, killed, 2)] == [0, 0]
     check_equal(one, killed)
 
 
-def test_a_process_that_fails_ends_all_with_one_line(tmp_path: Path) -> None:
-    failed = compare(tmp_path, several=True, mode="fail")
-    assert failed.returncode != 0 and failed.stdout == ""
-    (line,) = (line for line in failed.stderr.splitlines() if line.startswith("compare: "))
+def test_a_process_that_fails_ends_all_with_one_line(forks: Forks, tmp_path: Path) -> None:
+    failed = forked(forks, tmp_path, 2, "fail")
+    assert all(ended.code and ended.printed == "" for ended in failed)
+    (line,) = (line for ended in failed for line in ended.complaints)
     assert line.startswith("compare: process 1 of 2 failed, so all end: MemoryError: there is no more memory")

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
 
 from comparisons.cli import execute as cli
-from comparisons.running.choosing import _winner
+from comparisons.dataset.behaviors import ORDERS
+from comparisons.engine.choices import ChoiceLogps
+from comparisons.experiment.fitting import Fitter
+from comparisons.experiment.specification import Element
+from comparisons.method import Intervention, Method, Use
+from comparisons.running.choosing import _winner, choose
+from comparisons.util.artifacts import Store
+from tests.tiny import tiny_behavior, tiny_lm
 
 
 @pytest.mark.parametrize(
@@ -34,3 +44,38 @@ def test_a_single_candidate_is_chosen_and_read_back(tmp_path: Path, monkeypatch:
     assert cli(["run", "--behavior", "refusal", "--methods", "sft", *one, *few]) == 0
     choice = json.loads(Path("out/choices.json").read_text())["choices"][0]
     assert choice["chosen"] == {"epoch": 1} and len(choice["trials"]) == 1
+
+
+def test_an_item_that_is_asked_in_one_order_weighs_as_much_as_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One item falls in both orders, one rises as given: the shift is above 0 by items, and below it by questions."""
+    behavior = tiny_behavior()
+    both, one = behavior.train[0], replace(behavior.train[1], choices=(), stem="")
+    logits = np.array([[0.0, 0.0, 0.0], [-0.4, -0.4, 0.6]])
+
+    def known(lm: Any, shown: Sequence[Any], tried: Sequence[Any]) -> ChoiceLogps:
+        logps = np.stack([-np.logaddexp(0, -logits), -np.logaddexp(0, logits)], axis=-1)
+        return ChoiceLogps(logps.astype(np.float32), np.zeros((2, 3), dtype=bool))
+
+    monkeypatch.setattr("comparisons.running.trials.choice_logps", known)
+    fitter = Fitter(tiny_lm(), replace(behavior, dev=(both, one)), {}, Store(Path("store")), 0)
+    element = Element("prompt", Prompt(), "pos", 1.0)
+    record = choose(fitter, element, (), ["pos"], ORDERS, lambda text: None).record
+    p = 1 / (1 + np.exp(-logits[1]))
+    by_items = np.mean([p[:2].mean(), p[2]]) - 0.5
+    assert record["trials"][0]["two_sided"] == pytest.approx(by_items, abs=1e-6)
+    assert by_items > 0 > p.mean() - 0.5
+
+
+@dataclass(frozen=True)
+class Prompt(Method):
+    """A system prompt that is open."""
+
+    open: bool = True
+
+    fits: ClassVar[Literal["direction", "behavior", "never"]] = "never"
+
+    def candidates(self, blocks: int) -> Sequence[Prompt]:
+        return [Prompt(False)] if self.open else ()
+
+    def intervene(self, use: Use) -> Intervention:
+        return Intervention(system="Be brief.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from comparisons.dataset.behaviors import ORDERS, Item, Order, Presentation
-from comparisons.engine.choices import MAX_LEFT_OUT
+from comparisons.engine.choices import MAX_LEFT_OUT, ChoiceLogps
 from comparisons.util.errors import CompareError
 
 CHOICES, KNOWLEDGE = "choices", "knowledge"
@@ -38,6 +38,40 @@ class Question:
 def questions(items: Sequence[Item], orders: Sequence[Order] = ORDERS) -> list[Question]:
     """Every item in every order, in the items' order; what can't be parsed only as given."""
     return [Question(item, order, item.present(order)) for item in items for order in item.orders(orders)]
+
+
+@dataclass(frozen=True)
+class ItemChoices:
+    """What interventions make of items, averaged over each item's orders.
+
+    Attributes:
+        items: ids of those that fit the model's context in every order and under every intervention.
+        p_match: [interventions, items] float64.
+        lost: 1 − P(all letters), [interventions, items] float64.
+    """
+
+    items: tuple[str, ...]
+    p_match: np.ndarray
+    lost: np.ndarray
+
+
+def item_choices(asked: Sequence[Question], found: ChoiceLogps) -> ItemChoices:
+    """Averages questions over each item's orders, so that an item that is asked in one order weighs as much as others.
+
+    Raises:
+        CompareError: no item fits the model's context.
+    """
+    too_long = {asked[i].item.id for i in np.flatnonzero(found.too_long.any(axis=0)).tolist()}
+    columns: dict[str, list[int]] = {}
+    for i, question in enumerate(asked):
+        if question.item.id not in too_long:
+            columns.setdefault(question.item.id, []).append(i)
+    if not columns:
+        raise CompareError("no question fits the model's context.")
+    logps = found.logps.astype(np.float64)
+    values = np.exp(-np.logaddexp(0.0, logps[..., 1] - logps[..., 0])), 1 - np.exp(logps).sum(axis=-1)
+    means = (np.stack([each[:, c].mean(axis=1) for c in columns.values()], axis=1) for each in values)
+    return ItemChoices(tuple(columns), *means)
 
 
 def result_rows(

@@ -21,7 +21,7 @@ from comparisons.engine.activations import contrast_differences
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import ItemMeasures, item_measures
-from comparisons.evaluation.questions import CHOICES, Question, questions
+from comparisons.evaluation.questions import CHOICES, Question, item_choices, questions
 from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, question_prompts, share_of, steering
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.intervention import Edit, Intervention
@@ -254,17 +254,12 @@ def random_shifts(
     kept = ~logps.too_long.any(axis=0)
     if not np.isfinite(logps.logps[:, kept]).all():
         raise CompareError("the model's logits are not finite under a random direction of this norm.")
-    logits = logps.logps[..., 0].astype(np.float64) - logps.logps[..., 1]
-    p_match = np.exp(-np.logaddexp(0.0, -logits))
-    left_out = {asked[index].item.id for index in np.flatnonzero(~kept).tolist()}
-    columns: dict[str, list[int]] = {}
-    for index, question in enumerate(asked):
-        if question.item.id not in left_out:
-            columns.setdefault(question.item.id, []).append(index)
+    choices = item_choices(asked, logps)
     plain = dict(zip(baseline.items, baseline.p_match.tolist(), strict=True))
-    shared = [item for item in columns if item in plain]
+    shared = [i for i, item in enumerate(choices.items) if item in plain]
     if not shared:
         raise CompareError("no question is left that the baseline could be asked too.")
-    means = np.stack([p_match[:, columns[item]].mean(axis=1) - plain[item] for item in shared], axis=1).mean(axis=1)
+    before = np.array([plain[choices.items[i]] for i in shared])
+    means = (choices.p_match[:, shared] - before).mean(axis=1)
     shifts = tuple(round(float(value), 7) for value in means)
     return RandomShifts(shifts[:count], shifts[count:])

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 
 from comparisons.dataset.behaviors import Order
-from comparisons.engine.choices import choice_logps
-from comparisons.evaluation.questions import Question, questions
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Intervention, stack
 from comparisons.method.interface import Method
+from comparisons.running.trials import dev_choices, two_sided
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 
@@ -58,15 +57,13 @@ def choose(
         advance: told what is tried.
     """
     candidates = element.method.candidates(len(fitter.lm.blocks))
-    asked = questions(fitter.behavior.dev, orders)
     shifts = {
-        direction: _shifts(fitter, element, below, candidates, direction, asked, advance) for direction in directions
+        direction: _shifts(fitter, element, below, candidates, direction, orders, advance) for direction in directions
     }
-    signs = {"pos": 1.0, "neg": -1.0}
-    two_sided = np.mean([signs[d] * values for d, values in shifts.items()], axis=0)
-    if np.isnan(two_sided).all():
+    towards = np.array([two_sided({d: values[i] for d, values in shifts.items()}) for i in range(len(candidates))])
+    if np.isnan(towards).all():
         raise CompareError(f"no candidate setting of {element.name} could be evaluated on dev.")
-    best = candidates[_winner(two_sided, element.method.mild_first)]
+    best = candidates[_winner(towards, element.method.mild_first)]
     # One candidate is a choice too: of what was open.
     given = element.method.settings()
     varying = [name for name in given if {c.settings()[name] for c in candidates} != {given[name]}]
@@ -74,7 +71,7 @@ def choose(
         {
             "settings": {name: candidate.settings()[name] for name in varying},
             **{f"shift_{d}": _number(values[i]) for d, values in shifts.items()},
-            "two_sided": _number(two_sided[i]),
+            "two_sided": _number(towards[i]),
         }
         for i, candidate in enumerate(candidates)
     ]
@@ -107,7 +104,7 @@ def _shifts(
     below: Sequence[Element],
     candidates: Sequence[Method],
     direction: Direction,
-    asked: Sequence[Question],
+    orders: Sequence[Order],
     advance: Callable[[str], None],
 ) -> np.ndarray:
     """Mean shift of each candidate on dev, in one direction, at strength 1; NaN where it isn't finite."""
@@ -119,8 +116,5 @@ def _shifts(
         artifact = fitter.fitted(part, beneath)
         tried.append(stack((beneath, fitter.use(part, artifact))))
     advance(f"choose {element.name} {direction} on dev")
-    found = choice_logps(fitter.lm, [q.shown for q in asked], tried)
-    logits = found.logps[..., 0] - found.logps[..., 1]
-    p_match = 1 / (1 + np.exp(-logits))
-    kept = ~found.too_long.any(axis=0)
-    return np.asarray(p_match[1:, kept].mean(axis=1) - p_match[0, kept].mean())
+    choices = dev_choices(fitter, fitter.behavior.dev, tried, orders)
+    return np.asarray(choices.p_match[1:].mean(axis=1) - choices.p_match[0].mean())

@@ -13,7 +13,7 @@ from comparisons.dataset.behaviors import Order
 from comparisons.dataset.items import Item
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.measures import clusters, interval
-from comparisons.evaluation.questions import questions
+from comparisons.evaluation.questions import ItemChoices, item_choices, questions
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Cell, Element
 from comparisons.intervention import Intervention
@@ -154,23 +154,23 @@ def _numbers(
 ) -> list[dict[str, Any]]:
     """What is measured of each trial, by its intervention in each direction."""
     tried = [Intervention(), *(one for each in built for one in each)]
-    shifts, lost, _ = _measured(fitter, fitter.behavior.dev, tried, orders)
-    gains, _, items = _measured(fitter, knowledge, tried, orders)
+    choices, facts = (dev_choices(fitter, items, tried, orders) for items in (fitter.behavior.dev, knowledge))
+    shifts, gains = (each.p_match - each.p_match[:1] for each in (choices, facts))
     templates = {item.id: item.template for item in knowledge}
     found, place = [], 1
     for trial in trials:
         directions = list(trial.elements)
         places = range(place, place := place + len(directions))
-        signs = [1.0 if direction == "pos" else -1.0 for direction in directions]
-        ends = [interval(-gains[at], clusters(items, templates), seed=fitter.seed) for at in places]
+        means: dict[Direction, float] = {d: shifts[at].mean() for d, at in zip(directions, places, strict=True)}
+        ends = [interval(-gains[at], clusters(facts.items, templates), seed=fitter.seed) for at in places]
         found.append(
             {
-                **{f"shift_{d}": _rounded(shifts[at].mean()) for d, at in zip(directions, places, strict=True)},
-                "two_sided": _rounded(np.mean([s * shifts[at].mean() for s, at in zip(signs, places, strict=True)])),
+                **{f"shift_{direction}": _rounded(mean) for direction, mean in means.items()},
+                "two_sided": _rounded(two_sided(means)),
                 **{f"cost_{d}": _rounded(-gains[at].mean()) for d, at in zip(directions, places, strict=True)},
                 # Without an interval there is no bound to keep within the limit.
                 "cost_bound": _rounded(max(math.inf if end is None else end[1] for end in ends)),
-                "broken": bool(max(lost[at].mean() for at in places) > BROKEN),
+                "broken": bool(max(choices.lost[at].mean() for at in places) > BROKEN),
             }
         )
     return found
@@ -204,24 +204,17 @@ def nothing_within(record: Mapping[str, Any]) -> CompareError:
     )
 
 
-def _measured(
+def dev_choices(
     fitter: Fitter, items: Sequence[Item], tried: Sequence[Intervention], orders: Sequence[Order]
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """p_match minus the first intervention's and lost mass, each [interventions, items], and the items' ids."""
+) -> ItemChoices:
+    """What interventions make of dev questions."""
     asked = questions(items, orders)
-    found = choice_logps(fitter.lm, [question.shown for question in asked], tried)
-    columns: dict[str, list[int]] = {}
-    too_long = {asked[i].item.id for i in np.flatnonzero(found.too_long.any(axis=0)).tolist()}
-    for i, question in enumerate(asked):
-        if question.item.id not in too_long:
-            columns.setdefault(question.item.id, []).append(i)
-    if not columns:
-        raise CompareError("no dev question fits the model's context.")
-    logps = found.logps.astype(np.float64)
-    p_match = np.exp(-np.logaddexp(0.0, logps[..., 1] - logps[..., 0]))
-    lost = 1 - np.exp(logps).sum(axis=-1)
-    means = [np.stack([values[:, c].mean(axis=1) for c in columns.values()], axis=1) for values in (p_match, lost)]
-    return means[0] - means[0][:1], means[1], list(columns)
+    return item_choices(asked, choice_logps(fitter.lm, [question.shown for question in asked], tried))
+
+
+def two_sided(shifts: Mapping[Direction, float]) -> float:
+    """The mean over the directions of the shift towards each, of a mean shift over items in each."""
+    return float(np.mean([shift if direction == "pos" else -shift for direction, shift in shifts.items()]))
 
 
 def _rounded(value: float) -> float | None:

@@ -74,22 +74,18 @@ class Result:
 
     def _repr_html_(self) -> str:
         """The report's main table, one a behavior, as a notebook shows it."""
-        from html import escape
-
-        from comparisons.report.htmltext import MINOR, html_table
+        from comparisons.report.html import MINOR, write_html
+        from comparisons.report.markdown import escaped
         from comparisons.report.table import main_table
         from comparisons.results.summary import Summary
 
         summary = Summary(self.rows)
-        tables = [
-            html_table(
-                main_table(summary.of(name)).keeping(lambda i, column: column.rank < MINOR),
-                f"<strong>{escape(summary.of(name)[0].behavior)}</strong> in {escape(summary.of(name)[0].model)}",
-                summary.subjects,
-            )
-            for name in summary.subjects
-        ]
-        return "\n".join([*tables, f"<p>Report: <code>{escape(str(self.report))}</code></p>"])
+        tables = []
+        for rows in map(summary.of, summary.subjects):
+            caption = f"**{escaped(rows[0].behavior)}** in {escaped(rows[0].model)}"
+            tables.append((caption, main_table(rows).keeping(lambda i, column: column.rank < MINOR)))
+        template = "report/templates/notebook.html"
+        return write_html(template, tables=tables, behaviors=summary.subjects, report=self.report)
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comparisons.evaluations.robustness import FORMAT, NEUTRAL, PARAPHRASES, PLAIN, PREFIX
 from comparisons.report.blocks import Block, Bullets, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
@@ -56,7 +55,7 @@ def robustness_table(rows: Sequence[SummaryRow]) -> Table | None:
 def _lines(row: SummaryRow, baseline: float | None) -> list[tuple[str, ...]]:
     plain = ("broken", NOTHING) if is_broken(row) else (number(row.shift, signed=True), interval(row.shift_ci))
     return [
-        (PLAIN.name, number(baseline), *plain, NOTHING, NOTHING),
+        ("plain", number(baseline), *plain, NOTHING, NOTHING),
         *((name, number(one["baseline"]), *_shift(row, one)) for name, one in (row.robustness or {}).items()),
     ]
 
@@ -70,26 +69,21 @@ def _shift(row: SummaryRow, condition: Mapping[str, Any]) -> tuple[str, str, str
 
 
 def _conditions(record: Record) -> Bullets:
-    """What the conditions of a run are."""
+    """What the conditions of a run are; those of a kind are told apart by a number."""
+    kinds: dict[str, dict[str, None]] = {}
+    for name in (name for row in record.summary.rows for name in row.robustness or {}):
+        kinds.setdefault(name.partition("-")[0], {})[name] = None
     texts = record.part("robustness")
-    used = {name for row in record.summary.rows for name in row.robustness or {}}
-    lines = []
-    if used & set(PARAPHRASES):
-        lines.append(
-            f"**{', '.join(PARAPHRASES)}**: for cells that have it, the behavior's system prompt in other words; "
-            "the baseline has none and stays as it is."
-        )
-    if used & set(NEUTRAL):
-        neutral = dict.fromkeys(tuple(prompts) for prompts in (texts.get("neutral") or {}).values())
-        quoted = "; ".join(f"“{'” and “'.join(map(escaped, prompts))}”" for prompts in neutral)
-        lines.append(
-            f"**{', '.join(NEUTRAL)}**: for the others, a system prompt about nothing in front of baseline and "
-            f"cell{f' ({quoted})' if quoted else ''}."
-        )
-    if PREFIX in used:
-        prefix = f"“{escaped(str(texts['prefix']))}”" if texts.get("prefix") else "a sentence"
-        lines.append(f"**{PREFIX}**: {prefix} before each question, in the user's turn.")
-    if FORMAT in used:
-        other = f": `{texts['format']}`" if texts.get("format") else ""
-        lines.append(f"**{FORMAT}**: the prompt written in another format{other}.")
-    return Bullets(tuple(lines))
+    neutral = dict.fromkeys(tuple(prompts) for prompts in (texts.get("neutral") or {}).values())
+    quoted = "; ".join(f"“{'” and “'.join(map(escaped, prompts))}”" for prompts in neutral)
+    prefix = f"“{escaped(str(texts['prefix']))}”" if texts.get("prefix") else "a sentence"
+    other = f": `{texts['format']}`" if texts.get("format") else ""
+    meant = {
+        "paraphrase": "for cells that have it, the behavior's system prompt in other words; the baseline has none and "
+        "stays as it is.",
+        "neutral": "for the others, a system prompt about nothing in front of baseline and "
+        f"cell{f' ({quoted})' if quoted else ''}.",
+        "prefix": f"{prefix} before each question, in the user's turn.",
+        "format": f"the prompt written in another format{other}.",
+    }
+    return Bullets(tuple(f"**{', '.join(kinds[kind])}**: {text}" for kind, text in meant.items() if kind in kinds))

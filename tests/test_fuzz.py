@@ -19,8 +19,8 @@ from comparisons.dataset.texts import read_texts
 from comparisons.method.vector_files import Vectors, save_vectors
 from comparisons.util.errors import CompareError
 from comparisons.util.files import read_sealed, write_sealed
+from comparisons.vectors.exchange import read_foreign
 from comparisons.vectors.gguf import write_gguf
-from comparisons.vectors.importing import read_foreign
 from tests.places import record
 
 SLICE = 60

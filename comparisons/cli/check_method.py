@@ -12,7 +12,7 @@ from comparisons.cli.completion import lists, methods
 from comparisons.cli.options import JSON, declared_option
 
 if TYPE_CHECKING:
-    from comparisons.method.findings import Check
+    from comparisons.method.checks import Check
 
 STYLES = {"holds": "green", "fails": "red", "not tried": "dim"}
 

@@ -37,8 +37,8 @@ def import_(
     from comparisons.model.loading import load_without_weights
     from comparisons.model.source import ModelSource
     from comparisons.util.layers import layer_parts, layers_among
+    from comparisons.vectors.exchange import read_foreign
     from comparisons.vectors.fit import Fitted
-    from comparisons.vectors.importing import read_foreign
 
     parts = layer_parts(layers)
     check_path(out)
@@ -67,7 +67,7 @@ def export(file: Path, kind: str, layers: str, multiplier: float, hookpoint: str
       compare vectors export refusal.safetensors --to lm-eval --layers 13 --multiplier -1 --out refusal.pt
     """
     from comparisons.util.layers import layer_parts
-    from comparisons.vectors.exporting import export_vectors
+    from comparisons.vectors.exchange import export_vectors
 
     for note in export_vectors(file, kind, layer_parts(layers), multiplier, hookpoint, out):
         say(f"vectors: {note}")

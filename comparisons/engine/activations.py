@@ -10,9 +10,9 @@ import torch
 from comparisons.dataset.behaviors import Item
 from comparisons.engine.choices import in_place, pair_windows
 from comparisons.engine.completions import completion_tails, padded_alike
+from comparisons.engine.passes import last_activations, mean_activations
 from comparisons.engine.plan import Branch
 from comparisons.engine.prompts import Batch, Prompts, in_batches
-from comparisons.engine.run import last_activations, mean_activations
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.model.prompts import ChoicePrompt

@@ -11,9 +11,9 @@ import torch
 
 from comparisons.dataset.behaviors import Item, Presentation
 from comparisons.engine.adapters import adapted, preserved
+from comparisons.engine.passes import token_logps
 from comparisons.engine.plan import Branch, Group, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
-from comparisons.engine.run import token_logps
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.model.prompts import ChoicePrompt

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 
 from comparisons.engine.choices import in_place
+from comparisons.engine.passes import token_logps
 from comparisons.engine.plan import Branch, Group, Tokens, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
-from comparisons.engine.run import token_logps
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.model.prompts import common_prefix

@@ -12,12 +12,10 @@ import torch
 
 from comparisons.engine.choices import in_place
 from comparisons.engine.head import at_columns
-from comparisons.engine.hooks import edits_applied
-from comparisons.engine.layout import Layout
+from comparisons.engine.hooks import Layout, edits_applied
 from comparisons.engine.memory import halving
-from comparisons.engine.plan import Group, batches, group_by_prefix
+from comparisons.engine.plan import Group, batches, group_by_prefix, shares_prompt
 from comparisons.engine.prefix import keep_logits, prefill_chunk
-from comparisons.engine.run import shares_prompt
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError

@@ -1,4 +1,4 @@
-"""Hooks on decoder blocks: edits, capture, and stopping early. All live inside context managers."""
+"""Hooks on decoder blocks, in context managers: edits of the tokens that a layout names, capture, stopping early."""
 
 from __future__ import annotations
 
@@ -10,10 +10,40 @@ from typing import Any
 
 import torch
 
-from comparisons.engine.layout import Layout
 from comparisons.intervention import Edit, Positions
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The logical place of each token of a forward pass; all tensors are [batch, tokens].
+
+    Attributes:
+        owner: index of the intervention whose edits the token takes; -1 for none (shared or padding).
+        position: logical position in its sequence, from 0.
+        relative: position counted from the last prompt token, which is 0.
+        last: whether it is the last token of its sequence.
+    """
+
+    owner: torch.Tensor
+    position: torch.Tensor
+    relative: torch.Tensor
+    last: torch.Tensor
+
+    def select(self, owner: int, positions: Positions) -> torch.Tensor:
+        """The tokens of one intervention that an edit touches, bool [batch, tokens]."""
+        mine = self.owner == owner
+        if positions.kind == "all":
+            return mine
+        if positions.kind == "last":
+            return mine & self.last
+        if positions.kind == "prompt_first":
+            return mine & (self.position < positions.count)
+        if positions.kind == "response_first":
+            return mine & (self.relative >= 1) & (self.relative <= positions.count)
+        return mine & (self.relative >= 0)
+
 
 Change = Callable[[torch.Tensor], torch.Tensor]
 

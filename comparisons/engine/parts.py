@@ -11,8 +11,7 @@ import torch
 
 from comparisons.engine.choices import in_place
 from comparisons.engine.head import at_columns
-from comparisons.engine.hooks import Change, edits_applied, input_changed, output_changed
-from comparisons.engine.layout import Layout
+from comparisons.engine.hooks import Change, Layout, edits_applied, input_changed, output_changed
 from comparisons.engine.prefix import keep_logits
 from comparisons.engine.projections import check_length
 from comparisons.intervention import Intervention

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from comparisons.intervention import Edit, Intervention
+from comparisons.intervention import Edit, Intervention, Positions
 from comparisons.model.prompts import common_prefix
 
 Tokens = tuple[int, ...]
@@ -89,6 +89,11 @@ def group_by_prefix(interventions: Sequence[Intervention]) -> list[Group]:
         )
         for group in groups.values()
     ]
+
+
+def shares_prompt(edits: Sequence[Sequence[Edit]]) -> bool:
+    """Whether no edit reaches the prompt, so that its cache can be shared."""
+    return not any(Positions.parse(e.positions).touches_prompt for group in edits for e in group)
 
 
 @dataclass(frozen=True)

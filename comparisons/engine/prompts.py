@@ -11,9 +11,17 @@ import torch
 from comparisons.engine.head import head_of
 from comparisons.engine.memory import halving
 from comparisons.engine.passes import Pass, packed_passes, row_passes
-from comparisons.engine.plan import Branch, Family, Sequences, Tokens, batches, family_batches, shared_head
+from comparisons.engine.plan import (
+    Branch,
+    Family,
+    Sequences,
+    Tokens,
+    batches,
+    family_batches,
+    shared_head,
+    shares_prompt,
+)
 from comparisons.engine.prefix import Prefix, no_prefix, read, read_families
-from comparisons.engine.run import shares_prompt
 from comparisons.engine.trial import packing
 from comparisons.model.lm import LM
 

@@ -10,10 +10,9 @@ from typing import Any
 import torch
 
 from comparisons.engine.hooks import StopForward
-from comparisons.engine.passes import packed_passes, row_passes
+from comparisons.engine.passes import packed_passes, row_passes, token_logps
 from comparisons.engine.plan import Branch, Family, Sequences
 from comparisons.engine.prefix import no_prefix, read_families
-from comparisons.engine.run import token_logps
 from comparisons.intervention import Edit
 from comparisons.model.lm import LM, Packing
 

@@ -9,8 +9,7 @@ import torch
 
 from comparisons.engine.adapters import preserved
 from comparisons.engine.head import at_columns
-from comparisons.engine.hooks import edits_applied
-from comparisons.engine.layout import Layout
+from comparisons.engine.hooks import Layout, edits_applied
 from comparisons.engine.prefix import keep_logits
 from comparisons.intervention import Edit
 from comparisons.method.recipes import Descent, Questions

@@ -12,8 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from comparisons.intervention import Intervention
-from comparisons.method.declaration import check_declaration
-from comparisons.method.findings import (
+from comparisons.method.checks import (
     CANDIDATES,
     DOSE,
     FIT,
@@ -25,6 +24,7 @@ from comparisons.method.findings import (
     REPEATED,
     Check,
     Findings,
+    check_declaration,
 )
 from comparisons.method.interface import Fit, Method, Use
 from comparisons.method.toy_model import differences, specimen_behavior, specimen_lm, state

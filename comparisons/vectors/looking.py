@@ -18,8 +18,7 @@ from comparisons.util.table import Table
 from comparisons.vectors.components import Of, components
 from comparisons.vectors.contrast import load_contrast
 from comparisons.vectors.diagnose import diagnose
-from comparisons.vectors.diagnosispanels import histogram_panels, share_panels
-from comparisons.vectors.panels import CosinePanel, PathPanel, points_panels
+from comparisons.vectors.panels import CosinePanel, PathPanel, histogram_panels, points_panels, share_panels
 from comparisons.vectors.similarity import behavior_cosines, layer_components, layer_cosines, model_cosines
 
 By = Literal["layers", "behaviors", "models"]

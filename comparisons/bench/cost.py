@@ -66,19 +66,6 @@ def needed(lm: LM, work: Work) -> Needed:
     return Needed(shared + above * sum(len(prompt.tail) for prompt in prompts), len(prompts) * branches)
 
 
-def packed_tokens(lm: LM, work: Work) -> int:
-    """Tokens of prompts and branches where every branch runs through all blocks and no two prompts share tokens.
-
-    The engine runs no more than these, but for padding.
-    """
-    branches = len(work.members) + work.has_plain
-    if work.kind == "answers":
-        return sum(len(ids) - 1 + branches * work.new_tokens for ids in work.answer_prompts(lm))
-    if work.kind == "activations":
-        return sum(len(prompt.shared) + 2 * (len(prompt.tail) + 1) for prompt in work.prompts(lm))
-    return sum(len(prompt.shared) + branches * len(prompt.tail) for prompt in work.prompts(lm))
-
-
 def floor_seconds(lm: LM, work: Work, rate: float) -> float:
     """The time of the needed tokens' matrix products, attention's own products left out.
 

@@ -24,19 +24,6 @@ if TYPE_CHECKING:
 Figure = Literal["ratio", "passes", "ceiling_share", "floor_share", "difference", "peak_memory_bytes"]
 
 
-COLUMNS = (
-    "work",
-    "contender",
-    "seconds",
-    "ratio",
-    "passes",
-    "tokens",
-    "floor",
-    "ceiling",
-    "of it",
-    "difference",
-    "MiB",
-)
 LEGEND = (
     "seconds: of the whole work, scaled where a part of it was timed (last column). ratio: to the plain loop. "
     "passes: in plain unsteered passes, one a question. floor: share of these seconds that the necessary matrix "
@@ -209,35 +196,34 @@ def absent(rows: tuple[Row, ...]) -> list[Text]:
 def contenders_table(rows: tuple[Row, ...]) -> Table:
     """A row for each work and contender that is installed."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for number, column in enumerate(COLUMNS):
+    for number, column in enumerate(("work", "contender", *CELLS)):
         table.add_column(column, justify="left" if number < 2 else "right", no_wrap=True)
     table.add_column("timed", no_wrap=True)
     present = [row for row in rows if row.seconds is not None]
     for row, following in zip(present, [*present[1:], None], strict=True):
+        values = [(getattr(row, field), form) for field, form in CELLS.values()]
+        cells = ["" if value is None else form(value) for value, form in values]
         last = following is not None and following.work != row.work
-        table.add_row(row.work, *_cells(row), end_section=last)
+        table.add_row(row.work, row.contender, *cells, row.timed, end_section=last)
     return table
 
 
-def _cells(row: Row) -> list[str]:
-    share, times = "{:.0%}".format, "{:.2f}×".format
-    return [
-        row.contender,
-        _shown(row.seconds, "{:,.2f}".format),
-        _shown(row.ratio, times),
-        _shown(row.passes, "{:,.2f}".format),
-        _shown(row.tokens, "{:,}".format),
-        _shown(row.floor_share, share),
-        _shown(row.ceiling, times),
-        _shown(row.ceiling_share, share),
-        _shown(row.difference, "{:.1e}".format),
-        _shown(row.peak_memory_bytes, lambda size: f"{size / 2**20:,.0f}"),
-        row.timed,
-    ]
+def _mebibytes(size: float) -> str:
+    return f"{size / 2**20:,.0f}"
 
 
-def _shown(value: float | None, form: Callable[[float], str]) -> str:
-    return "" if value is None else form(value)
+CELLS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "seconds": ("seconds", "{:,.2f}".format),
+    "ratio": ("ratio", "{:.2f}×".format),
+    "passes": ("passes", "{:,.2f}".format),
+    "tokens": ("tokens", "{:,}".format),
+    "floor": ("floor_share", "{:.0%}".format),
+    "ceiling": ("ceiling", "{:.2f}×".format),
+    "of it": ("ceiling_share", "{:.0%}".format),
+    "difference": ("difference", "{:.1e}".format),
+    "MiB": ("peak_memory_bytes", _mebibytes),
+}
+"""The contenders' columns of numbers: each one's field of a row, and how it is written."""
 
 
 def targets_table(targets: list[tuple[Target, float]]) -> Table:
@@ -255,5 +241,5 @@ def figure(name: Figure, value: float) -> str:
     if name in ("ceiling_share", "floor_share"):
         return f"{value:.0%}"
     if name == "peak_memory_bytes":
-        return f"{value / 2**20:,.0f}"
+        return _mebibytes(value)
     return f"{value:.1e}" if name == "difference" else f"{value:.2f}"

@@ -92,13 +92,12 @@ def _answered(record: Record, where: str, number: int, fields: Fields) -> Record
             f"{where}: has lettered choices already, or lines that look like some: leave (A), (B), … out, or give "
             f"letters in '{BEHAVIOR.matching}' and '{BEHAVIOR.contrast}'."
         )
-    right = texts.index(matching)
-    return {
-        **record,
-        BEHAVIOR.question: made,
-        BEHAVIOR.matching: "AB"[right],
-        BEHAVIOR.contrast: "AB"[1 - right],
-    }
+    return {**record, **_answer_key(made, texts.index(matching))}
+
+
+def _answer_key(question: str, right: int) -> Record:
+    """The fields of a question with the choices (A) and (B)."""
+    return {BEHAVIOR.question: question, BEHAVIOR.matching: "AB"[right], BEHAVIOR.contrast: "AB"[1 - right]}
 
 
 def _claim(record: Record, where: str, number: int) -> Record:
@@ -110,14 +109,8 @@ def _claim(record: Record, where: str, number: int) -> Record:
             f"{where}: field 'label' must be true or false (1 or 0), not {describe(record.get('label'))}."
         )
     choices = ("True", "False") if number % 2 else ("False", "True")
-    right = choices.index(str(truth))
-    return {
-        **record,
-        BEHAVIOR.question: f"{CLAIM}\n\n{statement}\n\nChoices:\n (A) {choices[0]}\n (B) {choices[1]}",
-        BEHAVIOR.matching: "AB"[right],
-        BEHAVIOR.contrast: "AB"[1 - right],
-        "label": str(truth).lower(),
-    }
+    question = f"{CLAIM}\n\n{statement}\n\nChoices:\n (A) {choices[0]}\n (B) {choices[1]}"
+    return {**record, **_answer_key(question, choices.index(str(truth))), "label": str(truth).lower()}
 
 
 def is_many(record: Record) -> bool:

@@ -115,7 +115,7 @@ def split_file(
 
     As the paper's process_raw_datasets: "Question:" and "Answer:" around a question go. Unlike it, an item that repeats
     another one goes too, items of one stem stay on one side where that is possible, and each item's content decides
-    where it goes, so that the same items are cut alike in any order.
+    where it goes, in whatever order they stand.
 
     Args:
         raw: .json, .jsonl or .csv; the behavior is named by the file, or by its folder where it is called dataset.
@@ -131,8 +131,7 @@ def split_file(
     """
     name = raw.resolve().parent.name if raw.stem == "dataset" else raw.stem
     places = [out / path.format(name) for path in (TRAIN_PATH, TEST_PATH, OPEN_ENDED_PATH)]
-    there = next((place for place in places if place.exists()), None)
-    if there is not None and not replace:
+    if not replace and (there := next((place for place in places if place.exists()), None)):
         raise CompareError(f"{there} is there already: name another folder by --out, or write over it by --replace.")
     items = [_cleaned(item) for item in read_items(raw, name, answers=answers)]
     kept = tuple({content(item): item for item in reversed(items)}.values())[::-1]
@@ -140,22 +139,22 @@ def split_file(
         raise CompareError(f"{raw} has {len(kept)} different items: fewer than {test_items + 1}; use --test-items.")
     train, test = split(kept, test_items, test_items, seed)
     train = train if train_items is None else draw(train, train_items, seed)
-    try:
-        _write(places, train, test)
-    except OSError as error:
-        raise CompareError(f"{out} can't be written to: {error.strerror}.") from error
+    _write(out, places, train, test)
     return Split(name, train, test, len(items) - len(kept), out)
 
 
-def _write(places: Sequence[Path], train: Sequence[Item], test: Sequence[Item]) -> None:
+def _write(out: Path, places: Sequence[Path], train: Sequence[Item], test: Sequence[Item]) -> None:
     """Writes pairs, test questions, and the latters' stems as open-ended prompts where they have some."""
-    for place in places:
-        place.parent.mkdir(parents=True, exist_ok=True)
-    write_json(places[0], _records(train))
-    write_json(places[1], _records(test))
-    places[2].unlink(missing_ok=True)
-    if stems := dict.fromkeys(item.stem for item in test if item.choices):
-        write_json(places[2], [{"question": stem} for stem in stems])
+    try:
+        for place in places:
+            place.parent.mkdir(parents=True, exist_ok=True)
+        write_json(places[0], _records(train))
+        write_json(places[1], _records(test))
+        places[2].unlink(missing_ok=True)
+        if stems := dict.fromkeys(item.stem for item in test if item.choices):
+            write_json(places[2], [{"question": stem} for stem in stems])
+    except OSError as error:
+        raise CompareError(f"{out} can't be written to: {error.strerror}.") from error
 
 
 def _cleaned(item: Item) -> Item:

@@ -110,10 +110,6 @@ class Setup:
     budget: float | None = None
 
 
-Maker = Callable[[str | None, Setup], Judge]
-"""Makes a judge from what follows its name and a colon (`openai:MODEL`), and the setup."""
-
-
 def scoring(asked: AnswerToJudge, scale: str) -> str:
     """Asks for a score of one answer.
 

@@ -67,8 +67,7 @@ def bca_interval(
         cluster: it says nothing about the spread, so there is no interval to report, not even a degenerate
         one.
     """
-    check_share("level", level)
-    check_draws(draws)
+    _check(level, draws)
     data = finite("values", values)
     sums, sizes = units(data, clusters)
     return _bca(sums, sizes, rounding(data, sizes), len(sums), level, draws, seed)
@@ -101,8 +100,7 @@ def difference_interval(
     Returns:
         The interval; None where a group has no more than one unit.
     """
-    check_share("level", level)
-    check_draws(draws)
+    _check(level, draws)
     data, mask = finite("values", values), np.asarray(second, dtype=bool)
     if mask.shape != data.shape:
         raise ValueError(f"items don't match: {data.shape} and {mask.shape}")
@@ -155,14 +153,24 @@ def ratio_interval(
     Raises:
         ValueError: the reference's mean is 0, or the arrays are of different items.
     """
-    check_share("level", level)
-    check_draws(draws)
+    _check(level, draws)
     over, under = finite("values", values), finite("reference", reference)
     if over.shape != under.shape:
         raise ValueError(f"items don't match: {over.shape} and {under.shape}")
-    sign = np.sign(under.mean())
-    if not sign:
+    if not under.mean():
         raise ValueError("the mean of the reference is 0: there is no ratio")
+    return _ratio_interval(over, under, clusters, level, draws, seed)
+
+
+def _check(level: float, draws: int) -> None:
+    check_share("level", level)
+    check_draws(draws)
+
+
+def _ratio_interval(
+    over: FloatArray, under: FloatArray, clusters: Sequence[Hashable] | None, level: float, draws: int, seed: int
+) -> Interval | None:
+    sign = np.sign(under.mean())
     (tops, sizes), (bottoms, _) = units(sign * over, clusters), units(sign * under, clusters)
     if len(tops) < 2:
         return None

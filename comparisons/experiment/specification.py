@@ -67,7 +67,9 @@ class Specification:
     layer: Annotated[str, Option("For methods that have one.", metavar="auto|N", read=text)] = "auto"
     layers: Annotated[
         tuple[int, ...],
-        Option("Blocks, counted from 0.", metavar="all|A-B|N[,…]", read=_layer_text, required=True),
+        Option(
+            "Blocks, counted from 0.", metavar="all|A-B|N[,…]", read=_layer_text, required=True, default_in_help=True
+        ),
     ] = ()
     settings: Annotated[
         SettingTexts,

@@ -39,7 +39,11 @@ ELSEWHERE = {
 }
 """Files outside docs/ that the site has -> their places on it."""
 
-WRITTEN = {"comparisons/cli": "reference/commands.md", "methods": "methods.md"}
+WRITTEN = {
+    "comparisons/api": "reference/arguments.md",
+    "comparisons/cli": "reference/commands.md",
+    "methods": "methods.md",
+}
 """Folders -> the pages that are written from their own texts."""
 
 LINK = re.compile(r"(\]\()([^)#\s]+)(#[^)\s]*)?(?=\))")
@@ -56,6 +60,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for origin, place in ELSEWHERE.items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / origin)))
     files.append(File.generated(config, WRITTEN["methods"], content=method_notes()))
+    files.append(File.generated(config, WRITTEN["comparisons/api"], content=argument_reference()))
     files.append(File.generated(config, WRITTEN["comparisons/cli"], content=command_reference()))
     return files
 
@@ -87,6 +92,25 @@ def moved(target: str, origin: str, here: str) -> str:
     else:
         return target
     return relpath(place, dirname(here) or ".")
+
+
+def argument_reference() -> str:
+    """A table of what `comparisons.run` takes."""
+    import comparisons
+    from comparisons.api.arguments import run_options
+
+    head = (
+        "# Arguments\n\nWhat [`comparisons.run`](../python.md) takes, by name. `strengths`, `knowledge` and `split` "
+        "have other defaults in a sweep: those of `compare sweep`."
+    )
+    lines = ["| argument | type | default | option | |", "|---|---|---|---|---|"]
+    for name, parameter in inspect.signature(comparisons.run).parameters.items():
+        if option := run_options().get(name):
+            default = "" if parameter.default is parameter.empty else f"`{parameter.default!r}`"
+            lines.append(
+                f"| `{name}` | `{parameter.annotation}` | {default} | `{option.flag}` | {option.option.help} |"
+            )
+    return head + "\n\n" + "\n".join(lines) + "\n"
 
 
 def command_reference() -> str:

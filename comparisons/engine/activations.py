@@ -75,11 +75,11 @@ def contrast_differences(lm: LM, items: Sequence[Item], layers: Sequence[int] | 
 
     See `contrast_activations`; pairs longer than the model's context are left out.
     """
-    found = dict[int, torch.Tensor]()
+    differences = dict[int, torch.Tensor]()
     for indices, pairs in contrast_activations(lm, items, layers):
-        found.update(zip(indices, pairs[:, 0].double() - pairs[:, 1], strict=True))
+        differences.update(zip(indices, pairs[:, 0].double() - pairs[:, 1], strict=True))
     # Batches come by length, and a seed's random signs go by the pairs' own order.
-    return torch.stack([found[index] for index in sorted(found)])
+    return torch.stack([differences[index] for index in sorted(differences)])
 
 
 def contrast_activations(

@@ -63,13 +63,13 @@ def preserved(model: torch.nn.Module) -> Iterator[None]:
     """
     modules = list(model.modules())
     objects: list[Any] = [*modules, *_configurations(modules)]
-    attributes = [(found, type(found), _contents(found)) for found in objects]
+    attributes = [(owner, type(owner), _contents(owner)) for owner in objects]
     parameters = [(p, p.data, p.requires_grad, p.grad) for p in model.parameters()]
     try:
         yield
     finally:
-        for found, kind, contents in attributes:
-            _restore(found, kind, contents)
+        for owner, kind, contents in attributes:
+            _restore(owner, kind, contents)
         for parameter, data, requires_grad, gradient in parameters:
             if parameter.data_ptr() != data.data_ptr() or parameter.dtype != data.dtype:
                 parameter.data = data
@@ -79,8 +79,8 @@ def preserved(model: torch.nn.Module) -> Iterator[None]:
 
 def _configurations(modules: list[torch.nn.Module]) -> list[Any]:
     """The distinct configuration objects that modules refer to."""
-    found = [getattr(m, name, None) for m in modules for name in ("config", "generation_config")]
-    return list({id(config): config for config in found if hasattr(config, "__dict__")}.values())
+    configurations = [getattr(m, name, None) for m in modules for name in ("config", "generation_config")]
+    return list({id(config): config for config in configurations if hasattr(config, "__dict__")}.values())
 
 
 def _contents(owner: Any) -> dict[str, tuple[Any, Any]]:
@@ -156,11 +156,11 @@ def _rescale(model: torch.nn.Module, adapter: Path, config: Any, scale: float) -
     unscaled += ["bias"] if getattr(config, "bias", "none") != "none" else []
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
     scales: list[Any] = [getattr(layer, "scaling", None) for layer in layers]
-    if unscaled or not all(isinstance(found, dict) and NAME in found for found in scales):
+    if unscaled or not all(isinstance(scaling, dict) and NAME in scaling for scaling in scales):
         part = unscaled[0] if unscaled else config.peft_type
         raise CompareError(f"the adapter '{adapter}' can't be scaled because of its {part}: use strength 1.")
-    for found in scales:
-        found[NAME] *= scale
+    for scaling in scales:
+        scaling[NAME] *= scale
 
 
 def _line(error: Exception) -> str:

@@ -111,9 +111,9 @@ def _evaluate_group(lm: LM, questions: Sequence[Presentation], group: Group) -> 
     targets = torch.tensor([[*t, *t[:1] * (most - len(t))] for t in (prompts[i].targets for i in fitting)])
 
     def work(batch: Batch) -> None:
-        found = token_logps(lm, batch.sequences, targets[list(batch.prompts)], batch.passes)
+        logps = token_logps(lm, batch.sequences, targets[list(batch.prompts)], batch.passes)
         kept = np.arange(most) < counts[list(batch.prompts), None]
-        values[:, [fitting[i] for i in batch.prompts]] = _against_the_others(found.numpy(), kept)
+        values[:, [fitting[i] for i in batch.prompts]] = _against_the_others(logps.numpy(), kept)
 
     if fitting:
         asked = Prompts(

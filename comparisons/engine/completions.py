@@ -51,12 +51,12 @@ def completion_logps(
     Raises:
         CompareError: a completion has no token, or exceeds the model's context with its question.
     """
-    found: TokenLogps = [[[] for _ in questions] for _ in interventions]
+    logps: TokenLogps = [[[] for _ in questions] for _ in interventions]
     for group in group_by_prefix(interventions):
         for member, values in enumerate(_group_logps(lm, questions, completions, group, exact)):
             for cell in group.cells[member]:
-                found[cell] = values
-    return found
+                logps[cell] = values
+    return logps
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def _fill(lm: LM, entries: Sequence[CompletionTails], group: Group, logps: list[
         lengths=[[len(tail) for tail in entry.tails] for entry in entries],
         whole=True,
     )
-    for prompts, found in in_batches(lm, asked, work):
-        values = found.view(len(group.members), count, len(prompts), -1)
+    for prompts, batch_logps in in_batches(lm, asked, work):
+        values = batch_logps.view(len(group.members), count, len(prompts), -1)
         for row, prompt in enumerate(prompts):
             entry = entries[prompt]
             for place, (variant, tail, own) in enumerate(zip(entry.variants, entry.tails, entry.shared, strict=True)):

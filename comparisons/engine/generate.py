@@ -87,7 +87,7 @@ def generate_tokens(
     """Answer tokens by member of the group and question."""
     head = group.head
     prompts = [lm.tokenize(lm.prompt(question, head.system, head.examples)) for question in questions]
-    count, found = len(group.members), dict[tuple[int, int], list[int]]()
+    count, answers = len(group.members), dict[tuple[int, int], list[int]]()
 
     lengths = [count * len(prompt) for prompt in prompts]
     with in_place(lm, head):
@@ -99,9 +99,9 @@ def generate_tokens(
                     chosen = [rest[i] for i in batch]
                     rows = _Rows(lm, [prompts[i] for i in chosen], chosen, group.members, sampling)
                     for row, ids in enumerate(rows.answer(max_new_tokens)):
-                        found[(row % count, chosen[row // count])] = ids
+                        answers[(row % count, chosen[row // count])] = ids
                     pending -= {*chosen}
-    return found
+    return answers
 
 
 class _Rows:
@@ -197,9 +197,9 @@ class _Rows:
         column = torch.arange(start + width, device=ids.device)
         real = column >= pad
         position = (column[start:] - pad).clamp(min=0)
-        mine = torch.full((len(ids), 1), -1, device=ids.device) if owner is None else owner[:, None]
+        owners = torch.full((len(ids), 1), -1, device=ids.device) if owner is None else owner[:, None]
         layout = Layout(
-            owner=torch.where(real[:, start:], mine, -1),
+            owner=torch.where(real[:, start:], owners, -1),
             position=position,
             relative=(column[start:] - (self.longest - 1)).expand(len(ids), -1),
             last=(column[start:] == start + width - 1).expand(len(ids), -1) & (start + width >= self.longest),

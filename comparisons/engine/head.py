@@ -62,8 +62,8 @@ class Head:
                 logits = self.finished(torch.nn.functional.linear(rows[piece].float(), part, bias))
                 place = wanted[piece] - start
                 here = (place >= 0) & (place < len(part))
-                found = logits.gather(-1, place.clamp(0, len(part) - 1))
-                chosen[piece] = torch.where(here, found, chosen[piece])
+                gathered = logits.gather(-1, place.clamp(0, len(part) - 1))
+                chosen[piece] = torch.where(here, gathered, chosen[piece])
                 total[piece] = torch.logaddexp(total[piece], logits.logsumexp(-1, keepdim=True))
         return (chosen - total).cpu().reshape(targets.shape)
 
@@ -92,8 +92,8 @@ def _equals_model(lm: LM, head: Head) -> bool:
         logits = lm.model(ids, attention_mask=torch.ones_like(ids), use_cache=False).logits.float()
     if not entered:
         return False
-    own = head.finished(head.layer(entered[-1])).float()
-    return own.shape == logits.shape and bool((own - logits).abs().max() <= 0.01 * logits.abs().max())
+    ours = head.finished(head.layer(entered[-1])).float()
+    return ours.shape == logits.shape and bool((ours - logits).abs().max() <= 0.01 * logits.abs().max())
 
 
 @contextmanager

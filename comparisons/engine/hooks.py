@@ -33,16 +33,16 @@ class Layout:
 
     def select(self, owner: int, positions: Positions) -> torch.Tensor:
         """The tokens of one intervention that an edit touches, bool [batch, tokens]."""
-        mine = self.owner == owner
+        owned = self.owner == owner
         if positions.kind == "all":
-            return mine
+            return owned
         if positions.kind == "last":
-            return mine & self.last
+            return owned & self.last
         if positions.kind == "prompt_first":
-            return mine & (self.position < positions.count)
+            return owned & (self.position < positions.count)
         if positions.kind == "response_first":
-            return mine & (self.relative >= 1) & (self.relative <= positions.count)
-        return mine & (self.relative >= 0)
+            return owned & (self.relative >= 1) & (self.relative <= positions.count)
+        return owned & (self.relative >= 0)
 
 
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -213,11 +213,11 @@ def captured(
     Yields:
         A dict that the pass fills: layer -> what was read.
     """
-    found: dict[int, torch.Tensor] = {}
+    outputs: dict[int, torch.Tensor] = {}
 
     def keeper(layer: int) -> Change:
         def keep(hidden: torch.Tensor) -> torch.Tensor:
-            found[layer] = read(hidden, layer)
+            outputs[layer] = read(hidden, layer)
             return hidden
 
         return keep
@@ -225,7 +225,7 @@ def captured(
     with ExitStack() as stack:
         for layer in layers:
             stack.enter_context(output_changed(lm.blocks[layer], keeper(layer)))
-        yield found
+        yield outputs
 
 
 @contextmanager

@@ -110,18 +110,9 @@ def block_parts(lm: LM, tokens: Sequence[int], end: int, token: int, interventio
     column = torch.tensor([token], device=lm.device)
     layout = Layout(torch.zeros_like(position), position, position - end, position == len(tokens) - 1)
     blocks = [_Block(lm, layer, token) for layer in range(len(lm.blocks))]
-    plain: dict[int, torch.Tensor] = {}
-
-    def before_edits(layer: int) -> Change:
-        def keep(hidden: torch.Tensor) -> torch.Tensor:
-            plain[layer] = hidden[0, token].float().cpu()
-            return hidden
-
-        return keep
-
     with torch.no_grad(), in_place(lm, intervention), ExitStack() as stack:
-        for layer, module in enumerate(lm.blocks):
-            stack.enter_context(output_changed(module, before_edits(layer)))
+        for block in blocks:
+            stack.enter_context(output_changed(block.module, block.keeper("plain")))
         stack.enter_context(edits_applied(lm, layout, [intervention.edits]))
         for block in blocks:
             stack.enter_context(block.watched())
@@ -132,13 +123,13 @@ def block_parts(lm: LM, tokens: Sequence[int], end: int, token: int, interventio
             use_cache=False,
             **keep_logits(lm, column),
         ).logits
-    states = torch.stack([_summed(lm, block, plain[layer]) for layer, block in enumerate(blocks)])
+    states = torch.stack([_summed(lm, block) for block in blocks])
     return Parts(states, at_columns(logits, column)[0, 0].float().log_softmax(-1).cpu())
 
 
-def _summed(lm: LM, block: _Block, plain: torch.Tensor) -> torch.Tensor:
-    """The four states of a block, [4, width]."""
-    attention, mlp = block.seen["attention"], block.seen["mlp"]
+def _summed(lm: LM, block: _Block) -> torch.Tensor:
+    """The four states of a block, [4, width]; its output before edits is what its parts sum up to."""
+    attention, mlp, plain = block.seen["attention"], block.seen["mlp"], block.seen["plain"]
     residual = block.seen["input"] + attention
     if float((residual + mlp - plain).norm()) > TOLERANCE * float(plain.norm()):
         raise CompareError(
@@ -169,5 +160,5 @@ def decoded(lm: LM, states: torch.Tensor, intervention: Intervention | None = No
     with torch.no_grad(), in_place(lm, intervention or Intervention()), output_changed(lm.blocks[-1], replaced):
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "position_ids": ids}
         logits = lm.model(**inputs, use_cache=False).logits
-    found: torch.Tensor = logits[:, 0].float().log_softmax(-1).cpu()
-    return found
+    logps: torch.Tensor = logits[:, 0].float().log_softmax(-1).cpu()
+    return logps

@@ -66,8 +66,8 @@ class Pass:
         if self.dim == 0:
             rows = (copies[:, None] * size + torch.arange(size)).flatten()
             return hidden[rows.to(hidden.device)][:, columns]
-        own = (columns % size).view(len(copies), -1)
-        return hidden[:, (copies.to(hidden.device)[:, None] * size + own).flatten()]
+        places = (columns % size).view(len(copies), -1)
+        return hidden[:, (copies.to(hidden.device)[:, None] * size + places).flatten()]
 
 
 def _columns(size: int, whole: bool) -> list[int]:
@@ -201,7 +201,7 @@ def token_logps(
         [branches, prompts, targets], or [branches, prompts, size, targets]; float32, in nats, on the CPU.
     """
     places = (batch.size,) if whole else ()
-    found = torch.full((len(batch.branches), len(batch.prefixes), *places, targets.shape[-1]), torch.nan)
+    table = torch.full((len(batch.branches), len(batch.prefixes), *places, targets.shape[-1]), torch.nan)
     variant = torch.tensor([branch.variant for branch in batch.branches])
     head = head_of(lm)
     with torch.no_grad():
@@ -212,8 +212,8 @@ def token_logps(
                 logps = target_logps(lm, head, step.inputs, step.columns, wanted)
             asked = branch >= 0
             index = (branch[asked], prompt[asked], *((place[asked],) if whole else ()))
-            found[index] = logps[asked]
-    return found
+            table[index] = logps[asked]
+    return table
 
 
 def last_activations(lm: LM, batch: Sequences, layers: Sequence[int], passes: Iterator[Pass]) -> torch.Tensor:
@@ -222,7 +222,7 @@ def last_activations(lm: LM, batch: Sequences, layers: Sequence[int], passes: It
     Returns:
         [branches, prompts, layers, width], float32, on the CPU.
     """
-    found = torch.full((len(batch.branches), len(batch.prefixes), len(layers), lm.width), torch.nan)
+    activations = torch.full((len(batch.branches), len(batch.prefixes), len(layers), lm.width), torch.nan)
     deepest = max(layers)
     with torch.no_grad():
         for step in passes:
@@ -232,8 +232,8 @@ def last_activations(lm: LM, batch: Sequences, layers: Sequence[int], passes: It
             values = torch.stack([outputs[layer].float().cpu() for layer in layers], dim=2)
             # A plain tail that nobody asked for has no place: -1 would be the last branch's.
             asked = branch >= 0
-            found[branch[asked], prompt[asked]] = values[asked]
-    return found
+            activations[branch[asked], prompt[asked]] = values[asked]
+    return activations
 
 
 def mean_activations(

@@ -130,22 +130,22 @@ def families(prefixes: Sequence[Tokens], chosen: Sequence[int], shared: int) -> 
         chosen: indices of the prompts to split.
         shared: how many tokens all have in common.
     """
-    found: list[Family] = []
+    split: list[Family] = []
     longest = 0
     for index in sorted(chosen, key=lambda i: prefixes[i]):
         rest = prefixes[index][shared:]
         longest = max(longest, len(rest))
-        if found:
-            last = found[-1]
+        if split:
+            last = split[-1]
             size = len(last.members)
             # A family of one has its whole rest as its stem, until another joins.
             common = common_prefix(last.stem, rest)
             if _worth(common, longest) and size * common > (size - 1) * len(last.stem):
-                found[-1] = Family(rest[:common], (*last.members, index))
+                split[-1] = Family(rest[:common], (*last.members, index))
                 continue
-        found.append(Family(rest, (index,)))
+        split.append(Family(rest, (index,)))
         longest = len(rest)
-    return [family if len(family.members) > 1 else Family((), family.members) for family in found]
+    return [family if len(family.members) > 1 else Family((), family.members) for family in split]
 
 
 def batches(lengths: Sequence[int], extra: int, budget: int, rows: Sequence[int] | None = None) -> Iterator[list[int]]:

@@ -90,10 +90,13 @@ def read(lm: LM, prefix: Prefix, more: Sequence[Tokens], stop_after: int | None)
     if longest == 0:
         return prefix
     chunk = prefill_chunk(lm, len(more), int(prefix.lengths.max()) + longest)
-    if longest > chunk:
-        for start in range(0, longest, chunk):
-            prefix = read(lm, prefix, [row[start : start + chunk] for row in more], stop_after)
-        return prefix
+    for start in range(0, longest, chunk):
+        prefix = _read_at_once(lm, prefix, [row[start : start + chunk] for row in more], stop_after)
+    return prefix
+
+
+def _read_at_once(lm: LM, prefix: Prefix, more: Sequence[Tokens], stop_after: int | None) -> Prefix:
+    longest = max(map(len, more))
     ids = torch.tensor([[*row, *[row[-1] if row else 0] * (longest - len(row))] for row in more], device=lm.device)
     offset = torch.arange(longest, device=lm.device).expand(len(more), -1)
     valid = offset < torch.tensor([len(row) for row in more], device=lm.device)[:, None]

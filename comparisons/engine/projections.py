@@ -44,16 +44,16 @@ def projections(
     units = {layer: _unit(lm, layer, vectors[layer]) for layer in sorted(vectors)}
     for tokens in sequences:
         check_length(lm, tokens)
-    found: dict[int, np.ndarray] = {}
-    while len(found) < len(sequences):
-        rest = [i for i in range(len(sequences)) if i not in found]
+    rows_of: dict[int, np.ndarray] = {}
+    while len(rows_of) < len(sequences):
+        rest = [i for i in range(len(sequences)) if i not in rows_of]
         with halving(lm), torch.no_grad():
             for batch in batches([len(sequences[i]) for i in rest], 0, lm.token_budget):
                 chosen = [rest[i] for i in batch]
                 values = _projected(lm, [sequences[i] for i in chosen], units, cosine)
                 for i, rows in zip(chosen, values, strict=True):
-                    found[i] = rows[:, : len(sequences[i])]
-    return [found[i] for i in range(len(sequences))]
+                    rows_of[i] = rows[:, : len(sequences[i])]
+    return [rows_of[i] for i in range(len(sequences))]
 
 
 def check_length(lm: LM, tokens: Tokens) -> None:
@@ -83,13 +83,13 @@ def _projected(lm: LM, sequences: Sequence[Tokens], units: Mapping[int, torch.Te
     ids = torch.tensor([[*row, *[row[-1]] * (longest - len(row))] for row in sequences], device=lm.device)
     lengths = torch.tensor([len(row) for row in sequences], device=lm.device)[:, None]
     position = torch.arange(longest, device=lm.device).expand(len(sequences), -1)
-    found: dict[int, torch.Tensor] = {}
+    along_of: dict[int, torch.Tensor] = {}
 
     def keeper(layer: int) -> Change:
         def keep(hidden: torch.Tensor) -> torch.Tensor:
             states = hidden.float()
             along = states @ units[layer].to(hidden.device)
-            found[layer] = (along / states.norm(dim=-1).clamp(min=EPSILON) if cosine else along).cpu()
+            along_of[layer] = (along / states.norm(dim=-1).clamp(min=EPSILON) if cosine else along).cpu()
             return hidden
 
         return keep
@@ -106,7 +106,7 @@ def _projected(lm: LM, sequences: Sequence[Tokens], units: Mapping[int, torch.Te
             use_cache=False,
             **keep_logits(lm, torch.tensor([longest - 1], device=lm.device)),
         )
-    return torch.stack([found[layer] for layer in units], dim=1).numpy()
+    return torch.stack([along_of[layer] for layer in units], dim=1).numpy()
 
 
 def answered(

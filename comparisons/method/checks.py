@@ -71,18 +71,18 @@ class Findings:
     """Collects what was tried and what failed."""
 
     def __init__(self) -> None:
-        self._found: dict[str, list[str]] = {}
+        self._failures: dict[str, list[str]] = {}
 
     def begin(self, *checks: str) -> None:
         """These are tried now."""
         for check in checks:
-            self._found.setdefault(check, [])
+            self._failures.setdefault(check, [])
 
     def fail(self, check: str, text: str) -> None:
         """A check, which is thereby tried, fails; the same line counts once."""
         self.begin(check)
-        if text not in self._found[check]:
-            self._found[check].append(text)
+        if text not in self._failures[check]:
+            self._failures[check].append(text)
 
     def attempt(self, check: str, what: str, call: Callable[[], Result]) -> Result | None:
         """Calls; what a method raises is one failure more, whatever it is."""
@@ -98,76 +98,76 @@ class Findings:
     @property
     def failures(self) -> list[str]:
         """Every line, in the order of the checks."""
-        return [text for check in CHECKS for text in self._found.get(check, ())]
+        return [text for check in CHECKS for text in self._failures.get(check, ())]
 
     def checks(self) -> tuple[Check, ...]:
         """Every check with what came of it."""
         return tuple(self._check(what) for what in CHECKS)
 
     def _check(self, what: str) -> Check:
-        if what not in self._found:
+        if what not in self._failures:
             return Check(what, "not tried")
-        failures = tuple(self._found[what])
+        failures = tuple(self._failures[what])
         return Check(what, "fails" if failures else "holds", failures)
 
 
-def check_declaration(cls: type[Method], found: Findings) -> None:
+def check_declaration(cls: type[Method], findings: Findings) -> None:
     """Looks at the class: what it is, declares, and lets be set."""
-    found.begin(KIND)
+    findings.begin(KIND)
     if not (isinstance(cls, type) and issubclass(cls, Method)):
-        found.fail(KIND, "it must be a subclass of comparisons.method.Method")
+        findings.fail(KIND, "it must be a subclass of comparisons.method.Method")
     elif inspect.isabstract(cls):
         missing = ", ".join(sorted(cls.__abstractmethods__))
-        found.fail(KIND, f"it must be concrete: {missing} is missing")
+        findings.fail(KIND, f"it must be concrete: {missing} is missing")
     elif "__dataclass_params__" not in vars(cls):
-        found.fail(KIND, "it must be a frozen dataclass: write @dataclass(frozen=True) above it")
+        findings.fail(KIND, "it must be a frozen dataclass: write @dataclass(frozen=True) above it")
     else:
-        found.begin(DOCSTRING)
+        findings.begin(DOCSTRING)
         if not first_line(cls):
-            found.fail(DOCSTRING, "it must have a docstring, whose first line `compare methods` shows")
-        _declared(cls, found)
-        _settings(cls, found)
+            findings.fail(DOCSTRING, "it must have a docstring, whose first line `compare methods` shows")
+        _declared(cls, findings)
+        _settings(cls, findings)
 
 
-def _declared(cls: type[Method], found: Findings) -> None:
-    found.begin(DECLARED)
+def _declared(cls: type[Method], findings: Findings) -> None:
+    findings.begin(DECLARED)
     if cls.role not in ("method", "control"):
-        found.fail(DECLARED, f"role must be 'method' or 'control', not {cls.role!r}")
+        findings.fail(DECLARED, f"role must be 'method' or 'control', not {cls.role!r}")
     if cls.fits not in ("direction", "behavior", "never"):
-        found.fail(DECLARED, f"fits must be 'direction', 'behavior' or 'never', not {cls.fits!r}")
+        findings.fail(DECLARED, f"fits must be 'direction', 'behavior' or 'never', not {cls.fits!r}")
     elif cls.fits == "never" and cls.fit is not Method.fit:
-        found.fail(DECLARED, "fits = 'never' says that its fit is never called: leave fit out, or say what it fits")
+        findings.fail(DECLARED, "fits = 'never' says that its fit is never called: leave fit out, or say what it fits")
     elif cls.fits != "never" and cls.fit is Method.fit:
-        found.fail(DECLARED, f"fits = {cls.fits!r}, but it has no fit: write one, or set fits = 'never'")
+        findings.fail(DECLARED, f"fits = {cls.fits!r}, but it has no fit: write one, or set fits = 'never'")
     for name in ("dosed", "adapts", "mild_first"):
         if not isinstance(getattr(cls, name), bool):
-            found.fail(DECLARED, f"{name} must be True or False, not {getattr(cls, name)!r}")
+            findings.fail(DECLARED, f"{name} must be True or False, not {getattr(cls, name)!r}")
 
 
-def _settings(cls: type[Method], found: Findings) -> None:
-    found.begin(SETTINGS)
+def _settings(cls: type[Method], findings: Findings) -> None:
+    findings.begin(SETTINGS)
     try:
         settings = describe_settings(cls)
     except CompareError as error:
-        found.fail(SETTINGS, str(error))
+        findings.fail(SETTINGS, str(error))
         return
     for setting in settings:
         if setting.name == STRENGTH:
-            found.fail(SETTINGS, f"a setting can't be called '{STRENGTH}': the run's strength is use.strength")
+            findings.fail(SETTINGS, f"a setting can't be called '{STRENGTH}': the run's strength is use.strength")
         elif setting.default is None:
-            found.fail(SETTINGS, f"setting '{setting.name}' must have a default")
+            findings.fail(SETTINGS, f"setting '{setting.name}' must have a default")
     complete = all(setting.default is not None for setting in settings)
-    plain = found.attempt(SETTINGS, "making it with its defaults", cls) if complete else None
+    plain = findings.attempt(SETTINGS, "making it with its defaults", cls) if complete else None
     for setting in settings if plain else ():
-        _reads_back(cls, setting, getattr(plain, setting.name), found)
+        _reads_back(cls, setting, getattr(plain, setting.name), findings)
 
 
-def _reads_back(cls: type[Method], setting: Setting, value: object, found: Findings) -> None:
+def _reads_back(cls: type[Method], setting: Setting, value: object, findings: Findings) -> None:
     """Whether the default's text means the default."""
     try:
         parsed = getattr(parse_settings(cls, {setting.name: str(setting.default)}), setting.name)
     except CompareError as error:
-        found.fail(SETTINGS, f"the default of setting '{setting.name}' does not fit its type: {error}")
+        findings.fail(SETTINGS, f"the default of setting '{setting.name}' does not fit its type: {error}")
         return
     if (type(parsed), parsed) != (type(value), value):
-        found.fail(SETTINGS, f"the default {value!r} of setting '{setting.name}' reads back as {parsed!r}")
+        findings.fail(SETTINGS, f"the default {value!r} of setting '{setting.name}' reads back as {parsed!r}")

@@ -56,12 +56,12 @@ def examine_method(cls: type[Method]) -> tuple[Check, ...]:
 
     It fits and uses the class on a tiny random model and a made-up behavior, in a temporary folder.
     """
-    found = Findings()
-    check_declaration(cls, found)
-    if not found.failures:
+    findings = Findings()
+    check_declaration(cls, findings)
+    if not findings.failures:
         with TemporaryDirectory() as folder, _working_in(Path(folder).resolve()) as root:
-            _Trial(cls, specimen_lm(), root, found).run()
-    return found.checks()
+            _Trial(cls, specimen_lm(), root, findings).run()
+    return findings.checks()
 
 
 @contextmanager
@@ -84,13 +84,13 @@ class _Trial:
         cls: the class.
         lm: the tiny model.
         root: a temporary folder; `root/elsewhere` is the working directory.
-        found: what was tried so far.
+        findings: what was tried so far.
     """
 
     cls: type[Method]
     lm: LM
     root: Path
-    found: Findings
+    findings: Findings
 
     def run(self) -> None:
         """Fits and uses the class."""
@@ -102,49 +102,49 @@ class _Trial:
             if methods and (direction == "pos" or self.cls.fits == "direction"):
                 fitted[direction] = self._fit(methods[0], behavior, direction)
         for what in differences(before, state(self.lm)):
-            self.found.fail(MODEL, f"the model's {what} changed: leave it as it was")
-        if not self.found.failures:
+            self.findings.fail(MODEL, f"the model's {what} changed: leave it as it was")
+        if not self.findings.failures:
             for method in methods:
                 self._use(method, behavior, fitted)
 
     def _methods(self) -> list[Method]:
         """The candidates that share the first one's fit, or the method at its defaults where it has none."""
         blocks = len(self.lm.blocks)
-        made = self.found.attempt(CANDIDATES, "candidates", lambda: list(self.cls().candidates(blocks)))
-        found: Sequence[Method] = made or ()
-        for candidate in found:
+        made = self.findings.attempt(CANDIDATES, "candidates", lambda: list(self.cls().candidates(blocks)))
+        candidates: Sequence[Method] = made or ()
+        for candidate in candidates:
             if type(candidate) is not self.cls:
                 text = f"candidates must be of the class itself, not {type(candidate).__name__}"
-                self.found.fail(CANDIDATES, text)
+                self.findings.fail(CANDIDATES, text)
             elif candidate.candidates(blocks):
-                self.found.fail(CANDIDATES, "a candidate must leave nothing open: its own candidates must be empty")
-        if self.found.failures:
+                self.findings.fail(CANDIDATES, "a candidate must leave nothing open: its own candidates must be empty")
+        if self.findings.failures:
             return []
-        return [c for c in found if c.fit_settings() == found[0].fit_settings()] or [self.cls()]
+        return [c for c in candidates if c.fit_settings() == candidates[0].fit_settings()] or [self.cls()]
 
     def _fit(self, method: Method, behavior: Behavior, direction: Direction) -> Path:
         """Fits, then moves what was written: a method that keeps a path of its own will not find it again."""
         out, moved = self.root / f"fit-{direction}", self.root / f"fitted-{direction}"
         out.mkdir()
         if method.fits != "never":
-            self.found.begin(PLACE, MODEL)
+            self.findings.begin(PLACE, MODEL)
             siblings = {"honesty": specimen_behavior("honesty")} if "siblings" in method.needs else {}
             fit = Fit(self.lm, behavior, siblings, direction, 0, Intervention(), out)
             before = _files(self.root)
-            self.found.attempt(FIT, f"fit ({direction})", lambda: method.fit(fit))
+            self.findings.attempt(FIT, f"fit ({direction})", lambda: method.fit(fit))
             for path in sorted(_files(self.root) - before):
                 if out not in path.parents:
-                    self.found.fail(PLACE, f"fit wrote {path.relative_to(self.root)}, outside of fit.out")
+                    self.findings.fail(PLACE, f"fit wrote {path.relative_to(self.root)}, outside of fit.out")
         out.rename(moved)
         return moved
 
     def _use(self, method: Method, behavior: Behavior, fitted: dict[Direction, Path]) -> None:
-        self.found.begin(READING)
+        self.findings.begin(READING)
         before = _contents(self.root)
         for direction in DIRECTIONS:
             self._directed(method, behavior, direction, fitted.get(direction, fitted["pos"]))
         if before != _contents(self.root):
-            self.found.fail(READING, "intervene wrote to a folder: it may only read use.fitted")
+            self.findings.fail(READING, "intervene wrote to a folder: it may only read use.fitted")
 
     def _directed(self, method: Method, behavior: Behavior, direction: Direction, folder: Path) -> None:
         """Intervenes in one direction at several strengths, twice each, and once without the fit's files."""
@@ -156,24 +156,24 @@ class _Trial:
             return made
 
         what = f"intervene ({direction})"
-        tried = [self.found.attempt(INTERVENE, what, partial(intervene, s)) for s in (*STRENGTHS, *STRENGTHS)]
+        tried = [self.findings.attempt(INTERVENE, what, partial(intervene, s)) for s in (*STRENGTHS, *STRENGTHS)]
         made = [intervention for intervention in tried if intervention is not None]
         if len(made) < len(tried):
             return
         for intervention in made:
             self._fits_model(intervention, folder)
-        self.found.begin(REPEATED, DOSE)
+        self.findings.begin(REPEATED, DOSE)
         digests = [intervention.digest for intervention in made]
         once, again = digests[: len(STRENGTHS)], digests[len(STRENGTHS) :]
         if once != again:
-            self.found.fail(REPEATED, "intervene gives another intervention when it is called again")
+            self.findings.fail(REPEATED, "intervene gives another intervention when it is called again")
         if method.dosed and once[0] != Intervention().digest:
-            self.found.fail(DOSE, "strength 0 must change nothing")
+            self.findings.fail(DOSE, "strength 0 must change nothing")
         if not method.dosed and len(set(once)) > 1:
-            self.found.fail(DOSE, "dosed = False, but the strength changes the intervention")
+            self.findings.fail(DOSE, "dosed = False, but the strength changes the intervention")
         if method.fits != "never" and self._needs_no_fit(intervene, once[1]):
             text = "intervene reads nothing that fit wrote: read use.fitted, or set fits = 'never'"
-            self.found.fail(READING, text)
+            self.findings.fail(READING, text)
 
     def _needs_no_fit(self, intervene: Callable[[float, Path], Intervention], digest: str) -> bool:
         empty = self.root / "empty"
@@ -182,9 +182,9 @@ class _Trial:
         return made is not None and made.digest == digest
 
     def _fits_model(self, made: Intervention, folder: Path) -> None:
-        self.found.begin(FITTING)
+        self.findings.begin(FITTING)
         for text in self._misfits(made, folder):
-            self.found.fail(FITTING, text)
+            self.findings.fail(FITTING, text)
 
     def _misfits(self, made: Intervention, folder: Path) -> Iterator[str]:
         blocks, width = len(self.lm.blocks), self.lm.width

@@ -134,15 +134,15 @@ def _exactly(value: object) -> Form:
 def describe_settings(cls: type[Any]) -> tuple[Setting, ...]:
     """The settings of a plugin in the order of its fields; raises CompareError as `setting_forms` does."""
     forms = setting_forms(cls)
-    found = []
+    settings = []
     for field in dataclasses.fields(cls):
         default = None
         if field.default is not dataclasses.MISSING:
             default = setting_text(field.default)
         elif field.default_factory is not dataclasses.MISSING:
             default = setting_text(field.default_factory())
-        found.append(Setting(field.name, " | ".join(form.name for form in forms[field.name]), default))
-    return tuple(found)
+        settings.append(Setting(field.name, " | ".join(form.name for form in forms[field.name]), default))
+    return tuple(settings)
 
 
 def parse_settings(cls: type[Plugin], texts: Mapping[str, str], name: str | None = None) -> Plugin:
@@ -210,20 +210,20 @@ def parse_set_options(options: Iterable[str]) -> dict[str, dict[str, list[str]]]
     Raises:
         CompareError: an option has another form, or names a setting or a value twice.
     """
-    found: dict[str, dict[str, list[str]]] = {}
+    settings: dict[str, dict[str, list[str]]] = {}
     for option in options:
         left, equals, right = option.partition("=")
         method, dot, field = (part.strip() for part in left.partition("."))
         values = [value.strip() for value in right.split(",")]
         if not (equals and dot and method and field and all(values)):
             raise CompareError(f"--set {option!r} can't be read: write METHOD.FIELD=VALUE[,VALUE…].")
-        if field in found.get(method, {}):
+        if field in settings.get(method, {}):
             raise CompareError(f"--set {method}.{field} is given twice: list its values once, with commas.")
         twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
             raise CompareError(f"--set {option!r} holds {twice!r} twice: name each value once.")
-        found.setdefault(method, {})[field] = values
-    return found
+        settings.setdefault(method, {})[field] = values
+    return settings
 
 
 def setting_texts(settings: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
@@ -232,7 +232,7 @@ def setting_texts(settings: Mapping[str, Any]) -> dict[str, dict[str, list[str]]
     Raises:
         CompareError: a name has another form, or its values are none or hold one twice.
     """
-    found: dict[str, dict[str, list[str]]] = {}
+    by_method: dict[str, dict[str, list[str]]] = {}
     for name, value in settings.items():
         method, dot, field = (part.strip() for part in name.partition("."))
         texts = [setting_text(each) for each in (value if isinstance(value, (list, tuple)) else [value])]
@@ -243,10 +243,10 @@ def setting_texts(settings: Mapping[str, Any]) -> dict[str, dict[str, list[str]]
         twice = next((text for text in texts if texts.count(text) > 1), None)
         if twice is not None:
             raise CompareError(f"settings: {name!r} holds {twice!r} twice: name each value once.")
-        if field in found.get(method, {}):
+        if field in by_method.get(method, {}):
             raise CompareError(f"settings: {name!r} is given twice: list its values once.")
-        found.setdefault(method, {})[field] = texts
-    return found
+        by_method.setdefault(method, {})[field] = texts
+    return by_method
 
 
 def expand(values: Mapping[Key, Sequence[Value]]) -> list[dict[Key, Value]]:

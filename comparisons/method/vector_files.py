@@ -145,8 +145,8 @@ def load_vectors(path: Path) -> Vectors:
     if other or not tensors:
         held = f"a tensor '{other[0]}'" if other else "no tensors"
         raise CompareError(f"{path} holds {held}: vectors are tensors layer_0, layer_1, … (compare vectors fit).")
-    found = Vectors({int(name[6:]): tensor for name, tensor in tensors.items()}, read_origin(texts, path))
-    return checked(found, str(path))
+    vectors = Vectors({int(name[6:]): tensor for name, tensor in tensors.items()}, read_origin(texts, path))
+    return checked(vectors, str(path))
 
 
 def checked(vectors: Vectors, where: str) -> Vectors:
@@ -188,13 +188,13 @@ def read_origin(texts: Mapping[str, str], path: Path) -> Origin:
     """
     if texts.get(FORMAT_KEY, FORMAT) != FORMAT:
         raise CompareError(f"{path} has format {texts[FORMAT_KEY]}: this version reads {FORMAT}; update the program.")
-    found: dict[str, Any] = {field.name: texts[field.name] for field in fields(Origin) if field.name in texts}
+    values: dict[str, Any] = {field.name: texts[field.name] for field in fields(Origin) if field.name in texts}
     for name in ("blocks", "pairs"):
-        if name in found:
-            if not _COUNT.fullmatch(found[name]):
-                raise CompareError(f"{path}: its metadata say {name}={found[name]}, which is no number.")
-            found[name] = int(found[name])
-    return Origin(**found)
+        if name in values:
+            if not _COUNT.fullmatch(values[name]):
+                raise CompareError(f"{path}: its metadata say {name}={values[name]}, which is no number.")
+            values[name] = int(values[name])
+    return Origin(**values)
 
 
 def check_path(path: Path) -> Path:

@@ -20,8 +20,8 @@ def tensor_digest(model: Any) -> str:
     import torch
 
     total, away = hashlib.sha256(), offloaded(model)
-    for name, found in model.state_dict().items():
-        tensor = away[name].read() if found.is_meta else found
+    for name, value in model.state_dict().items():
+        tensor = away[name].read() if value.is_meta else value
         total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         total.update(tensor.detach().to("cpu").contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return total.hexdigest()
@@ -57,8 +57,8 @@ def mark(model: Any, tokenizer: Any) -> tuple[object, ...]:
     ]
     flags = tuple((0 if p.is_meta else id(p), p.requires_grad) for p in parameters)
     hooks = tuple((name, len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in model.named_modules())
-    told = ("pad_token", "eos_token", "padding_side", "truncation_side", "chat_template")
-    words = tuple(repr(getattr(tokenizer, name, None)) for name in told)
+    attributes = ("pad_token", "eos_token", "padding_side", "truncation_side", "chat_template")
+    words = tuple(repr(getattr(tokenizer, name, None)) for name in attributes)
     modes = tuple(module.training for module in model.modules())
     # As text, in which a NaN equals itself.
     return (tuple(map(repr, sums)), written, flags, hooks, modes, len(tokenizer), words)

@@ -36,8 +36,8 @@ def check_intact(folder: Path) -> None:
     """Raises CompareError where a model's folder has checksums and a file is not what they say."""
     if not (folder / CHECKSUMS).exists():
         return
-    found = read_sealed(folder / CHECKSUMS, "model")
-    expected = found.get("files") if isinstance(found, dict) else None
+    record = read_sealed(folder / CHECKSUMS, "model")
+    expected = record.get("files") if isinstance(record, dict) else None
     if not isinstance(expected, dict):
         raise CompareError(f"model: {folder / CHECKSUMS} is damaged: take the folder from its source again.")
     for name, digest in expected.items():
@@ -170,11 +170,11 @@ def model_without_weights(source: ModelSource) -> Any:
 def _device(wanted: str) -> str:
     import torch
 
-    with warnings.catch_warnings(record=True) as found:
+    with warnings.catch_warnings(record=True) as warned:
         # A GPU whose driver is too old, say, is only warned of, and would be missed by its owner.
         warnings.simplefilter("always")
         available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    why = " ".join(str(found[0].message).split())[:300] if found else ""
+    why = " ".join(str(warned[0].message).split())[:300] if warned else ""
     if wanted == "auto":
         device = next(name for name in ("cuda", "mps", "cpu") if available[name])
         if device == "cpu" and why:

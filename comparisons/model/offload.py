@@ -29,8 +29,8 @@ class Kept:
 
     def read(self) -> torch.Tensor:
         """The tensor, on the CPU."""
-        found: torch.Tensor = self.values[self.key]
-        return found.cpu()
+        tensor: torch.Tensor = self.values[self.key]
+        return tensor.cpu()
 
     def file(self) -> Path | None:
         """The file that holds it; None where it is in main memory."""
@@ -46,9 +46,9 @@ class Kept:
 def offloaded(model: torch.nn.Module) -> dict[str, Kept]:
     """The offloaded parameters and buffers of a model, by name."""
     return {
-        f"{name}.{own}".lstrip("."): kept
+        f"{name}.{tensor}".lstrip("."): kept
         for name, module in model.named_modules()
-        for own, kept in _kept(module).items()
+        for tensor, kept in _kept(module).items()
     }
 
 

@@ -105,9 +105,9 @@ def _tell(what: Any) -> Any:
     """Sends what the leader says to all; each gets it back."""
     import torch
 
-    told = [what]
-    torch.distributed.broadcast_object_list(told, src=0, group=_group(), device=torch.device("cpu"))
-    return told[0]
+    messages = [what]
+    torch.distributed.broadcast_object_list(messages, src=0, group=_group(), device=torch.device("cpu"))
+    return messages[0]
 
 
 @contextmanager

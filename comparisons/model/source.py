@@ -23,12 +23,12 @@ def _model_names(given: str | Path | Iterable[str | Path], name: str) -> tuple[s
     """A list of models, or some as text with commas; a folder with a comma in its name is one."""
     if isinstance(given, (str, Path)):
         one = isinstance(given, Path) or (Path(given).exists() and given.strip())
-        found = (str(given),) if one else names(str(given), name)
+        models = (str(given),) if one else names(str(given), name)
     else:
-        found = tuple(map(str, given))
-    if not found:
+        models = tuple(map(str, given))
+    if not models:
         raise CompareError(f"{name} is empty: name {EMBEDDED}, a folder, or an id of the hub.")
-    return found
+    return models
 
 
 @dataclass(frozen=True)

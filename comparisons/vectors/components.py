@@ -85,10 +85,10 @@ class Components:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the columns mean."""
-        said = ["r1, r2: correlation of a component with it; a component's sign is arbitrary."]
+        notes = ["r1, r2: correlation of a component with it; a component's sign is arbitrary."]
         if len(set(self.labels) - {None}) > 2:
-            said.append("label: correlation ratio, 0 to 1, since there are more than two labels.")
-        return tuple(said)
+            notes.append("label: correlation ratio, 0 to 1, since there are more than two labels.")
+        return tuple(notes)
 
     @property
     def records(self) -> list[dict[str, object]]:
@@ -127,14 +127,14 @@ def components(contrast: Contrast, layers: Parts, of: Of = "activations") -> Com
     for layer in chosen:
         data = np.asarray(contrast.at(layer), np.float64)
         points = data.reshape(-1, data.shape[-1]) if of == "activations" else data[:, 0] - data[:, 1]
-        found = principal(points)
+        axes = principal(points)
         groups: dict[str, Sequence[str | None]] = {"side": sides, "letter": letters, "label": labels}
         follows = {
-            name: (follow(found.places[:, 0], group), follow(found.places[:, 1], group))
+            name: (follow(axes.places[:, 0], group), follow(axes.places[:, 1], group))
             for name, group in groups.items()
             if len({value for value in group if value is not None}) > 1
         }
-        views.append(LayerView(layer, found.places, found.explained, follows))
+        views.append(LayerView(layer, axes.places, axes.explained, follows))
     name = contrast.origin.behavior or "pairs"
     return Components(name, of, tuple(sides), tuple(letters), tuple(labels), tuple(views))
 

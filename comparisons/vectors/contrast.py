@@ -99,16 +99,16 @@ def load_contrast(path: Path) -> Contrast:
         raise CompareError(
             f"{path} holds no contrast activations: write them by compare vectors fit --save-activations."
         )
-    found = tensors[ACTIVATIONS]
+    activations = tensors[ACTIVATIONS]
     try:
         layers = tuple(int(layer) for layer in json.loads(texts["layers"]))
         pairs = tuple(Pair(**fields) for fields in json.loads(texts["items"]))
     except (ValueError, TypeError) as error:
         raise CompareError(f"{path}: its metadata can't be read: {' '.join(str(error).split())}.") from error
-    if found.dim() != 4 or found.shape[:3] != (len(pairs), 2, len(layers)):
+    if activations.dim() != 4 or activations.shape[:3] != (len(pairs), 2, len(layers)):
         raise CompareError(
-            f"{path}: activations of {list(found.shape)} aren't [pairs, 2, layers, width]: fit them again."
+            f"{path}: activations of {list(activations.shape)} aren't [pairs, 2, layers, width]: fit them again."
         )
-    if not bool(found.isfinite().all()):
+    if not bool(activations.isfinite().all()):
         raise CompareError(f"{path}: the activations hold NaN or infinity: fit them again.")
-    return Contrast(found.float(), layers, pairs, read_origin(texts, path))
+    return Contrast(activations.float(), layers, pairs, read_origin(texts, path))

@@ -124,7 +124,7 @@ def diagnose(contrast: Contrast, layers: Parts, vectors: Vectors | None = None) 
             f"the vectors have width {vectors.width} and the activations {contrast.activations.shape[-1]}: "
             "they are not of one model."
         )
-    found = []
+    diagnoses = []
     for layer in chosen:
         data = np.asarray(contrast.at(layer), np.float64)
         if vectors is None:
@@ -133,11 +133,11 @@ def diagnose(contrast: Contrast, layers: Parts, vectors: Vectors | None = None) 
         else:
             vector = np.asarray(vectors.vector(layer), np.float64)
             projections = _projected(data, vector, data.mean(axis=(0, 1)))
-        found.append(_layer(contrast, layer, data, vector, projections))
+        diagnoses.append(_layer(contrast, layer, data, vector, projections))
     pairs = contrast.pairs
     name = contrast.origin.behavior or "pairs"
     letters, labels = tuple(pair.matching for pair in pairs), tuple(pair.label for pair in pairs)
-    return Diagnosis(name, judged, letters, labels, tuple(found))
+    return Diagnosis(name, judged, letters, labels, tuple(diagnoses))
 
 
 def _layer(
@@ -187,12 +187,12 @@ def _folds(contrast: Contrast) -> FloatArray:
 
 def _cross_fitted(data: FloatArray, folds: FloatArray) -> FloatArray:
     """[pairs, 2] projections of each fold on the mean difference of the others."""
-    found = np.zeros(data.shape[:2])
+    projections = np.zeros(data.shape[:2])
     for fold in range(FOLDS):
         inside = folds == fold
         rest = data[~inside]
-        found[inside] = _projected(data[inside], (rest[:, 0] - rest[:, 1]).mean(axis=0), rest.mean(axis=(0, 1)))
-    return found
+        projections[inside] = _projected(data[inside], (rest[:, 0] - rest[:, 1]).mean(axis=0), rest.mean(axis=(0, 1)))
+    return projections
 
 
 def _projected(data: FloatArray, vector: FloatArray, centre: FloatArray) -> FloatArray:

@@ -32,14 +32,14 @@ def read_foreign(paths: Sequence[Path], behavior: str | None = None, lm: LM | No
     Raises:
         CompareError: they can't be read, or are for a model of another width or with fewer blocks.
     """
-    found = _read(paths)
-    origin = found.origin if behavior is None else replace(found.origin, behavior=behavior)
+    vectors = _read(paths)
+    origin = vectors.origin if behavior is None else replace(vectors.origin, behavior=behavior)
     if lm is not None:
         from comparisons.vectors.fit import origin_of_shape
 
-        found.check_model(lm, str(paths[0]))
+        vectors.check_model(lm, str(paths[0]))
         origin = origin_of_shape(lm, origin)
-    return replace(found, origin=origin)
+    return replace(vectors, origin=origin)
 
 
 def _read(paths: Sequence[Path]) -> Vectors:
@@ -66,15 +66,15 @@ def _brought(path: Path) -> Path:
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
-    found: list[Path] = []
+    files: list[Path] = []
     for path in paths:
         if not path.exists():
             raise CompareError(f"{path}: there is no such file or folder.")
         inside = sorted(path.glob("vec_layer_*.pt")) if path.is_dir() else [path]
         if not inside:
             raise CompareError(f"{path}: holds no file vec_layer_N_MODEL.pt.")
-        found += inside
-    return found
+        files += inside
+    return files
 
 
 KINDS = {"gguf": (GGUF,), "lm-eval": SUFFIXES}
@@ -104,18 +104,18 @@ def export_vectors(
         raise CompareError(f"{out}: a file for {kind} ends in {' or '.join(KINDS[kind])}.")
     if not math.isfinite(multiplier) or multiplier == 0:
         raise CompareError(f"--multiplier must be a finite number other than 0, not {multiplier:g}.")
-    found = load_vectors(path)
+    vectors = load_vectors(path)
     notes = []
-    chosen = layers_among(layers, found.layers, str(path))
+    chosen = layers_among(layers, vectors.layers, str(path))
     if kind == "gguf" and 0 in chosen and None in layers and len(chosen) > 1:
         chosen = chosen[1:]
         notes.append("layer 0 is left out: llama.cpp's control vectors begin at layer 1.")
-    found = found.only(chosen)
+    vectors = vectors.only(chosen)
     if len(chosen) > 1:
         notes.append(f"{len(chosen)} layers are added at once, unless the other program is told which.")
     if kind == "gguf":
-        write_gguf(out, replace(found, layers={n: vector * multiplier for n, vector in found.layers.items()}))
+        write_gguf(out, replace(vectors, layers={n: vector * multiplier for n, vector in vectors.layers.items()}))
     else:
-        origin = replace(found.origin, hookpoint=hookpoint or found.origin.hookpoint)
-        write_steered(out, replace(found, origin=origin), multiplier)
+        origin = replace(vectors.origin, hookpoint=hookpoint or vectors.origin.hookpoint)
+        write_steered(out, replace(vectors, origin=origin), multiplier)
     return notes

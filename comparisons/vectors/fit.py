@@ -34,11 +34,11 @@ class Fitted:
     left_out: int | None
 
 
-def fitted_table(found: Sequence[Fitted]) -> Table:
+def fitted_table(files: Sequence[Fitted]) -> Table:
     """A line a file."""
     heads = ("behavior", "model", "pairs", "left out", "layers", "width", "smallest norm", "largest norm")
     rows = []
-    for record in fitted_records(found):
+    for record in fitted_records(files):
         norms = record["norms"].values()
         record["model"] = record["model"] and Path(record["model"]).name
         cells = [str(NOTHING if record[name] is None else record[name]) for name in heads[:6]]
@@ -47,7 +47,7 @@ def fitted_table(found: Sequence[Fitted]) -> Table:
     return Table(tuple(columns), tuple(rows))
 
 
-def fitted_records(found: Sequence[Fitted]) -> list[dict[str, Any]]:
+def fitted_records(files: Sequence[Fitted]) -> list[dict[str, Any]]:
     """One a file."""
     return [
         {
@@ -61,7 +61,7 @@ def fitted_records(found: Sequence[Fitted]) -> list[dict[str, Any]]:
             "file": str(fitted.path),
             "activations": fitted.activations and str(fitted.activations),
         }
-        for fitted in found
+        for fitted in files
     ]
 
 
@@ -115,9 +115,9 @@ def fit_vectors(
     import torch
 
     # Batches come by length; the file has the pairs in the items' order.
-    indices = [index for found, _ in kept for index in found]
+    indices = [index for batch, _ in kept for index in batch]
     order = sorted(range(len(indices)), key=indices.__getitem__)
-    activations = torch.cat([found for _, found in kept])[order]
+    activations = torch.cat([batch for _, batch in kept])[order]
     pairs = tuple(Pair.of(items[indices[place]]) for place in order)
     return vectors, Contrast(activations, tuple(layers), pairs, origin)
 

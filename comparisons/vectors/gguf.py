@@ -63,7 +63,7 @@ def read_gguf(path: Path) -> Vectors:
     try:
         reader = GGUFReader(path)
         architecture, hint, behavior = (_text(reader, key) for key in ("general.architecture", _HINT, _BEHAVIOR))
-        found = {tensor.name: tensor for tensor in reader.tensors}
+        tensors = {tensor.name: tensor for tensor in reader.tensors}
     except FileNotFoundError:
         raise CompareError(f"{path}: there is no such file.") from None
     except MALFORMED as error:
@@ -72,11 +72,11 @@ def read_gguf(path: Path) -> Vectors:
         raise CompareError(
             f"{path} is a GGUF of architecture '{architecture}', not a control vector ('{ARCHITECTURE}')."
         )
-    if other := [name for name in found if not _DIRECTION.fullmatch(name)]:
+    if other := [name for name in tensors if not _DIRECTION.fullmatch(name)]:
         raise CompareError(f"{path} holds a tensor '{other[0]}': a control vector's are direction.1, direction.2, ….")
-    if not found:
+    if not tensors:
         raise CompareError(f"{path} holds no tensor direction.N.")
-    layers = {int(name.partition(".")[2]): _vector(tensor, path) for name, tensor in found.items()}
+    layers = {int(name.partition(".")[2]): _vector(tensor, path) for name, tensor in tensors.items()}
     origin = Origin(kind="control-vector", behavior=behavior, model_type=None if hint == "unknown" else hint)
     return checked(Vectors(layers, origin), str(path))
 

@@ -53,19 +53,19 @@ def look_at_similarity(paths: Sequence[Path], by: By | None, layers: Parts | Non
     """
     files = {path: load_vectors(path) for path in paths}
     by = by or _by(list(files.values()))
-    found = list(files.values())
+    loaded = list(files.values())
     names = _names(files)
     stem = paths[0].stem if len(paths) == 1 else by
     folder, written = out or paths[0].parent, list[Path]()
     if by == "behaviors":
-        cosines = behavior_cosines(dict(zip(names, found, strict=True)), layers)
+        cosines = behavior_cosines(dict(zip(names, loaded, strict=True)), layers)
     elif by == "models":
         if len(paths) != 2:
             raise CompareError(f"--by models compares two files of one behavior, not {len(paths)}.")
-        title = f"{found[0].origin.behavior or paths[0].stem}: {names[0]} (down) and {names[1]} (across)"
-        cosines = [model_cosines(_kept(found[0], layers), _kept(found[1], layers), (names[0], names[1]), title)]
+        title = f"{loaded[0].origin.behavior or paths[0].stem}: {names[0]} (down) and {names[1]} (across)"
+        cosines = [model_cosines(_kept(loaded[0], layers), _kept(loaded[1], layers), (names[0], names[1]), title)]
     else:
-        kept = [_kept(vectors, layers) for vectors in found]
+        kept = [_kept(vectors, layers) for vectors in loaded]
         cosines = [layer_cosines(vectors, name) for vectors, name in zip(kept, names, strict=True)]
         paths_of = [layer_components(vectors, name) for vectors, name in zip(kept, names, strict=True)]
         panels = [
@@ -74,7 +74,7 @@ def look_at_similarity(paths: Sequence[Path], by: By | None, layers: Parts | Non
             if p is not None
         ]
         written += _pictures(folder, f"{stem}-layer-components", panels, "Layers on two components")
-    pictures = [CosinePanel(found.title, found) for found in cosines]
+    pictures = [CosinePanel(matrix.title, matrix) for matrix in cosines]
     written = _pictures(folder, f"{stem}-similarity", pictures, "Cosines") + written
     records = [record for matrix in cosines for record in matrix.records]
     written.append(_csv(folder / f"{stem}-similarity.csv", records))
@@ -89,14 +89,14 @@ def look_at_components(paths: Sequence[Path], layers: Parts, of: Of, out: Path |
     """
     tables, records, written = list[tuple[str, Table]](), list[dict[str, object]](), list[Path]()
     for path in paths:
-        found = components(load_contrast(path), layers, of)
+        view = components(load_contrast(path), layers, of)
         # Both ways of looking have files of their own.
         kind = "components" if of == "activations" else "difference-components"
         folder, stem = out or path.parent, f"{path.stem}-{kind}"
-        written += _pictures(folder, stem, points_panels(found), f"{found.name}: contrast activations")
-        written.append(_csv(folder / f"{stem}.csv", found.records))
-        tables.append((found.name, found.table))
-        records += found.records
+        written += _pictures(folder, stem, points_panels(view), f"{view.name}: contrast activations")
+        written.append(_csv(folder / f"{stem}.csv", view.records))
+        tables.append((view.name, view.table))
+        records += view.records
     return Look(tuple(tables), records, tuple(written))
 
 
@@ -109,13 +109,13 @@ def look_at_diagnosis(paths: Sequence[Path], layers: Parts, vectors: Path | None
     given = None if vectors is None else load_vectors(vectors)
     tables, records, written = list[tuple[str, Table]](), list[dict[str, object]](), list[Path]()
     for path in paths:
-        found = diagnose(load_contrast(path), layers, given)
+        diagnosis = diagnose(load_contrast(path), layers, given)
         folder, stem = out or path.parent, path.stem
-        written += _pictures(folder, f"{stem}-diagnosis", share_panels(found), found.name)
-        written += _pictures(folder, f"{stem}-projections", histogram_panels(found), found.name)
-        written.append(_csv(folder / f"{stem}-diagnosis.csv", found.records))
-        tables.append((found.name, found.table))
-        records += found.records
+        written += _pictures(folder, f"{stem}-diagnosis", share_panels(diagnosis), diagnosis.name)
+        written += _pictures(folder, f"{stem}-projections", histogram_panels(diagnosis), diagnosis.name)
+        written.append(_csv(folder / f"{stem}-diagnosis.csv", diagnosis.records))
+        tables.append((diagnosis.name, diagnosis.table))
+        records += diagnosis.records
     return Look(tuple(tables), records, tuple(written))
 
 

@@ -28,7 +28,7 @@ def normalized(given: Mapping[str, Vectors]) -> dict[str, Vectors]:
     names = ",".join(sorted(vectors.origin.behavior or path for path, vectors in given.items()))
     norms = {path: vectors.norms for path, vectors in given.items()}
     layers = next(iter(norms.values()))
-    means = {layer: sum(found[layer] for found in norms.values()) / len(norms) for layer in layers}
+    means = {layer: sum(each[layer] for each in norms.values()) / len(norms) for layer in layers}
     made = {}
     for path, vectors in given.items():
         if zero := [layer for layer, norm in norms[path].items() if norm == 0]:

@@ -75,7 +75,7 @@ class CosinePanel(MapPanel):
 class PathPanel(Panel):
     """Layers on two components, joined in their order."""
 
-    found: LayerComponents
+    components: LayerComponents
 
     x_label: ClassVar[str] = "component 1"
     y_label: ClassVar[str] = "component 2"
@@ -87,14 +87,14 @@ class PathPanel(Panel):
         return 3.4
 
     def draw(self, axes: Axes) -> None:
-        x, y = self.found.places.T
+        x, y = self.components.places.T
         axes.plot(x, y, color="#bbbbbb", linewidth=1, zorder=1)
         axes.scatter(x, y, c=range(len(x)), cmap="viridis", s=30, zorder=2)
         step = max(1, len(x) // 16)
         for place in range(0, len(x), step):
             # Neighbours lie close: their numbers stand on opposite sides.
             side = (5, 5) if place // step % 2 else (-11, -9)
-            name = str(self.found.layers[place])
+            name = str(self.components.layers[place])
             axes.annotate(name, (x[place], y[place]), side, textcoords="offset points", fontsize=8)
         axes.margins(0.12)
 
@@ -103,7 +103,7 @@ class PathPanel(Panel):
 class PointsPanel(Panel):
     """A layer's points on two components: colour by side, shape by letter."""
 
-    found: Components
+    components: Components
     view: LayerView
 
     x_label: ClassVar[str] = "component 1"
@@ -120,7 +120,7 @@ class PointsPanel(Panel):
         return 3
 
     def draw(self, axes: Axes) -> None:
-        sides, letters = np.array(self.found.sides), np.array(self.found.letters)
+        sides, letters = np.array(self.components.sides), np.array(self.components.letters)
         size = 14 if len(sides) <= 400 else 6
         for side, color in SIDE_COLORS.items():
             for marker, letter in zip(MARKERS, sorted(set(letters)), strict=False):
@@ -132,18 +132,18 @@ class PointsPanel(Panel):
 
     def handles(self) -> list[Artist]:
         look: dict[str, Any] = {"linestyle": "", "markersize": 5}
-        used = [side for side in SIDES if side in self.found.sides]
+        used = [side for side in SIDES if side in self.components.sides]
         handles = [key(f"{side} answer", marker="s", color=SIDE_COLORS[side], **look) for side in used]
-        for marker, letter in zip(MARKERS, sorted(set(self.found.letters)), strict=False):
+        for marker, letter in zip(MARKERS, sorted(set(self.components.letters)), strict=False):
             handles.append(key(f"({letter})", marker=marker, color=GREY, **look))
         return handles
 
 
-def points_panels(found: Components) -> list[PointsPanel]:
+def points_panels(components: Components) -> list[PointsPanel]:
     """A panel a layer."""
     return [
-        PointsPanel(f"layer {v.layer}: {v.explained[0]:.0%} + {v.explained[1]:.0%} of variance", found, v)
-        for v in found.views
+        PointsPanel(f"layer {v.layer}: {v.explained[0]:.0%} + {v.explained[1]:.0%} of variance", components, v)
+        for v in components.views
     ]
 
 
@@ -154,7 +154,7 @@ LINES: tuple[Literal["-", "--", ":", "-."], ...] = ("-", "--", ":", "-.")
 class SharePanel(Panel):
     """By layer, how often the positive half projects higher: of all pairs with its interval, and by letter."""
 
-    found: Diagnosis
+    diagnosis: Diagnosis
 
     x_label: ClassVar[str] = "layer (block, counted from 0)"
     y_label: ClassVar[str] = "share of pairs"
@@ -170,18 +170,18 @@ class SharePanel(Panel):
 
     @property
     def _letters(self) -> list[str]:
-        return sorted(set(self.found.letters))[:4]
+        return sorted(set(self.diagnosis.letters))[:4]
 
     def draw(self, axes: Axes) -> None:
-        numbers = [layer.layer for layer in self.found.layers]
+        numbers = [layer.layer for layer in self.diagnosis.layers]
         axes.axhline(0.5, color=GREY, linewidth=0.8)
         axes.grid(axis="y", color="#eeeeee", linewidth=0.6)
-        bounds = [layer.interval or (float("nan"),) * 2 for layer in self.found.layers]
+        bounds = [layer.interval or (float("nan"),) * 2 for layer in self.diagnosis.layers]
         low, high = zip(*bounds, strict=True)
         axes.vlines(numbers, low, high, color="black", linewidth=1.2)
-        axes.plot(numbers, [layer.share for layer in self.found.layers], color="black", marker="o", markersize=4)
+        axes.plot(numbers, [layer.share for layer in self.diagnosis.layers], color="black", marker="o", markersize=4)
         for letter, look in zip(self._letters, self._looks(), strict=False):
-            axes.plot(numbers, [layer.by_letter[letter] for layer in self.found.layers], linewidth=1, **look)
+            axes.plot(numbers, [layer.by_letter[letter] for layer in self.diagnosis.layers], linewidth=1, **look)
         axes.set_ylim(-0.03, 1.03)
         whole_numbers(axes, numbers)
 
@@ -194,10 +194,10 @@ class SharePanel(Panel):
     def handles(self) -> list[Artist]:
         from matplotlib.lines import Line2D
 
-        found: list[Artist] = [Line2D([], [], color="black", marker="o", markersize=4, label="all pairs, 95% interval")]
+        lines: list[Artist] = [Line2D([], [], color="black", marker="o", markersize=4, label="all pairs, 95% interval")]
         for letter, look in zip(self._letters, self._looks(), strict=False):
-            found.append(Line2D([], [], linewidth=1, label=f"matching ({letter})", **look))
-        return found
+            lines.append(Line2D([], [], linewidth=1, label=f"matching ({letter})", **look))
+        return lines
 
 
 @dataclass(frozen=True)
@@ -207,9 +207,9 @@ class NormPanel(SharePanel):
     y_label: ClassVar[str] = "norm"
 
     def draw(self, axes: Axes) -> None:
-        numbers = [layer.layer for layer in self.found.layers]
-        axes.bar(numbers, [layer.norm for layer in self.found.layers], color="#bbbbbb", width=0.6)
-        for layer in self.found.layers if len(numbers) <= NUMBERED else ():
+        numbers = [layer.layer for layer in self.diagnosis.layers]
+        axes.bar(numbers, [layer.norm for layer in self.diagnosis.layers], color="#bbbbbb", width=0.6)
+        for layer in self.diagnosis.layers if len(numbers) <= NUMBERED else ():
             axes.annotate(
                 f"{layer.relative:.0%}", (layer.layer, layer.norm), (0, 2), textcoords="offset points", ha="center",
                 fontsize=7.5,
@@ -222,7 +222,7 @@ class NormPanel(SharePanel):
 class HistogramPanel(Panel):
     """A layer's projections of both halves, a line a label."""
 
-    found: Diagnosis
+    diagnosis: Diagnosis
     layer: LayerDiagnosis
 
     x_label: ClassVar[str] = "projection on the unit vector"
@@ -240,11 +240,11 @@ class HistogramPanel(Panel):
 
     @property
     def _groups(self) -> list[str | None]:
-        names = label_names(self.found.labels)
+        names = label_names(self.diagnosis.labels)
         return list(names) if 1 < len(names) <= len(LINES) else [None]
 
     def draw(self, axes: Axes) -> None:
-        labels = np.array([label or "" for label in self.found.labels])
+        labels = np.array([label or "" for label in self.diagnosis.labels])
         count = min(30, max(8, len(labels) // 8))
         bins = [float(edge) for edge in np.histogram_bin_edges(self.layer.projections, bins=count)]
         for line, group in zip(LINES, self._groups, strict=False):
@@ -275,15 +275,15 @@ def whole_numbers(axes: Axes, layers: Sequence[int]) -> None:
     axes.set_xlim(min(layers) - 0.6, max(layers) + 0.6)
 
 
-def share_panels(found: Diagnosis) -> list[SharePanel]:
+def share_panels(diagnosis: Diagnosis) -> list[SharePanel]:
     """How often, and how long."""
-    few = len(found.layers) <= NUMBERED
+    few = len(diagnosis.layers) <= NUMBERED
     return [
-        SharePanel(f"{found.name}: positive half projects higher, on {found.judged_on}", found),
-        NormPanel("norm of the vector" + (", and its share of the activations' mean norm" if few else ""), found),
+        SharePanel(f"{diagnosis.name}: positive half projects higher, on {diagnosis.judged_on}", diagnosis),
+        NormPanel("norm of the vector" + (", and its share of the activations' mean norm" if few else ""), diagnosis),
     ]
 
 
-def histogram_panels(found: Diagnosis) -> list[HistogramPanel]:
+def histogram_panels(diagnosis: Diagnosis) -> list[HistogramPanel]:
     """A panel a layer."""
-    return [HistogramPanel(f"layer {layer.layer}", found, layer) for layer in found.layers]
+    return [HistogramPanel(f"layer {layer.layer}", diagnosis, layer) for layer in diagnosis.layers]

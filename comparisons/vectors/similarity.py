@@ -56,8 +56,8 @@ class Cosines:
         rows = []
         for name, line in zip(self.rows, self.values, strict=True):
             known = [(v, c) for v, c in zip(line, self.columns, strict=True) if c != name and not np.isnan(v)]
-            found = [max(known), min(known)] if known else [(float("nan"), "")] * 2
-            rows.append(Row((name, *(cell for value, column in found for cell in (column, _cosine(value)))), ""))
+            ends = [max(known), min(known)] if known else [(float("nan"), "")] * 2
+            rows.append(Row((name, *(cell for value, column in ends for cell in (column, _cosine(value)))), ""))
         heads = (f"nearest {self.across}", "cosine", f"furthest {self.across}", "cosine")
         return Table((Column(self.down, align="left"), *map(Column, heads)), tuple(rows))
 
@@ -113,11 +113,11 @@ def behavior_cosines(given: Mapping[str, Vectors], layers: Parts | None) -> list
     known = list(next(iter(given.values())).layers)
     chosen = [known[len(known) // 2]] if layers is None else layers_among(layers, known, "every file")
     names = tuple(given)
-    found = []
+    matrices = []
     for layer in chosen:
         unit = units({place: vectors.vector(layer) for place, vectors in enumerate(given.values())})
-        found.append(Cosines(f"layer {layer}", names, names, unit @ unit.T, "behavior", "behavior"))
-    return found
+        matrices.append(Cosines(f"layer {layer}", names, names, unit @ unit.T, "behavior", "behavior"))
+    return matrices
 
 
 def model_cosines(one: Vectors, other: Vectors, names: tuple[str, str], title: str) -> Cosines:
@@ -144,8 +144,8 @@ def layer_components(vectors: Vectors, name: str) -> LayerComponents | None:
 
     if len(vectors.layers) < 3:
         return None
-    found = principal(units(vectors.layers))
-    return LayerComponents(name, tuple(vectors.layers), found.places, found.explained)
+    axes = principal(units(vectors.layers))
+    return LayerComponents(name, tuple(vectors.layers), axes.places, axes.explained)
 
 
 def units(given: Mapping[int, torch.Tensor]) -> FloatArray:

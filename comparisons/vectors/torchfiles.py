@@ -81,18 +81,18 @@ def write_steered(path: Path, vectors: Vectors, multiplier: float) -> None:
     write_whole(path, data.getvalue())
 
 
-def read_steered(found: dict[Any, Any], path: Path) -> Vectors:
+def read_steered(steps: dict[Any, Any], path: Path) -> Vectors:
     """Reads what a steered model of lm-evaluation-harness adds: each vector times its coefficient.
 
     Args:
-        found: what the file holds.
+        steps: what the file holds.
         path: for messages.
 
     Raises:
         CompareError: a hookpoint isn't a block, or its action isn't to add a vector to the whole of it.
     """
     layers, places = dict[int, Any](), set()
-    for hookpoint, step in found.items():
+    for hookpoint, step in steps.items():
         match = _HOOKPOINT.fullmatch(str(hookpoint))
         if match is None or not isinstance(step, dict) or not hasattr(step.get("steering_vector"), "dim"):
             raise CompareError(f"{path}: '{hookpoint}' is no block with a steering_vector, such as layers.13.")
@@ -102,7 +102,7 @@ def read_steered(found: dict[Any, Any], path: Path) -> Vectors:
         layers[int(match[2])] = step["steering_vector"].float() * float(step.get("steering_coefficient", 1.0))
     if len(places) != 1:
         raise CompareError(
-            f"{path}: its hookpoints are not blocks of one list: {', '.join(map(str, found)) or 'none'}."
+            f"{path}: its hookpoints are not blocks of one list: {', '.join(map(str, steps)) or 'none'}."
         )
     return checked(Vectors(layers, Origin(kind="steered", hookpoint=places.pop())), str(path))
 

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comparisons.report import render
-from comparisons.report.html import inline, sort_value
 from comparisons.report.markdown import escaped
+from comparisons.report.templating import inline, sort_value
 from comparisons.results.summary import SummaryRow
 from tests.browser import Browser, chromium, missing
 from tests.made_runs import (

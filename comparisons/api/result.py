@@ -74,9 +74,9 @@ class Result:
 
     def _repr_html_(self) -> str:
         """The report's main table, one a behavior, as a notebook shows it."""
-        from comparisons.report.html import MINOR, write_html
         from comparisons.report.markdown import escaped
         from comparisons.report.table import main_table
+        from comparisons.report.templating import MINOR, fill
         from comparisons.results.summary import Summary
 
         summary = Summary(self.rows)
@@ -85,7 +85,7 @@ class Result:
             caption = f"**{escaped(rows[0].behavior)}** in {escaped(rows[0].model)}"
             tables.append((caption, main_table(rows).keeping(lambda i, column: column.rank < MINOR)))
         template = "report/templates/notebook.html"
-        return write_html(template, tables=tables, behaviors=summary.subjects, report=self.report)
+        return fill(template, tables=tables, behaviors=summary.subjects, report=self.report)
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:

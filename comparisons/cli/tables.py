@@ -39,10 +39,7 @@ def show(run: Path, written: Sequence[Path] = ()) -> None:
         run: its folder.
         written: the files of its report; those that every run has where none are named.
     """
-    from comparisons.report.generated import generated_table
-    from comparisons.report.labels import label_table
-    from comparisons.report.open_ended import score_table
-    from comparisons.report.robustness import robustness_table
+    from comparisons.report.sections import SECTIONS
     from comparisons.report.sweepsections import best_table
     from comparisons.report.terminal import rich_table, terminal_table
     from comparisons.results.record import read_record
@@ -53,15 +50,9 @@ def show(run: Path, written: Sequence[Path] = ()) -> None:
         console.print(rich_table(best, console.width) if best.rows else "Every cell failed.")
     else:
         console.print(terminal_table(record.summary.rows, console.width))
-        further = {
-            "Shift by the items' label:": label_table,
-            "What the models write:": generated_table,
-            "How judges score free answers:": score_table,
-            "How much of the shift survives:": robustness_table,
-        }
-        for title, make in further.items():
-            if (table := make(record.summary.rows)) is not None:
-                console.print(f"\n{title}", highlight=False)
+        for section in SECTIONS.values():
+            if (table := section.table(record.summary.rows)) is not None:
+                console.print(f"\n{section.title}", highlight=False)
                 console.print(rich_table(table, console.width))
     for path in written or (run / "report.md", run / "report.html"):
         console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)

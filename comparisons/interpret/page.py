@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comparisons.interpret.trace import Trace
 from comparisons.interpret.words import shown
-from comparisons.report.html import asset, write_html
+from comparisons.report.templating import asset, fill
 
 # Colours are laid over the page's own, so that they hold on a light and on a dark one.
 POSITIVE, NEGATIVE = "213,94,0", "40,130,220"
@@ -26,7 +26,7 @@ def trace_page(trace: Trace, layer: int) -> str:
         token = f"{shown(trace.pieces[place])} · token {place} · layer {trace.layers[row]}"
         return f"{token} · {values[row][place]:.4g}"
 
-    return write_html(
+    return fill(
         "interpret/templates/trace.html",
         policy="default-src 'none'; style-src 'unsafe-inline'",
         style=asset("interpret/templates/trace.css"),

@@ -2,38 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
-
 from comparisons.report.background import provenance_section, reading_section, repeat_section, use_section
 from comparisons.report.blocks import Block, Bullets, Caution, Document, section
 from comparisons.report.chosen import chosen_section
 from comparisons.report.cost import cost_section
 from comparisons.report.evidence import evidence, models_section
 from comparisons.report.figures import Gallery
-from comparisons.report.generated import generated_section
-from comparisons.report.labels import label_section
 from comparisons.report.markdown import escaped
-from comparisons.report.open_ended import open_ended_section
-from comparisons.report.robustness import robustness_section
+from comparisons.report.sections import SECTIONS
 from comparisons.report.shift import shift_section
-from comparisons.report.sideeffects import side_effect_section
 from comparisons.report.sweepsections import sweep_ledger, sweep_sections
 from comparisons.report.table import describe, ledger_table
 from comparisons.results.findings import FEW, answer, backfired, estimate, moved_controls
 from comparisons.results.record import Record
-
-Section: TypeAlias = Callable[[Record, Gallery], list[Block]]
-"""Makes a section's blocks, or none where the run has nothing for it, and draws its figures."""
-
-SECTIONS: Mapping[str, Section] = {
-    "side_effects": side_effect_section,
-    "choices": label_section,
-    "generated": generated_section,
-    "open_ended": open_ended_section,
-    "robustness": robustness_section,
-}
-"""What evaluations say beside shift and cost, by their names, in the report's order."""
 
 
 def document(record: Record, gallery: Gallery) -> Document:
@@ -89,7 +70,7 @@ def _comparison(record: Record, gallery: Gallery) -> list[Block]:
         *shift_section(record, gallery),
         *models_section(record.summary),
         *cost_section(record, gallery),
-        *(block for make in SECTIONS.values() for block in make(record, gallery)),
+        *(block for of in SECTIONS.values() for block in of.blocks(record, gallery)),
         *evidence(record.summary.rows),
     ]
 

@@ -62,13 +62,13 @@ def summary_csv(summary: Summary) -> str:
 
 def summary_latex(summary: Summary) -> str:
     """A run's main table, one a behavior, with the columns that fit a page."""
-    found = []
+    tables = []
     for behavior in summary.behaviors:
         table = main_table(summary.of(behavior)).keeping(lambda i, column: column.rank < NARROW).joined()
         titles, rows = [column.title for column in table.columns], [row.cells for row in table.rows]
         caption = f"{behavior}: shift of p_match from the baseline, with 95% intervals"
-        found.append(latex_text(titles, rows, caption, table.notes))
-    return "\n".join(found)
+        tables.append(latex_text(titles, rows, caption, table.notes))
+    return "\n".join(tables)
 
 
 def latex_text(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, notes: Sequence[str] = ()) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from comparisons.report.blocks import Block, Blocks, Document, Folded, Heading
 from comparisons.report.charts import charts
-from comparisons.report.html import asset, plain, write_html
 from comparisons.report.markdown import escaped
+from comparisons.report.templating import asset, fill, plain
 from comparisons.util.table import Table
 
 UNFOLDED = 6
@@ -56,7 +56,7 @@ def page(document: Document) -> str:
     # Only this script runs, and nothing is loaded: also not by what might slip through as a tag.
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     sections = list(_sections(document))
-    return write_html(
+    return fill(
         "report/templates/page.html",
         policy=f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'",
         title=document.title,

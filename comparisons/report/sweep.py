@@ -39,8 +39,7 @@ class Grid:
         if multiplier == 0:
             return 0.0
         row = self.rows.get((layer, multiplier))
-        found = None if row is None else getattr(row, measure)
-        return None if found is None else float(found)
+        return None if row is None else getattr(row, measure)
 
     def best(self, direction: str) -> SummaryRow | None:
         """The cell that did best in a direction; None where none is usable."""
@@ -66,11 +65,11 @@ class TwoSided:
 
 def grids(summary: Summary) -> list[Grid]:
     """A grid for each behavior and stack that the sweep moves through the layers."""
-    found = []
+    grids = []
     for behavior in summary.subjects:
         swept = [row for row in summary.of(behavior) if row.swept_layer is not None]
-        found += [_grid(behavior, name, [r for r in swept if r.series == name]) for name in series(swept)]
-    return found
+        grids += [_grid(behavior, name, [r for r in swept if r.series == name]) for name in series(swept)]
+    return grids
 
 
 def series(rows: Sequence[SummaryRow]) -> list[str]:
@@ -79,10 +78,10 @@ def series(rows: Sequence[SummaryRow]) -> list[str]:
 
 
 def _grid(behavior: str, name: str, rows: Sequence[SummaryRow]) -> Grid:
-    found = {(row.swept_layer or 0, multiplier(row)): row for row in rows if row.strength}
+    cells = {(row.swept_layer or 0, multiplier(row)): row for row in rows if row.strength}
     layers = sorted({row.swept_layer or 0 for row in rows})
-    multipliers = sorted({0.0, *(times for _, times in found)})
-    return Grid(behavior, name, tuple(layers), tuple(multipliers), found)
+    multipliers = sorted({0.0, *(times for _, times in cells)})
+    return Grid(behavior, name, tuple(layers), tuple(multipliers), cells)
 
 
 def multiplier(row: SummaryRow) -> float:
@@ -101,8 +100,8 @@ def best_rows(rows: Sequence[SummaryRow], direction: str, broken: bool = False) 
         broken: take those that no longer answer with a letter instead.
     """
     measured = [row for row in rows if row.direction == direction and row.strength and row.shift is not None]
-    found = [row for row in measured if is_broken(row) == broken]
-    return sorted(found, key=lambda row: (not moved(row), -intended(row)))
+    usable = [row for row in measured if is_broken(row) == broken]
+    return sorted(usable, key=lambda row: (not moved(row), -intended(row)))
 
 
 def best_two_sided(rows: Sequence[SummaryRow]) -> TwoSided | None:
@@ -110,5 +109,5 @@ def best_two_sided(rows: Sequence[SummaryRow]) -> TwoSided | None:
     by_setting: dict[tuple[int | None, float], dict[str, SummaryRow]] = {}
     for row in (*best_rows(rows, "pos"), *best_rows(rows, "neg")):
         by_setting.setdefault((row.swept_layer, row.strength), {})[row.direction or ""] = row
-    pairs = [TwoSided(found["pos"], found["neg"]) for found in by_setting.values() if len(found) == 2]
+    pairs = [TwoSided(both["pos"], both["neg"]) for both in by_setting.values() if len(both) == 2]
     return max(pairs, key=lambda pair: pair.shift, default=None)

@@ -1,4 +1,4 @@
-"""HTML: the templates' environment, texts with inline marks, and tables that can be sorted and filtered."""
+"""Templates and what they show: texts with inline marks, and tables that can be sorted and filtered."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ LONG = 40
 _UNITS = {"%": 0.01, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 
 
-def write_html(template: str, **values: Any) -> str:
-    """Fills a template, which escapes every text.
+def fill(template: str, **values: Any) -> str:
+    """Fills a template; all but those of programs, .txt, escape every text.
 
     Args:
         template: its path in this package, as "report/templates/page.html".
@@ -65,8 +65,9 @@ def _environment() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        autoescape=True,
+        autoescape=lambda name: not str(name).endswith(".txt"),
         auto_reload=False,
+        keep_trailing_newline=True,
         loader=FileSystemLoader(PACKAGE),
         lstrip_blocks=True,
         trim_blocks=True,

@@ -32,6 +32,9 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 FOLDER = "COMPARE_TESTS_FORKS"
 """The environment variable with the folder of the sockets of the process that all share."""
 
+PIPE = 1 << 19
+"""Bytes that a pipe holds: more than any command prints."""
+
 SOME, ALL = "some", "all"
 """Names of the two sockets, by what is imported before a fork."""
 
@@ -185,7 +188,7 @@ class _Child:
         pipes = [os.pipe() for _ in range(3)]
         self.reading = [reading for reading, _ in pipes]
         for _, writing in pipes:
-            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 1 << 19)
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE)
         self.pid = os.fork()
         if self.pid == 0:
             _become(command, *(writing for _, writing in pipes))
@@ -208,8 +211,10 @@ class _Child:
 
 
 def _drained(pipe: int) -> str:
-    with os.fdopen(pipe, "rb") as file:
-        return file.read().decode(errors="replace")
+    """What was written: the process has ended, and whom it has left behind is not waited for."""
+    os.set_blocking(pipe, False)
+    with os.fdopen(pipe, "rb", buffering=0) as file:
+        return (file.read(PIPE) or b"").decode(errors="replace")
 
 
 def _become(command: Command, output: int, errors: int, counting: int) -> None:

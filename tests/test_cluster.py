@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from comparisons.running.ray_mailbox import Chosen, Commit, Mailbox, Message
 from comparisons.running.ray_pool import ClusterOptions, _shares
 from comparisons.running.ray_tasks import Known, tasks_of
 from comparisons.util.errors import CompareError
-from tests.forks import ROOT
+from tests.forks import ROOT, Command, Forks
 from tests.tiny import other_model
 from tests.whole_runs import check_equal, numbers
 
@@ -33,9 +32,19 @@ pytestmark = pytest.mark.slow
 
 GRID = [
     *("run", "--behavior", "refusal", "--methods", "caa,sysprompt,sft", "--out", "out"),
-    *("--set", "sft.epochs=1", "--set", "sft.learning_rate=1e-3", "--layer", "auto", "--controls"),
-    *("--train-items", "24", "--test-items", "6", "--knowledge", "none"),
-    *("--open-ended", "--tokens", "6", "--judge", "rules,pairwise:local"),
+    *(
+        "--set",
+        "sft.epochs=1",
+        "--set",
+        "sft.learning_rate=1e-3",
+        "--set",
+        "sft.target_modules=q_proj",
+        "--layer",
+        "auto",
+        "--controls",
+    ),
+    *("--train-items", "16", "--test-items", "4", "--knowledge", "none"),
+    *("--open-ended", "--tokens", "4", "--judge", "rules,pairwise:local"),
 ]
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 """What the nodes of a cluster share."""
@@ -59,23 +68,22 @@ class Boom(Method):
 """
 
 
-def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    """`compare` in a process of its own."""
-    env = {**os.environ, **TOKEN, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "comparisons", *arguments]
-    return subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def started(forks: Forks, folder: Path, *arguments: str) -> psutil.Process:
+    """`compare` in a fork, which has not imported Ray."""
+    (pid,) = forks.start(Command(arguments, str(folder), variables=TOKEN, every=1e9))
+    return psutil.Process(pid)
 
 
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+def finished(forks: Forks) -> tuple[int, str]:
     """Its exit code, and what it said on stderr."""
-    said = process.communicate(timeout=240)[1]
-    return process.returncode, said
+    (ended,) = forks.ended()
+    return ended.code, ended.errors
 
 
-def working(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The workers of a run that are at work."""
+def working(pid: int) -> list[psutil.Process]:
+    """The workers at work below a process."""
     found = []
-    for child in psutil.Process(process.pid).children(recursive=True):
+    for child in psutil.Process(pid).children(recursive=True):
         try:
             if child.cmdline()[:1] == ["ray::Worker.work"]:
                 found.append(child)
@@ -84,7 +92,7 @@ def working(process: subprocess.Popen[str]) -> list[psutil.Process]:
     return found
 
 
-def until(process: subprocess.Popen[str], run: Path, lines: int) -> None:
+def until(process: psutil.Process, run: Path, lines: int) -> None:
     """Waits until the journal has so many lines more."""
     journal = run / "journal.jsonl"
 
@@ -92,46 +100,13 @@ def until(process: subprocess.Popen[str], run: Path, lines: int) -> None:
         return len(journal.read_bytes().splitlines()) if journal.exists() else 0
 
     before = count()
-    while process.poll() is None and count() < before + lines:
+    while process.is_running() and count() < before + lines:
         time.sleep(0.05)
 
 
-@pytest.mark.timeout(600)
-def test_a_cluster_comes_to_the_local_numbers_through_an_interruption_and_a_lost_worker(tmp_path: Path) -> None:
-    for name in ("here", "there"):
-        (tmp_path / name).mkdir()
-    code, said = ended(started(tmp_path / "here", *GRID))
-    assert code == 0, said
-
-    first = started(tmp_path / "there", *GRID, *RAY)
-    until(first, tmp_path / "there" / "out", 2)
-    own = psutil.Process(first.pid).children(recursive=True)
-    first.send_signal(signal.SIGINT)
-    asked = time.monotonic()
-    code, said = ended(first)
-    assert code == 130 and "To go on: " in said, said
-    assert time.monotonic() - asked < 5
-    assert psutil.wait_procs(own, timeout=10)[1] == []
-
-    again = started(tmp_path / "there", *GRID, *RAY)
-    until(again, tmp_path / "there" / "out", 1)
-    killed: list[psutil.Process] = []
-    while again.poll() is None and not killed:
-        killed = working(again)[:1]
-    killed[0].kill()
-    code, said = ended(again)
-    assert code == 0, said
-    assert "a worker was lost over" in said
-    check_equal(tmp_path / "there", tmp_path / "here")
-    files = {path.name: path.read_bytes() for path in (tmp_path / "there" / "out" / "best").iterdir() if path.is_file()}
-    expected = {path.name: path for path in (tmp_path / "here" / "out" / "best").iterdir() if path.is_file()}
-    assert files.keys() == expected.keys()
-    assert files["intervention.json"] == expected["intervention.json"].read_bytes()
-
-
-@contextmanager
-def cluster() -> Iterator[str]:
-    """A Ray cluster that is there before the run; its address."""
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[tuple[str, int]]:
+    """A Ray cluster that is there before the run: its address, and the number of its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -146,23 +121,61 @@ def cluster() -> Iterator[str]:
             for line in head.stdout:
                 if "--block" in line:
                     break
-            yield f"127.0.0.1:{port}"
+            yield f"127.0.0.1:{port}", head.pid
         finally:
             for process in [*psutil.Process(head.pid).children(recursive=True), head]:
                 process.kill()
 
 
+@pytest.mark.timeout(600)
+def test_a_cluster_comes_to_the_local_numbers_through_an_interruption_and_a_lost_worker(
+    forks: Forks, cluster: tuple[str, int], tmp_path: Path
+) -> None:
+    """Interrupted on a Ray of its own, which ends with it; then on one that was there, to the end."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    started(forks, tmp_path / "here", *GRID)
+    code, said = finished(forks)
+    assert code == 0, said
+
+    first = started(forks, tmp_path / "there", *GRID, *RAY)
+    until(first, tmp_path / "there" / "out", 2)
+    own = first.children(recursive=True)
+    first.send_signal(signal.SIGINT)
+    asked = time.monotonic()
+    code, said = finished(forks)
+    assert code == 130 and "To go on: " in said, said
+    assert time.monotonic() - asked < 5
+    assert psutil.wait_procs(own, timeout=10)[1] == []
+
+    address, head = cluster
+    again = started(forks, tmp_path / "there", *GRID, *RAY, "--address", address)
+    until(again, tmp_path / "there" / "out", 1)
+    killed: list[psutil.Process] = []
+    while again.is_running() and not killed:
+        killed = working(head)[:1]
+    killed[0].kill()
+    code, said = finished(forks)
+    assert code == 0, said
+    assert "a worker was lost over" in said
+    check_equal(tmp_path / "there", tmp_path / "here")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "there" / "out" / "best").iterdir() if path.is_file()}
+    expected = {path.name: path for path in (tmp_path / "here" / "out" / "best").iterdir() if path.is_file()}
+    assert files.keys() == expected.keys()
+    assert files["intervention.json"] == expected["intervention.json"].read_bytes()
+
+
 @pytest.mark.timeout(300)
-def test_what_fails_on_a_cluster_is_a_row(tmp_path: Path) -> None:
+def test_what_fails_on_a_cluster_is_a_row(forks: Forks, cluster: tuple[str, int], tmp_path: Path) -> None:
     other_model(tmp_path / "other")
     weights = tmp_path / "other" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "boom.py").write_text(BOOM)
     grid = ["run", "--behavior", "refusal", "--methods", "boom,caa", "--model", "pocket,other", "--layer", "1"]
-    with cluster() as address:
-        small = ("--plugins", "plugins", "--train-items", "40", "--test-items", "6", "--knowledge", "none")
-        code, said = ended(started(tmp_path, *grid, *small, "--out", "out", "--executor", "ray", "--address", address))
+    small = ("--plugins", "plugins", "--train-items", "40", "--test-items", "6", "--knowledge", "none", "--out", "out")
+    started(forks, tmp_path, *grid, *small, "--executor", "ray", "--workers", "1", "--address", cluster[0])
+    code, said = finished(forks)
     assert code == 1, said
     rows = {row["cell"]: row for row in numbers(tmp_path / "out")}
     errors = {cell: row["error"] for cell, row in rows.items()}

@@ -39,9 +39,9 @@ CLOCKS = ("fit_seconds", "eval_seconds", "peak_memory_bytes")
 
 
 def test_fresh_processes_write_the_same_bytes(tmp_path: Path) -> None:
-    grid = "run --behavior refusal --methods caa,random_vector,sft+caa --layer 1 --train-items 16 --test-items 3"
+    grid = "run --behavior refusal --methods caa,random_vector,sft+caa --layer 1 --train-items 8 --test-items 3"
     trained = [option for key, value in TRAINED.items() for option in ("--set", f"sft.{key}={value[0]}")]
-    more = [*trained, "--generated-choices", "--open-ended", "--tokens", "20"]
+    more = [*trained, "--generated-choices", "--open-ended", "--tokens", "8"]
     found, summaries = [], []
     for seed in ("1", "2"):
         place = tmp_path / seed

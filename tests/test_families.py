@@ -41,7 +41,7 @@ def wrapped() -> LM:
     """A Llama inside PEFT's own wrapper, with an adapter that changes its answers."""
     from peft import LoraConfig, get_peft_model
 
-    base = tiny_lm()
+    base = three_blocks()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         config = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
@@ -49,11 +49,16 @@ def wrapped() -> LM:
     return LM(model, base.tokenizer, "tiny-peft")
 
 
+def three_blocks(family: str = "llama", **config: Any) -> LM:
+    """A first block, a last one, and one between."""
+    return tiny_lm(family, **{"n_layer" if family == "gpt2" else "num_hidden_layers": 3}, **config)
+
+
 SUBJECTS: dict[str, Callable[[], LM]] = {
-    **{family: (lambda family=family: tiny_lm(family)) for family in FAMILIES},  # type: ignore[misc]
-    "llama-tied": lambda: tiny_lm(tie_word_embeddings=True),
-    "gemma2-caps": lambda: tiny_lm("gemma2", attn_logit_softcapping=5.0, final_logit_softcapping=10.0),
-    "llama-eager": lambda: tiny_lm(attn_implementation="eager"),
+    **{family: (lambda family=family: three_blocks(family)) for family in FAMILIES},  # type: ignore[misc]
+    "llama-tied": lambda: three_blocks(tie_word_embeddings=True),
+    "gemma2-caps": lambda: three_blocks("gemma2", attn_logit_softcapping=5.0, final_logit_softcapping=10.0),
+    "llama-eager": lambda: three_blocks(attn_implementation="eager"),
     "llama-peft": wrapped,
 }
 
@@ -100,12 +105,13 @@ def every_edit(lm: LM) -> list[tuple[Edit, ...]]:
 
 
 def expected(lm: LM, question: Presentation, edits: tuple[Edit, ...]) -> list[float]:
-    """The two letters' log-probabilities by plain code."""
-    values = []
-    for letter in (question.matching, question.contrast):
-        ids, end, index = oracle.prompt_ids(lm.tokenizer, question.question, letter)
-        values.append(oracle.edited(lm.model, lm.blocks, ids[:index], end, edits)[-1, ids[index]].item())
-    return values
+    """The two letters' log-probabilities by plain code: what stands before the letters is read once."""
+    letters = (question.matching, question.contrast)
+    ids, end, index = oracle.prompt_ids(lm.tokenizer, question.question, letters[0])
+    others, _, place = oracle.prompt_ids(lm.tokenizer, question.question, letters[1])
+    assert ids[:index] == others[:place]
+    logps = oracle.edited(lm.model, lm.blocks, ids[:index], end, edits)[-1]
+    return [logps[ids[index]].item(), logps[others[place]].item()]
 
 
 @pytest.fixture(scope="module")
@@ -176,13 +182,14 @@ def test_multiplier_zero_is_the_baseline_bit_for_bit(lm: LM) -> None:
 @pytest.mark.parametrize("system", [None, "You are an assistant who likes to be kind to users."])
 def test_batched_equals_unbatched(lm: LM, system: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     interventions = [Intervention(system=system, edits=each) for each in every_edit(lm)]
-    together = choice_logps(lm, asked(6), interventions).logps
-    for j, question in enumerate(asked(6)):
+    questions = asked(4)
+    together = choice_logps(lm, questions, interventions).logps
+    for j, question in enumerate(questions):
         alone = choice_logps(lm, [question], interventions).logps
         np.testing.assert_allclose(together[:, j : j + 1], alone, atol=TOLERANCE)
     monkeypatch.setattr("comparisons.engine.passes.MAX_BRANCH_TOKENS", 5)
     monkeypatch.setattr(lm, "token_budget", 64)
-    np.testing.assert_allclose(choice_logps(lm, asked(6), interventions).logps, together, atol=TOLERANCE)
+    np.testing.assert_allclose(choice_logps(lm, questions, interventions).logps, together, atol=TOLERANCE)
 
 
 def test_contrast_activations_equal_one_pass_an_answer(lm: LM) -> None:
@@ -248,12 +255,12 @@ def test_greedy_answers_equal_plain_decoding(lm: LM) -> None:
     edits = [(), (Edit(1, random_vector(lm, 5)),), (Edit(2, random_vector(lm, 6), "ablate", 1.0, "all", "mlp"),)]
     interventions = [Intervention(edits=each, system=s) for s in (None, "Be kind.") for each in edits]
     with unchanged(lm):
-        found = generate(lm, questions, interventions, 8)
+        found = generate(lm, questions, interventions, 6)
     for row, intervention in enumerate(interventions):
         for column, question in enumerate(questions):
             prompt = lm.tokenize(lm.prompt(question, intervention.system))
             answer: list[int] = []
-            while len(answer) < 8:
+            while len(answer) < 6:
                 logps = oracle.edited(lm.model, lm.blocks, prompt + answer, len(prompt) - 1, intervention.edits)
                 token = int(logps[-1].argmax())
                 if token == lm.model.generation_config.eos_token_id:
@@ -263,7 +270,7 @@ def test_greedy_answers_equal_plain_decoding(lm: LM) -> None:
 
 
 def test_a_prompt_read_in_chunks_is_the_same_prompt(lm: LM, monkeypatch: pytest.MonkeyPatch) -> None:
-    questions, items = asked(3), [tiny_item(i) for i in range(3)]
+    questions, items = asked(2), [tiny_item(i) for i in range(2)]
     given = [Intervention(), Intervention(edits=(Edit(1, random_vector(lm, 0)),))]
     everywhere = Intervention(edits=(Edit(1, random_vector(lm, 1), positions="all"),))
     texts = [question.question for question in questions]
@@ -275,7 +282,7 @@ def test_a_prompt_read_in_chunks_is_the_same_prompt(lm: LM, monkeypatch: pytest.
             "choices": choice_logps(lm, questions, given).logps,
             "activations": torch.cat([values for _, values in pairs])[np.argsort(order)].numpy(),
             "completions": np.array(
-                [[sum(c) for c in q] for q in completion_logps(lm, texts, [COMPLETIONS] * 3, given)[1]]
+                [[sum(c) for c in q] for q in completion_logps(lm, texts, [COMPLETIONS] * 2, given)[1]]
             ),
             "answers": generate(lm, texts, [*given, everywhere], 6),
         }

@@ -242,7 +242,7 @@ def test_the_estimate_is_within_15_percent_of_what_is_measured(dtype: str, tmp_p
     model.save_pretrained(tmp_path)
     tiny_tokenizer(chat=False).save_pretrained(tmp_path)
     command = [sys.executable, "-m", "comparisons", "doctor", "--model", str(tmp_path), "--dtype", dtype]
-    command += ["--tokens", "64", "--prompts", "2", "--batch", "2", "--measure", "--method", "sft", "--json"]
+    command += ["--tokens", "48", "--prompts", "2", "--batch", "1", "--measure", "--method", "sft", "--json"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     found = json.loads(ended.stdout)

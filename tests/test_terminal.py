@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
@@ -16,14 +17,16 @@ from comparisons.cli import execute
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.util.terminal import LIBRARY_LOG, keep_library_log, libraries_logged, say
+from tests.forks import FOLDER, SOME, Command, Forks
 
 pytestmark = pytest.mark.slow
 
 SMALL = "--behavior refusal --train-items 16 --test-items 6 --knowledge none --directions pos"
 SFT = "--set sft.epochs=1 --set sft.learning_rate=1e-3"
 DPO = "--set dpo.epochs=1 --set dpo.learning_rate=1e-3"
+FRESH = "the main job, and dpo"
 COMMANDS = {
-    "the main job, and dpo": f"run {SMALL} --methods caa,sft,sysprompt,sft+caa,dpo --layer 1 {SFT} {DPO}",
+    FRESH: f"run {SMALL} --methods caa,sft,sysprompt,sft+caa,dpo --layer 1 {SFT} {DPO}",
     "sweep": "sweep --behavior refusal --layers 0-1 --strengths 1 --methods caa --train-items 16",
     "generate": "generate --prompt Hello --behavior refusal --methods caa --layer 1 --tokens 4",
     "4 bits": f"run {SMALL} --methods sft --quantize 4bit {SFT}",
@@ -75,37 +78,42 @@ class Noisy(Method):
 '''
 
 
-def ended(folder: Path, arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own."""
-    return python(folder, "-m", "comparisons", *arguments.split(), **variables)
+@pytest.fixture(scope="module")
+def near() -> Iterator[Forks]:
+    """A process that has imported torch and transformers, which the fresh process shows to say nothing then."""
+    forks = Forks(os.environ[FOLDER], SOME)
+    yield forks
+    forks.close()
 
 
-def python(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def test_no_library_speaks_in_a_fresh_process(tmp_path: Path) -> None:
     root = str(Path(__file__).resolve().parent.parent)
-    env = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", **variables}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False
+    env, command = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}, [sys.executable, "-m", "comparisons"]
+    found = subprocess.run(
+        [*command, *COMMANDS[FRESH].split()], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
-
-
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_no_library_speaks(command: str, tmp_path: Path) -> None:
-    found = ended(tmp_path, command)
-    assert (found.returncode, set(found.stderr.splitlines()) - KNOWN) == (0, set())
-
-
-def test_no_library_speaks_where_blocks_are_offloaded(tmp_path: Path) -> None:
-    arguments = f"run {SMALL} --methods caa,sft --layer 1 {SFT}".split()
-    found = python(tmp_path, "-c", OFFLOADED % arguments)
     assert (found.returncode, found.stderr) == (0, "")
 
 
-def test_what_libraries_say_is_in_the_runs_log_without_secrets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {FRESH}))
+def test_no_library_speaks(name: str, near: Forks, tmp_path: Path) -> None:
+    (found,) = near.run(Command(COMMANDS[name].split(), str(tmp_path)))
+    assert (found.code, set(found.errors.splitlines()) - KNOWN) == (0, set())
+
+
+def test_no_library_speaks_where_blocks_are_offloaded(near: Forks, tmp_path: Path) -> None:
+    arguments = f"run {SMALL} --methods caa,sft --layer 1 {SFT}".split()
+    (found,) = near.run(Command((), str(tmp_path), program=OFFLOADED % arguments))
+    assert (found.code, found.errors) == (0, "")
+
+
+def test_what_libraries_say_is_in_the_runs_log_without_secrets(near: Forks, tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "noisy.py").write_text(NOISY)
-    found = ended(tmp_path, f"run {SMALL} --methods noisy --plugins plugins --out out", HF_TOKEN="hf_verysecret")
-    assert found.returncode == 0
-    assert set(found.stderr.splitlines()) == {"printed by the method"}
+    arguments = f"run {SMALL} --methods noisy --plugins plugins --out out".split()
+    (found,) = near.run(Command(arguments, str(tmp_path), variables={"HF_TOKEN": "hf_verysecret"}))
+    assert found.code == 0
+    assert set(found.errors.splitlines()) == {"printed by the method"}
     log = (tmp_path / "out" / LIBRARY_LOG).read_text()
     for said in ("to sys.stderr", "past Python", "a warning", "root logger", "library's logger", "of a child"):
         assert said in log

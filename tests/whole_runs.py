@@ -13,8 +13,9 @@ from comparisons.results.cellfiles import RESULTS
 from comparisons.results.folder import SUMMARY, run_faults
 from comparisons.util.artifacts import artifact_fault
 
+SFT = "--set sft.epochs=2 --set sft.learning_rate=1e-3 --set sft.target_modules=q_proj"
 GRID = "--behavior refusal --train-items 24 --test-items 6 --layer 1 --knowledge none"
-ARGUMENTS = f"run --methods caa,sysprompt,sft {GRID} --set sft.epochs=2 --set sft.learning_rate=1e-3 --out out".split()
+ARGUMENTS = f"run --methods caa,sysprompt,sft {GRID} {SFT} --out out".split()
 NOT_COMPARED = ("_seconds", "_bytes", "tokens_run")
 
 

@@ -142,8 +142,8 @@ def parse_many(record: Record, where: str, id: str) -> Item:
         layout, right = find_layout(question), letter_field(record, BEHAVIOR.matching, where)
         letters = "".join(layout.spans) if layout else ""
         if right not in letters:
-            known = ", ".join(letters) or "not to be found in its question"
-            raise CompareError(f"{where}: field '{BEHAVIOR.matching}' is ({right}), but the choices are {known}.")
+            named = ", ".join(letters) or "not to be found in its question"
+            raise CompareError(f"{where}: field '{BEHAVIOR.matching}' is ({right}), but the choices are {named}.")
     category = optional_field(record, "category", where) or optional_field(record, SUBJECT, where)
     template, label = (optional_field(record, name, where) for name in ("template", "label"))
     return Item.parse(

@@ -278,6 +278,6 @@ def parse_item(record: Record, where: str, id: str, fields: Fields = BEHAVIOR) -
     letters = [choice.letter for choice in item.choices]
     for field, letter in ((fields.matching, item.matching), (fields.contrast, item.contrast)):
         if letters and letter not in letters:
-            known = ", ".join(letters)
-            raise CompareError(f"{where}: field '{field}' is ({letter}), but the choices are {known}.")
+            named = ", ".join(letters)
+            raise CompareError(f"{where}: field '{field}' is ({letter}), but the choices are {named}.")
     return item

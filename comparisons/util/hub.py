@@ -17,7 +17,7 @@ PREFIX = "hub:"
 """Begins a place on the hub where a path could stand: hub:ORG/NAME or hub:ORG/NAME@REVISION."""
 
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
 def check_name(name: str) -> str:
@@ -47,7 +47,7 @@ def upload(folder: Path, name: str, private: bool) -> str:
         )
         return str(commit.commit_url)
 
-    return _asked(work, name)
+    return _ask(work, name)
 
 
 def download(place: str) -> Path:
@@ -63,7 +63,7 @@ def download(place: str) -> Path:
 
     name, _, revision = place.removeprefix(PREFIX).partition("@")
     check_name(name)
-    return Path(_asked(lambda: snapshot_download(name, revision=revision or None, allow_patterns=list(SHARED)), name))
+    return Path(_ask(lambda: snapshot_download(name, revision=revision or None, allow_patterns=list(SHARED)), name))
 
 
 def local_folder(place: str) -> Path:
@@ -81,7 +81,7 @@ def vectors_file(folder: Path, place: str) -> Path:
     raise CompareError(f"{place} holds no vectors: there is no {VECTORS} in it.")
 
 
-def _asked(work: Callable[[], Found], name: str) -> Found:
+def _ask(work: Callable[[], Result], name: str) -> Result:
     """What the hub gives; one line where it doesn't."""
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 

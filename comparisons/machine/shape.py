@@ -14,7 +14,7 @@ from typing import Any
 
 from comparisons.model.lm import blocks_at, find_blocks
 from comparisons.model.loading import explained, model_without_weights
-from comparisons.model.source import ModelSource
+from comparisons.model.source import GGUF, ModelSource
 from comparisons.util.errors import CompareError
 
 
@@ -117,6 +117,9 @@ def read_config(source: ModelSource) -> dict[str, Any]:
         CompareError: there is no such model, or no such file that is JSON.
     """
     path = Path(source.location(whole=False))
+    if path.suffix == GGUF:
+        config: dict[str, Any] = model_without_weights(source).config.to_dict()
+        return config
     if not path.is_dir():
         from huggingface_hub import hf_hub_download
 

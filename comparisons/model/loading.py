@@ -9,7 +9,7 @@ from typing import Any
 
 from comparisons.model import processes
 from comparisons.model.lm import LM
-from comparisons.model.source import ModelSource
+from comparisons.model.source import GGUF, ModelSource, split_location
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest, json_digest, read_sealed, write_sealed
 
@@ -92,11 +92,14 @@ def _read(source: ModelSource, location: str, device: str) -> tuple[Any, Any]:
     import torch
     import transformers
 
-    code, placement = _access(source, location), _placement(source, device)
+    place, file = split_location(location)
+    code, placement = {**_access(source, place), **file}, _placement(source, device)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(location, **code)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **code)
+        if file and hasattr(transformers, "GgufConfig"):  # else it may leave weights in the file's blocks
+            placement["quantization_config"] = transformers.GgufConfig(dequantize=True)
         model, read = transformers.AutoModelForCausalLM.from_pretrained(
-            location, **code, **placement, dtype=_dtype(source.dtype, device), output_loading_info=True
+            place, **code, **placement, dtype=_dtype(source.dtype, device), output_loading_info=True
         )
     except Exception as error:
         raise explained(source.name, error) from error
@@ -107,9 +110,18 @@ def _read(source: ModelSource, location: str, device: str) -> tuple[Any, Any]:
             "nothing until they are there.",
             *(source.name, several, missing[0]),
         )
+    if file:
+        _forget_file(model)
     if "device_map" not in placement:
         model.to(torch.device(device))
     return model, tokenizer
+
+
+def _forget_file(model: Any) -> None:
+    """What was read from a GGUF file is dequantized, but may still be called quantized, which no trainer takes."""
+    vars(model.config).pop("quantization_config", None)
+    for name in ("is_quantized", "hf_quantizer", "quantization_method"):
+        vars(model).pop(name, None)
 
 
 def _access(source: ModelSource, location: str) -> dict[str, bool]:
@@ -141,8 +153,9 @@ def load_without_weights(source: ModelSource) -> LM:
 
     location = source.location()
     check_intact(Path(location))
+    place, file = split_location(location)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(location, **_access(source, location))
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **_access(source, place), **file)
     except Exception as error:
         raise explained(source.name, error) from error
     return LM(model_without_weights(source), tokenizer, source.name, source.prompt_format, source.blocks)
@@ -157,10 +170,10 @@ def model_without_weights(source: ModelSource) -> Any:
     import torch
     import transformers
 
-    location = source.location(whole=False)
-    code = _access(source, location)
+    place, file = split_location(source.location(whole=False))
+    code = _access(source, place)
     try:
-        config = transformers.AutoConfig.from_pretrained(location, **code)
+        config = transformers.AutoConfig.from_pretrained(place, **code, **file)
         with torch.device("meta"):
             return transformers.AutoModelForCausalLM.from_config(config, **code)
     except Exception as error:
@@ -208,6 +221,10 @@ def _placement(source: ModelSource, device: str) -> dict[str, Any]:
     if source.offload is not None and (device != "cuda" or source.quantize is not None):
         why = "a quantized model must fit the GPUs" if device == "cuda" else "without one, files are read as needed"
         raise CompareError(f"--offload {source.offload} is for a model on a GPU that isn't quantized: {why}.")
+    if source.quantize is not None and source.location().endswith(GGUF):
+        raise CompareError(
+            f"--quantize {source.quantize} is not for a GGUF file, which is read dequantized: leave it out."
+        )
     if source.quantize is None:
         away = {} if source.offload is None else {"offload_folder": str(source.offload)}
         return {"device_map": _over_gpus(), **away} if device == "cuda" else {}
@@ -258,9 +275,17 @@ def explained(name: str, error: Exception) -> CompareError:
 def _source_digest(location: str, model: Any) -> str | None:
     """Content hash of the source: a hub commit, or the files of a folder."""
     commit = getattr(model.config, "_commit_hash", None)
-    if Path(location).is_dir():
-        return folder_digest(Path(location))
+    if Path(location).exists():
+        return location_digest(location)
     return f"{location}@{commit}" if commit else None
+
+
+def location_digest(location: str) -> str:
+    """Content hash of the folder or GGUF file; the location itself where it is a hub's."""
+    path = Path(location)
+    if path.is_dir():
+        return folder_digest(path)
+    return file_digest(path) if path.is_file() else location
 
 
 def folder_digest(folder: Path) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from comparisons.model.named import NAMED
 from comparisons.model.prompts import PromptFormat
 from comparisons.util.errors import CompareError
 from comparisons.util.files import embedded
@@ -16,6 +17,7 @@ DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 EMBEDDED = "pocket"
+GGUF = ".gguf"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 
 
@@ -36,7 +38,8 @@ class ModelSource:
     """What to load and how.
 
     Attributes:
-        name: "pocket", a local folder, or a hub id.
+        name: "pocket", another known name ("smollm2"), a local folder, a hub id, or a GGUF file: its path, or a hub id
+            with the file's name behind it.
         prompt_format: see `LM`; None for the default.
         blocks: dotted path of the decoder blocks, where it can't be found.
         offload: folder for the blocks that fit neither the GPUs nor main memory; None where there must be none.
@@ -72,7 +75,7 @@ class ModelSource:
         return self.name == EMBEDDED
 
     def location(self, whole: bool = True) -> str:
-        """The folder or hub id to load from.
+        """The folder, GGUF file or hub id to load from; see `split_location`.
 
         Args:
             whole: whether weights and tokenizer are needed too, or the configuration alone.
@@ -82,19 +85,40 @@ class ModelSource:
         """
         if self.is_embedded:
             return str(_checked_folder(embedded("pocket"), whole))
+        if self.name in NAMED:
+            return str(NAMED[self.name].path())
         path = Path(self.name).expanduser()
+        if path.is_file() and path.suffix == GGUF:
+            return str(path)
         if path.exists():
             return str(_checked_folder(path, whole))
-        if self.name.startswith((".", "/", "~")) or self.name.count("/") != 1 or " " in self.name:
+        slashes = self.name.count("/")
+        hub_file = self.name.endswith(GGUF) and slashes > 1
+        if self.name.startswith((".", "/", "~")) or " " in self.name or not (slashes == 1 or hub_file):
             raise CompareError(
-                f"no model '{self.name}': use {EMBEDDED}, an existing folder, or a hub id like org/name."
+                f"no model '{self.name}': use {', '.join((EMBEDDED, *NAMED))}, an existing folder or .gguf file, or a "
+                "hub id like org/name."
             )
         return self.name
+
+
+def split_location(location: str) -> tuple[str, dict[str, str]]:
+    """What loaders of transformers are given for a location: the folder or hub id, and a GGUF file's name there."""
+    if not location.endswith(GGUF):
+        return location, {}
+    path = Path(location)
+    if path.is_file():
+        return str(path.parent), {"gguf_file": path.name}
+    owner, name, file = location.split("/", 2)
+    return f"{owner}/{name}", {"gguf_file": file}
 
 
 def _checked_folder(folder: Path, whole: bool) -> Path:
     if not folder.is_dir():
         raise CompareError(f"the model '{folder}' is not a folder: name the folder that holds config.json.")
+    files = sorted(path.name for path in folder.glob(f"*{GGUF}"))
+    if files and not (folder / "config.json").is_file():
+        raise CompareError(f"the model folder '{folder}' holds GGUF files: name one of them, as {folder / files[0]}.")
     if not (folder / "config.json").is_file():
         raise CompareError(f"the model folder '{folder}' has no config.json.")
     if not whole:

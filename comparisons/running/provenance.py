@@ -16,7 +16,7 @@ from comparisons.evaluations.robustness import NEUTRAL_TEXTS, PREFIX_TEXT, wrapp
 from comparisons.experiment.fitting import PACKAGES, package_version, source_digest
 from comparisons.experiment.specification import Plan
 from comparisons.model.lm import LM
-from comparisons.model.loading import folder_digest
+from comparisons.model.loading import location_digest
 from comparisons.model.source import ModelSource
 from comparisons.util.files import json_digest
 from comparisons.util.version import __version__
@@ -82,8 +82,7 @@ def identify_data(plan: Plan) -> dict[str, Any]:
 
 
 def _model(source: ModelSource) -> str:
-    location = Path(source.location())
-    return folder_digest(location) if location.is_dir() else str(location)
+    return location_digest(source.location())
 
 
 def run_facts(plan: Plan, identity: Mapping[str, Any], found: Mapping[str, ModelInfo], started: str) -> dict[str, Any]:

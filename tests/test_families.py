@@ -51,7 +51,8 @@ def wrapped() -> LM:
 
 def three_blocks(family: str = "llama", **config: Any) -> LM:
     """A first block, a last one, and one between."""
-    return tiny_lm(family, **{"n_layer" if family == "gpt2" else "num_hidden_layers": 3}, **config)
+    sizes: dict[str, Any] = {"n_layer" if family == "gpt2" else "num_hidden_layers": 3}
+    return tiny_lm(family, **sizes, **config)
 
 
 SUBJECTS: dict[str, Callable[[], LM]] = {

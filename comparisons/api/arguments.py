@@ -60,6 +60,9 @@ class RunOptions(TypedDict, total=False):
     side_effects: bool
     robustness: bool
     generated_choices: bool
+    perplexity: str | Path | None
+    evaluate: str | Iterable[str]
+    evaluations: str | Path | None
     open_ended: bool | None
     tokens: int | None
     judge: str | Iterable[str]

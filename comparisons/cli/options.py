@@ -26,7 +26,7 @@ GRID = ("directions", "strengths", "settings")
 MEASURING = ("orders", "prompt_format", "knowledge", "train_items", "test_items")
 """How to ask, and on what."""
 
-CONTROLS = ("select", "controls", "side_effects", "robustness", "generated_choices")
+CONTROLS = ("select", "controls", *(name for name, each in run_options().items() if each.option.asks))
 """What else to measure, so that the numbers can be trusted."""
 
 JUDGING = ("judge", "judge_url", "judge_price", "judge_budget")
@@ -135,7 +135,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print the numbers a
 LAYERS = click.option("--layers", default="all", show_default=True, metavar="all|A-B|N[,…]", help="Counted from 0.")
 
 RUNNING = (
-    *("out", "fresh", DRY_RUN, "seed", *LOADING, *EXECUTOR, "plugins"),
+    *("out", "fresh", DRY_RUN, "seed", *LOADING, *EXECUTOR, "plugins", "evaluations"),
     click.option("--json", "as_json", is_flag=True, help="Print the summary rows as JSON."),
 )
 """Where and how to run, and what to print."""

@@ -39,7 +39,7 @@ def show(run: Path, written: Sequence[Path] = ()) -> None:
         run: its folder.
         written: the files of its report; those that every run has where none are named.
     """
-    from comparisons.report.sections import SECTIONS
+    from comparisons.report.sections import sections
     from comparisons.report.sweepsections import best_table
     from comparisons.report.terminal import rich_table, terminal_table
     from comparisons.results.record import read_record
@@ -50,7 +50,7 @@ def show(run: Path, written: Sequence[Path] = ()) -> None:
         console.print(rich_table(best, console.width) if best.rows else "Every cell failed.")
     else:
         console.print(terminal_table(record.summary.rows, console.width))
-        for section in SECTIONS.values():
+        for section in sections():
             if (table := section.table(record.summary.rows)) is not None:
                 console.print(f"\n{section.title}", highlight=False)
                 console.print(rich_table(table, console.width))

@@ -14,6 +14,10 @@ from comparisons.experiment.specification import Cell, Element, Plan, Specificat
 from comparisons.intervention import Intervention
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
+from comparisons.results.summary import SummaryRow
+from comparisons.util.plugins import first_line
+from comparisons.util.table import NOTHING, Column, Section, Table, interval, number
+from comparisons.util.table import Row as Line
 
 Rows = Sequence[Row]
 
@@ -53,6 +57,24 @@ class CellResult:
         self.rows += more.rows
         self.info |= more.info
         self.error = self.error or more.error
+
+
+def result_row(
+    cell: CellToAsk, evaluation: str, item: str, order: str = "given", template: str | None = None, **values: Any
+) -> dict[str, Any]:
+    """A result row, with the columns that every one has.
+
+    Args:
+        cell: whose it is.
+        evaluation: the evaluation's name; a part of it goes on behind a colon.
+        item: what was asked; with the order, no other row of the cell and evaluation has it.
+        order: in which it was asked.
+        template: what makes items depend on each other, for intervals.
+        values: what was found; those of lettered choices are None unless they are given.
+    """
+    choices = dict.fromkeys(("matching", "contrast", "logp_matching", "logp_contrast", "p_match"))
+    named = {"evaluation": evaluation, "item": item, "order": order, "template": template}
+    return {**cell.fields, **named, **choices, **values}
 
 
 @dataclass(frozen=True)
@@ -172,6 +194,17 @@ class Evaluation(ABC):
         """The evaluation as options of its own switch it on; None where they don't, and where it has none."""
         return None
 
+    def check(self, plan: Plan) -> None:  # noqa: B027 - most have nothing to check
+        """Raises CompareError for what can be seen before the model is loaded: a file that isn't there."""
+
+    def identity(self, plan: Plan) -> object:
+        """What can change the rows beside the specification and the behaviors' questions, as JSON: hashes of files."""
+        return None
+
+    def facts(self, plan: Plan, lm: LM) -> object:
+        """What run.json is to say of how it was asked, as JSON."""
+        return None
+
     @abstractmethod
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> Iterable[CellResult]:
         """Asks cells; leaves the model as it was.
@@ -198,5 +231,52 @@ class Evaluation(ABC):
         """
 
     @abstractmethod
-    def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
-        """What a summary row says of a cell, from its rows and the baseline's; None where it has none."""
+    def numbers(self, cell: MeasuredCell) -> object | None:
+        """What a summary row says of a cell, from its rows and the baseline's; None where it has none.
+
+        It is an instance of a frozen dataclass, whose fields are the numbers: their types, and by its docstring what
+        they are. It stands in the row's `measured`, under the evaluation's name. Built-in evaluations may give a
+        mapping instead, by the row's own fields.
+        """
+
+    def section(self, name: str, rows: Sequence[SummaryRow]) -> Section | None:
+        """What the report says of it: by default its docstring's first line, and a table of all its numbers.
+
+        Built-in evaluations have a module in `comparisons.report` instead, which has the evaluation's name.
+
+        Args:
+            name: the evaluation's.
+            rows: of the summary.
+        """
+        return section_of(name, name.replace("_", " ").capitalize(), first_line(type(self)) or "", rows)
+
+
+def section_of(name: str, title: str, text: str, rows: Sequence[SummaryRow]) -> Section | None:
+    """A section of all that an evaluation measured, a line a cell; None where it measured nothing.
+
+    Args:
+        name: the evaluation's.
+        title: of the section.
+        text: what stands above the table.
+        rows: of the summary.
+    """
+    measured = [(row, row.measured[name]) for row in rows if name in row.measured]
+    if not measured:
+        return None
+    fields = list(dict.fromkeys(field for _, numbers in measured for field in numbers))
+    columns = [Column(title, align="left") for title in ("behavior", "cell", "direction")]
+    columns += [Column("95% CI", interval=True) if f.endswith("_ci") else Column(f.replace("_", " ")) for f in fields]
+    lines = [
+        Line((r.subject, r.name, r.direction or NOTHING, *(shown(numbers.get(f)) for f in fields)), r.subject)
+        for r, numbers in measured
+    ]
+    return Section(title, text, Table(tuple(columns), tuple(lines)))
+
+
+def shown(value: object) -> str:
+    """A declared number as a report's table has it."""
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return interval(value)
+    if isinstance(value, float):
+        return number(value)
+    return NOTHING if value is None else str(value)

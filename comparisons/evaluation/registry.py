@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comparisons.evaluation.interface import Evaluation
 from comparisons.experiment.specification import Specification
-from comparisons.util.plugins import Kind, Plugins
+from comparisons.method.guard import foreign
+from comparisons.method.settings import Setting, describe_settings, parse_settings, parse_values
+from comparisons.results.summary import SummaryRow
+from comparisons.util.errors import CompareError
+from comparisons.util.plugins import Kind, Plugins, first_line
+from comparisons.util.table import Section
 
 EVALUATIONS = Kind(
     word="evaluation",
@@ -16,6 +23,25 @@ EVALUATIONS = Kind(
     package="comparisons.evaluations",
     option="--evaluations",
 )
+
+
+@dataclass(frozen=True)
+class EvaluationInfo:
+    """An evaluation as `compare evaluations` shows it.
+
+    Attributes:
+        name: its name.
+        source: the file or entry point that brings it; both where two do.
+        error: why it can't be used, in one line; the attributes below are then left empty.
+        summary: the first line of its docstring.
+        settings: in the order of its fields.
+    """
+
+    name: str
+    source: str
+    error: str | None = None
+    summary: str = ""
+    settings: tuple[Setting, ...] = ()
 
 
 class EvaluationRegistry(Plugins[Evaluation]):
@@ -31,10 +57,63 @@ class EvaluationRegistry(Plugins[Evaluation]):
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__(EVALUATIONS, folder)
 
+    def describe(self) -> list[EvaluationInfo]:
+        """Every evaluation by name, the broken ones with their error; imports them all, raises for none."""
+        return [self._describe(name) for name in self.names()]
+
+    def _describe(self, name: str) -> EvaluationInfo:
+        try:
+            cls = self.get(name)
+            return EvaluationInfo(name, self.where(name), None, first_line(cls) or "", describe_settings(cls))
+        except Exception as error:  # a plugin's own code: defaults are made by it
+            return EvaluationInfo(name, self.where(name), " ".join(str(error).split()))
+
 
 def evaluations_of(spec: Specification) -> dict[str, Evaluation]:
-    """The evaluations that a specification asks for, by name, in the order in which cells are asked them."""
-    registry = EvaluationRegistry()
-    made = {name: registry.get(name).of(spec) for name in registry.own()}
+    """The evaluations that a specification asks for, by name, in the order in which cells are asked them.
+
+    The project's own have options of their own; others are named by `--evaluate`, and imported only then.
+
+    Raises:
+        CompareError: one is unknown, broken, or named where it has an option; a setting is unknown or not valid.
+    """
+    registry = EvaluationRegistry(spec.evaluations)
+    made = {name: _own(registry.get(name), name, spec) for name in registry.own()}
+    for name in map(registry.known, spec.evaluate):
+        if name in made:
+            raise CompareError(f"--evaluate {name}: it has an option of its own, see compare run --help.")
+        made[name] = parse_settings(registry.get(name), _texts(name, spec), name)
     asked = {name: evaluation for name, evaluation in made.items() if evaluation is not None}
     return dict(sorted(asked.items(), key=lambda pair: (pair[1].place, pair[0])))
+
+
+def is_own(evaluation: Evaluation) -> bool:
+    """Whether an evaluation comes along with the program."""
+    return type(evaluation).__module__.startswith(f"{EVALUATIONS.package}.")
+
+
+def sections_of(spec: Specification, rows: Sequence[SummaryRow]) -> dict[str, Section]:
+    """What plugins say in the report, by evaluation, as data: a report is written again without them."""
+    found: dict[str, Section] = {}
+    for name, evaluation in evaluations_of(spec).items():
+        if not is_own(evaluation):
+            with foreign(f"the evaluation {name}"):
+                section = evaluation.section(name, rows)
+            found |= {name: section} if section is not None else {}
+    return found
+
+
+def _own(cls: type[Evaluation], name: str, spec: Specification) -> Evaluation | None:
+    """A built-in evaluation as its options and settings have it; None where it is off."""
+    made = cls.of(spec)
+    values = parse_values(cls, _texts(name, spec), name) if made is not None else {}
+    return replace(made, **values) if values else made  # type: ignore[type-var]
+
+
+def _texts(name: str, spec: Specification) -> dict[str, str]:
+    """An evaluation's settings, as typed."""
+    given = spec.settings.get(name, {})
+    several = next((field for field, values in given.items() if len(values) > 1), None)
+    if several is not None:
+        raise CompareError(f"--set {name}.{several} has several values: an evaluation takes one, for all cells.")
+    return {field: values[0] for field, values in given.items()}

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from comparisons import stats
 from comparisons.evaluation.across import joint_p_values, parts_of, stack_interaction, steerability
 from comparisons.evaluation.cells import Evaluations
-from comparisons.evaluation.interface import MeasuredCell, MeasuredRows
+from comparisons.evaluation.interface import Evaluation, MeasuredCell, MeasuredRows
 from comparisons.evaluation.measures import ItemMeasures, Paired, seed_of
 from comparisons.evaluation.questions import CHOICES
-from comparisons.evaluation.registry import evaluations_of
+from comparisons.evaluation.registry import evaluations_of, is_own
 from comparisons.experiment.specification import Cell, Plan
+from comparisons.method.guard import foreign
 from comparisons.results.findings import BROKEN
 from comparisons.results.folder import RunFolder
 from comparisons.results.journal import Entry
 from comparisons.results.keys import IN, later_key
 from comparisons.results.summary import SummaryRow
+from comparisons.util.errors import described
 
 TIMES = ("fit_seconds", "eval_seconds", "peak_memory_bytes", "trainable_parameters")
 LEDGER = ("letter_cosine", "examples", "fit_tokens", "tokens_run", "stored_bytes", "tuning_trials")
@@ -156,9 +159,26 @@ class _Behavior:
 
 def numbers_of(evaluations: Evaluations, cell: MeasuredCell) -> dict[str, Any]:
     """What all evaluations say of a cell, by the fields of a summary row."""
-    numbers: dict[str, Any] = {"warnings": []}
+    numbers: dict[str, Any] = {"warnings": [], "measured": {}}
     for name, evaluation in evaluations.items():
-        found = dict(evaluation.numbers(replace(cell, evaluation=name, numbers=numbers)) or {})
+        found = _numbers(name, evaluation, replace(cell, evaluation=name, numbers=numbers))
         warnings = [*numbers["warnings"], *found.pop("warnings", ())]
-        numbers |= {**found, "warnings": warnings}
+        measured = {**numbers["measured"], **found.pop("measured", {})}
+        numbers |= {**found, "warnings": warnings, "measured": measured}
     return numbers
+
+
+def _numbers(name: str, evaluation: Evaluation, cell: MeasuredCell) -> dict[str, Any]:
+    """What one says; of a plugin that can't say it, a warning."""
+    try:
+        with foreign(f"the evaluation {name}"):
+            found = evaluation.numbers(cell)
+        if found is None or isinstance(found, Mapping):
+            return dict(found or {})
+        numbers = asdict(found)  # type: ignore[call-overload]
+        json.dumps(numbers, allow_nan=False)
+        return {"measured": {name: numbers}}
+    except Exception as error:
+        if is_own(evaluation):
+            raise
+        return {"warnings": [f"{name} has no numbers: {described(error)}"]}

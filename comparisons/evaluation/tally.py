@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,6 +60,12 @@ class Tally:
             tokens += len(stems) * max(stems) + len(rests) * max(rests)
         self.forwards += round(forwards * times)
         self.tokens += times * (tokens + branches * len(prompts))
+
+    def read(self, lengths: Sequence[int], branches: float) -> None:
+        """Counts texts of so many tokens, each by so many branches that share nothing."""
+        sizes = [math.ceil(branches * length) for length in lengths]
+        self.forwards += sum(1 for _ in batches(sizes, 0, self.lm.token_budget))
+        self.tokens += branches * sum(lengths)
 
     def ask(self, items: Sequence[Item], plan: Plan, cells: Sequence[Cell]) -> None:
         """Counts lettered questions: one prefill for cells that share it, their branches from their layers on."""

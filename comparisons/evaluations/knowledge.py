@@ -34,6 +34,9 @@ class Knowledge(Evaluation):
     def of(cls, spec: Specification) -> Knowledge | None:
         return None if spec.knowledge == "none" else cls()
 
+    def identity(self, plan: Plan) -> object:
+        return plan.knowledge and plan.knowledge.digest
+
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         known = asking.plan.knowledge
         if known is None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from comparisons.dataset.folders import OPEN_ENDED_PATH
 from comparisons.dataset.items import OpenPrompt
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
@@ -23,9 +24,12 @@ from comparisons.judges.interface import Verdict
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.judges.pairwise import NAME as PAIRWISE
 from comparisons.judges.pairwise import win_rate
+from comparisons.judges.registry import check_judge
 from comparisons.model.lm import LM
 from comparisons.results.folder import RunFolder
 from comparisons.results.status import UNSCORED
+from comparisons.util.errors import CompareError
+from comparisons.util.table import Section
 
 OPEN_ENDED = "open_ended"
 """The evaluation's name in result rows."""
@@ -52,6 +56,18 @@ class FreeAnswers(Evaluation):
     @classmethod
     def of(cls, spec: Specification) -> FreeAnswers | None:
         return None if spec.open_ended is None else cls(spec.open_ended.tokens)
+
+    def check(self, plan: Plan) -> None:
+        for judge in plan.spec.open_ended.judges if plan.spec.open_ended else ():
+            check_judge(judge)
+        if self.tokens < 1:
+            raise CompareError(f"--tokens must be at least 1, not {self.tokens}.")
+        for name, behavior in plan.behaviors.items():
+            if not behavior.open_ended:
+                raise CompareError(
+                    f"the behavior '{name}' has no open-ended prompts: put them beside its data as "
+                    f"{OPEN_ENDED_PATH.format(name)}, or leave out --open-ended."
+                )
 
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         prompts, fields = asking.plan.behaviors[cells[0].fields["behavior"]].open_ended, [c.fields for c in cells]
@@ -160,15 +176,20 @@ def _row(cell: Mapping[str, Any], prompt: OpenPrompt, answer: str, fluency: floa
     }
 
 
-def summary_of(rows: Sequence[Any], folder: RunFolder, known: Mapping[str, Any]) -> dict[str, Any]:
+def summary_of(
+    rows: Sequence[Any], folder: RunFolder, known: Mapping[str, Any], sections: Mapping[str, Section]
+) -> dict[str, Any]:
     """What summary.json holds: the rows, and "judges" where free answers were judged.
 
     Args:
         rows: the summary's, as dataclasses.
         folder: the run's, with its result rows.
         known: judge -> how it does on known answers.
+        sections: what plugins say in the report.
     """
     found: dict[str, Any] = {"rows": [asdict(row) for row in rows]}
+    if sections:
+        found["sections"] = {name: asdict(section) for name, section in sections.items()}
     cells = [row.cell for row in rows if row.open_ended and folder.done(row.cell)]
     answers = [one for cell in cells for one in folder.rows(cell) if one["evaluation"] == OPEN_ENDED]
     if any(answer["scores"] for answer in answers):

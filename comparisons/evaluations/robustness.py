@@ -137,6 +137,12 @@ class Robustness(Evaluation):
     def of(cls, spec: Specification) -> Robustness | None:
         return cls() if spec.robustness else None
 
+    def identity(self, plan: Plan) -> object:
+        return [PREFIX_TEXT, NEUTRAL_TEXTS]
+
+    def facts(self, plan: Plan, lm: LM) -> object:
+        return wrappings(lm, plan.behaviors)
+
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         behavior = cells[0].fields["behavior"]
         return Repeats(asking.fitters[behavior], asking.plan.asked(behavior), asking.plan.orders).run(cells)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from comparisons.evaluation.cells import choice_results
@@ -11,6 +11,7 @@ from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Eval
 from comparisons.evaluation.questions import SIDE
 from comparisons.evaluation.tally import Tally
 from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.util.files import json_digest
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class SideEffects(Evaluation):
     @classmethod
     def of(cls, spec: Specification) -> SideEffects | None:
         return cls() if spec.side_effects else None
+
+    def identity(self, plan: Plan) -> object:
+        return json_digest({name: [asdict(item) for item in items] for name, items in plan.side.items()})
 
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         results = [CellResult() for _ in cells]

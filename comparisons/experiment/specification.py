@@ -102,14 +102,25 @@ class Specification:
         ),
     ] = None
     controls: Annotated[bool, Option("Add every control, and rank each vector among random directions.")] = False
-    side_effects: Annotated[bool, Option("Evaluate each cell on all other behaviors of the data too.")] = False
+    side_effects: Annotated[bool, Option("Evaluate each cell on all other behaviors of the data too.", asks=True)] = (
+        False
+    )
     robustness: Annotated[
         bool,
-        Option("Evaluate each cell again under other system prompts, a user-turn prefix and another prompt format."),
+        Option(
+            "Evaluate each cell again under other system prompts, a user-turn prefix and another prompt format.",
+            asks=True,
+        ),
     ] = False
     generated_choices: Annotated[
-        bool, Option("Let each cell write an answer to every question too, and find the choice in it.")
+        bool, Option("Let each cell write an answer to every question too, and find the choice in it.", asks=True)
     ] = False
+    perplexity: Annotated[Path | None, Option("A text: how likely it is.", metavar="FILE", asks=True)] = None
+    evaluate: Annotated[
+        tuple[str, ...],
+        Option("Further evaluations, as of --evaluations.", metavar="NAME[,NAME…]", asks=True),
+    ] = ()
+    evaluations: Annotated[Path | None, Option("Folder of further evaluations, one file each.")] = None
     open_ended: Annotated[
         OpenEnded | None,
         Option("Let each cell answer the open-ended prompts freely, and score the answers; --judge turns it on too."),

@@ -160,11 +160,7 @@ def parse_settings(cls: type[Plugin], texts: Mapping[str, str], name: str | None
         CompareError: a setting is unknown, has no default and no value, or a value is not valid.
     """
     name = name or cls.__module__.rpartition(".")[2]
-    forms = setting_forms(cls)
-    for field in texts:
-        if field not in forms:
-            raise unknown(f"setting of {name}", field, [*forms, *([STRENGTH] if getattr(cls, "dosed", False) else [])])
-    values = {field: _parse(f"{name}.{field}", text, forms[field]) for field, text in texts.items()}
+    values = parse_values(cls, texts, name)
     missing = [s.name for s in describe_settings(cls) if s.default is None and s.name not in values]
     if missing:
         raise CompareError(f"{name}.{missing[0]} has no default: give it by --set {name}.{missing[0]}=VALUE.")
@@ -172,6 +168,15 @@ def parse_settings(cls: type[Plugin], texts: Mapping[str, str], name: str | None
         return cls(**values)
     except ValueError as error:
         raise CompareError(f"the settings of {name} are not valid: {' '.join(str(error).split())}") from error
+
+
+def parse_values(cls: type[Any], texts: Mapping[str, str], name: str) -> dict[str, Any]:
+    """The values of the given settings; raises CompareError where one is unknown or not valid."""
+    forms = setting_forms(cls)
+    for field in texts:
+        if field not in forms:
+            raise unknown(f"setting of {name}", field, [*forms, *([STRENGTH] if getattr(cls, "dosed", False) else [])])
+    return {field: _parse(f"{name}.{field}", text, forms[field]) for field, text in texts.items()}
 
 
 def _parse(setting: str, text: str, forms: Sequence[Form]) -> Any:

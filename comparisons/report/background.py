@@ -114,7 +114,7 @@ def provenance_section(record: Record) -> list[Block]:
         ("data", str(spec.get("data") or "embedded") if spec else ""),
         ("hash of the specification", str(record.facts.get("digest") or "")),
         ("hashes of the behaviors", _pairs(identity.get("behaviors"))),
-        ("hash of the knowledge questions", str(identity.get("knowledge") or "")),
+        ("hash of the knowledge questions", str(record.asked.get("knowledge") or "")),
         ("settings given", _settings(spec)),
         ("seed", "" if spec.get("seed") is None else str(spec["seed"])),
         ("versions", _pairs(record.part("versions"))),

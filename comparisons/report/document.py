@@ -9,7 +9,7 @@ from comparisons.report.cost import cost_section
 from comparisons.report.evidence import evidence, models_section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
-from comparisons.report.sections import SECTIONS
+from comparisons.report.sections import plugin_sections, sections
 from comparisons.report.shift import shift_section
 from comparisons.report.sweepsections import sweep_ledger, sweep_sections
 from comparisons.report.table import describe, ledger_table
@@ -70,7 +70,8 @@ def _comparison(record: Record, gallery: Gallery) -> list[Block]:
         *shift_section(record, gallery),
         *models_section(record.summary),
         *cost_section(record, gallery),
-        *(block for of in SECTIONS.values() for block in of.blocks(record, gallery)),
+        *(block for of in sections() for block in of.blocks(record, gallery)),
+        *plugin_sections(record),
         *evidence(record.summary.rows),
     ]
 

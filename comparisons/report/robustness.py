@@ -73,7 +73,7 @@ def _conditions(record: Record) -> Bullets:
     kinds: dict[str, dict[str, None]] = {}
     for name in (name for row in record.summary.rows for name in row.robustness or {}):
         kinds.setdefault(name.partition("-")[0], {})[name] = None
-    texts = record.part("robustness")
+    texts = record.part("evaluations").get("robustness") or {}
     neutral = dict.fromkeys(tuple(prompts) for prompts in (texts.get("neutral") or {}).values())
     quoted = "; ".join(f"“{'” and “'.join(map(escaped, prompts))}”" for prompts in neutral)
     prefix = f"“{escaped(str(texts['prefix']))}”" if texts.get("prefix") else "a sentence"

@@ -109,6 +109,13 @@ def _has_numbers(value: Mapping[str, Any], numbers: Iterable[str], intervals: It
     )
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a text, a flag, a number, a list or an object of such, or nothing."""
+    if isinstance(value, (list, dict)):
+        return all(map(_is_plain, value.values() if isinstance(value, dict) else value))
+    return value is None or isinstance(value, (str, bool)) or is_number(value)
+
+
 def _by_name(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
@@ -119,6 +126,7 @@ NESTED: dict[str, Callable[[Any], bool]] = {
     "robustness": _by_name(_is_repeat),
     "generated": _is_written,
     "open_ended": _is_open,
+    "measured": _by_name(lambda value: isinstance(value, dict) and all(map(_is_plain, value.values()))),
     "labels": _by_name(_is_label),
     "label_differences": lambda value: isinstance(value, list) and all(map(_is_difference, value)),
 }

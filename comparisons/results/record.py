@@ -114,6 +114,12 @@ class Record:
         """Whether the run was evaluated on questions held out of the training pairs, not on the test questions."""
         return self.part("specification").get("split") == "dev"
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """By evaluation, a hash of what was asked beside the behaviors' own questions; None for nothing."""
+        found = self.part("identity").get("evaluations") or {}
+        return {name: each["data"] for name, each in found.items()}
+
     def part(self, name: str) -> Facts:
         """An object of run.json, empty where it has none."""
         found = self.facts.get(name)

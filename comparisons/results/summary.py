@@ -12,6 +12,7 @@ from comparisons.results.checks import NESTED, are_numbers, is_about_judges, is_
 from comparisons.results.keys import IN, baseline_key, on_model
 from comparisons.util.errors import CompareError
 from comparisons.util.files import read_sealed
+from comparisons.util.table import Section
 
 SUMMARY = "summary.json"
 
@@ -65,6 +66,7 @@ class SummaryRow:
             "repetition", "fluency", their "…_change" against the baseline with "…_change_ci", and "judges": judge ->
             {"n_scored", "score", "score_ci", "shift", "shift_ci", "agrees", "unparsed", "refused", "failed", "unasked",
             "tokens_in", "tokens_out", "dollars"}}: see `comparisons.evaluations.open_ended`.
+        measured: evaluation -> what it measured, by the fields that it declares; of those without fields above.
         labels: an item's label -> {"n_items", "shift", "ci"}, where at least two labels have two items.
         label_differences: for each two labels {"first", "second", "shift", "ci"}: the second's shift minus the first's.
         knowledge, knowledge_set: the same measure as p_match on knowledge questions, and their name.
@@ -125,6 +127,7 @@ class SummaryRow:
     robustness: Mapping[str, Mapping[str, Any]] | None = None
     generated: Mapping[str, Any] | None = None
     open_ended: Mapping[str, Any] | None = None
+    measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     labels: Mapping[str, Mapping[str, Any]] | None = None
     label_differences: Sequence[Mapping[str, Any]] | None = None
     examples: int | None = None
@@ -218,10 +221,12 @@ class Summary:
         rows: one a cell and baseline.
         judges: where free answers were judged {"known": judge -> how it does on answers of known score, "agreement": of
             each two judges and of all}: see `comparisons.judges.calibration` and `agreement`.
+        sections: what evaluations that are plugins say in the report, by their names.
     """
 
     rows: tuple[SummaryRow, ...]
     judges: Mapping[str, Any] = field(default_factory=dict)
+    sections: Mapping[str, Section] = field(default_factory=dict)
 
     @property
     def behaviors(self) -> tuple[str, ...]:
@@ -264,7 +269,18 @@ def read_summary(run: Path) -> Summary:
     judges = found.get("judges", {})
     if not is_about_judges(judges):
         raise CompareError(f'{path}: "judges" is not as this program writes it: compare score writes it anew.')
-    return Summary(tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)), judges)
+    return Summary(
+        tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)), judges, _sections(found, path)
+    )
+
+
+def _sections(found: Any, path: Path) -> Mapping[str, Section]:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(dict[str, Section]).validate_python(found.get("sections", {}))
+    except ValidationError as error:
+        raise CompareError(f'{path}: "sections" is not as this program writes it: run again its command.') from error
 
 
 TEXTS = {"model", "behavior", "cell", "method", "direction", "status", "error", "knowledge_set"}
@@ -301,7 +317,7 @@ def _row(found: Any, where: str) -> SummaryRow:
 
 def _fits(name: str, value: Any) -> bool:
     if value is None:
-        return name not in {"settings", "warnings", *FLAGS}
+        return name not in {"settings", "warnings", "measured", *FLAGS}
     if name in FLAGS:
         return isinstance(value, bool)
     if name == "warnings":

@@ -16,7 +16,7 @@ from comparisons.results.rows import Row, read_rows
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import CompareError
 
-LEFT_OUT = ("digest", "command", "notes", "started", "ended", "complete", "robustness")
+LEFT_OUT = ("digest", "command", "notes", "started", "ended", "complete", "evaluations")
 """Of run.json: what says nothing about how the numbers came about, or says it twice."""
 
 ROUNDING = 1e-6
@@ -140,7 +140,7 @@ def _change(first: Run, second: Run, row: SummaryRow) -> Change:
     found = np.where(np.abs(after - before) < ROUNDING, 0.0, after - before)
     seed = seed_of(int(second.record.part("specification").get("seed") or 0), row.own_key)
     cost: dict[str, Any] = {}
-    identity = [run.record.part("identity").get("knowledge") for run in (first, second)]
+    identity = [run.record.asked.get("knowledge") for run in (first, second)]
     if not row.is_baseline and identity[0] == identity[1] is not None:
         knowledge, alike = _by_item(first, second, row, "knowledge")
         if len(knowledge):

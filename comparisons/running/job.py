@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from comparisons.evaluation.best import best_row
+from comparisons.evaluation.registry import sections_of
 from comparisons.evaluation.summaries import summarize
 from comparisons.evaluations.open_ended import summary_of
 from comparisons.experiment.specification import Plan, Specification
@@ -99,7 +100,8 @@ def run(
                 plan = cells.run(folder, display, judges, note)
             rows = summarize(plan, folder)
             # Last, so that a budget goes to the run's own answers first.
-            folder.write(SUMMARY, summary_of(rows, folder, judges.calibration() if judges else {}))
+            known = judges.calibration() if judges else {}
+            folder.write(SUMMARY, summary_of(rows, folder, known, sections_of(spec, rows)))
             _keep_best(plan, cells, folder, rows)
             note(first, now(), all(row.status == "done" for row in rows))
             render(path)

@@ -12,6 +12,7 @@ from typing import Any
 from comparisons import stats
 from comparisons.evaluation.across import joint_p_values
 from comparisons.evaluation.best import best_row
+from comparisons.evaluation.interface import section_of
 from comparisons.evaluation.measures import item_measures, paired
 from comparisons.evaluations.open_ended import summary_of
 from comparisons.report import render
@@ -23,6 +24,7 @@ from comparisons.running.finished import Finished
 from comparisons.util.artifacts import MANIFEST, seal
 from comparisons.util.errors import CompareError
 from comparisons.util.files import json_digest, write_json
+from comparisons.util.table import Section
 
 EQUAL = 1e-6
 """How near two runs' numbers on one cell must be to be of the same cell."""
@@ -59,7 +61,8 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
             if folder.choice(choice["key"], choice["behavior"], choice.get("model", "")) is None:
                 folder.add_choice(choice["key"], {k: v for k, v in choice.items() if k != "key"})
         known = {k: v for s in sources for k, v in (s.record.summary.judges.get("known") or {}).items()}
-        folder.write(SUMMARY, summary_of(_corrected(rows, folder, _seed(sources[0].record)), folder, known))
+        rows = _corrected(rows, folder, _seed(sources[0].record))
+        folder.write(SUMMARY, summary_of(rows, folder, known, _sections(sources, rows)))
         _take_best(sources, rows, out)
         render(out)
     finally:
@@ -77,9 +80,9 @@ def _incomparable(first: Finished, other: Finished) -> str | None:
         mine, theirs = (source.record.part("specification").get(name) for source in (first, other))
         if mine != theirs:
             return f"the {name} differs, {mine} and {theirs}"
-    known = [source.record.part("identity").get("knowledge") for source in (first, other)]
-    if None not in known and known[0] != known[1]:
-        return "the knowledge questions differ"
+    asked = [source.record.asked for source in (first, other)]
+    if different := next((name for name in asked[0] if name in asked[1] and asked[0][name] != asked[1][name]), None):
+        return f"the {different.replace('_', ' ')} questions differ"
     for behavior in first.record.summary.behaviors:
         if behavior in other.record.summary.behaviors and first.digests(behavior)[1] != other.digests(behavior)[1]:
             return f"the questions on {behavior} differ: use the same data and --test-items"
@@ -180,6 +183,13 @@ def _corrected(rows: Sequence[SummaryRow], folder: RunFolder, seed: int) -> list
     joint = joint_p_values(pairs, seed)
     holm = stats.holm([row.p_value for row in rows])
     return [replace(row, p_holm=p, p_max_t=joint.get(row.cell)) for row, p in zip(rows, holm, strict=True)]
+
+
+def _sections(sources: Sequence[Finished], rows: Sequence[SummaryRow]) -> dict[str, Section]:
+    """What plugins said in the runs' reports, of all their cells."""
+    said = {name: each for source in reversed(sources) for name, each in source.record.summary.sections.items()}
+    found = {name: section_of(name, each.title, each.text, rows) for name, each in said.items()}
+    return {name: section for name, section in found.items() if section is not None}
 
 
 def _seed(record: Record) -> int:

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Library
-from comparisons.dataset.folders import OPEN_ENDED_PATH
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import PREFIX, HarnessSet, read_tasks
+from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.specification import LAYER, Cell, Element, Plan, Specification
-from comparisons.judges.registry import check_judge
 from comparisons.method.interface import Method
 from comparisons.method.registry import Registry
 from comparisons.method.settings import STRENGTH, expand, parse_limit, parse_settings, parse_strength
@@ -39,11 +38,12 @@ def make_plan(spec: Specification) -> Plan:
     for name in spec.behaviors:
         behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
         behaviors[name] = _with_dev(spec, behavior) if chosen or spec.select or spec.split == "dev" else behavior
-    _check_open_ended(spec, behaviors)
     knowledge, knowledge_dev = _knowledge(spec, library)
     models = [source.name for source in spec.sources] if spec.more_models else [""]
     cells = [cell for model in models for name in spec.behaviors for cell in _cells(spec, model, name, variants)]
     plan = Plan(spec, behaviors, knowledge, tuple(cells), (), _side(spec, library), knowledge_dev)
+    for evaluation in evaluations_of(spec).values():
+        evaluation.check(plan)
     return replace(plan, notes=_notes(plan))
 
 
@@ -63,22 +63,6 @@ def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | No
         raise CompareError("--select needs a strength above 0 to choose from.")
     found, dev = found.with_dev(spec.seed)
     return found.limited(spec.test_items, spec.seed), dev
-
-
-def _check_open_ended(spec: Specification, behaviors: Mapping[str, Behavior]) -> None:
-    """Raises CompareError for what can be seen before the model and the judges are there."""
-    if spec.open_ended is None:
-        return
-    for judge in spec.open_ended.judges:
-        check_judge(judge)
-    if spec.open_ended.tokens < 1:
-        raise CompareError(f"--tokens must be at least 1, not {spec.open_ended.tokens}.")
-    for name, behavior in behaviors.items():
-        if not behavior.open_ended:
-            raise CompareError(
-                f"the behavior '{name}' has no open-ended prompts: put them beside its data as "
-                f"{OPEN_ENDED_PATH.format(name)}, or leave out --open-ended."
-            )
 
 
 def _controls(spec: Specification, registry: Registry) -> list[str]:
@@ -156,8 +140,11 @@ def _variants(spec: Specification, registry: Registry) -> list[Variant]:
     """Every stack with every combination of the settings given for its methods."""
     stacks = [parse_stack(text) for text in spec.stacks]
     classes = {name: registry.get(name) for stack in stacks for name in stack.names}
+    evaluations = evaluations_of(spec)
     for name, given in spec.settings.items():
-        if name not in classes:
+        if name in classes and name in evaluations:
+            raise CompareError(f"--set {name}.{next(iter(given))}: both a method and an evaluation are called {name}.")
+        if name not in classes and name not in evaluations:
             raise CompareError(f"--set {name}.{next(iter(given))}: no stack of this run has a method '{name}'.")
     for stack in stacks:
         check_stack(stack, classes)

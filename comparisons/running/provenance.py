@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import platform
 import subprocess
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.evaluation.harness import PREFIX
-from comparisons.evaluations.robustness import NEUTRAL_TEXTS, PREFIX_TEXT, wrappings
+from comparisons.evaluation.interface import Evaluation
+from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.fitting import PACKAGES, package_version, source_digest
 from comparisons.experiment.specification import Plan
 from comparisons.model.lm import LM
 from comparisons.model.loading import location_digest
 from comparisons.model.source import ModelSource
-from comparisons.util.files import json_digest
+from comparisons.util.files import file_digest, json_digest
 from comparisons.util.version import __version__
 
 
@@ -29,12 +31,12 @@ class ModelInfo:
     Attributes:
         model: its name, size, type and digest.
         machine: on what it runs.
-        robustness: the texts of `--robustness`; None without it.
+        evaluations: by name, what evaluations say of how they ask; None for nothing.
     """
 
     model: dict[str, Any]
     machine: dict[str, Any]
-    robustness: dict[str, Any] | None
+    evaluations: dict[str, Any]
 
     @classmethod
     def of(cls, plan: Plan, lm: LM) -> ModelInfo:
@@ -49,7 +51,8 @@ class ModelInfo:
             "prompt_format": lm.prompt_format,
             "digest": lm.digest,
         }
-        return cls(model, _machine(lm), wrappings(lm, plan.behaviors) if plan.spec.robustness else None)
+        said = {name: each.facts(plan, lm) for name, each in evaluations_of(plan.spec).items()}
+        return cls(model, _machine(lm), said)
 
 
 def identify(plan: Plan) -> dict[str, Any]:
@@ -70,15 +73,16 @@ def identify_data(plan: Plan) -> dict[str, Any]:
             name: [behavior.digest, behavior.dev_digest, behavior.test_digest]
             for name, behavior in plan.behaviors.items()
         },
-        "knowledge": plan.knowledge.digest if plan.knowledge else None,
         "knowledge_dev": json_digest([asdict(item) for item in plan.knowledge_dev]) if plan.knowledge_dev else None,
-        "side_effects": json_digest({n: [asdict(i) for i in items] for n, items in plan.side.items()})
-        if plan.side
-        else None,
-        "robustness": json_digest([PREFIX_TEXT, NEUTRAL_TEXTS]) if plan.spec.robustness else None,
+        "evaluations": {name: _asked(each, plan) for name, each in evaluations_of(plan.spec).items()},
         "methods": {name: source_digest(cls) for name, cls in sorted(methods.items())},
         "version": __version__,
     }
+
+
+def _asked(evaluation: Evaluation, plan: Plan) -> dict[str, Any]:
+    """What can change the rows of an evaluation beside the specification: its code and its data."""
+    return {"code": file_digest(Path(inspect.getfile(type(evaluation)))), "data": evaluation.identity(plan)}
 
 
 def _model(source: ModelSource) -> str:
@@ -109,7 +113,7 @@ def run_facts(plan: Plan, identity: Mapping[str, Any], found: Mapping[str, Model
         "model": first.model,
         **several,
         "notes": list(plan.notes),
-        "robustness": first.robustness,
+        "evaluations": first.evaluations,
         "started": started,
     }
 

@@ -34,6 +34,7 @@ class Option:
         required: whether a command that has it must be given it.
         default_in_help: whether nothing stands for the default, which `help` names: whether it was given matters.
         recorded: whether it can change a run's numbers.
+        asks: whether it has further things asked of every cell.
     """
 
     help: str
@@ -47,6 +48,7 @@ class Option:
     required: bool = False
     default_in_help: bool = False
     recorded: bool = True
+    asks: bool = False
 
 
 @dataclass(frozen=True)

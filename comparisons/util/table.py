@@ -106,6 +106,21 @@ class Table:
         return self.keeping(lambda i, column: any(row.cells[i] not in ("", NOTHING) for row in self.rows))
 
 
+@dataclass(frozen=True)
+class Section:
+    """A section of a report as data: what a plugin has to say.
+
+    Attributes:
+        title: its heading, plain text.
+        text: what the table shows, plain text.
+        table: it.
+    """
+
+    title: str
+    text: str
+    table: Table
+
+
 def number(value: float | None, signed: bool = False, places: int = 3) -> str:
     """A number with its places; a negative one that rounds to 0 loses its sign."""
     return NOTHING if value is None else f"{round(value, places) + 0.0:{'+' if signed else ''}.{places}f}"

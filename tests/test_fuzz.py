@@ -20,7 +20,7 @@ from comparisons.method.vector_files import Vectors, save_vectors
 from comparisons.util.errors import CompareError
 from comparisons.util.files import read_sealed, write_sealed
 from comparisons.vectors.exchange import read_foreign
-from comparisons.vectors.gguf import write_gguf
+from comparisons.vectors.foreign import write_gguf
 from tests.places import record
 
 SLICE = 60

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 
 import numpy as np
 import torch
 
 from comparisons.engine.generate import GREEDY, generate_tokens
-from comparisons.engine.hooks import EPSILON, Change, output_changed, stopping_after
+from comparisons.engine.hooks import EPSILON, captured, stopping_after
 from comparisons.engine.memory import halving
 from comparisons.engine.plan import batches, group_by_prefix
 from comparisons.engine.prefix import keep_logits
@@ -83,22 +82,14 @@ def _projected(lm: LM, sequences: Sequence[Tokens], units: Mapping[int, torch.Te
     ids = torch.tensor([[*row, *[row[-1]] * (longest - len(row))] for row in sequences], device=lm.device)
     lengths = torch.tensor([len(row) for row in sequences], device=lm.device)[:, None]
     position = torch.arange(longest, device=lm.device).expand(len(sequences), -1)
-    along_of: dict[int, torch.Tensor] = {}
 
-    def keeper(layer: int) -> Change:
-        def keep(hidden: torch.Tensor) -> torch.Tensor:
-            states = hidden.float()
-            along = states @ units[layer].to(hidden.device)
-            along_of[layer] = (along / states.norm(dim=-1).clamp(min=EPSILON) if cosine else along).cpu()
-            return hidden
-
-        return keep
+    def read(hidden: torch.Tensor, layer: int) -> torch.Tensor:
+        states = hidden.float()
+        along = states @ units[layer].to(hidden.device)
+        return (along / states.norm(dim=-1).clamp(min=EPSILON) if cosine else along).cpu()
 
     lm.meter.add(ids.numel())
-    with ExitStack() as stack:
-        for layer in units:
-            stack.enter_context(output_changed(lm.blocks[layer], keeper(layer)))
-        stack.enter_context(stopping_after(lm, max(units)))
+    with captured(lm, list(units), read) as outputs, stopping_after(lm, max(units)):
         lm.model(
             input_ids=ids,
             attention_mask=(position < lengths).long(),
@@ -106,7 +97,7 @@ def _projected(lm: LM, sequences: Sequence[Tokens], units: Mapping[int, torch.Te
             use_cache=False,
             **keep_logits(lm, torch.tensor([longest - 1], device=lm.device)),
         )
-    return torch.stack([along_of[layer] for layer in units], dim=1).numpy()
+    return torch.stack([outputs[layer] for layer in units], dim=1).numpy()
 
 
 def answered(

@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING
 from comparisons.method.vector_files import SUFFIX, Vectors, load_vectors
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import Parts, layers_among
-from comparisons.vectors.gguf import SUFFIX as GGUF
-from comparisons.vectors.gguf import read_gguf, write_gguf
-from comparisons.vectors.torchfiles import SUFFIXES, read_paper, read_steered, read_torch, write_steered
+from comparisons.vectors.foreign import (
+    GGUF,
+    TORCH,
+    read_gguf,
+    read_paper,
+    read_steered,
+    read_torch,
+    write_gguf,
+    write_steered,
+)
 
 if TYPE_CHECKING:
     from comparisons.model.lm import LM
@@ -45,14 +52,14 @@ def read_foreign(paths: Sequence[Path], behavior: str | None = None, lm: LM | No
 def _read(paths: Sequence[Path]) -> Vectors:
     files = _files([_brought(path) for path in paths])
     first = files[0]
-    if first.suffix in SUFFIXES:
+    if first.suffix in TORCH:
         held = read_torch(first) if len(files) == 1 else None
         return read_steered(held, first) if isinstance(held, dict) else read_paper(files)
     if len(files) > 1:
         raise CompareError(f"name one file: only the paper's vec_layer_*.pt are several, not {first} and {files[1]}.")
     readers = {GGUF: read_gguf, SUFFIX: load_vectors}
     if first.suffix not in readers:
-        known = ", ".join([*SUFFIXES, *readers])
+        known = ", ".join([*TORCH, *readers])
         raise CompareError(f"{first}: unknown kind of file: vectors come in {known}, or a folder of vec_layer_*.pt.")
     return readers[first.suffix](first)
 
@@ -77,7 +84,7 @@ def _files(paths: Sequence[Path]) -> list[Path]:
     return files
 
 
-KINDS = {"gguf": (GGUF,), "lm-eval": SUFFIXES}
+KINDS = {"gguf": (GGUF,), "lm-eval": TORCH}
 """What the files of each kind end in, by which their programs know them."""
 
 

@@ -16,9 +16,8 @@ from comparisons.cli import execute as cli
 from comparisons.experiment.specification import Specification
 from comparisons.paper.curves import curves
 from comparisons.paper.figures import label_panels
-from comparisons.paper.published import published
 from comparisons.paper.render import write_paper, write_replication
-from comparisons.paper.replicate import KNOWLEDGE, beside, lines, notes, replication
+from comparisons.paper.replicate import KNOWLEDGE, beside, lines, notes, published, replication
 from comparisons.paper.results import ResultFile, import_results
 from comparisons.report.export import latex_text
 from comparisons.results.summary import Summary, SummaryRow, read_summary
@@ -112,6 +111,7 @@ class TestImport:
             ("two models", "llama-2-7b and llama-2-7b-chat"),
             ("name", "must tell 'type='"),
             ("number", "must be numbers"),
+            ("type", "of type open_ended alone"),
             ("direction", "must tell the direction of 'custom'"),
             ("broken", "is not JSON"),
         ],
@@ -131,6 +131,8 @@ class TestImport:
             path.rename(folder / "results_layer=1_multiplier=1_behavior=x.json")
         elif change == "number":
             path.rename(folder / "results_layer=one_multiplier=1_behavior=x_type=ab.json")
+        elif change == "type":
+            path.rename(folder / "results_layer=1_multiplier=1_behavior=x_type=open_ended.json")
         elif change == "direction":
             results_file(folder, 13, 1.0, "ab", "_system_prompt=custom")
         elif change == "broken":

@@ -82,7 +82,7 @@ def _show(outcome: Outcome, beside: str | None) -> None:
     # A model of which every cell is broken has no curves to draw.
     written += write_paper(outcome.path) if curves(Summary(tuple(outcome.rows))) else []
     console = stdout()
-    console.print(rich_table(replication_table(numbers, published, remarks), console.width))
+    console.print(rich_table(replication_table(numbers, remarks), console.width))
     for path in (*written, outcome.path / "report.md"):
         click.echo(path)
 

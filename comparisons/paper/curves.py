@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from comparisons.method.stacks import parse_stack
+from comparisons.report.sweep import multiplier
 from comparisons.results.findings import is_broken
 from comparisons.results.summary import Summary, SummaryRow
 
@@ -45,23 +46,22 @@ def curves(summary: Summary) -> list[Curve]:
 
     A broken cell's point is left out.
     """
-    found: dict[tuple[str, str, str, int | None], list[Point]] = {}
+    points: dict[tuple[str, str, str, int | None], list[Point]] = {}
     for row in summary.rows:
         context = _context(row)
         if context is None or row.p_match is None or is_broken(row):
             continue
-        sign = 1.0 if row.direction == "pos" else -1.0
         vector = row.name.removeprefix("" if context == ALONE else f"{context}+")
-        found.setdefault((row.behavior, vector, context, row.layer), []).append(
-            Point(sign * row.strength, row.p_match, row.p_match_ci)
-        )
-    made = []
-    for (behavior, vector, context, layer), points in found.items():
+        point = Point(multiplier(row), row.p_match, row.p_match_ci)
+        points.setdefault((row.behavior, vector, context, row.layer), []).append(point)
+    drawn = []
+    for (behavior, vector, context, layer), measured in points.items():
         zero = _zero(summary.of(behavior), context)
         if zero is not None and zero.p_match is not None:
-            points.append(Point(0.0, zero.p_match, zero.p_match_ci))
-        made.append(Curve(behavior, vector, context, layer, tuple(sorted(points, key=lambda point: point.multiplier))))
-    return made
+            measured.append(Point(0.0, zero.p_match, zero.p_match_ci))
+        in_order = sorted(measured, key=lambda point: point.multiplier)
+        drawn.append(Curve(behavior, vector, context, layer, tuple(in_order)))
+    return drawn
 
 
 def _context(row: SummaryRow) -> str | None:

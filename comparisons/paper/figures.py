@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from comparisons.paper.curves import ALONE, Curve
 from comparisons.report.panels import Panel, key, shortened
+from comparisons.report.sweep import multiplier
 from comparisons.results.findings import is_broken
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.drawing import COLORS, GREY, MARKERS
@@ -17,20 +18,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+Points = tuple[tuple[float, float, Sequence[float] | None], ...]
+"""Place, number and interval of each point of a line."""
+
+
 @dataclass(frozen=True)
 class LinesPanel(Panel):
     """Lines of p_match with intervals, a colour and marker a name.
 
     Attributes:
-        lines: name -> x, p_match and interval of its points.
+        lines: names and points.
         names: of all lines of the figure, in the legend's order.
         x_text, y_text: what the axes say.
         wide: one panel a row.
     """
 
-    lines: tuple[tuple[str, tuple[tuple[float, float, Sequence[float] | None], ...]], ...]
+    lines: tuple[tuple[str, Points], ...]
     names: tuple[str, ...]
-    x_text: str
+    x_text: str = "multiplier"
     wide: bool = False
     y_text: str = "p_match"
 
@@ -91,9 +96,9 @@ class CategoryPanel(Panel):
     def draw(self, axes: Axes) -> None:
         axes.grid(color="#eeeeee", linewidth=0.6)
         for number, row in enumerate(self.rows):
-            found = row.knowledge_by_category or {}
-            places = [i for i, name in enumerate(self.categories) if name in found]
-            values = [found[self.categories[i]]["knowledge"] for i in places]
+            by_category = row.knowledge_by_category or {}
+            places = [i for i, name in enumerate(self.categories) if name in by_category]
+            values = [by_category[self.categories[i]]["knowledge"] for i in places]
             axes.plot(values, places, **_look(number), linestyle="none", markersize=4)
         axes.set_yticks(range(len(self.categories)), [name.replace("_", " ") for name in self.categories], fontsize=7)
         axes.set_ylim(len(self.categories) - 0.4, -0.6)
@@ -113,93 +118,87 @@ def _cell(row: SummaryRow) -> str:
     return f"{shortened(row.name)} at {'+' if row.direction == 'pos' else '-'}{row.strength:g}"
 
 
-def multiplier_panels(found: Sequence[Curve]) -> list[LinesPanel]:
+def _points(curve: Curve) -> Points:
+    return tuple((point.multiplier, point.p_match, point.interval) for point in curve.points)
+
+
+def multiplier_panels(curves: Sequence[Curve]) -> list[LinesPanel]:
     """A panel a behavior and vector: its curve on each context. A sweep's many layers have a figure of their own."""
-    shown = [curve for curve in found if len(curve.points) > 1 and not _swept(curve, found)]
+    shown = [curve for curve in curves if len(curve.points) > 1 and not _swept(curve, curves)]
     names = tuple(dict.fromkeys(curve.context for curve in shown))
-    panels = []
-    for behavior, vector in dict.fromkeys((curve.behavior, curve.vector) for curve in shown):
-        mine = [c for c in shown if (c.behavior, c.vector) == (behavior, vector)]
-        lines = tuple((c.context, tuple((p.multiplier, p.p_match, p.interval) for p in c.points)) for c in mine)
-        panels.append(LinesPanel(f"{behavior}: {vector}", lines, names, "multiplier"))
-    return panels
+    lines: dict[str, list[tuple[str, Points]]] = {}
+    for curve in shown:
+        lines.setdefault(f"{curve.behavior}: {curve.vector}", []).append((curve.context, _points(curve)))
+    return [LinesPanel(title, tuple(of_vector), names) for title, of_vector in lines.items()]
 
 
-def _swept(curve: Curve, found: Sequence[Curve]) -> bool:
-    same = [c for c in found if (c.behavior, c.context) == (curve.behavior, curve.context)]
-    return len({c.layer for c in same if c.vector.partition(" ")[0] == curve.vector.partition(" ")[0]}) > 3
+def _family(curve: Curve) -> str:
+    """The vector's method, without settings."""
+    return curve.vector.partition(" ")[0]
 
 
-def behavior_panels(found: Sequence[Curve]) -> list[LinesPanel]:
+def _swept(curve: Curve, curves: Sequence[Curve]) -> bool:
+    same = [c for c in curves if (c.behavior, c.context) == (curve.behavior, curve.context)]
+    return len({c.layer for c in same if _family(c) == _family(curve)}) > 3
+
+
+def behavior_panels(curves: Sequence[Curve]) -> list[LinesPanel]:
     """All behaviors over multipliers in one panel a vector, without a context."""
-    shown = [c for c in found if c.context == ALONE and len(c.points) > 1 and not _swept(c, found)]
+    shown = [c for c in curves if c.context == ALONE and len(c.points) > 1 and not _swept(c, curves)]
     behaviors = tuple(dict.fromkeys(curve.behavior for curve in shown))
     if len(behaviors) < 2:
         return []
-    panels = []
-    for vector in dict.fromkeys(curve.vector for curve in shown):
-        mine = [c for c in shown if c.vector == vector]
-        lines = tuple((c.behavior, tuple((p.multiplier, p.p_match, p.interval) for p in c.points)) for c in mine)
-        panels.append(LinesPanel(f"{vector} over behaviors", lines, behaviors, "multiplier", wide=True))
-    return panels
+    lines: dict[str, list[tuple[str, Points]]] = {}
+    for curve in shown:
+        lines.setdefault(f"{curve.vector} over behaviors", []).append((curve.behavior, _points(curve)))
+    return [LinesPanel(title, tuple(of_vector), behaviors, wide=True) for title, of_vector in lines.items()]
 
 
-def layer_panels(found: Sequence[Curve]) -> list[LinesPanel]:
+def layer_panels(curves: Sequence[Curve]) -> list[LinesPanel]:
     """A panel a behavior and context of a sweep: p_match by layer, a line a multiplier."""
-    shown = [curve for curve in found if curve.layer is not None and _swept(curve, found)]
+    shown = sorted((c for c in curves if c.layer is not None and _swept(c, curves)), key=lambda c: c.layer or 0)
     multipliers = sorted({point.multiplier for curve in shown for point in curve.points if point.multiplier})
     names = tuple(f"{multiplier:+g}" for multiplier in multipliers)
     panels = []
-    keys = dict.fromkeys((c.behavior, c.vector.partition(" ")[0], c.context) for c in shown)
-    for behavior, vector, context in keys:
-        mine = sorted(
-            (c for c in shown if (c.behavior, c.vector.partition(" ")[0], c.context) == (behavior, vector, context)),
-            key=lambda curve: curve.layer or 0,
-        )
-        lines = tuple(
-            (
-                f"{multiplier:+g}",
-                tuple(
-                    (float(c.layer or 0), p.p_match, p.interval)
-                    for c in mine
-                    for p in c.points
-                    if p.multiplier == multiplier
-                ),
-            )
-            for multiplier in multipliers
-        )
+    for behavior, vector, context in dict.fromkeys((c.behavior, _family(c), c.context) for c in curves if c in shown):
+        points = [
+            (point.multiplier, (float(curve.layer or 0), point.p_match, point.interval))
+            for curve in shown
+            if (curve.behavior, _family(curve), curve.context) == (behavior, vector, context)
+            for point in curve.points
+        ]
+        lines = [
+            (name, tuple(p for m, p in points if m == times)) for name, times in zip(names, multipliers, strict=True)
+        ]
         title = f"{behavior}: {vector}" + ("" if context == ALONE else f" on {context}")
-        panels.append(LinesPanel(title, lines, names, "layer (block, counted from 0)"))
+        panels.append(LinesPanel(title, tuple(lines), names, "layer (block, counted from 0)"))
     return panels
 
 
-def label_panels(summary: Summary, found: Sequence[Curve]) -> list[LinesPanel]:
+def label_panels(summary: Summary, curves: Sequence[Curve]) -> list[LinesPanel]:
     """A panel a behavior and vector without a context: the shift over multipliers, a line a label of the items."""
     panels, names = [], dict[str, None]()
-    for behavior in summary.behaviors:
-        for vector in dict.fromkeys(c.vector for c in found if c.behavior == behavior and c.context == ALONE):
-            rows = [row for row in summary.of(behavior) if row.name == vector and row.labels and not is_broken(row)]
-            points: dict[str, list[tuple[float, float, Sequence[float] | None]]] = {}
-            for row in rows:
-                signed = row.strength if row.direction == "pos" else -row.strength
-                for label, numbers in (row.labels or {}).items():
-                    points.setdefault(label, []).append((signed, numbers["shift"], numbers.get("ci")))
-            if points:
-                names |= dict.fromkeys(points)
-                lines = tuple((label, tuple(sorted([*each, (0.0, 0.0, None)]))) for label, each in points.items())
-                panels.append((f"{behavior}: {vector}", lines))
-    return [LinesPanel(title, lines, tuple(names), "multiplier", y_text="shift of p_match") for title, lines in panels]
+    for behavior, vector in dict.fromkeys((c.behavior, c.vector) for c in curves if c.context == ALONE):
+        points: dict[str, list[tuple[float, float, Sequence[float] | None]]] = {}
+        for row in (r for r in summary.of(behavior) if r.name == vector and r.labels and not is_broken(r)):
+            for label, numbers in (row.labels or {}).items():
+                points.setdefault(label, []).append((multiplier(row), numbers["shift"], numbers.get("ci")))
+        if points:
+            names |= dict.fromkeys(points)
+            lines = tuple((label, tuple(sorted([*each, (0.0, 0.0, None)]))) for label, each in points.items())
+            panels.append((f"{behavior}: {vector}", lines))
+    return [LinesPanel(title, lines, tuple(names), y_text="shift of p_match") for title, lines in panels]
 
 
-def category_panels(summary: Summary, found: Sequence[Curve]) -> list[CategoryPanel]:
+def category_panels(summary: Summary, curves: Sequence[Curve]) -> list[CategoryPanel]:
     """A panel a behavior and vector without a context: knowledge by category at each of its multipliers."""
     panels = []
     for behavior in summary.behaviors:
         rows = [row for row in summary.of(behavior) if row.knowledge_by_category]
-        names = {c.vector for c in found if c.behavior == behavior and c.context == ALONE and not _swept(c, found)}
-        for name in sorted(names):
+        alone = [c for c in curves if c.behavior == behavior and c.context == ALONE and not _swept(c, curves)]
+        for name in sorted({curve.vector for curve in alone}):
             shown = [row for row in rows if row.is_baseline or row.name == name]
-            categories = tuple(sorted({key for row in shown for key in row.knowledge_by_category or {}}))
+            categories = tuple(sorted({category for row in shown for category in row.knowledge_by_category or {}}))
             if len(shown) > 1 and len(categories) > 1:
                 title = f"{behavior}: {shown[0].knowledge_set} by category, {name}"
                 panels.append(CategoryPanel(title, tuple(shown), categories))

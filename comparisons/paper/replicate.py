@@ -1,17 +1,111 @@
-"""The paper's grid on any model, and our numbers beside the published ones."""
+"""What the paper published, its grid on any model, and our numbers beside the published ones.
+
+Names of methods stand in methods/ alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
 
 from comparisons.experiment.specification import Specification
+from comparisons.method.registry import METHODS
 from comparisons.method.settings import parse_set_options
 from comparisons.model.loading import load_without_weights
-from comparisons.paper.published import MULTIPLIERS, Context, PublishedModel, published
 from comparisons.results.findings import is_broken
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import CompareError, unknown
+
+MULTIPLIERS = (-1.0, 0.0, 1.0)
+"""Of the columns of every published table."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a vector is added on top of: nothing, a system prompt, a finetuning.
+
+    Attributes:
+        name: as the paper's tables call it.
+        steered: the stack of the columns -1 and +1.
+        plain: stack and direction of the column 0; None for the unchanged model.
+    """
+
+    name: str
+    steered: str
+    plain: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """One model's published numbers.
+
+    Attributes:
+        name: of the model.
+        blocks: its decoder blocks.
+        layer: where its vectors were added, 0-based.
+        p_match: behavior -> context -> p(behavior) at the multipliers -1, 0, +1.
+        knowledge: behavior -> p(correct) at the same; of `knowledge_set`.
+        knowledge_set: its name; None where none was published.
+    """
+
+    name: str
+    blocks: int
+    layer: int
+    p_match: Mapping[str, Mapping[str, Sequence[float]]]
+    knowledge: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    knowledge_set: str | None = None
+
+
+@dataclass(frozen=True)
+class Published:
+    """The paper's numbers and grid.
+
+    Attributes:
+        source: what was published where.
+        models: "7b" and "13b".
+        contexts: of the multiple-choice tables, in their order.
+        stacks, strengths, settings: of the grid, as typed on a command line.
+        vector: the paper's method.
+        layer_setting: "method.setting" of its layer.
+        result_keys: the key in a result file's name -> the method that it stands for.
+    """
+
+    source: str
+    models: Mapping[str, PublishedModel]
+    contexts: tuple[Context, ...]
+    stacks: tuple[str, ...]
+    strengths: tuple[float, ...]
+    settings: tuple[str, ...]
+    vector: str
+    layer_setting: str
+    result_keys: Mapping[str, str]
+
+
+@cache
+def published() -> Published:
+    """Reads methods/published.json."""
+    file = files(METHODS.package).joinpath("published.json")
+    contents: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    grid, results = contents["grid"], dict(contents["results"])
+    contexts = [
+        Context(name, context["steered"], tuple(context["plain"]) if context["plain"] else None)
+        for name, context in grid["contexts"].items()
+    ]
+    return Published(
+        source=contents["source"],
+        models={key: PublishedModel(**model) for key, model in contents["models"].items()},
+        contexts=tuple(contexts),
+        stacks=tuple(grid["stacks"]),
+        strengths=tuple(grid["strengths"]),
+        settings=tuple(grid["settings"]),
+        vector=results.pop("vector"),
+        layer_setting=results.pop("layer"),
+        result_keys=results,
+    )
 
 
 def replication(spec: Specification, layer: str | None = None) -> Specification:
@@ -22,8 +116,8 @@ def replication(spec: Specification, layer: str | None = None) -> Specification:
         layer: by default the paper's where the model has a published one's number of blocks, else chosen on dev.
     """
     grid = published()
-    own = parse_set_options(grid.settings)
-    settings = {name: {**own.get(name, {}), **spec.settings.get(name, {})} for name in {**own, **spec.settings}}
+    typed = parse_set_options(grid.settings)
+    settings = {name: {**typed.get(name, {}), **spec.settings.get(name, {})} for name in {**typed, **spec.settings}}
     if layer is None:
         known = _by_blocks(len(load_without_weights(spec.model).blocks))
         layer = "auto" if known is None else str(known.layer)
@@ -87,13 +181,13 @@ def notes(model: PublishedModel, name: str, embedded: bool) -> tuple[str, ...]:
         name: our model's.
         embedded: whether that is the embedded one.
     """
-    said = [f"Theirs: {model.name}, layer {model.layer}; {published().source}."]
+    texts = [f"Theirs: {model.name}, layer {model.layer}; {published().source}."]
     if embedded:
-        said.append("Ours is the embedded model: a rehearsal of the grid, whose numbers can't agree with theirs.")
+        texts.append("Ours is the embedded model: a rehearsal of the grid, whose numbers can't agree with theirs.")
     else:
-        said.append(f"Ours: {name}; asked in the order given, as theirs were.")
-    said.append("The paper finetuned all weights; what ours did stands in the report's settings.")
-    return tuple(said)
+        texts.append(f"Ours: {name}; asked in the order given, as theirs were.")
+    texts.append("The paper finetuned all weights; what ours did stands in the report's settings.")
+    return tuple(texts)
 
 
 def lines(rows: Sequence[SummaryRow], model: PublishedModel) -> list[Line]:
@@ -102,26 +196,27 @@ def lines(rows: Sequence[SummaryRow], model: PublishedModel) -> list[Line]:
     Raises:
         CompareError: the rows hold none of them.
     """
-    found = [line for name in dict.fromkeys(row.behavior for row in rows) for line in _of(name, rows, model)]
     stacks = {context.steered for context in published().contexts}
     if not any(row.method in stacks for row in rows):
         raise CompareError("the run holds no number of the paper's grid: run `compare replicate paper`.")
-    return found
+    by_behavior: dict[str, list[SummaryRow]] = {}
+    for row in rows:
+        by_behavior.setdefault(row.behavior, []).append(row)
+    return [line for name, of_behavior in by_behavior.items() for line in _lines(name, of_behavior, model)]
 
 
-def _of(behavior: str, rows: Sequence[SummaryRow], model: PublishedModel) -> Iterator[Line]:
-    mine = [row for row in rows if row.behavior == behavior]
+def _lines(behavior: str, rows: Sequence[SummaryRow], model: PublishedModel) -> Iterator[Line]:
     for context in published().contexts:
         theirs = model.p_match.get(behavior, {}).get(context.name)
         for i, multiplier in enumerate(MULTIPLIERS):
-            row = _row(mine, context, multiplier)
+            row = _row(rows, context, multiplier)
             number = theirs[i] if theirs else None
             if row is not None or number is not None:
                 ours = (row.p_match, row.p_match_ci) if row and not is_broken(row) else (None, None)
                 yield Line(behavior, context.name, multiplier, *ours, number)
     theirs = model.knowledge.get(behavior)
     for i, multiplier in enumerate(MULTIPLIERS):
-        row = _row(mine, published().contexts[0], multiplier)
+        row = _row(rows, published().contexts[0], multiplier)
         if row is not None and row.knowledge is not None:
             same = theirs is not None and row.knowledge_set == model.knowledge_set
             yield Line(behavior, KNOWLEDGE, multiplier, row.knowledge, None, theirs[i] if same and theirs else None)

@@ -20,7 +20,7 @@ from comparisons.evaluation.summaries import summarize
 from comparisons.experiment.specification import Cell, Element, Plan, Specification
 from comparisons.method.registry import Registry
 from comparisons.model.source import ModelSource
-from comparisons.paper.published import published
+from comparisons.paper.replicate import published
 from comparisons.report import render
 from comparisons.results.folder import RUN, RunFolder
 from comparisons.results.keys import BASELINE
@@ -48,6 +48,12 @@ _NAME = re.compile(r"(?:^|_)(" + "|".join(KEYS) + r")=")
 _KINDS = {"ab": BEHAVIOR, "mmlu": Fields("question", "correct", "incorrect")}
 _KINDS["truthful_qa"] = _KINDS["mmlu"]
 KNOWLEDGE_NAMES = {"mmlu": "mmlu", "truthful_qa": "truthfulqa"}
+
+UNKNOWN: dict[str, Any] = {
+    **dict.fromkeys(("fit_seconds", "eval_seconds", "peak_memory_bytes", "trainable_parameters")),
+    "settings": {},
+}
+"""What is kept beside a cell's rows, and no file tells."""
 
 LEAST_PROBABILITY = 1e-12
 """Files hold rounded probabilities; a 0 stands for something too small to write."""
@@ -106,12 +112,12 @@ class ResultFile:
         Raises:
             CompareError: there are two, or the direction can't be told.
         """
-        found = [(method, self.facts[key]) for key, method in published().result_keys.items() if key in self.facts]
-        if len(found) > 1:
+        below = [(method, self.facts[key]) for key, method in published().result_keys.items() if key in self.facts]
+        if len(below) > 1:
             raise CompareError(f"{self.path}: a system prompt on finetuned weights can't be imported.")
-        if not found:
+        if not below:
             return None
-        method, text = found[0]
+        method, text = below[0]
         for direction in ("pos", "neg"):
             if direction in re.split(r"[^a-z]+", text.lower()):
                 return method, direction
@@ -132,52 +138,59 @@ def import_results(folder: Path, out: Path, fresh: bool = False) -> Sequence[Sum
     Raises:
         CompareError: no file is there, one is broken, or files don't belong together.
     """
-    found = [ResultFile.parse(path) for path in sorted(folder.rglob("results_*.json"))]
-    if not found:
-        raise CompareError(f"{folder}: holds no results_layer=…json file.")
-    models = sorted({file.model for file in found})
-    if len(models) > 1:
-        raise CompareError(f"{folder}: holds results of {' and '.join(models)}: import one model at a time.")
-    knowledge = next((kind for kind in KNOWLEDGE_NAMES if any(file.kind == kind for file in found)), None)
-    used = [file for file in found if file.kind in ("ab", knowledge)]
-    left = sorted({file.kind for file in found if file not in used})
+    files, left_out = _files(folder)
     # At multiplier 0 the files of all layers hold the same.
-    tables = list({(table.cell.key, table.evaluation): table for table in map(_Table.read, used)}.values())
-    plan = _plan(tables, models[0], [f"results of type {kind} are left out" for kind in left])
-    rows_of: dict[str, list[dict[str, Any]]] = {}
-    for table in tables:
-        rows_of.setdefault(table.cell.key, []).extend(table.rows(models[0]))
-    digest = json_digest([__version__, *(file_digest(file.path) for file in used), *(file.path.name for file in used)])
+    tables = list({(table.cell.key, table.evaluation): table for table in map(_Table.read, files)}.values())
+    plan = _plan(tables, files[0].model, [f"results of type {kind} are left out" for kind in left_out])
+    # All rows are made, and so checked, before the folder is.
+    cells = [(cell, [(t.layer, t.rows()) for t in tables if t.cell.key == cell.key]) for cell in plan.cells]
+    paths = [file.path for file in files]
+    digest = json_digest([__version__, *map(file_digest, paths), *(path.name for path in paths)])
     run = RunFolder(out, digest, fresh)
     try:
-        for cell in plan.cells:
-            if run.done(cell.key):
-                continue
-            layer = next((table.layer for table in tables if table.cell.key == cell.key), None)
-            info = dict.fromkeys(("fit_seconds", "eval_seconds", "peak_memory_bytes", "trainable_parameters"))
-            run.commit(cell.key, rows_of.get(cell.key, []), {**info, "layer": layer, "settings": {}})
+        for cell, parts in cells:
+            if not run.done(cell.key):
+                layer = parts[0][0] if parts else None
+                run.commit(cell.key, [row for _, rows in parts for row in rows], {**UNKNOWN, "layer": layer})
         rows = summarize(plan, run)
-        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         run.write(SUMMARY, {"rows": [asdict(row) for row in rows]})
-        run.write(
-            RUN,
-            {
-                "digest": digest,
-                "command": "",
-                "imported": [str(file.path.relative_to(folder)) for file in used],
-                "specification": plan.spec.as_json(),
-                "versions": {"comparisons": __version__},
-                "model": {"name": models[0], "embedded": False},
-                "notes": list(plan.notes),
-                "started": now,
-                "ended": now,
-                "complete": True,
-            },
-        )
+        run.write(RUN, _record(plan, digest, [str(path.relative_to(folder)) for path in paths]))
         render(out)
     finally:
         run.close()
     return rows
+
+
+def _files(folder: Path) -> tuple[list[ResultFile], list[str]]:
+    """The files that are imported, and the types of the others."""
+    files = [ResultFile.parse(path) for path in sorted(folder.rglob("results_*.json"))]
+    if not files:
+        raise CompareError(f"{folder}: holds no results_layer=…json file.")
+    models = sorted({file.model for file in files})
+    if len(models) > 1:
+        raise CompareError(f"{folder}: holds results of {' and '.join(models)}: import one model at a time.")
+    knowledge = next((kind for kind in KNOWLEDGE_NAMES if any(file.kind == kind for file in files)), None)
+    used = [file for file in files if file.kind in ("ab", knowledge)]
+    if not used:
+        raise CompareError(f"{folder}: holds results of type {files[0].kind} alone: import those of type ab too.")
+    return used, sorted({file.kind for file in files if file not in used})
+
+
+def _record(plan: Plan, digest: str, names: Sequence[str]) -> dict[str, Any]:
+    """run.json."""
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {
+        "digest": digest,
+        "command": "",
+        "imported": list(names),
+        "specification": plan.spec.as_json(),
+        "versions": {"comparisons": __version__},
+        "model": {"name": plan.spec.model.name, "embedded": False},
+        "notes": list(plan.notes),
+        "started": now,
+        "ended": now,
+        "complete": True,
+    }
 
 
 @dataclass(frozen=True)
@@ -192,14 +205,12 @@ class _Table:
     @classmethod
     def read(cls, file: ResultFile) -> _Table:
         records = read_records(file.path)
-        fields = _KINDS[file.kind]
-        items = tuple(
+        items = []
+        for number, record in enumerate(records, 1):
+            item = parse_item(record, f"{file.path}: item {number}", "", _KINDS[file.kind])
             # A question is one item in every file that asks it.
-            replace(found, id=f"{file.kind}/{json_digest([found.question, found.matching])[:12]}")
-            for number, record in enumerate(records, 1)
-            for found in [parse_item(record, f"{file.path}: item {number}", "", fields)]
-        )
-        return cls(file, records, items, _cell(file))
+            items.append(replace(item, id=f"{file.kind}/{json_digest([item.question, item.matching])[:12]}"))
+        return cls(file, records, tuple(items), _cell(file))
 
     @property
     def evaluation(self) -> str:
@@ -210,20 +221,21 @@ class _Table:
         """Of the vector; None where the file is of what stands below it alone."""
         return self.file.layer if self.file.multiplier else None
 
-    def rows(self, model: str) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """Result rows, as `compare run` writes them."""
-        found = []
+        rows = []
         for number, (record, item) in enumerate(zip(self.records, self.items, strict=True), 1):
+            where = f"{self.file.path}: item {number}"
             logps = {
-                letter: math.log(max(_probability(record, key, f"{self.file.path}: item {number}"), LEAST_PROBABILITY))
+                letter: math.log(max(_probability(record, key, where), LEAST_PROBABILITY))
                 for letter, key in (("A", "a_prob"), ("B", "b_prob"))
             }
             if {item.matching, item.contrast} != {"A", "B"}:
-                raise CompareError(f"{self.file.path}: item {number}: its letters must be (A) and (B).")
+                raise CompareError(f"{where}: its letters must be (A) and (B).")
             matching, contrast = logps[item.matching], logps[item.contrast]
-            found.append(
+            rows.append(
                 {
-                    "model": model,
+                    "model": self.file.model,
                     "behavior": self.cell.behavior,
                     "cell": self.cell.key,
                     "method": self.cell.label,
@@ -240,7 +252,7 @@ class _Table:
                     "p_match": round(sigmoid(matching - contrast), 7),
                 }
             )
-        return found
+        return rows
 
 
 def _probability(record: Record, key: str, where: str) -> float:
@@ -275,22 +287,13 @@ def _plan(tables: Sequence[_Table], model: str, notes: Sequence[str]) -> Plan:
         questions = behaviors.setdefault(table.cell.behavior, {})
         target = questions if table.evaluation == "choices" else knowledge
         target.update({item.id: item for item in table.items})
-    cells: dict[str, Cell] = {}
-    for name in behaviors:
-        baseline = Cell(name, BASELINE)
-        mine = [table for table in tables if table.cell.behavior == name and table.evaluation == "choices"]
-        if not any(table.cell.key == baseline.key for table in mine):
-            raise CompareError(
-                f"the results of {name} have no file of multiplier 0, against which the others are measured."
-            )
-        ordered = sorted(mine, key=lambda table: (table.layer is not None, table.cell.label, table.file.layer))
-        cells |= {cell.key: cell for cell in (baseline, *(table.cell for table in ordered))}
+    cells = _cells(tables, list(behaviors))
     kind = next((table.file.kind for table in tables if table.evaluation == "knowledge"), None)
     spec = Specification(
         model=ModelSource(model),
         behaviors=tuple(behaviors),
-        stacks=tuple(dict.fromkeys(cell.label for cell in cells.values() if cell.elements)),
-        strengths=tuple(sorted({cell.strength for cell in cells.values() if cell.elements})) or (1.0,),
+        stacks=tuple(dict.fromkeys(cell.label for cell in cells if cell.elements)),
+        strengths=tuple(sorted({cell.strength for cell in cells if cell.elements})) or (1.0,),
         orders="given",
         knowledge=KNOWLEDGE_NAMES[kind] if kind else "none",
     )
@@ -301,10 +304,25 @@ def _plan(tables: Sequence[_Table], model: str, notes: Sequence[str]) -> Plan:
             for name, items in behaviors.items()
         },
         knowledge=KnowledgeSet(KNOWLEDGE_NAMES[kind], tuple(knowledge.values())) if kind else None,
-        cells=tuple(cells.values()),
+        cells=cells,
         notes=(
             "Imported from the paper's result files: each question was asked once, in the order given; nothing is "
             "known of time, memory or fits.",
             *notes,
         ),
     )
+
+
+def _cells(tables: Sequence[_Table], behaviors: Sequence[str]) -> tuple[Cell, ...]:
+    """Behavior after behavior, each baseline first, then what stands below vectors, then these by layer."""
+    cells: dict[str, Cell] = {}
+    for name in behaviors:
+        baseline = Cell(name, BASELINE)
+        choices = [table for table in tables if table.cell.behavior == name and table.evaluation == "choices"]
+        if not any(table.cell.key == baseline.key for table in choices):
+            raise CompareError(
+                f"the results of {name} have no file of multiplier 0, against which the others are measured."
+            )
+        ordered = sorted(choices, key=lambda table: (table.layer is not None, table.cell.label, table.file.layer))
+        cells |= {cell.key: cell for cell in (baseline, *(table.cell for table in ordered))}
+    return tuple(cells.values())

@@ -21,7 +21,7 @@ from comparisons.api.result import Result
 from comparisons.api.run import specification
 from comparisons.cli import execute
 from comparisons.cli.run import command as run_command
-from comparisons.cli.sweep import command as sweep_command
+from comparisons.cli.run import sweep as sweep_command
 from comparisons.experiment.specification import Specification
 from comparisons.judges.free_answers import OpenEnded
 from comparisons.results.summary import SummaryRow

@@ -13,40 +13,42 @@ from comparisons.util.terminal import libraries_logged, say
 from comparisons.util.text import printable
 from comparisons.util.version import __version__
 
+COMMANDS = {
+    "run": "run",
+    "sweep": "run.sweep",
+    "report": "report",
+    "diff": "diff",
+    "methods": "methods",
+    "new-method": "methods.new",
+    "check-method": "methods.check",
+    "behaviors": "data.behaviors",
+    "data": "data",
+    "vectors": "vectors",
+    "trace": "trace",
+    "lens": "lens",
+    "replicate": "replicate",
+    "doctor": "doctor",
+    "bench": "bench",
+    "generate": "generate",
+    "score": "score",
+    "share": "share",
+}
+"""Where each command is: a module, and its name there if that isn't `command`; in the order of `--help`."""
+
 
 class Commands(click.Group):
     """Loads a command's module when it is asked for, so that listing and help stay quick."""
 
-    modules = (
-        "run",
-        "sweep",
-        "report",
-        "diff",
-        "methods",
-        "new-method",
-        "check-method",
-        "behaviors",
-        "data",
-        "vectors",
-        "trace",
-        "lens",
-        "replicate",
-        "doctor",
-        "bench",
-        "generate",
-        "score",
-        "share",
-    )
-
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.modules)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in self.modules:
+        if cmd_name not in COMMANDS:
             return None
         from importlib import import_module
 
-        command: click.Command = import_module(f"comparisons.cli.{cmd_name.replace('-', '_')}").command
+        module, _, name = COMMANDS[cmd_name].partition(".")
+        command: click.Command = getattr(import_module(f"comparisons.cli.{module}"), name or "command")
         return command
 
     def resolve_command(
@@ -54,8 +56,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         from comparisons.util.errors import unknown
 
-        if args and args[0] not in self.modules and not args[0].startswith("-"):
-            raise unknown("command", args[0], self.modules)
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise unknown("command", args[0], COMMANDS)
         return super().resolve_command(ctx, args)
 
 

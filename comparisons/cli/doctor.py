@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.completion import methods
-from comparisons.cli.options import LOADING, model_source, one_model, options
+from comparisons.cli.options import LOADING, lists, method_names, model_source, one_model, options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +34,9 @@ TITLES = {"loading": "loading", "sweeping": "sweeping", "training": "training", 
 @click.option(
     "--measure", is_flag=True, help="With --model: load it, sweep, and show what that takes beside the estimate."
 )
-@click.option("--method", metavar="NAME", help="With --measure: fit this method too.", shell_complete=methods)
+@click.option(
+    "--method", metavar="NAME", help="With --measure: fit this method too.", shell_complete=lists(method_names)
+)
 @click.option("--json", "as_json", is_flag=True, help="With --model: print the estimate as JSON.")
 def command(artifacts: bool, clean: bool, reports: Path | None, as_json: bool, **given: Any) -> int:
     """Check whether this machine is fit: packages, device, memory, the embedded model and data.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,7 @@ from comparisons.cli.options import LOADING, Command, Option, declared_option, m
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from comparisons.dataset.behaviors import Behavior
-    from comparisons.dataset.items import Item
-    from comparisons.method.vector_files import Vectors
-    from comparisons.model.lm import LM
-    from comparisons.model.source import ModelSource
+    from comparisons.interpret.query import ModelQuery
 
 _MODEL: tuple[str | Option, ...] = (
     one_model("On which model."),
@@ -43,64 +37,12 @@ def inside_options(*own: Option) -> Callable[[Command], Command]:
     return options(*_MODEL, *own, *_LOADING)
 
 
-@dataclass(frozen=True)
-class ModelQuery:
-    """What the shared options stand for; the model is loaded once the rest has been checked."""
+def query_of(given: Mapping[str, Any]) -> ModelQuery:
+    """What the shared options say."""
+    from comparisons.interpret.query import ModelQuery
 
-    source: ModelSource
-    data: Path | None
-    behavior: str | None
-    train_items: int | None
-    vectors: Path | None
-    system: str | None
-    seed: int
-
-    def load(self) -> LM:
-        """The model."""
-        from comparisons.model.loading import load
-
-        return load(self.source)
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any]) -> ModelQuery:
-        """What the options say."""
-        own = {name: given[name] for name in ("data", "behavior", "train_items", "vectors", "system", "seed")}
-        return cls(model_source(given), **own)
-
-    def find_behavior(self) -> Behavior | None:
-        """The behavior that is named, if one is."""
-        from comparisons.dataset.behaviors import Library
-        from comparisons.util.errors import CompareError
-
-        if self.train_items is not None and self.train_items < 1:
-            raise CompareError(f"--train-items must be at least 1, not {self.train_items}.")
-        if self.behavior is None:
-            return None
-        return Library.open(self.data).behavior(self.behavior).limited(self.train_items, None, self.seed)
-
-    def find_vectors(self, lm: LM, behavior: Behavior | None) -> tuple[Vectors, str]:
-        """Vectors by layer, and what they are in words: those of the file, or fitted on the behavior."""
-        from comparisons.interpret.directions import fitted_vectors, vectors_of_file
-        from comparisons.util.errors import CompareError
-
-        if self.vectors is not None:
-            return vectors_of_file(lm, self.vectors)
-        if behavior is None:
-            raise CompareError("no vectors: name a --behavior to fit them on, or a file by --vectors.")
-        return fitted_vectors(lm, behavior), f"the {behavior.name} vectors (mean differences)"
-
-
-def find_item(behavior: Behavior | None, place: int) -> Item:
-    """A test item by its place, from 0."""
-    from comparisons.util.errors import CompareError
-
-    if behavior is None:
-        raise CompareError("--item is an item of a behavior: name it by --behavior.")
-    if not 0 <= place < len(behavior.test):
-        raise CompareError(
-            f"--item {place} is out of range: {behavior.name} has test items 0 to {len(behavior.test) - 1}."
-        )
-    return behavior.test[place]
+    names = ("data", "behavior", "train_items", "vectors", "system", "seed")
+    return ModelQuery(model_source(given), **{name: given[name] for name in names})
 
 
 def write_file(path: Path, data: bytes, quiet: bool) -> None:

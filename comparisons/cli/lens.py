@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.inside import ModelQuery, check_folder, find_item, inside_options, write_file
+from comparisons.cli.inside import check_folder, inside_options, query_of, write_file
 from comparisons.cli.options import reading
 from comparisons.util.options import names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from comparisons.interpret.lens import Lens
+    from comparisons.interpret.query import ModelQuery
 
 HELP = """Logit lens: what each block's attention, residual stream, MLP and output would say as the next token.
 
@@ -42,39 +48,11 @@ Examples:
     click.option("--layer", type=int, metavar="N", help="Add a vector at this layer."),
     click.option("--multiplier", type=float, metavar="M", help="Times this.  [default: 1]"),
 )
-def command(
-    prompt: str | None,
-    item: int | None,
-    letters: tuple[str, ...],
-    token: int,
-    top: int,
-    layer: int | None,
-    multiplier: float | None,
-    png: Path | None,
-    as_json: bool,
-    **given: Any,
-) -> int:
-    from comparisons.interpret.lens import LensPoint, read_lens
-    from comparisons.intervention import Edit, Intervention
-
-    subject = ModelQuery.of(given)
-    _check(subject, prompt, item, letters, layer, multiplier)
+def command(png: Path | None, as_json: bool, **given: Any) -> int:
+    query = query_of(given)
+    _check(query, **{name: given[name] for name in ("prompt", "item", "letters", "layer", "multiplier")})
     check_folder(png)
-    behavior = subject.find_behavior()
-    if prompt is None:
-        found = find_item(behavior, item or 0)
-        prompt, letters = found.question, (found.matching, found.contrast)
-    one, other = letters or ("A", "B")
-    lm = subject.load()
-    ordered = (min(one, other), max(one, other))
-    asked = LensPoint(lm.choice_prompt(prompt, ordered, subject.system), ordered, token, top)
-    lenses = [read_lens(lm, asked, Intervention())]
-    if layer is not None:
-        vectors, name = subject.find_vectors(lm, behavior)
-        times = 1.0 if multiplier is None else multiplier
-        edit = Edit(layer, vectors.vector(lm.check_layer(layer)), multiplier=times)
-        change = f"{times:+g} × {name} at layer {layer}"
-        lenses.insert(0, read_lens(lm, asked, Intervention(edits=(edit,)), change))
+    lenses = _lenses(query, given)
     if as_json:
         click.echo(json.dumps(lenses[0].to_json()))
     else:
@@ -89,8 +67,32 @@ def command(
     return 0
 
 
+def _lenses(query: ModelQuery, given: Mapping[str, Any]) -> list[Lens]:
+    """The readings to show, and behind them those without the vector, where one is added."""
+    from comparisons.interpret.lens import LensPoint, read_lens
+    from comparisons.interpret.query import find_item
+    from comparisons.intervention import Edit, Intervention
+
+    behavior = query.find_behavior()
+    prompt, letters = given["prompt"], given["letters"] or ("A", "B")
+    if prompt is None:
+        item = find_item(behavior, given["item"] or 0)
+        prompt, letters = item.question, (item.matching, item.contrast)
+    lm = query.load()
+    ordered = (min(letters), max(letters))
+    point = LensPoint(lm.choice_prompt(prompt, ordered, query.system), ordered, given["token"], given["top"])
+    plain, layer = read_lens(lm, point, Intervention()), given["layer"]
+    if layer is None:
+        return [plain]
+    vectors, name = query.find_vectors(lm, behavior)
+    times = 1.0 if given["multiplier"] is None else given["multiplier"]
+    edit = Edit(layer, vectors.vector(lm.check_layer(layer)), multiplier=times)
+    change = f"{times:+g} × {name} at layer {layer}"
+    return [read_lens(lm, point, Intervention(edits=(edit,)), change), plain]
+
+
 def _check(
-    subject: ModelQuery,
+    query: ModelQuery,
     prompt: str | None,
     item: int | None,
     letters: tuple[str, ...],
@@ -99,11 +101,11 @@ def _check(
 ) -> None:
     from comparisons.util.errors import CompareError
 
-    if prompt is None and subject.behavior is None:
+    if prompt is None and query.behavior is None:
         raise CompareError("nothing to read: give a --prompt, or a --behavior whose item is read.")
     if prompt is not None and item is not None:
         raise CompareError("what to read must be --prompt or --item, not both.")
     if letters and (prompt is None or len(letters) != 2 or letters[0] == letters[1]):
         raise CompareError("--letters are the two different letters of a --prompt, as A,B; an item brings its own.")
-    if layer is None and (multiplier is not None or subject.vectors is not None):
+    if layer is None and (multiplier is not None or query.vectors is not None):
         raise CompareError("--multiplier and --vectors add a vector at a layer: name it by --layer.")

@@ -1,12 +1,20 @@
-"""`compare methods`."""
+"""`compare methods`, `compare new-method` and `compare check-method`."""
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from comparisons.cli.options import declared_option
+from comparisons.cli.options import JSON, declared_option, lists, method_names
+
+if TYPE_CHECKING:
+    from comparisons.method.checks import Check
+
+STYLES = {"holds": "green", "fails": "red", "not tried": "dim"}
 
 
 @click.command("methods")
@@ -33,3 +41,76 @@ def command(plugins: Path | None) -> None:
         role = str(info.role) if info.dosed else f"{info.role}, no dose"
         table.add_row(escape(info.name), escape(info.summary), role, escape(settings))
     stdout().print(table)
+
+
+@click.command("new-method")
+@click.argument("name")
+@click.option("--package", is_flag=True, help="Write a package that brings the method by an entry point.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder; by default my_methods, or compare-NAME for a package."
+)
+def new(name: str, package: bool, out: Path | None) -> None:
+    """Write a method that works as it is, with its test, to be changed into yours.
+
+    \b
+    Examples:
+      compare new-method loud
+      compare new-method loud --package --out compare-loud
+    """
+    from comparisons.method.scaffold import checked_name, new_method, new_package
+
+    stem = checked_name(name, None)
+    folder = out or Path(f"compare-{stem.replace('_', '-')}" if package else "my_methods")
+    for path in (new_package if package else new_method)(name, folder):
+        click.echo(path)
+    place = shlex.quote(str(folder))
+    plugins = "" if package else f" --plugins {place}"
+    click.echo("\nNext:")
+    for step in (
+        *([f"pip install -e {place}"] if package else []),
+        f"compare check-method {stem}{plugins}",
+        f"compare run --behavior refusal --methods {stem}{plugins}",
+        f"python -m pytest {place}",
+    ):
+        click.echo(f"  {step}")
+
+
+@click.command("check-method")
+@click.argument("name", shell_complete=lists(method_names))
+@declared_option("plugins")
+@JSON
+def check(name: str, plugins: Path | None, as_json: bool) -> int:
+    """Try a method on a tiny random model: what holds of it, and what fails.
+
+    Exit code 1 where something fails.
+
+    \b
+    Examples:
+      compare check-method caa
+      compare check-method loud --plugins my_methods
+    """
+    from comparisons.method.conformance import examine_method
+    from comparisons.method.registry import Registry
+
+    checks = examine_method(Registry(plugins).get(name))
+    failed = sum(check.status == "fails" for check in checks)
+    if as_json:
+        click.echo(json.dumps([vars(check) for check in checks]))
+    else:
+        _print(checks)
+        told = f"{failed} of {len(checks)} checks {'fails' if failed == 1 else 'fail'}" if failed else "a sound method"
+        click.echo(f"{name}: {told}.")
+    return 1 if failed else 0
+
+
+def _print(checks: tuple[Check, ...]) -> None:
+    from rich.text import Text
+
+    from comparisons.cli.tables import stdout
+    from comparisons.util.text import printable
+
+    console = stdout()
+    for check in checks:
+        text = Text(printable(str(check)))
+        text.stylize(STYLES[check.status], 0, len(check.status))
+        console.print(text, soft_wrap=True)

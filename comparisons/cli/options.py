@@ -1,21 +1,23 @@
-"""Click's options, made of what is declared once: see `comparisons.util.options`."""
+"""Click's options, made of what is declared once (`comparisons.util.options`), and what a shell offers behind them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
+from click.shell_completion import CompletionItem
 
 from comparisons.api.arguments import run_options
-from comparisons.cli.completion import behaviors, judges, lists, methods
 from comparisons.model.source import ModelSource
 from comparisons.util.options import Declared, Reader, text, values_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 SUBJECT = ("behavior", "model", "data")
 """On which behavior, model and data."""
@@ -38,7 +40,53 @@ LOADING = ("device", "dtype", "quantize", "offload", "blocks", "trust_remote_cod
 EXECUTOR = ("executor", "workers", "gpus_per_cell", "address")
 """Where cells are evaluated."""
 
-COMPLETIONS = {"behavior": lists(behaviors), "methods": lists(methods, ",+"), "judge": lists(judges)}
+
+def lists(names: Callable[[click.Context], Iterable[str]], signs: str = ",") -> Complete:
+    """Completes the last name of a list.
+
+    Args:
+        names: all that there are.
+        signs: what separates them.
+    """
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        head = re.match(rf".*[{signs}]|", incomplete)
+        written = head[0] if head else ""
+        try:
+            return [CompletionItem(written + n) for n in names(ctx) if n.startswith(incomplete[len(written) :])]
+        except Exception:  # what is wrong with the data is said when the command runs
+            return []
+
+    return complete
+
+
+def method_names(ctx: click.Context) -> Iterable[str]:
+    """The registered methods, those of --plugins too."""
+    from comparisons.method.registry import Registry
+
+    return [info.name for info in Registry(_path(ctx, "plugins")).describe() if info.error is None]
+
+
+def _behaviors(ctx: click.Context) -> Iterable[str]:
+    """The behaviors of --data, and the word for all of them."""
+    from comparisons.dataset.behaviors import Library
+
+    return [*Library.open(_path(ctx, "data")).names, "all"]
+
+
+def _judges(ctx: click.Context) -> Iterable[str]:
+    """The registered judges."""
+    from comparisons.judges.registry import names
+
+    return names()
+
+
+def _path(ctx: click.Context, name: str) -> Path | None:
+    value: Any = ctx.params.get(name)
+    return Path(value) if value else None
+
+
+COMPLETIONS = {"behavior": lists(_behaviors), "methods": lists(method_names, ",+"), "judge": lists(_judges)}
 
 
 def options(*wanted: str | Option, **defaults: Any) -> Callable[[Command], Command]:

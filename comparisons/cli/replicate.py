@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comparisons.cli.options import DRY_RUN, LOADING, declared_option, one_model, options
-from comparisons.cli.performing import complain, run
+from comparisons.cli.run import complain, run_specification
 
 if TYPE_CHECKING:
     from comparisons.running.job import Outcome
@@ -58,7 +58,7 @@ def paper(beside: str | None, dry_run: bool, **given: Any) -> int:
     if dry_run:
         click.echo(estimate(spec).text())
         return 0
-    outcome = run(spec, given)
+    outcome = run_specification(spec, given)
     _show(outcome, beside)
     return complain(outcome)
 

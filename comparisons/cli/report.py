@@ -42,22 +42,14 @@ def command(
       compare report reports/monday reports/tuesday --out reports/both
     """
     from comparisons.cli.tables import page, show, stdout
-    from comparisons.report import FORMATS, render
+    from comparisons.report import render
     from comparisons.results.summary import read_summary
-    from comparisons.util.errors import CompareError
 
-    if not formats or not set(formats) <= set(FORMATS):
-        raise CompareError(f"--format takes {', '.join(FORMATS)}, not '{','.join(formats)}'.")
-    if out is not None and len(runs) == 1:
-        raise CompareError(f"--out is where several runs are joined; {runs[0]} is rendered in its own folder.")
-    places = [run.resolve() for run in runs]
-    if twice := next((run for run, place in zip(runs, places, strict=True) if places.count(place) > 1), None):
-        raise CompareError(f"the run {twice} is named twice: name it once.")
+    _check(runs, formats, out)
     run = runs[0] if len(runs) == 1 else _joined(runs, out)
     rows = read_summary(run).rows
     if stdout().is_terminal if pager is None else pager:
-        written = render(run, formats, page)
-        for path in written:
+        for path in render(run, formats, page):
             click.echo(f"report: {path}")
     else:
         show(run, render(run, formats))
@@ -67,6 +59,19 @@ def command(
         for path in write_paper(run):
             click.echo(path)
     return 1 if any(row.status == "failed" for row in rows) else 0
+
+
+def _check(runs: tuple[Path, ...], formats: tuple[str, ...], out: Path | None) -> None:
+    from comparisons.report import FORMATS
+    from comparisons.util.errors import CompareError
+
+    if not formats or not set(formats) <= set(FORMATS):
+        raise CompareError(f"--format takes {', '.join(FORMATS)}, not '{','.join(formats)}'.")
+    if out is not None and len(runs) == 1:
+        raise CompareError(f"--out is where several runs are joined; {runs[0]} is rendered in its own folder.")
+    places = [run.resolve() for run in runs]
+    if twice := next((run for run, place in zip(runs, places, strict=True) if places.count(place) > 1), None):
+        raise CompareError(f"the run {twice} is named twice: name it once.")
 
 
 def _joined(runs: tuple[Path, ...], out: Path | None) -> Path:

@@ -1,13 +1,24 @@
-"""`compare run`."""
+"""`compare run` and `compare sweep`: a specification is run, or estimated, and shown."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import CONTROLS, GRID, JUDGING, MEASURING, RUNNING, SUBJECT, options
-from comparisons.cli.performing import perform
+from comparisons.api.arguments import Execution
+from comparisons.cli.options import CONTROLS, GRID, JUDGING, MEASURING, RUNNING, SUBJECT, declared_option, options
+from comparisons.experiment.specification import SWEEP, Specification
+from comparisons.util.options import values_of
+from comparisons.util.terminal import say
+
+if TYPE_CHECKING:
+    from comparisons.running.job import Outcome
 
 HELP = """Compare methods on behaviors: one table of shift and cost.
 
@@ -25,10 +36,87 @@ Examples:
   compare run --behavior all --methods caa,sft --model ORG/A,ORG/B --data DIR --executor ray --gpus-per-cell 1
 """
 
+SWEEP_HELP = """Sweep layers and strengths: a map of shift by layer and multiplier, and the best settings.
+
+A sweep is evaluated on a dev split cut from the training pairs; the report says how to confirm its best on test.
+
+\b
+Examples:
+  compare sweep --behavior refusal --layers all --strengths 0.5,1,2
+  compare sweep --behavior all --layers 8-20,24 --model meta-llama/Llama-2-7b-chat-hf --data DIR
+  compare sweep --behavior refusal --layers all --methods caa,sft+caa,sysprompt --knowledge auto
+"""
+
+SWEPT = "By default every method that fits all layers; a stack without one is a cell for reference."
+
+NAMED = 10
+"""Failed cells that are named on stderr; the report names them all."""
+
 
 @click.command("run", help=HELP)
 @options("methods", *SUBJECT, *GRID, "layer", *MEASURING, *CONTROLS, "open_ended", "tokens", *JUDGING, *RUNNING)
 def command(dry_run: bool, as_json: bool, **given: Any) -> int:
-    from comparisons.experiment.specification import Specification
-
     return perform(Specification.of(given), given, dry_run, as_json)
+
+
+@click.command("sweep", help=SWEEP_HELP)
+@options(
+    declared_option("methods", required=False, help=SWEPT),
+    *SUBJECT,
+    "layers",
+    *GRID,
+    "split",
+    *MEASURING,
+    *RUNNING,
+    **SWEEP,
+)
+def sweep(dry_run: bool, as_json: bool, **given: Any) -> int:
+    from comparisons.running.sweep import sweep_specification
+
+    spec = sweep_specification(Specification.of(given), given["layers"])
+    return perform(spec, given, dry_run, as_json)
+
+
+def perform(spec: Specification, given: Mapping[str, Any], dry_run: bool, as_json: bool) -> int:
+    """Runs a specification, or estimates it, and prints what came of it; returns the exit code.
+
+    Args:
+        spec: what to run.
+        given: the options, of which those of `Execution` say how.
+        dry_run: estimate it.
+        as_json: print the rows as JSON.
+    """
+    if dry_run:
+        from comparisons.running.estimate import estimate
+
+        click.echo(estimate(spec).text())
+        return 0
+    outcome = run_specification(spec, given)
+    if as_json:
+        click.echo(json.dumps({"run": str(outcome.path), "rows": [asdict(row) for row in outcome.rows]}))
+    else:
+        from comparisons.cli.tables import show
+
+        show(outcome.path)
+    return complain(outcome)
+
+
+def run_specification(spec: Specification, given: Mapping[str, Any]) -> Outcome:
+    """Runs a specification as the options of `Execution` say, and shows how far it is."""
+    from comparisons.cli.progress import cell_progress
+    from comparisons.running import job
+    from comparisons.running.executors import make_executor
+
+    how = Execution(**values_of(Execution, given))
+    where = make_executor(how.executor, how.workers, how.gpus_per_cell, how.address)
+    return job.run(spec, cell_progress, how.out, how.fresh, shlex.join(["compare", *sys.argv[1:]]), where)
+
+
+def complain(outcome: Outcome) -> int:
+    """Names the failed cells on stderr; returns the exit code."""
+    failed = outcome.failed
+    for row in failed[:NAMED]:
+        say(f"compare: {row.cell} failed: {row.error}")
+    if len(failed) > NAMED:
+        say(f"compare: {len(failed) - NAMED} more cells failed, see {outcome.path / 'report.md'}")
+    return 1 if failed else 0

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.inside import ModelQuery, check_folder, find_item, inside_options, write_file
+from comparisons.cli.inside import check_folder, inside_options, query_of, write_file
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior
+    from comparisons.interpret.query import ModelQuery
     from comparisons.interpret.trace import Along
     from comparisons.model.lm import LM
 
@@ -52,22 +53,22 @@ def command(layer: str, cosine: bool, html: Path | None, png: Path | None, as_js
     from comparisons.interpret.trace import Along
 
     reads = {k: given.pop(k) for k in ("text", "file", "prompt", "item", "items", "split", "generate", "before")}
-    subject = ModelQuery.of(given)
-    _check(reads, subject, html)
+    query = query_of(given)
+    _check(reads, query, html)
     wanted = _layer(layer)
     check_folder(html, png)
-    behavior = subject.find_behavior()
-    lm = subject.load()
-    vectors, name = subject.find_vectors(lm, behavior)
+    behavior = query.find_behavior()
+    lm = query.load()
+    vectors, name = query.find_vectors(lm, behavior)
     if wanted is not None:
         vectors = vectors.only([lm.check_layer(wanted)])
     along = Along(vectors.layers, name, cosine)
     if reads["items"] is not None:
-        return _groups(lm, along, behavior, reads, subject.system, png, as_json)
-    return _one(lm, along, _tokens(lm, behavior, reads, subject.system), html, png, as_json)
+        return _groups(lm, along, behavior, reads, query.system, png, as_json)
+    return _one(lm, along, _tokens(lm, behavior, reads, query.system), html, png, as_json)
 
 
-def _check(reads: dict[str, Any], subject: ModelQuery, html: Path | None) -> None:
+def _check(reads: dict[str, Any], query: ModelQuery, html: Path | None) -> None:
     from comparisons.util.errors import CompareError
 
     named = [f"--{k}" for k in ("text", "file", "prompt", "item", "items") if reads[k] is not None]
@@ -81,9 +82,9 @@ def _check(reads: dict[str, Any], subject: ModelQuery, html: Path | None) -> Non
         raise CompareError(f"{only_items[0]} is about a mean over items: give --items N, or leave it out.")
     if reads["generate"] is not None and named[0] not in ("--prompt", "--items"):
         raise CompareError(f"--generate goes with --prompt or --items, not with {named[0]}.")
-    if subject.system is not None and named[0] in ("--text", "--file"):
+    if query.system is not None and named[0] in ("--text", "--file"):
         raise CompareError(f"--system goes before a prompt; {named[0]} is read as it stands.")
-    if named == ["--items"] and subject.behavior is None:
+    if named == ["--items"] and query.behavior is None:
         raise CompareError("--items are items of a behavior: name it by --behavior.")
     if named == ["--items"] and html is not None:
         raise CompareError("--html shows one text: with --items write a --png, or print --json.")
@@ -103,6 +104,7 @@ def _layer(text: str) -> int | None:
 def _tokens(lm: LM, behavior: Behavior | None, reads: dict[str, Any], system: str | None) -> tuple[list[int], int]:
     """The tokens to read, and how many of them are the prompt."""
     from comparisons.engine.projections import answered
+    from comparisons.interpret.query import find_item
     from comparisons.intervention import Intervention
 
     if reads["prompt"] is not None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.exchange import export, import_, show_fitted
 from comparisons.cli.options import JSON, LAYERS, LOADING, declared_option, model_source, one_model, options
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
+    from comparisons.vectors.fit import Fitted
     from comparisons.vectors.looking import Look
 
 FILES = click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
@@ -78,7 +78,7 @@ def fit(
     for fitted in fit_files(lm, behaviors, parts, folder, save_activations):
         say(f"vectors: {fitted.vectors.origin.behavior} fitted")
         found.append(fitted)
-    show_fitted(found, as_json)
+    _show_fitted(found, as_json)
 
 
 @command.command()
@@ -101,7 +101,7 @@ def normalize(files: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     for path, vectors in zip(targets(files, out), made.values(), strict=True):
         save_vectors(path, vectors)
         found.append(Fitted(vectors, path, None, None))
-    show_fitted(found, as_json)
+    _show_fitted(found, as_json)
 
 
 @command.command()
@@ -175,8 +175,63 @@ def diagnose(files: tuple[Path, ...], layers: str, vectors: Path | None, out: Pa
     _show(look_at_diagnosis(files, layer_parts(layers), vectors, out), as_json)
 
 
-command.add_command(import_)
-command.add_command(export)
+@command.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE|FOLDER|hub:ORG/NAME…")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors file to write.")
+@LAYERS
+@click.option("--behavior", help="Its name, where the files don't tell it.")
+@one_model("Check that they fit; loads no weights.", default=None)
+@JSON
+def import_(
+    files: tuple[Path, ...], out: Path, layers: str, behavior: str | None, model: str | None, as_json: bool
+) -> None:
+    """Bring in the paper's vec_layer_N_MODEL.pt, a GGUF control vector, a steered model's .pt, or shared vectors.
+
+    \b
+    Examples:
+      compare vectors import CAA/vectors/refusal --out refusal.safetensors --model meta-llama/Llama-2-7b-chat-hf
+      compare vectors import happy.gguf --out happy.safetensors
+      compare vectors import hub:me/refusal-vector --out refusal.safetensors
+    """
+    from comparisons.method.vector_files import check_path, save_vectors
+    from comparisons.model.loading import load_without_weights
+    from comparisons.model.source import ModelSource
+    from comparisons.util.layers import layer_parts, layers_among
+    from comparisons.vectors.exchange import read_foreign
+    from comparisons.vectors.fit import Fitted
+
+    parts = layer_parts(layers)
+    check_path(out)
+    lm = None if model is None else load_without_weights(ModelSource(model))
+    found = read_foreign(files, behavior, lm)
+    found = found.only(layers_among(parts, found.layers, str(files[0])))
+    save_vectors(out, found)
+    _show_fitted([Fitted(found, out, None, None)], as_json)
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--to", "kind", type=click.Choice(["gguf", "lm-eval"]), required=True, help="For which program.")
+@click.option("--layers", required=True, metavar="N|A-B|all", help="Where to add: all of these layers at once.")
+@click.option("--multiplier", type=float, default=1.0, show_default=True, help="Of the vectors; negative for less.")
+@click.option("--hookpoint", metavar="PATH", help="lm-eval: where the blocks are, if the file doesn't tell.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .gguf or .pt file to write.")
+def export(file: Path, kind: str, layers: str, multiplier: float, hookpoint: str | None, out: Path) -> None:
+    """Write a control vector for llama.cpp, or what a steered model of lm-evaluation-harness reads.
+
+    Both add at every token, this program from the last prompt token on.
+
+    \b
+    Examples:
+      compare vectors export refusal.safetensors --to gguf --layers 13 --out refusal.gguf
+      compare vectors export refusal.safetensors --to lm-eval --layers 13 --multiplier -1 --out refusal.pt
+    """
+    from comparisons.util.layers import layer_parts
+    from comparisons.vectors.exchange import export_vectors
+
+    for note in export_vectors(file, kind, layer_parts(layers), multiplier, hookpoint, out):
+        say(f"vectors: {note}")
+    click.echo(out)
 
 
 def _show(look: Look, as_json: bool) -> None:
@@ -192,3 +247,21 @@ def _show(look: Look, as_json: bool) -> None:
         console.print(rich_table(table, console.width))
     for path in look.files:
         click.echo(path)
+
+
+def _show_fitted(found: list[Fitted], as_json: bool) -> None:
+    """Prints what files of vectors were written."""
+    from comparisons.vectors.fit import fitted_records, fitted_table
+
+    if as_json:
+        click.echo(json.dumps(fitted_records(found)))
+        return
+    from comparisons.cli.tables import stdout
+    from comparisons.report.terminal import rich_table
+
+    console = stdout()
+    console.print(rich_table(fitted_table(found), console.width))
+    for fitted in found:
+        for path in (fitted.path, fitted.activations):
+            if path is not None:
+                click.echo(path)

@@ -1,0 +1,99 @@
+"""What `compare trace` and `compare lens` look at: the model, a behavior and its items, and vectors to look along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comparisons.dataset.behaviors import Behavior, Library
+from comparisons.model.source import ModelSource
+from comparisons.util.errors import CompareError
+
+if TYPE_CHECKING:
+    from comparisons.dataset.items import Item
+    from comparisons.method.vector_files import Vectors
+    from comparisons.model.lm import LM
+
+
+@dataclass(frozen=True)
+class ModelQuery:
+    """What is to be looked at; the model is loaded once the rest has been checked.
+
+    Attributes:
+        source: the model.
+        data: a folder or file; None for the embedded data.
+        behavior: whose items are read, and on whose pairs vectors are fitted; None for no behavior.
+        train_items: how many of the pairs; None for all.
+        vectors: a file, in place of fitting.
+        system: a system prompt to read with.
+        seed: of the subset of pairs.
+    """
+
+    source: ModelSource
+    data: Path | None = None
+    behavior: str | None = None
+    train_items: int | None = None
+    vectors: Path | None = None
+    system: str | None = None
+    seed: int = 0
+
+    def load(self) -> LM:
+        """The model."""
+        from comparisons.model.loading import load
+
+        return load(self.source)
+
+    def find_behavior(self) -> Behavior | None:
+        """The behavior that is named, if one is."""
+        if self.train_items is not None and self.train_items < 1:
+            raise CompareError(f"--train-items must be at least 1, not {self.train_items}.")
+        if self.behavior is None:
+            return None
+        return Library.open(self.data).behavior(self.behavior).limited(self.train_items, None, self.seed)
+
+    def find_vectors(self, lm: LM, behavior: Behavior | None) -> tuple[Vectors, str]:
+        """Vectors by layer, and what they are in words: those of the file, or fitted on the behavior."""
+        if self.vectors is not None:
+            return _of_file(lm, self.vectors)
+        if behavior is None:
+            raise CompareError("no vectors: name a --behavior to fit them on, or a file by --vectors.")
+        return _fitted(lm, behavior), f"the {behavior.name} vectors (mean differences)"
+
+
+def find_item(behavior: Behavior | None, place: int) -> Item:
+    """A test item by its place, from 0."""
+    if behavior is None:
+        raise CompareError("--item is an item of a behavior: name it by --behavior.")
+    if not 0 <= place < len(behavior.test):
+        raise CompareError(
+            f"--item {place} is out of range: {behavior.name} has test items 0 to {len(behavior.test) - 1}."
+        )
+    return behavior.test[place]
+
+
+def _fitted(lm: LM, behavior: Behavior) -> Vectors:
+    """Mean activation differences of the behavior's contrast pairs, matching minus contrast answer, at every layer.
+
+    Source: Rimsky et al. 2024, section 3.
+    """
+    from comparisons.engine.activations import contrast_means
+    from comparisons.method.vector_files import Vectors
+
+    return Vectors(dict(enumerate(contrast_means(lm, behavior.train).matching.float())))
+
+
+def _of_file(lm: LM, path: Path) -> tuple[Vectors, str]:
+    """The vectors of a file, and what they are in words: the file's name, their behavior and another model of theirs.
+
+    Raises:
+        CompareError: the file can't be read, or its vectors don't fit the model's width and layers.
+    """
+    from comparisons.method.vector_files import load_vectors
+
+    vectors = load_vectors(path).check_model(lm, str(path))
+    origin = vectors.origin
+    foreign = origin.digest is not None and origin.digest != lm.digest
+    told = [origin.behavior, f"fitted on {origin.model}" if foreign else None]
+    words = ", ".join(word for word in told if word)
+    return vectors, f"the vectors of {path.name}" + (f" ({words})" if words else "")

@@ -9,7 +9,7 @@ import torch
 
 from comparisons.dataset.behaviors import Item
 from comparisons.engine.choices import in_place, pair_windows
-from comparisons.engine.completions import completion_tails, padded_alike
+from comparisons.engine.completions import completion_prompts, completion_tails
 from comparisons.engine.passes import last_activations, mean_activations
 from comparisons.engine.plan import Branch
 from comparisons.engine.prompts import Batch, Prompts, in_batches
@@ -142,21 +142,11 @@ def answer_activations(
     layers = range(len(lm.blocks)) if layers is None else [lm.check_layer(layer) for layer in layers]
     texts = [lm.prompt(question, below.system, below.examples) for question in questions]
     entries = [completion_tails(lm, i, text, answers[i]) for i, text in enumerate(texts)]
-    tails = padded_alike(entries)
-    asked = Prompts(
-        prefixes=[entry.prefix for entry in entries],
-        tails=tails,
-        branches=[Branch(variant, below.edits) for variant in range(len(answers[0]))],
-        lengths=[[len(tail) for tail in entry.tails] for entry in entries],
-        whole=True,
-        stop_after=max(layers),
-    )
+    branches = [Branch(variant, below.edits) for variant in range(len(answers[0]))]
+    asked = completion_prompts(entries, branches, stop_after=max(layers))
 
     def work(batch: Batch) -> tuple[list[int], torch.Tensor]:
-        chosen = [entries[i] for i in batch.prompts]
-        spans = torch.tensor(
-            [[(own - 1, len(t) - 1) for t, own in zip(e.tails, e.shared, strict=True)] for e in chosen]
-        )
+        spans = torch.tensor([entries[i].spans for i in batch.prompts])
         return list(batch.prompts), mean_activations(lm, batch.sequences, layers, batch.passes, spans)
 
     with in_place(lm, below):

@@ -82,13 +82,21 @@ class CompletionTails:
         """Tokens of the longest tail."""
         return max(map(len, self.tails))
 
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        """Where in each tail its completion's tokens are predicted: the first place, and the end."""
+        return [(shared - 1, len(tail) - 1) for tail, shared in zip(self.tails, self.shared, strict=True)]
+
     def apart(self, members: int) -> list[CompletionTails]:
         """One entry a completion, where reading the prompt again costs less than padding them to one length."""
         padding = members * sum(self.size - len(tail) for tail in self.tails)
         if padding <= (len(self.tails) - 1) * len(self.prefix):
             return [self]
         each = zip(self.variants, self.tails, self.shared, strict=True)
-        return [CompletionTails(self.question, (variant,), self.prefix, (tail,), (own,)) for variant, tail, own in each]
+        return [
+            CompletionTails(self.question, (variant,), self.prefix, (tail,), (shared,))
+            for variant, tail, shared in each
+        ]
 
 
 def _group_logps(
@@ -110,35 +118,39 @@ def _group_logps(
 
 def _fill(lm: LM, entries: Sequence[CompletionTails], group: Group, logps: list[list[list[list[float]]]]) -> None:
     count = len(entries[0].tails)
-    tails = padded_alike(entries)
+    branches = [Branch(variant, member.edits) for member in group.members for variant in range(count)]
+    asked = completion_prompts(entries, branches)
 
     def work(batch: Batch) -> tuple[list[int], torch.Tensor]:
         prompts = list(batch.prompts)
         # The token after each place of a tail; after its end, whatever: those are cut off.
-        targets = torch.tensor([[[[token] for token in (*tail[1:], tail[-1])] for tail in tails[i]] for i in prompts])
+        targets = torch.tensor(
+            [[[[token] for token in (*tail[1:], tail[-1])] for tail in asked.tails[i]] for i in prompts]
+        )
         return prompts, token_logps(lm, batch.sequences, targets, batch.passes, whole=True)
 
-    asked = Prompts(
-        prefixes=[entry.prefix for entry in entries],
-        tails=tails,
-        branches=[Branch(variant, member.edits) for member in group.members for variant in range(count)],
-        lengths=[[len(tail) for tail in entry.tails] for entry in entries],
-        whole=True,
-    )
     for prompts, batch_logps in in_batches(lm, asked, work):
         values = batch_logps.view(len(group.members), count, len(prompts), -1)
         for row, prompt in enumerate(prompts):
             entry = entries[prompt]
-            for place, (variant, tail, own) in enumerate(zip(entry.variants, entry.tails, entry.shared, strict=True)):
+            for place, (variant, (start, end)) in enumerate(zip(entry.variants, entry.spans, strict=True)):
                 for member in range(len(group.members)):
-                    own_values = values[member, place, row, own - 1 : len(tail) - 1].tolist()
-                    logps[member][entry.question][variant] = own_values
+                    logps[member][entry.question][variant] = values[member, place, row, start:end].tolist()
 
 
-def padded_alike(entries: Sequence[CompletionTails]) -> list[list[Tokens]]:
-    """The tails of each, padded at their end to sizes that several share."""
+def completion_prompts(
+    entries: Sequence[CompletionTails], branches: Sequence[Branch], stop_after: int | None = None
+) -> Prompts:
+    """What is run of equally many completions each, their tails padded at their end to sizes that several share."""
     sizes = _sizes([entry.size for entry in entries])
-    return [[(*t, *[t[-1]] * (size - len(t))) for t in e.tails] for e, size in zip(entries, sizes, strict=True)]
+    return Prompts(
+        prefixes=[entry.prefix for entry in entries],
+        tails=[[(*t, *[t[-1]] * (size - len(t))) for t in e.tails] for e, size in zip(entries, sizes, strict=True)],
+        branches=branches,
+        lengths=[[len(tail) for tail in entry.tails] for entry in entries],
+        whole=True,
+        stop_after=stop_after,
+    )
 
 
 def _sizes(lengths: Sequence[int]) -> list[int]:

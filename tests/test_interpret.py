@@ -19,10 +19,9 @@ from rich.console import Console
 from comparisons.cli import execute as run
 from comparisons.engine.parts import SITES, Parts, block_parts, decoded
 from comparisons.engine.projections import answered, projections
-from comparisons.interpret.figures import groups_png, lens_png, trace_png
+from comparisons.interpret.figures import groups_png, lens_png, trace_page, trace_png
 from comparisons.interpret.groups import make_groups, trace_groups
 from comparisons.interpret.lens import LensPoint, read_lens
-from comparisons.interpret.page import trace_page
 from comparisons.interpret.terminal import lens_table, map_table, show_trace
 from comparisons.interpret.trace import Along, Trace, make_trace
 from comparisons.interpret.words import pieces, shown

@@ -148,7 +148,7 @@ def _one(
 
         write_file(png, trace_png(trace), as_json)
     if html is not None:
-        from comparisons.interpret.page import trace_page
+        from comparisons.interpret.figures import trace_page
 
         write_file(html, trace_page(trace, trace.layers[len(trace.layers) // 2]).encode(), as_json)
     return 0

@@ -1,4 +1,4 @@
-"""Pictures of traces and lenses, drawn without global state and without a display."""
+"""Pictures of traces and lenses, and a trace as one HTML file: nothing is loaded and nothing is run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from comparisons.interpret.trace import color_limit
+from comparisons.interpret.trace import Trace, color_limit
 from comparisons.interpret.words import shown
+from comparisons.report.templating import asset, fill
 from comparisons.util.drawing import BLUE, VERMILLION, WIDTH, png
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from comparisons.interpret.groups import GroupTrace
     from comparisons.interpret.lens import Lens
-    from comparisons.interpret.trace import Trace
 
 ENDS = ("#00446b", "#0072B2", "#f7f7f7", "#D55E00", "#8f3f00")
 """From below to above 0: blue and vermillion, as in the terminal and in HTML."""
@@ -30,6 +30,9 @@ ROW, TOKEN = 0.22, 0.13
 
 WORD = 16
 """Characters of a token's name."""
+
+# Colours are laid over the page's own, so that they hold on a light and on a dark one.
+PAGE_POSITIVE, PAGE_NEGATIVE = "213,94,0", "40,130,220"
 
 TITLES = {
     "attention": "attention's output",
@@ -105,10 +108,10 @@ def lens_png(lenses: Sequence[Lens]) -> bytes:
         for axes, (site, title) in zip(grid.flat, TITLES.items(), strict=True):
             for lens, line in zip(lenses, ("-", "--"), strict=False):
                 for which, (color, marker) in enumerate(((BLUE, "o"), (VERMILLION, "s"))):
-                    found = [(r.layer, r.letters[which]) for r in lens.readings if r.site == site]
+                    points = [(r.layer, r.letters[which]) for r in lens.readings if r.site == site]
                     state = f", {lens.change or 'unchanged'}" if len(lenses) > 1 else ""
                     label = f"({lens.letters[which]}){state}"
-                    axes.plot(*zip(*found, strict=True), line, color=color, marker=marker, markersize=4, label=label)
+                    axes.plot(*zip(*points, strict=True), line, color=color, marker=marker, markersize=4, label=label)
             axes.set_title(title)
             axes.set_ylim(-0.03, 1.03)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -136,3 +139,42 @@ def _map(axes: Axes, values: np.ndarray, layers: Sequence[int], limit: float) ->
     step = max(1, len(layers) // 10)
     axes.set_yticks(range(0, len(layers), step), [str(layers[i]) for i in range(0, len(layers), step)])
     return image
+
+
+def trace_page(trace: Trace, layer: int) -> str:
+    """Renders a trace: the text in colours at every layer, and the map of token × layer.
+
+    Args:
+        trace: what to show.
+        layer: whose text is open at first.
+    """
+    values, limit = trace.values.tolist(), trace.limit
+
+    def color(value: float) -> str:
+        return (
+            f"background:rgba({PAGE_POSITIVE if value > 0 else PAGE_NEGATIVE},{min(1.0, abs(value) / trace.limit):.2f})"
+        )
+
+    def named(place: int, row: int) -> str:
+        token = f"{shown(trace.pieces[place])} · token {place} · layer {trace.layers[row]}"
+        return f"{token} · {values[row][place]:.4g}"
+
+    return fill(
+        "interpret/templates/trace.html",
+        policy="default-src 'none'; style-src 'unsafe-inline'",
+        style=asset("interpret/templates/trace.css"),
+        trace=trace,
+        values=values,
+        open_layer=layer,
+        limit=f"{limit:.3g}",
+        scale=f"linear-gradient(to right, rgb({PAGE_NEGATIVE}), transparent, rgb({PAGE_POSITIVE}))",
+        color=color,
+        named=named,
+        readable=_readable,
+        shown=shown,
+    )
+
+
+def _readable(piece: str) -> str:
+    """Running text: newlines and blanks stay, other control characters get a sign."""
+    return "".join(c if c.isprintable() or c == "\n" else shown(c) for c in piece) or "·"

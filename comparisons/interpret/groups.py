@@ -121,8 +121,8 @@ def make_groups(behavior: Behavior, items: int, split: str | None, system: str |
     # "true" comes before "false": the difference is what is true of the true ones.
     labels = sorted({item.label for item in behavior.test if item.label is not None}, reverse=True)
     if len(labels) != 2:
-        found = ", ".join(labels) or "none"
-        raise CompareError(f"--split label needs test items of two labels, and those of {behavior.name} have {found}.")
+        listed = ", ".join(labels) or "none"
+        raise CompareError(f"--split label needs test items of two labels, and those of {behavior.name} have {listed}.")
     return [
         Group(f"label {label}", tuple(i for i in behavior.test if i.label == label)[:items], plain) for label in labels
     ]
@@ -146,7 +146,7 @@ def trace_groups(lm: LM, groups: Sequence[Group], along: Along, new_tokens: int,
         sequences = answered(lm, [item.question for item in group.items], group.intervention, new_tokens)
         values = projections(lm, [tokens for tokens, _ in sequences], along.vectors, along.cosine)
         ends = [length - 1 for _, length in sequences]
-        rows = np.stack([_aligned(found, end, positions) for found, end in zip(values, ends, strict=True)])
+        rows = np.stack([_aligned(item, end, positions) for item, end in zip(values, ends, strict=True)])
         with warnings.catch_warnings():
             # Where no item has a token the mean of nothing is NaN, which is what is meant.
             warnings.simplefilter("ignore", RuntimeWarning)
@@ -167,8 +167,8 @@ def trace_groups(lm: LM, groups: Sequence[Group], along: Along, new_tokens: int,
 
 def _aligned(values: np.ndarray, end: int, positions: range) -> np.ndarray:
     """The columns at `positions` from `end`, NaN where there is none."""
-    found = np.full((len(values), len(positions)), np.nan)
+    aligned = np.full((len(values), len(positions)), np.nan)
     for column, position in enumerate(positions):
         if 0 <= end + position < values.shape[1]:
-            found[:, column] = values[:, end + position]
-    return found
+            aligned[:, column] = values[:, end + position]
+    return aligned

@@ -104,12 +104,12 @@ class LensPoint:
     top: int = 3
 
 
-def read_lens(lm: LM, asked: LensPoint, intervention: Intervention, change: str | None = None) -> Lens:
+def read_lens(lm: LM, point: LensPoint, intervention: Intervention, change: str | None = None) -> Lens:
     """Reads every block's parts at one token.
 
     Args:
         lm: the model.
-        asked: where.
+        point: where.
         intervention: whose edits are in place; its prompt is in the tokens.
         change: the intervention, in words.
 
@@ -120,23 +120,23 @@ def read_lens(lm: LM, asked: LensPoint, intervention: Intervention, change: str 
 
     from comparisons.engine.parts import SITES, block_parts, decoded
 
-    tokens = asked.prompt.ids
-    token = _index(asked.token, len(tokens))
-    if asked.top < 1:
-        raise CompareError(f"--top must be at least 1, not {asked.top}.")
-    parts = block_parts(lm, tokens, asked.prompt.prompt_end, token, intervention)
-    first, second = asked.prompt.targets
+    tokens = point.prompt.ids
+    token = _index(point.token, len(tokens))
+    if point.top < 1:
+        raise CompareError(f"--top must be at least 1, not {point.top}.")
+    parts = block_parts(lm, tokens, point.prompt.prompt_end, token, intervention)
+    first, second = point.prompt.targets
     readings = []
     for layer, states in enumerate(parts.states):
-        found = decoded(lm, states, intervention).exp()
-        values, order = found.topk(min(asked.top, found.shape[-1]))
+        probabilities = decoded(lm, states, intervention).exp()
+        values, order = probabilities.topk(min(point.top, probabilities.shape[-1]))
         for row, site in enumerate(SITES):
             guesses = zip(order[row].tolist(), values[row].tolist(), strict=True)
             top = tuple(Guess(i, piece(lm, i, tokens[token]), p) for i, p in guesses)
-            readings.append(Reading(layer, site, top, (float(found[row, first]), float(found[row, second]))))
+            readings.append(Reading(layer, site, top, tuple(probabilities[row, [first, second]].tolist())))
     final = parts.logps[torch.tensor([first, second])].exp().tolist()
     words = tuple(pieces(lm, tokens))
-    return Lens(lm.name, change, words, token, asked.letters, tuple(readings), (final[0], final[1]))
+    return Lens(lm.name, change, words, token, point.letters, tuple(readings), (final[0], final[1]))
 
 
 def _index(token: int, count: int) -> int:

@@ -94,6 +94,6 @@ def _of_file(lm: LM, path: Path) -> tuple[Vectors, str]:
     vectors = load_vectors(path).check_model(lm, str(path))
     origin = vectors.origin
     foreign = origin.digest is not None and origin.digest != lm.digest
-    told = [origin.behavior, f"fitted on {origin.model}" if foreign else None]
-    words = ", ".join(word for word in told if word)
+    parts = (origin.behavior, f"fitted on {origin.model}" if foreign else None)
+    words = ", ".join(part for part in parts if part)
     return vectors, f"the vectors of {path.name}" + (f" ({words})" if words else "")

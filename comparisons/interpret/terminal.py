@@ -48,6 +48,13 @@ def colored_tokens(trace: Trace, layer: int) -> Text:
     return text
 
 
+def _table(gap: int) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
+
+
 def map_table(trace: Trace, width: int) -> Table:
     """Token × layer: whole numbers where they fit, else a sign and a digit, in tenths of the colours' limit.
 
@@ -55,13 +62,11 @@ def map_table(trace: Trace, width: int) -> Table:
         trace: what to show.
         width: of the terminal; where a column of every layer doesn't fit, evenly spaced ones are shown.
     """
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     room, whole = width - LABEL, _whole(trace, width)
     layers = range(len(trace.layers)) if whole else _spaced(len(trace.layers), max(1, room // (CELL + 1)))
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    table = _table(0)
     table.add_column("token", no_wrap=True, width=LABEL, overflow="ellipsis")
     for column in layers:
         name = str(trace.layers[column])
@@ -106,8 +111,6 @@ def lens_table(lens: Lens, width: int) -> Table:
         lens: what to show.
         width: of the terminal.
     """
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     rows: dict[int, list[Reading]] = {}
@@ -115,7 +118,7 @@ def lens_table(lens: Lens, width: int) -> Table:
         rows.setdefault(reading.layer, []).append(reading)
     # The layer takes 6 columns with its gap, each letter 5, and each part a gap of 1.
     column = max(10, (width - 20) // 4)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
+    table = _table(0)
     table.add_column("layer", justify="right", no_wrap=True)
     for reading in next(iter(rows.values())):
         table.add_column(reading.site, no_wrap=True, width=column)
@@ -157,12 +160,10 @@ def show_trace(trace: Trace, console: Console) -> None:
 def show_groups(trace: GroupTrace, console: Console) -> None:
     """Prints each group's mean by layer over the prompt's end and over the answer; the picture has the rest."""
     import numpy as np
-    from rich import box
-    from rich.table import Table
 
     answer = [i for i, position in enumerate(trace.positions) if position > 0]
     last = trace.positions.index(0)
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table = _table(1)
     table.add_column("layer", justify="right")
     shown_groups = [(group.name, group.values) for group in trace.groups]
     if trace.difference is not None:

@@ -30,15 +30,15 @@ def perplexity_section(record: Record, gallery: Gallery) -> list[Block]:
         (
             row,
             (
-                number(found["nats"]),
-                interval(found["nats_ci"]),
-                number(found["difference"], signed=True),
-                interval(found["difference_ci"]),
-                count(found["n_tokens"]),
+                number(one["nats"]),
+                interval(one["nats_ci"]),
+                number(one["difference"], signed=True),
+                interval(one["difference_ci"]),
+                count(one["n_tokens"]),
             ),
         )
         for row in record.summary.rows
-        if (found := row.measured.get(NAME))
+        if (one := row.measured.get(NAME))
     ]
     table = placed_table(COLUMNS, lines, record.summary.rows, 3)
     return section("Perplexity of a text", Paragraph(TEXT), table) if lines else []

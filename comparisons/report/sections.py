@@ -58,6 +58,7 @@ def sections() -> list[EvaluationSection]:
 
 def plugin_sections(record: Record) -> list[Block]:
     """What evaluations that are plugins had to say when the run ended: without them it can't be made again."""
-    found = record.summary.sections.values()
-    made = [section(escaped(each.title), Paragraph(escaped(each.text)), each.table) for each in found]
-    return [block for blocks in made for block in blocks]
+    blocks: list[Block] = []
+    for each in record.summary.sections.values():
+        blocks += section(escaped(each.title), Paragraph(escaped(each.text)), each.table)
+    return blocks

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from comparisons.util import __version__
 from comparisons.util.errors import CompareError
-from comparisons.util.version import __version__
 
 if TYPE_CHECKING:
     from comparisons.api.result import Result

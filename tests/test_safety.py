@@ -21,7 +21,7 @@ from comparisons.report import render
 from comparisons.report.export import csv_text
 from comparisons.results.record import read_record
 from comparisons.util.artifacts import seal
-from comparisons.util.text import printable
+from comparisons.util.terminal import printable
 from tests.faulty import serving
 from tests.forks import Ended
 from tests.made_runs import SMALL, make_run

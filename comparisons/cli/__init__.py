@@ -8,10 +8,9 @@ import click
 
 from comparisons.cli.interrupting import INTERRUPTED, interruption
 from comparisons.model.processes import help_out, leads, led
+from comparisons.util import __version__
 from comparisons.util.errors import CompareError, refusal, storage_fault
-from comparisons.util.terminal import libraries_logged, say
-from comparisons.util.text import printable
-from comparisons.util.version import __version__
+from comparisons.util.terminal import libraries_logged, printable, say
 
 COMMANDS = {
     "run": "run",

@@ -213,7 +213,7 @@ def _print(found: Sequence[Finding]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
-    from comparisons.util.text import printable
+    from comparisons.util.terminal import printable
 
     table = Table("level")
     for head in ("place", "finding", "what to do"):

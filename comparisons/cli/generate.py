@@ -88,7 +88,7 @@ def _print(prompts: Sequence[str], answers: Sequence[Answers]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
-    from comparisons.util.text import printable
+    from comparisons.util.terminal import printable
 
     for i, prompt in enumerate(prompts):
         table = Table("method", "direction", "strength", "answer", title=Text(printable(prompt)), show_lines=True)

@@ -107,7 +107,7 @@ def _print(checks: tuple[Check, ...]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
-    from comparisons.util.text import printable
+    from comparisons.util.terminal import printable
 
     console = stdout()
     for check in checks:

@@ -14,8 +14,7 @@ from functools import cache
 from typing import Any, NoReturn
 
 from comparisons.util.errors import CompareError, described
-from comparisons.util.terminal import say
-from comparisons.util.text import printable
+from comparisons.util.terminal import printable, say
 
 WAIT = timedelta(days=30)
 """How long a helper may wait: the leader evaluates for hours between two trainings."""

@@ -25,10 +25,10 @@ from comparisons.report import render
 from comparisons.results.folder import RUN, RunFolder
 from comparisons.results.keys import BASELINE
 from comparisons.results.summary import SUMMARY, SummaryRow
+from comparisons.util import __version__
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest, json_digest
-from comparisons.util.version import __version__
 
 KEYS = (
     "layer",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from comparisons.report.table import SUPERSCRIPTS, main_table
 from comparisons.results.summary import Summary, SummaryRow
-from comparisons.util.text import no_formula
+from comparisons.util.table import no_formula
 
 NUMBERS = (
     *("n_items", "p_match", "shift", "p_value", "p_holm", "random_rank_p", "matched_rank_p", "knowledge", "cost"),

@@ -10,7 +10,7 @@ from comparisons.report.figures import Picture
 from comparisons.report.table import main_table
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.table import Column, Row, Table
-from comparisons.util.text import printable
+from comparisons.util.terminal import printable
 
 if TYPE_CHECKING:
     import rich.table

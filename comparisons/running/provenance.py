@@ -20,8 +20,8 @@ from comparisons.experiment.specification import Plan
 from comparisons.model.lm import LM
 from comparisons.model.loading import location_digest
 from comparisons.model.source import ModelSource
+from comparisons.util import __version__
 from comparisons.util.files import file_digest, json_digest
-from comparisons.util.version import __version__
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from comparisons.results.findings import estimate
 from comparisons.results.folder import BEST
 from comparisons.results.record import Record, read_record
 from comparisons.results.summary import SummaryRow
+from comparisons.util import __version__
 from comparisons.util.errors import CompareError
 from comparisons.util.files import write_json, write_text
 from comparisons.util.hub import EDITS, INTERVENTION, SHARED, VECTORS
-from comparisons.util.version import __version__
 
 CARD, ADAPTER = "README.md", "adapter_config.json"
 

@@ -10,6 +10,9 @@ NOTHING = "–"
 
 T = TypeVar("T")
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What begins a formula in a spreadsheet."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -155,3 +158,14 @@ def memory(value: int | None) -> str:
     if value < 2**20:
         return f"{value / 2**10:.0f} KiB"
     return f"{value / 2**30:.1f} GiB" if value >= 2**30 else f"{value / 2**20:.0f} MiB"
+
+
+def no_formula(cell: object) -> object:
+    """A cell of a table for spreadsheets: text that would be a formula gets an apostrophe, numbers stay."""
+    if not isinstance(cell, str) or not cell.startswith(FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

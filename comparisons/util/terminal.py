@@ -1,5 +1,7 @@
 """What stands on stderr is the program's own; what libraries write there goes to a log, kept in the run's folder.
 
+Text that others wrote is shown without steering the terminal.
+
 Which libraries speak, by which logger and in which words, changes with their versions, so nothing here names one.
 """
 
@@ -183,3 +185,18 @@ def _without_secrets(text: str) -> str:
         if len(value) >= 8 and any(word in name.upper() for word in SECRETS):
             text = text.replace(value, f"<{name}>")
     return text
+
+
+def printable(text: str) -> str:
+    """The text with characters that steer a terminal, or reverse the text, written as escapes; lines and tabs stay."""
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    if character in "\n\t" or character.isprintable() or (character.isspace() and ord(character) > 0x9F):
+        return character
+    code = ord(character)
+    # Joiners and variation selectors are parts of letters and pictures.
+    if code in (0x200C, 0x200D):
+        return character
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

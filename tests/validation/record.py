@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from comparisons.experiment.fitting import package_version
+from comparisons.util import __version__
 from comparisons.util.files import read_json, write_json
-from comparisons.util.version import __version__
 from tests.validation.doses import Doses
 from tests.validation.onmodel import ModelResults
 from tests.validation.planted import Planted

@@ -20,6 +20,7 @@ from comparisons.running.runner import execute
 from comparisons.running.sinks import Silent
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
+from comparisons.util.files import embedded
 
 
 def record(index: int, **fields: Any) -> dict[str, Any]:
@@ -50,6 +51,14 @@ def make_place(tmp_path: Path) -> Path:
     write(place / "test/greeting/test_dataset_ab.json", [record(index) for index in range(100, 106)])
     write(place / "test/greeting/test_dataset_open_ended.json", [{"question": "Hello?"}])
     return place
+
+
+def few_questions(folder: Path) -> Path:
+    """A copy of the embedded data with a tenth of its knowledge questions and open-ended prompts."""
+    shutil.copytree(embedded("data"), folder)
+    for path in [*folder.glob("test/knowledge/*.json"), *folder.glob("test/*/test_dataset_open_ended.json")]:
+        write(path, json.loads(path.read_text(encoding="utf-8"))[::10])
+    return folder
 
 
 def knowledge(place: Path, choice: str) -> KnowledgeSet:

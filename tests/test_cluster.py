@@ -25,13 +25,14 @@ from comparisons.running.ray_pool import ClusterOptions, _shares
 from comparisons.running.ray_tasks import Known, tasks_of
 from comparisons.util.errors import CompareError
 from tests.forks import ROOT, Command, Forks
+from tests.places import few_questions
 from tests.tiny import other_model
 from tests.whole_runs import check_equal, numbers
 
 pytestmark = pytest.mark.slow
 
 GRID = [
-    *("run", "--behavior", "refusal", "--methods", "caa,sysprompt,sft", "--out", "out"),
+    *("run", "--behavior", "refusal", "--data", "few", "--methods", "caa,sysprompt,sft", "--out", "out"),
     *(
         "--set",
         "sft.epochs=1",
@@ -133,7 +134,7 @@ def test_a_cluster_comes_to_the_local_numbers_through_an_interruption_and_a_lost
 ) -> None:
     """Interrupted on a Ray of its own, which ends with it; then on one that was there, to the end."""
     for name in ("here", "there"):
-        (tmp_path / name).mkdir()
+        few_questions(tmp_path / name / "few")
     started(forks, tmp_path / "here", *GRID)
     code, said = finished(forks)
     assert code == 0, said

@@ -29,6 +29,7 @@ from comparisons.running.planning import make_plan
 from comparisons.running.runner import CellRunner, execute
 from comparisons.running.sinks import Silent
 from comparisons.util.artifacts import Store
+from tests.places import few_questions
 from tests.tiny import tiny_lm
 
 pytestmark = pytest.mark.slow
@@ -39,13 +40,14 @@ CLOCKS = ("fit_seconds", "eval_seconds", "peak_memory_bytes")
 
 
 def test_fresh_processes_write_the_same_bytes(tmp_path: Path) -> None:
-    grid = "run --behavior refusal --methods caa,random_vector,sft+caa --layer 1 --train-items 8 --test-items 3"
+    small = "--data few --layer 1 --train-items 8 --test-items 3"
+    grid = f"run --behavior refusal --methods caa,random_vector,sft+caa {small}"
     trained = [option for key, value in TRAINED.items() for option in ("--set", f"sft.{key}={value[0]}")]
     more = [*trained, "--generated-choices", "--open-ended", "--tokens", "8"]
     found, summaries = [], []
     for seed in ("1", "2"):
         place = tmp_path / seed
-        place.mkdir()
+        few_questions(place / "few")
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
         command = [sys.executable, "-m", "comparisons", *grid.split(), *more, "--out", "out"]
         subprocess.run(command, cwd=place, env=environment, check=True, capture_output=True, timeout=300)

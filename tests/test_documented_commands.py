@@ -12,6 +12,7 @@ import pytest
 
 from comparisons.cli import cli, execute
 from tests.documented import PAGES, ROOT, Command, commands, inline
+from tests.places import few_questions
 from tests.test_walks import WALKED
 
 pytestmark = pytest.mark.slow
@@ -44,7 +45,7 @@ REWRITTEN = {
 }
 """What needs a hub's model, data that is not in the repository, or minutes -> what stands in its place."""
 
-SMALLER = {"--knowledge": "none", "--train-items": "16", "--test-items": "4", "--tokens": "8"}
+SMALLER = {"--data": "few", "--knowledge": "none", "--train-items": "16", "--test-items": "4", "--tokens": "8"}
 """Options that a command gets where it has them and the page doesn't give them."""
 
 PARSED = {
@@ -74,7 +75,7 @@ MINIMAL = {
 STAND_INS = ("…", "COMMAND")
 """What sentences write in the place of a command."""
 
-FEW = ["--knowledge", "none", "--train-items", "16", "--test-items", "4"]
+FEW = ["--data", "few", "--knowledge", "none", "--train-items", "16", "--test-items", "4"]
 
 REFUSAL = ["--behavior", "refusal"]
 
@@ -85,12 +86,13 @@ GIVEN = pytest.mark.parametrize("page", PAGES, ids=[page.relative_to(ROOT).as_po
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where all commands run, so that what one has fitted is there for the next; with the files that pages speak of."""
     folder = tmp_path_factory.mktemp("reader")
+    few_questions(folder / "few")
     (folder / "results").mkdir()
     (folder / "prompts.txt").write_text("Will you help me?\n", encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert execute(["run", *REFUSAL, "--methods", "caa", "--layer", "1", "--out", "reports/shared", *FEW]) == 0
-        assert execute(["vectors", "fit", *REFUSAL, "--train-items", "16", "--out", "."]) == 0
+        assert execute(["vectors", "fit", *REFUSAL, "--data", "few", "--train-items", "16", "--out", "."]) == 0
     return folder
 
 

@@ -17,12 +17,12 @@ from comparisons.results.summary import read_summary
 from comparisons.running.estimate import estimate
 from comparisons.running.joining import join
 from comparisons.stats import holm
-from tests.places import complaint
+from tests.places import complaint, few_questions
 from tests.tiny import other_model
 
 pytestmark = pytest.mark.slow
 
-SMALL = ["--train-items", "40", "--test-items", "8", "--knowledge", "none"]
+SMALL = ["--data", "few", "--train-items", "40", "--test-items", "8", "--knowledge", "none"]
 RUN = ["run", "--behavior", "refusal,sycophancy", "--methods", "caa,sysprompt", *SMALL]
 
 
@@ -31,6 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working directory with a run of two models, and one of the second alone."""
     folder = tmp_path_factory.mktemp("models")
     other_model(folder / "other")
+    few_questions(folder / "few")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert execute([*RUN, "--model", "pocket,other", "--open-ended", "--tokens", "4", "--out", "both"]) == 0
@@ -78,6 +79,7 @@ def test_runs_of_one_model_each_are_joined_to_what_a_run_of_both_is(
 def test_other_models_of_one_name_are_not_joined(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     other_model(tmp_path / "other", seed=5)
+    few_questions(tmp_path / "few")
     assert execute([*RUN, "--model", "other", "--out", "changed"]) == 0
     said = complaint(lambda: join([place / "alone", tmp_path / "changed"], tmp_path / "refused"))
     assert "the model or its prompt format differs, and both are called other" in said

@@ -155,8 +155,8 @@ def python_command(call: str, given: Mapping[str, Any]) -> str:
         call: a function that `comparisons` has.
         given: its checked arguments; what stands for a default is left out, and that a folder was to be discarded.
     """
-    told = {name: value for name, value in given.items() if name != "fresh" and value is not False and value != ()}
-    program = f"import comparisons; comparisons.{call}({', '.join(f'{k}={_literal(v)}' for k, v in told.items())})"
+    arguments = {name: value for name, value in given.items() if name != "fresh" and value is not False and value != ()}
+    program = f"import comparisons; comparisons.{call}({', '.join(f'{k}={_literal(v)}' for k, v in arguments.items())})"
     return f"python -c {shlex.quote(program)}"
 
 

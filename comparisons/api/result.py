@@ -55,9 +55,9 @@ class Result:
 
         from comparisons.results.summary import INTEGERS
 
-        found = pandas.DataFrame([_flat(asdict(row)) for row in self.rows])
+        table = pandas.DataFrame([_flat(asdict(row)) for row in self.rows])
         # pandas' own whole numbers know no missing one, and would make layer 1 a 1.0.
-        return found.astype(dict.fromkeys(INTEGERS, "Int64"))
+        return table.astype(dict.fromkeys(INTEGERS, "Int64"))
 
     @cached_property
     def results(self) -> pandas.DataFrame:
@@ -92,12 +92,12 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     """A row with its intervals and quantiles as columns of their own."""
     from comparisons.results.summary import LENGTHS
 
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in row.items():
         if name not in LENGTHS:
-            found[name] = value
+            flat[name] = value
             continue
         parts = PARTS[LENGTHS[name]]
         columns = [f"{name.removesuffix('_ci')}_{part}" for part in parts]
-        found |= dict(zip(columns, value or [None] * len(parts), strict=True))
-    return found
+        flat |= dict(zip(columns, value or [None] * len(parts), strict=True))
+    return flat

@@ -48,14 +48,14 @@ def behaviors(data: Path | None) -> None:
     table = Table("behavior", "pairs", "test", "open-ended", "system prompts", "what it is")
     library = Library.open(data)
     for name in library.names:
-        found = library.behavior(name)
+        one = library.behavior(name)
         table.add_row(
             name,
-            str(len(found.train)),
-            str(len(found.test)),
-            str(len(found.open_ended)),
-            "yes" if found.prompts else "no",
-            found.description or "",
+            str(len(one.train)),
+            str(len(one.test)),
+            str(len(one.open_ended)),
+            "yes" if one.prompts else "no",
+            one.description or "",
         )
     stdout().print(table)
 
@@ -99,10 +99,12 @@ def fetch(name: str, out: Path, only: tuple[str, ...], per_subject: int | None, 
     """
     from comparisons.dataset.fetch import Wanted, fetch
 
-    found = fetch(Wanted(name, out, only, revision, per_subject), say)
-    if found.unpinned:
-        say(f"no checksum was known of {', '.join(found.unpinned)}: what came is trusted from now on")
-    click.echo(f"{name}: {len(found.downloaded)} downloaded, {found.kept} there; {len(found.written)} written to {out}")
+    result = fetch(Wanted(name, out, only, revision, per_subject), say)
+    if result.unpinned:
+        say(f"no checksum was known of {', '.join(result.unpinned)}: what came is trusted from now on")
+    click.echo(
+        f"{name}: {len(result.downloaded)} downloaded, {result.kept} there; {len(result.written)} written to {out}"
+    )
 
 
 @command.command()
@@ -197,18 +199,18 @@ def validate(data: Path | None, as_json: bool) -> int:
     from comparisons.dataset.checks import check_all, counted
 
     library = Library.open(data)
-    found = check_all(library)
+    findings = check_all(library)
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found]))
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
     else:
-        _print(found)
-        errors = sum(finding.level == "error" for finding in found)
-        counts = (len(library.names), "behavior"), (errors, "error"), (len(found) - errors, "warning")
+        _print(findings)
+        errors = sum(finding.level == "error" for finding in findings)
+        counts = (len(library.names), "behavior"), (errors, "error"), (len(findings) - errors, "warning")
         click.echo(", ".join(counted(count, what) for count, what in counts))
-    return 1 if any(finding.level == "error" for finding in found) else 0
+    return 1 if any(finding.level == "error" for finding in findings) else 0
 
 
-def _print(found: Sequence[Finding]) -> None:
+def _print(findings: Sequence[Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -218,9 +220,9 @@ def _print(found: Sequence[Finding]) -> None:
     table = Table("level")
     for head in ("place", "finding", "what to do"):
         table.add_column(head, overflow="fold")
-    for one in found:
+    for one in findings:
         place = f"{one.behavior}: {one.part}" if one.part else one.behavior
         level = Text(one.level, "red" if one.level == "error" else "yellow")
         table.add_row(level, *(Text(printable(text)) for text in (place, one.text, one.mend)))
-    if found:
+    if findings:
         stdout().print(table)

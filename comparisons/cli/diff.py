@@ -33,37 +33,37 @@ Examples:
 def command(first: Path, second: Path, as_json: bool) -> None:
     from comparisons.running.differences import compare_runs
 
-    found = compare_runs(first, second)
+    changed = compare_runs(first, second)
     if as_json:
         import json
 
-        click.echo(json.dumps(_plain(found)))
+        click.echo(json.dumps(_plain(changed)))
         return
     from comparisons.cli.tables import stdout
     from comparisons.report.terminal import rich_table
 
     console = stdout()
-    if found.made:
+    if changed.made:
         console.print("Made differently:")
-        for name, before, after in found.made:
+        for name, before, after in changed.made:
             console.print(
                 f"  {name}: {_short(before)} → {_short(after)}", highlight=False, markup=False, soft_wrap=True
             )
         console.print()
     console.print(f"Shift in {first} (before) and {second} (after):", highlight=False, markup=False, soft_wrap=True)
-    console.print(rich_table(_changes(found), console.width))
-    for run, keys in zip((first, second), found.only, strict=True):
+    console.print(rich_table(_changes(changed), console.width))
+    for run, keys in zip((first, second), changed.only, strict=True):
         if keys:
             console.print(f"only in {run}: {', '.join(keys)}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _plain(found: Differences) -> dict[str, object]:
+def _plain(differences: Differences) -> dict[str, object]:
     changes = []
-    for change in found.changes:
+    for change in differences.changes:
         row = change.row
         place = {name: getattr(row, name) for name in ("behavior", "cell", "method", "direction", "strength")}
         changes.append({**place, **{name: value for name, value in vars(change).items() if name != "row"}})
-    return {"made": found.made, "changes": changes, "only": found.only}
+    return {"made": differences.made, "changes": changes, "only": differences.only}
 
 
 def _short(text: str) -> str:
@@ -71,7 +71,7 @@ def _short(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _changes(found: Differences) -> Table:
+def _changes(differences: Differences) -> Table:
     from comparisons.util.table import Column, Row, Table
 
     columns = (
@@ -90,9 +90,9 @@ def _changes(found: Differences) -> Table:
         Column("95% CI", rank=4, interval=True),
     )
     notes = ("A baseline's numbers are p_match, every other cell's its shift from the baseline of its own run.",)
-    lines = tuple(Row(_line(change), change.row.behavior) for change in found.changes)
+    lines = tuple(Row(_line(change), change.row.behavior) for change in differences.changes)
     table = Table(columns, lines, notes).without_empty()
-    one_dose = len({change.row.strength for change in found.changes if not change.row.is_baseline}) < 2
+    one_dose = len({change.row.strength for change in differences.changes if not change.row.is_baseline}) < 2
     return table.keeping(lambda i, column: not (one_dose and column.title == "strength"))
 
 

@@ -78,11 +78,11 @@ def _machine() -> int:
     from comparisons.cli.tables import stdout
     from comparisons.machine.doctor import checks
 
-    table, found = Table("check", "", "what was found"), checks()
-    for check in found:
+    table, results = Table("check", "", "what was found"), checks()
+    for check in results:
         table.add_row(check.name, {True: "ok", False: "no", None: "–"}[check.fit], check.found)
     stdout().print(table)
-    return 1 if any(check.fit is False for check in found) else 0
+    return 1 if any(check.fit is False for check in results) else 0
 
 
 def _estimate(as_json: bool, given: Mapping[str, Any]) -> int:
@@ -112,27 +112,27 @@ def _measured(advice: Advice, source: ModelSource, load: Load, method: str | Non
     return measure(source, advice.asked.device, load, None if method is None else Registry().get(method))
 
 
-def _show(found: Advice) -> None:
+def _show(advice: Advice) -> None:
     """Prints a table of bytes a phase with what fits, and a line a phase of what to do."""
     from rich.table import Table
 
     from comparisons.cli.tables import stdout
 
     out = stdout()
-    shape = found.shape
+    shape = advice.shape
     out.print(
-        f"{found.model}: {shape.parameters:,} parameters, {shape.blocks} blocks of width {shape.width:,}, "
+        f"{advice.model}: {shape.parameters:,} parameters, {shape.blocks} blocks of width {shape.width:,}, "
         f"stored as {shape.dtype}"
     )
     table = Table("on", "weights as", *TITLES.values())
-    for row in (found.asked, *found.others):
-        fits, phases = found.fits(row), row.phases()
+    for row in (advice.asked, *advice.others):
+        fits, phases = advice.fits(row), row.phases()
         cells = [f"{_gigabytes(phases[p])} {'fits' if fits[p] else 'no'}" if p in phases else "–" for p in TITLES]
-        table.add_row({"cpu": "memory", "cuda": "GPU"}[row.device], _weights(row, found.asked), *cells)
+        table.add_row({"cpu": "memory", "cuda": "GPU"}[row.device], _weights(row, advice.asked), *cells)
     out.print(table)
-    gpus = " + ".join(map(_gigabytes, found.machine.gpus)) or "none"
-    out.print(f"this machine: {_gigabytes(found.machine.ram)} of memory free; GPUs: {gpus}")
-    for phase, verdict in found.verdicts().items():
+    gpus = " + ".join(map(_gigabytes, advice.machine.gpus)) or "none"
+    out.print(f"this machine: {_gigabytes(advice.machine.ram)} of memory free; GPUs: {gpus}")
+    for phase, verdict in advice.verdicts().items():
         out.print(f"{TITLES[phase]}: {verdict}")
 
 
@@ -170,15 +170,15 @@ def _artifacts(clean: bool, reports: Path | None) -> int:
 
     if reports is not None and not reports.is_dir():
         raise CompareError(f"--reports {reports}: there is no such folder.")
-    found = upkeep.look_through(CHECKPOINTS, reports or REPORTS)
-    removed = upkeep.clean(found) if clean else []
-    for finding in found:
+    findings = upkeep.look_through(CHECKPOINTS, reports or REPORTS)
+    removed = upkeep.clean(findings) if clean else []
+    for finding in findings:
         if finding.state != "whole":
             gone = " (removed)" if finding.path in removed else ""
             click.echo(f"{finding.state}: {finding.text if finding.state == 'damaged' else _line(finding)}{gone}")
-    counts = {state: sum(finding.state == state for finding in found) for state in ("whole", "damaged", "left over")}
+    counts = {state: sum(finding.state == state for finding in findings) for state in ("whole", "damaged", "left over")}
     click.echo(", ".join(f"{count} {state}" for state, count in counts.items()) + f"; {len(removed)} removed" * clean)
-    return 1 if any(f.state == "damaged" and f.path not in removed for f in found) else 0
+    return 1 if any(f.state == "damaged" and f.path not in removed for f in findings) else 0
 
 
 def _line(finding: Finding) -> str:

@@ -58,10 +58,10 @@ def _prompts(prompts: Sequence[str], file: Path | None) -> list[str]:
         return list(prompts)
     if not file.is_file():
         raise CompareError(f"--file {file}: there is no such file.")
-    found = [*prompts, *(line for line in read_text(file).splitlines() if line.strip())]
-    if not found:
+    lines = [*prompts, *(line for line in read_text(file).splitlines() if line.strip())]
+    if not lines:
         raise CompareError(f"--file {file} holds no prompt: write one a line.")
-    return found
+    return lines
 
 
 def _typed() -> Iterator[str]:
@@ -77,9 +77,9 @@ def _asked() -> str:
 def _print_json(prompts: Sequence[str], answers: Iterable[Answers]) -> None:
     import json
 
-    for found in answers:
-        place = {"method": found.method, "direction": found.direction, "strength": found.strength}
-        for prompt, text in zip(prompts, found.texts, strict=True):
+    for each in answers:
+        place = {"method": each.method, "direction": each.direction, "strength": each.strength}
+        for prompt, text in zip(prompts, each.texts, strict=True):
             click.echo(json.dumps({"prompt": prompt, **place, "answer": text}, ensure_ascii=False))
 
 
@@ -92,8 +92,8 @@ def _print(prompts: Sequence[str], answers: Sequence[Answers]) -> None:
 
     for i, prompt in enumerate(prompts):
         table = Table("method", "direction", "strength", "answer", title=Text(printable(prompt)), show_lines=True)
-        for found in answers:
-            strength = "" if found.strength is None else f"{found.strength:g}"
+        for each in answers:
+            strength = "" if each.strength is None else f"{each.strength:g}"
             # As text: an answer may hold what Rich would take for markup.
-            table.add_row(found.method, found.direction or "", strength, Text(printable(found.texts[i])))
+            table.add_row(each.method, each.direction or "", strength, Text(printable(each.texts[i])))
         stdout().print(table)

@@ -32,9 +32,9 @@ _LOADING: tuple[str | Option, ...] = (
 )
 
 
-def inside_options(*own: Option) -> Callable[[Command], Command]:
+def inside_options(*further: Option) -> Callable[[Command], Command]:
     """The command's own options, between what is looked at and how it is loaded."""
-    return options(*_MODEL, *own, *_LOADING)
+    return options(*_MODEL, *further, *_LOADING)
 
 
 def query_of(given: Mapping[str, Any]) -> ModelQuery:

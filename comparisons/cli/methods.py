@@ -98,8 +98,8 @@ def check(name: str, plugins: Path | None, as_json: bool) -> int:
         click.echo(json.dumps([vars(check) for check in checks]))
     else:
         _print(checks)
-        told = f"{failed} of {len(checks)} checks {'fails' if failed == 1 else 'fail'}" if failed else "a sound method"
-        click.echo(f"{name}: {told}.")
+        failing = f"{failed} of {len(checks)} checks {'fails' if failed == 1 else 'fail'}"
+        click.echo(f"{name}: {failing if failed else 'a sound method'}.")
     return 1 if failed else 0
 
 

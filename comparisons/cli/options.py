@@ -115,16 +115,16 @@ def declared_option(name: str, **changes: Any) -> Option:
         name: of the option.
         changes: what differs on this command: `help`, `metavar`, `required`, `default`, `type`, `read`.
     """
-    found = run_options()[name]
-    option, read = found.option, changes.pop("read", found.read)
-    traits = {"metavar": option.metavar, "help": option.help, "required": option.required, "default": found.default}
-    traits |= {"shell_complete": COMPLETIONS.get(name), **_typed(found), **changes}
+    known = run_options()[name]
+    option, read = known.option, changes.pop("read", known.read)
+    traits = {"metavar": option.metavar, "help": option.help, "required": option.required, "default": known.default}
+    traits |= {"shell_complete": COMPLETIONS.get(name), **_typed(known), **changes}
     if traits["required"]:
         del traits["default"]
     else:
         traits["default"] = _default_text(traits["default"])
         traits["show_default"] = traits["default"] not in (None, "") and traits["default"] is not False
-    flags = f"{found.flag}/--no-{found.flag[2:]}" if is_dataclass(found.type) else found.flag
+    flags = f"{known.flag}/--no-{known.flag[2:]}" if is_dataclass(known.type) else known.flag
     return click.option(flags, name, callback=reading(read), **traits)
 
 
@@ -133,21 +133,21 @@ def reading(read: Reader) -> Callable[[click.Context, click.Parameter, Any], Any
     return lambda ctx, param, value: None if value is None else read(value, param.opts[0])
 
 
-def _typed(found: Declared) -> dict[str, Any]:
+def _typed(known: Declared) -> dict[str, Any]:
     """What click has to know of an option's type."""
-    option = found.option
-    if found.type is bool:
+    option = known.option
+    if known.type is bool:
         return {"is_flag": True}
-    if get_origin(found.type) is Literal:
-        return {"type": click.Choice(get_args(found.type))}
+    if get_origin(known.type) is Literal:
+        return {"type": click.Choice(get_args(known.type))}
     if option.choices:
         return {"type": Words(option.choices)}
-    if found.type is Path:
+    if known.type is Path:
         return {"type": click.Path()}
-    if found.type in (int, float):
-        ranges = click.IntRange if found.type is int else click.FloatRange
-        return {"type": found.type if option.least is None else ranges(option.least, option.most)}
-    return {"multiple": True} if get_origin(found.type) is Mapping else {}
+    if known.type in (int, float):
+        ranges = click.IntRange if known.type is int else click.FloatRange
+        return {"type": known.type if option.least is None else ranges(option.least, option.most)}
+    return {"multiple": True} if get_origin(known.type) is Mapping else {}
 
 
 def _default_text(value: Any) -> Any:

@@ -74,11 +74,11 @@ def fit(
     behaviors = read_behaviors(data, () if behavior == ("all",) else behavior, train_items, seed)
     source = model_source(loading)
     folder, lm = out or Path("checkpoints/vectors", Path(source.name).name), load(source)
-    found = []
+    written = []
     for fitted in fit_files(lm, behaviors, parts, folder, save_activations):
         say(f"vectors: {fitted.vectors.origin.behavior} fitted")
-        found.append(fitted)
-    _show_fitted(found, as_json)
+        written.append(fitted)
+    _show_fitted(written, as_json)
 
 
 @command.command()
@@ -97,11 +97,11 @@ def normalize(files: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     from comparisons.vectors.normalize import normalized, targets
 
     made = normalized({str(path): load_vectors(path) for path in files})
-    found = []
+    written = []
     for path, vectors in zip(targets(files, out), made.values(), strict=True):
         save_vectors(path, vectors)
-        found.append(Fitted(vectors, path, None, None))
-    _show_fitted(found, as_json)
+        written.append(Fitted(vectors, path, None, None))
+    _show_fitted(written, as_json)
 
 
 @command.command()
@@ -203,10 +203,10 @@ def import_(
     parts = layer_parts(layers)
     check_path(out)
     lm = None if model is None else load_without_weights(ModelSource(model))
-    found = read_foreign(files, behavior, lm)
-    found = found.only(layers_among(parts, found.layers, str(files[0])))
-    save_vectors(out, found)
-    _show_fitted([Fitted(found, out, None, None)], as_json)
+    foreign = read_foreign(files, behavior, lm)
+    foreign = foreign.only(layers_among(parts, foreign.layers, str(files[0])))
+    save_vectors(out, foreign)
+    _show_fitted([Fitted(foreign, out, None, None)], as_json)
 
 
 @command.command()
@@ -249,19 +249,19 @@ def _show(look: Look, as_json: bool) -> None:
         click.echo(path)
 
 
-def _show_fitted(found: list[Fitted], as_json: bool) -> None:
+def _show_fitted(files: list[Fitted], as_json: bool) -> None:
     """Prints what files of vectors were written."""
     from comparisons.vectors.fit import fitted_records, fitted_table
 
     if as_json:
-        click.echo(json.dumps(fitted_records(found)))
+        click.echo(json.dumps(fitted_records(files)))
         return
     from comparisons.cli.tables import stdout
     from comparisons.report.terminal import rich_table
 
     console = stdout()
-    console.print(rich_table(fitted_table(found), console.width))
-    for fitted in found:
+    console.print(rich_table(fitted_table(files), console.width))
+    for fitted in files:
         for path in (fitted.path, fitted.activations):
             if path is not None:
                 click.echo(path)

@@ -271,5 +271,5 @@ class Plan:
 
     def asked(self, behavior: str) -> Sequence[Item]:
         """The questions on which a behavior is evaluated."""
-        found = self.behaviors[behavior]
-        return found.dev if self.spec.split == "dev" else found.test
+        data = self.behaviors[behavior]
+        return data.dev if self.spec.split == "dev" else data.test

@@ -92,8 +92,8 @@ class Declared:
 
 def declared(*records: type) -> dict[str, Declared]:
     """The options of dataclasses, by name, in the order of their fields."""
-    found = [each for record in records for each in _declared(record)]
-    return {each.name: each for each in found}
+    fields = [each for record in records for each in _declared(record)]
+    return {each.name: each for each in fields}
 
 
 def _declared(record: type) -> Iterable[Declared]:

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from comparisons.cli import cli
+from comparisons.cli.options import LOADING
 
 
 def offered(words: str, folder: Path) -> list[str]:
@@ -56,3 +57,11 @@ def test_every_commands_help_has_an_example_of_itself() -> None:
         text = command.get_help(click.Context(command, info_name=" ".join(path)))
         examples = text.partition("Example")[2]
         assert " ".join(path) in examples, f"{' '.join(path)} has no example"
+
+
+def test_every_command_that_loads_a_model_takes_the_options_of_loading() -> None:
+    taken = {" ".join(path): {parameter.name for parameter in command.params} for path, command in commands(cli, ())}
+    loading = {name for name, names in taken.items() if names >= {*LOADING, "model"}}
+    assert loading == {"run", "sweep", "generate", "replicate paper", "trace", "lens", "vectors fit", "doctor"}
+    for name in loading - {"doctor"}:
+        assert "prompt_format" in taken[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from comparisons.judges.free_answers import OpenEnded
 from comparisons.model.source import ModelSource
 from comparisons.results.keys import baseline_key, on_model
 from comparisons.util.directions import DIRECTIONS, Direction
-from comparisons.util.errors import CompareError
+from comparisons.util.errors import CompareError, unknown
 from comparisons.util.options import Option, recorded, some_names, text, values_of
 
 if TYPE_CHECKING:
@@ -158,6 +159,26 @@ class Specification:
             return TypeAdapter(cls).validate_python({**record, "model": model})
         except ValidationError as error:
             raise CompareError(f"the specification in run.json can't be read: {error.errors()[0]['loc'][0]}") from error
+
+    def check(self) -> None:
+        """Raises CompareError where a value is out of its range, or something is named twice."""
+        if not self.stacks:
+            raise CompareError("no methods: name some by --methods, such as caa,sft,sysprompt,sft+caa.")
+        models = tuple(source.name for source in self.sources)
+        lists = {"model": models, "behavior": self.behaviors, "stack": self.stacks, "strength": self.strengths}
+        for kind, values in lists.items():
+            twice = next((v for v in values if values.count(v) > 1), None)
+            if twice is not None:
+                raise CompareError(f"the {kind} '{twice}' is named twice: name it once.")
+        for direction in self.directions:
+            if direction not in DIRECTIONS:
+                raise unknown("direction", direction, DIRECTIONS)
+        for strength in self.strengths:
+            if not (math.isfinite(strength) and strength >= 0):
+                raise CompareError(f"a strength must be a finite number of at least 0, not {strength:g}.")
+        for name, count in (("--train-items", self.train_items), ("--test-items", self.test_items)):
+            if count is not None and count < 1:
+                raise CompareError(f"{name} must be at least 1, not {count}.")
 
     @property
     def sources(self) -> tuple[ModelSource, ...]:

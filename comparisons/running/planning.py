@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -16,8 +15,8 @@ from comparisons.method.registry import Registry
 from comparisons.method.settings import STRENGTH, expand, parse_limit, parse_settings, parse_strength
 from comparisons.method.stacks import Stack, check_stack, check_strengths, parse_stack, resolve, supporting
 from comparisons.results.keys import BASELINE
-from comparisons.util.directions import DIRECTIONS, Direction
-from comparisons.util.errors import CompareError, unknown
+from comparisons.util.directions import Direction
+from comparisons.util.errors import CompareError
 
 
 def make_plan(spec: Specification) -> Plan:
@@ -26,7 +25,7 @@ def make_plan(spec: Specification) -> Plan:
     Raises:
         CompareError: something is unknown, out of range or missing; nothing has been written.
     """
-    _check_numbers(spec)
+    spec.check()
     registry = Registry(spec.plugins)
     if spec.controls:
         spec = replace(spec, stacks=(*spec.stacks, *_controls(spec, registry)))
@@ -86,26 +85,6 @@ def _with_dev(spec: Specification, behavior: Behavior) -> Behavior:
     if spec.split == "test" or spec.test_items is None:
         return found
     return replace(found, dev=draw(found.dev, spec.test_items, spec.seed))
-
-
-def _check_numbers(spec: Specification) -> None:
-    if not spec.stacks:
-        raise CompareError("no methods: name some by --methods, such as caa,sft,sysprompt,sft+caa.")
-    models = tuple(source.name for source in spec.sources)
-    lists = {"model": models, "behavior": spec.behaviors, "stack": spec.stacks, "strength": spec.strengths}
-    for kind, values in lists.items():
-        twice = next((v for v in values if values.count(v) > 1), None)
-        if twice is not None:
-            raise CompareError(f"the {kind} '{twice}' is named twice: name it once.")
-    for direction in spec.directions:
-        if direction not in DIRECTIONS:
-            raise unknown("direction", direction, DIRECTIONS)
-    for strength in spec.strengths:
-        if not (math.isfinite(strength) and strength >= 0):
-            raise CompareError(f"a strength must be a finite number of at least 0, not {strength:g}.")
-    for name, count in (("--train-items", spec.train_items), ("--test-items", spec.test_items)):
-        if count is not None and count < 1:
-            raise CompareError(f"{name} must be at least 1, not {count}.")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.report import render
+from comparisons.results.cells import CellStore
+from comparisons.results.identity import CellId
 from comparisons.results.summary import SummaryRow
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -162,7 +164,9 @@ def swept(shifts: Mapping[tuple[int, float], float], method: str = "caa", **fiel
     for (layer, times), shift in shifts.items():
         direction = "pos" if times > 0 else "neg"
         key = f"refusal/{method}[{method.split('+')[-1]}.layer={layer}]/{direction}/{abs(times):g}"
-        rows.append(cell(method, direction, shift, cell=key, strength=abs(times), layer=layer, **fields))
+        varied = {f"{method.split('+')[-1]}.layer": str(layer)}
+        given = {"cell": key, "strength": abs(times), "layer": layer, "varied": varied}
+        rows.append(cell(method, direction, shift, **given, **fields))
     return tuple(rows)
 
 
@@ -193,10 +197,18 @@ def answered_run(folder: Path, text: str) -> Path:
     """A run of two cells that gave the same free answer, scored 3 by the judge "j"."""
     judged = {"n_scored": 1, "unparsed": 0, "refused": 0, "failed": 0, "unasked": 0, "score": 3.0, "shift": None}
     judged |= {"score_ci": None, "shift_ci": None, "agrees": None, "tokens_in": 7, "tokens_out": 1, "dollars": 0.25}
-    own: dict[str, Any] = {"n_answers": 1, "length": 2.0, "repetition": 0.0, "fluency": -1.0, "judges": {"j": judged}}
+    own: Any = {"n_answers": 1, "length": 2.0, "repetition": 0.0, "fluency": -1.0, "judges": {"j": judged}}
     own |= {f"{name}_change{end}": None for name in ("length", "repetition", "fluency") for end in ("", "_ci")}
     rows = [replace(baseline(), open_ended=own), replace(cell("caa", "pos", 0.2), open_ended=own)]
     run = make_run(folder, rows)
     kept = [answer("open/0", {"j": 3.0}, cell=row.cell, answer=text) for row in rows]
-    (run / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    write_cells(run, {row.id: [answered] for row, answered in zip(rows, kept, strict=True)})
     return run
+
+
+def write_cells(run: Path, cells: Mapping[CellId, Sequence[Mapping[str, Any]]]) -> None:
+    """Writes the rows of a made-up run's cells."""
+    (run / "cells").mkdir(exist_ok=True)
+    store = CellStore(run, FACTS["digest"])
+    for cell, rows in cells.items():
+        store.commit(cell, rows, {})

@@ -12,18 +12,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from comparisons.experiment.specification import Specification
 from comparisons.model.source import ModelSource
+from comparisons.results.folder import RunFolder
+from comparisons.results.identity import CellId
 from comparisons.running.planning import make_plan
-from comparisons.running.ray_mailbox import Chosen, Commit, Mailbox, Message
+from comparisons.running.provenance import identify_data
+from comparisons.running.ray_dispatch import CellIntake, files_of, marked
 from comparisons.running.ray_pool import ClusterOptions, _shares
-from comparisons.running.ray_tasks import Known, tasks_of
+from comparisons.running.ray_worker import Worker, tasks_of
+from comparisons.running.sinks import Silent
 from comparisons.util.errors import CompareError
+from comparisons.util.files import json_digest
 from tests.forks import ROOT, Command, Forks
 from tests.places import few_questions
 from tests.tiny import other_model
@@ -93,15 +97,14 @@ def working(pid: int) -> list[psutil.Process]:
     return found
 
 
-def until(process: psutil.Process, run: Path, lines: int) -> None:
-    """Waits until the journal has so many lines more."""
-    journal = run / "journal.jsonl"
+def until(process: psutil.Process, run: Path, files: int) -> None:
+    """Waits until so many cells or choices more have been written."""
 
     def count() -> int:
-        return len(journal.read_bytes().splitlines()) if journal.exists() else 0
+        return sum(len(list((run / name).glob("*.jsonl"))) for name in ("cells", "choices"))
 
     before = count()
-    while process.is_running() and count() < before + lines:
+    while process.is_running() and count() < before + files:
         time.sleep(0.05)
 
 
@@ -213,21 +216,44 @@ def test_settings_that_are_known_part_the_directions() -> None:
     assert heavy == [("refusal/sft/pos/1",), ("refusal/sft/neg/1",)]
 
 
-def test_a_mailbox_reads_as_the_folder_and_sends_what_is_written() -> None:
-    sent: list[Message] = []
-    row = {"item": "test/0", "p_match": 0.5}
-    record = {"key": "k", "behavior": "b", "chosen": {"layer": 1}}
-    box = Mailbox(Known(frozenset({"b/baseline", "b/x"}), {"b/baseline": [row]}, (record,)), sent.append)
-    assert box.done("b/baseline") and box.done("b/x") and not box.done("b/y")
-    assert box.rows("b/baseline") == [row]
-    assert box.choice("k", "b") == record and box.choice("k", "b", "other") is None
-    box.commit("b/y", [row], {"layer": 1})
-    box.commit("b/z", [], {"error": "no"})
-    box.add_choice("l", {"behavior": "b", "model": "other"})
-    assert box.done("b/y") and not box.done("b/z") and box.rows("b/y") == [row]
-    assert box.choice("l", "b", "other") is not None
-    expected: list[Any] = [Commit("b/y", [row], {"layer": 1}), Commit("b/z", [], {"error": "no"})]
-    assert sent == [*expected, Chosen("l", {"behavior": "b", "model": "other"})]
+def test_a_worker_writes_into_the_runs_folder_or_hands_the_files_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = replace(SPEC, behaviors=("refusal",), stacks=("caa",), layer="auto", directions=("pos",), knowledge="none")
+    spec = replace(spec, train_items=24, test_items=4)
+    plan = make_plan(spec)
+    (task,) = tasks_of(plan, ())
+    worker = Worker(spec, str(tmp_path), str(tmp_path / "store"), json_digest(identify_data(plan)))
+    found = {}
+    for name in ("seen", "unseen"):
+        folder = RunFolder(tmp_path / name, "digest")
+        with marked(folder) as place:
+            done = worker.work(task, place if name == "seen" else replace(place, mark="another"), {})
+        assert done.cells == task.cells and not list((tmp_path / name).glob(".*.tmp"))
+        written = list(folder.path.rglob("*.jsonl"))
+        # Two cells, and what was chosen for one of them.
+        assert (len(written), len(done.files)) == ((3, 0) if name == "seen" else (0, 3))
+        intake = CellIntake(plan, folder, Silent(), None)
+        intake.take(done)
+        folder.load()
+        assert all(intake.ended(cell) and folder.done(cell) for cell in task.cells)
+        assert len(folder.choices("refusal")) == 1
+        found[name] = [folder.rows(cell) for cell in task.cells]
+        # What is known of the cells is not done again.
+        again = worker.work(task, replace(place, mark="another"), files_of(plan, task, folder))
+        assert again.cells == () and dict(again.files) == {}
+        folder.close()
+    assert found["seen"] == found["unseen"]
+
+
+def test_answers_that_judges_have_not_seen_are_not_done(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "digest")
+    folder.commit(CellId("refusal"), [], {"waiting": True})
+    folder.close()
+    again = RunFolder(tmp_path, "digest")
+    assert not again.done("refusal/baseline") and not list((tmp_path / "cells").iterdir())
+    again.close()
 
 
 def test_workers_are_as_many_as_fit() -> None:

@@ -15,8 +15,8 @@ from comparisons.judges.interface import AnswerToJudge, Setup
 from comparisons.judges.server import Server
 from comparisons.model.loading import CHECKSUMS, check_intact
 from comparisons.model.source import ModelSource
-from comparisons.results.cellfiles import JOURNAL, RESULTS
-from comparisons.results.folder import BEST, CHOICES, RUN, SUMMARY, run_faults
+from comparisons.results.cells import CHOICES, RESULTS
+from comparisons.results.folder import BEST, RUN, SUMMARY, run_faults
 from comparisons.results.record import read_record
 from comparisons.util.artifacts import MANIFEST, artifact_fault
 from comparisons.util.errors import CompareError
@@ -28,7 +28,7 @@ from tests.whole_runs import ARGUMENTS, check_equal, faults
 pytestmark = pytest.mark.slow
 
 TIMES = 50
-OF_A_RUN = (RUN, CHOICES, SUMMARY, JOURNAL, RESULTS)
+OF_A_RUN = (RUN, CHOICES, SUMMARY, RESULTS, "cells/*", "choices/*")
 
 
 def damages(path: Path, seed: int = 0) -> Iterator[None]:
@@ -60,7 +60,7 @@ def says_the_same(path: Path, before: str) -> bool:
 
 @pytest.mark.parametrize("name", OF_A_RUN)
 def test_every_damage_to_a_run_is_found(name: str, copied: Path) -> None:
-    path = copied / "out" / name
+    path = next((copied / "out").glob(name))
     for _ in damages(path):
         found = run_faults(copied / "out")
         assert found and all(str(copied / "out") in line for line in found)
@@ -101,7 +101,7 @@ def test_what_is_damaged_is_named_and_made_again(forks: Forks, whole_run: tuple[
     artifacts = [next((copied / "checkpoints").glob(f"{name}-*")) for name in ("sft", "caa")]
     inside = [next(artifact.rglob("*.safetensors")) for artifact in artifacts]
     best = copied / "out" / BEST / "intervention.json"
-    for paths in (*([copied / "out" / name] for name in OF_A_RUN), [best], inside):
+    for paths in (*([next((copied / "out").glob(name))] for name in OF_A_RUN), [best], inside):
         for path in paths:
             whole = path.read_bytes()
             place = generator.randrange(len(whole) // 4, len(whole) // 2)
@@ -113,7 +113,7 @@ def test_what_is_damaged_is_named_and_made_again(forks: Forks, whole_run: tuple[
         names = [artifact.name for artifact in artifacts] if paths is inside else [paths[0].name]
         assert len(told) == len(names), ended.said
         for name in names:
-            assert any(name in line or (name == RESULTS and "the cell refusal/" in line) for line in told)
+            assert any(name in line for line in told)
         check_equal(copied, whole_run[0])
 
 
@@ -203,9 +203,10 @@ def test_doctor_verifies_and_cleans(
     assert execute(doctor) == 0
     assert said() == ["4 whole, 0 damaged, 0 left over"]
     assert (Path("checkpoints/mine") / MANIFEST).exists()
-    with (Path("out") / RESULTS).open("ab") as file:
+    cell = next(Path("out/cells").glob("*.jsonl"))
+    with cell.open("ab") as file:
         file.truncate(1000)
     assert execute([*doctor, "--clean"]) == 1
-    assert "the run's command runs it again" in said()[0]
+    assert "the run's command runs its cell again" in said()[0] and cell.exists()
     assert execute(["doctor", "--clean"]) == 2
     assert faults(Path()) != []

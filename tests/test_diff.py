@@ -12,9 +12,10 @@ import pytest
 
 from comparisons import stats
 from comparisons.cli import execute as cli
-from comparisons.results.rows import read_rows
+from comparisons.results.cells import read_rows
+from comparisons.results.identity import CellId
 from comparisons.running.differences import compare_runs
-from tests.made_runs import make_run
+from tests.made_runs import make_run, write_cells
 from tests.places import complaint
 
 SMALL = ("--behavior", "refusal", "--train-items", "30", "--directions", "pos", "--layer")
@@ -80,10 +81,9 @@ def test_what_can_not_be_paired_is_refused_with_the_reason(runs: Path, tmp_path:
     said = complaint(lambda: compare_runs(runs / "one", runs / "fewer"))
     assert "their questions on refusal are not the same: use the same data, seed and --test-items" in said
     made = make_run(tmp_path / "made")
-    (made / "results.jsonl").write_text("")
     assert "orders" in complaint(lambda: compare_runs(runs / "one", made)) or "split" in complaint(
         lambda: compare_runs(runs / "one", made)
     )
-    (made / "results.jsonl").write_text('{"evaluation": "choices"}\n')
-    assert "line 1: is no row" in complaint(lambda: compare_runs(made, runs / "one"))
+    write_cells(made, {CellId("refusal"): [{"evaluation": "choices"}]})
+    assert "row 1: is no row" in complaint(lambda: compare_runs(made, runs / "one"))
     assert "there is no run in" in complaint(lambda: compare_runs(runs / "one", tmp_path / "nothing"))

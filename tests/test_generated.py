@@ -28,6 +28,7 @@ from comparisons.running.estimate import estimate
 from tests.made_runs import baseline, cell, make_run, report
 from tests.places import complaint, make_place, tokens_run, write
 from tests.tiny import tiny_behavior, tiny_lm
+from tests.whole_runs import cell_files
 
 CLAIMS = Path(__file__).resolve().parents[1] / "data/honesty/claims.json"
 
@@ -88,8 +89,8 @@ def test_on_pocket_the_written_choice_is_the_one_that_the_letters_prefer(
     assert "## By label" not in Path("out/report.md").read_text()
 
     # A resumed run has the same answers.
-    journal = Path("out/journal.jsonl").read_bytes().splitlines(keepends=True)
-    Path("out/journal.jsonl").write_bytes(journal[0])
+    for path in cell_files(Path("out"))[1:]:
+        path.unlink()
     facts = json.loads(Path("out/run.json").read_text())
     Path("out/run.json").write_text(json.dumps(facts | {"complete": False}))
     assert cli(arguments) == 0

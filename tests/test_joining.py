@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from comparisons.cli import execute as cli
 from comparisons.results.folder import run_faults
 from comparisons.running.joining import join
 from tests.places import complaint
+from tests.whole_runs import cell_files
 
 pytestmark = pytest.mark.slow
 
@@ -105,11 +107,9 @@ def test_a_run_in_the_joint_runs_place_stays(place: Path) -> None:
 
 def test_other_numbers_and_damage_are_found(place: Path, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        for file in ("run.json", "summary.json", "journal.jsonl", "results.jsonl"):
-            (tmp_path / name / file).write_bytes((place / name / file).read_bytes())
-    results = tmp_path / "two/results.jsonl"
-    results.write_bytes(results.read_bytes().replace(b'"p_match": 0.9', b'"p_match": 0.8', 1))
+        shutil.copytree(place / name, tmp_path / name)
+    changed = next(path for path in cell_files(tmp_path / "two") if b'"p_match": 0.9' in path.read_bytes())
+    changed.write_bytes(changed.read_bytes().replace(b'"p_match": 0.9', b'"p_match": 0.8', 1))
     assert "is damaged" in complaint(lambda: join([tmp_path / "one", tmp_path / "two"], tmp_path / "out"))
 
 

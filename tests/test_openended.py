@@ -23,7 +23,9 @@ from comparisons.judges.interface import AnswerToJudge, Price, Verdict
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
+from comparisons.results.cells import RESULTS
 from comparisons.results.folder import RunFolder
+from comparisons.results.identity import CellId
 from comparisons.results.record import read_record
 from comparisons.util.errors import StorageError
 from tests.faulty import serving
@@ -234,33 +236,34 @@ def test_scoring_again_adds_a_judge_and_keeps_everything_else(work: Path) -> Non
     folder.close()
 
 
-@pytest.mark.parametrize("at", [1, 2, 3, 4])
-def test_a_rewriting_cut_off_anywhere_leaves_all_or_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
-) -> None:
+def test_a_rewriting_that_is_cut_off_leaves_the_cell_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder(tmp_path / "run", "digest")
     for name in ("a", "b"):
-        folder.commit(name, [{"x": name}], {"n": 1})
-    real, count = os.replace, 0
+        folder.commit(CellId(name), [{"x": name}], {"n": 1})
+    folder.derive()
+    real = os.replace
 
     def cut(*paths: Any) -> None:
-        nonlocal count
-        count += 1
-        if count == at:
-            raise OSError("cut")
-        real(*paths)
+        raise OSError("cut")
 
     monkeypatch.setattr("os.replace", cut)
     with pytest.raises(StorageError, match="cut"):
-        folder.rewrite({"b": ([{"x": "new"}, {"x": "more"}], {"n": 2})})
+        folder.amend("b/baseline", {"n": 2}, [{"x": "new"}, {"x": "more"}])
     folder.close()
     monkeypatch.setattr("os.replace", real)
     again = RunFolder(tmp_path / "run", "digest")
-    whole = ([{"x": "new"}, {"x": "more"}], {"n": 2}) if at > 2 else ([{"x": "b"}], {"n": 1})
-    assert (again.rows("b"), again.entries["b"].info) == whole
-    assert again.rows("a") == [{"x": "a"}] and again.done("a")
-    assert not list(tmp_path.glob("run/*.next"))
+    assert (again.rows("b/baseline"), again.entries["b/baseline"].info) == ([{"x": "b"}], {"n": 1})
+    again.amend("a/baseline", {"m": 3}, [{"x": "new"}, {"x": "more"}])
     again.close()
+    last = RunFolder(tmp_path / "run", "digest")
+    assert (last.rows("a/baseline"), last.entries["a/baseline"].info) == (
+        [{"x": "new"}, {"x": "more"}],
+        {"n": 1, "m": 3},
+    )
+    # It stands where it stood.
+    assert (tmp_path / "run" / RESULTS).read_text() == '{"x": "new"}\n{"x": "more"}\n{"x": "b"}\n'
+    assert not list(tmp_path.glob("run/**/*.tmp"))
+    last.close()
 
 
 def test_the_page_shows_answers_as_text(tmp_path: Path) -> None:

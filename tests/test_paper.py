@@ -235,7 +235,8 @@ def test_latex_escapes_what_it_would_read() -> None:
 
 def test_shifts_are_drawn_by_label() -> None:
     def row(direction: str | None, strength: float, shifts: dict[str, float] | None = None) -> SummaryRow:
-        labels = {k: {"n_items": 9, "shift": v, "ci": [v - 0.1, v + 0.1]} for k, v in (shifts or {}).items()}
+        given = (shifts or {}).items()
+        labels: Any = {name: {"n_items": 9, "shift": v, "ci": [v - 0.1, v + 0.1]} for name, v in given}
         key, layer = f"honesty/caa/{direction}/{strength:g}", 2 if direction else None
         return SummaryRow(
             "m", "honesty", key, "caa" if direction else "baseline", direction, strength, layer=layer, p_match=0.5,

@@ -308,7 +308,7 @@ class TestTerminal:
         assert "strength" in printed(rows, 60).splitlines()[0]
 
     def test_settings_tell_equal_stacks_apart(self) -> None:
-        rows = [baseline(), cell("caa", "pos", 0.1, cell="refusal/caa[caa.layer=2]/pos/1")]
+        rows = [baseline(), cell("caa", "pos", 0.1, cell="refusal/caa[caa.layer=2]/pos/1", varied={"caa.layer": "2"})]
         assert "caa (layer=2)  pos" in printed(rows, 140)
 
 

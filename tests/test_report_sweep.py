@@ -79,6 +79,7 @@ def test_maps_and_curves_of_any_size_are_drawn_and_stale_ones_removed(
 
 
 def test_the_layer_of_a_sweeps_cell_is_read_from_its_key() -> None:
-    row = replace(cell("push+caa", "pos", 0.1), cell="refusal/push+caa[push.layer=1,caa.layer=2,caa.fit_on=base]/pos/1")
+    varied = {"push.layer": "1", "caa.layer": "2", "caa.fit_on": "base"}
+    row = replace(cell("push+caa", "pos", 0.1), varied=varied)
     assert (row.swept_layer, row.series) == (2, "push+caa (push.layer=1, caa.fit_on=base)")
     assert (baseline().swept_layer, baseline().series) == (None, "baseline")

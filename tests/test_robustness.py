@@ -39,6 +39,7 @@ from comparisons.util.artifacts import Store
 from tests.made_runs import SEVEN, baseline, cell, make_run, report
 from tests.places import complaint, make_place, tokens_run, write
 from tests.tiny import CHAT_TEMPLATE, tiny_behavior, tiny_lm
+from tests.whole_runs import cell_files
 
 PROMPTS = {"pos": "You take what is offered.", "neg": "You take nothing at all."}
 OTHERS = {
@@ -184,8 +185,8 @@ def test_fits_stay_what_they_were_and_a_resumed_run_equals(
     assert "How much of the shift survives:" in capsys.readouterr().out
     assert len(list(Path("checkpoints").glob("caa-*"))) == 1
     whole, rows = results("out"), summary("out")
-    journal = Path("out/journal.jsonl").read_bytes().splitlines(keepends=True)
-    Path("out/journal.jsonl").write_bytes(b"".join(journal[:2]))
+    for path in cell_files(Path("out"))[2:]:
+        path.unlink()
     facts = json.loads(Path("out/run.json").read_text())
     write(Path("out/run.json"), facts | {"complete": False})
     assert cli(arguments) == 0

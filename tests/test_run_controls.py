@@ -30,11 +30,13 @@ from comparisons.intervention import Edit, Intervention
 from comparisons.method.registry import Registry
 from comparisons.model.source import ModelSource
 from comparisons.results.findings import answer
+from comparisons.results.folder import RunFolder
 from comparisons.results.summary import read_summary
 from comparisons.running.estimate import estimate
 from tests import oracle
 from tests.places import make_place, tokens_run
 from tests.tiny import WIDTH, tiny_behavior, tiny_lm
+from tests.whole_runs import cell_files
 
 
 @pytest.fixture
@@ -90,7 +92,7 @@ def test_controls_join_the_run_are_marked_and_never_win(place: Path, model: str)
 def test_without_the_option_nothing_is_ranked(place: Path, model: str) -> None:
     assert cli(command(place, model, "out")) == 0
     assert {row["n_random"] for row in numbers("out").values()} == {None}
-    assert "random" not in Path("out/journal.jsonl").read_text()
+    assert not any(b"random" in path.read_bytes() for path in cell_files(Path("out")))
 
 
 def test_a_resumed_run_keeps_the_ranks_and_does_not_run_them_again(
@@ -98,9 +100,12 @@ def test_a_resumed_run_keeps_the_ranks_and_does_not_run_them_again(
 ) -> None:
     arguments = command(place, model, "out", "--controls", "--directions", "pos")
     cli(arguments)
-    whole, journal = numbers("out"), Path("out/journal.jsonl").read_bytes().splitlines(keepends=True)
-    assert b"random_vector/pos/1#random_ranks" in journal[-2]
-    Path("out/journal.jsonl").write_bytes(b"".join(journal[:-2]))
+    whole = numbers("out")
+    folder = RunFolder(Path("out"), json.loads(Path("out/run.json").read_text())["digest"])
+    entry = folder.entries["greeting/random_vector/pos/1"]
+    kept = {name: value for name, value in entry.info.items() if name != "random_ranks"}
+    folder.commit(entry.cell, folder.rows(str(entry.cell)), kept)
+    folder.close()
     asked: list[object] = []
 
     def counted(*arguments: Any) -> RandomShifts:

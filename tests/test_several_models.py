@@ -12,7 +12,7 @@ import pytest
 from comparisons.cli import execute
 from comparisons.experiment.specification import Specification
 from comparisons.results.folder import run_faults
-from comparisons.results.keys import baseline_key
+from comparisons.results.identity import CellId
 from comparisons.results.summary import read_summary
 from comparisons.running.estimate import estimate
 from comparisons.running.joining import join
@@ -97,7 +97,7 @@ def test_each_model_is_evaluated_as_alone(place: Path) -> None:
         assert mine.p_match == pytest.approx(row.p_match, abs=1e-6)
         assert mine.shift == pytest.approx(row.shift, abs=1e-6)
         assert mine.shift_ci == pytest.approx(row.shift_ci, abs=1e-6)
-        assert mine.baseline == baseline_key(row.behavior, "other")
+        assert mine.id.baseline == CellId(row.behavior, model="other") and mine.id.alone == row.id
     assert [row.p_holm for row in both.rows] == pytest.approx(holm([row.p_value for row in both.rows]))
     first, second = (found[f"refusal/caa/pos/1 in {model}"] for model in both.models)
     assert first.shift != second.shift

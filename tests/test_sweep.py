@@ -30,6 +30,7 @@ from comparisons.running.estimate import estimate
 from comparisons.running.sweep import sweep_specification
 from comparisons.util.artifacts import Store
 from tests.places import fact, make_place, tokens_run, write
+from tests.whole_runs import cell_files
 
 pytestmark = pytest.mark.slow
 
@@ -244,9 +245,10 @@ def test_a_sweep_without_the_tail_of_its_files_resumes(place: Path, model: str) 
     sweep = command(place, model, "--layers", "all", "--strengths", "1", "--methods", "caa", "--out", "out")
     assert run(sweep) == 0
     whole = numbers("out")
-    for name, left in (("results.jsonl", 0.6), ("journal.jsonl", 0.8)):
-        path = Path("out", name)
-        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * left)])
+    files = cell_files(Path("out"))
+    for path in (Path("out/results.jsonl"), files[-2]):
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
+    files[-1].unlink()
     Path("out/summary.json").unlink()
     assert run(sweep) == 0
     assert_equal(numbers("out"), whole)
@@ -257,8 +259,7 @@ def test_a_killed_sweep_resumes_to_the_same_numbers(place: Path, model: str) -> 
     sweep = [sys.executable, "-m", "comparisons", *command(place, model, *rest)]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([*sweep, "killed"], env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    journal = Path("killed/journal.jsonl")
-    while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") >= 3):
+    while process.poll() is None and len(list(Path("killed/cells").glob("*.jsonl"))) < 3:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()

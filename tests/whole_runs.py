@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from comparisons.results.cellfiles import RESULTS
+from comparisons.results.cells import CELLS, RESULTS
 from comparisons.results.folder import SUMMARY, run_faults
 from comparisons.util.artifacts import artifact_fault
 
@@ -23,6 +23,12 @@ def numbers(run: Path) -> list[dict[str, Any]]:
     """The summary's rows without what a clock or a memory gauge says."""
     rows = json.loads((run / SUMMARY).read_text())["rows"]
     return [{key: value for key, value in row.items() if not key.endswith(NOT_COMPARED)} for row in rows]
+
+
+def cell_files(run: Path) -> list[Path]:
+    """The files of a run's cells, in the order in which they were written."""
+    heads = {path: json.loads(path.read_bytes().splitlines()[0]) for path in (run / CELLS).glob("*.jsonl")}
+    return sorted(heads, key=lambda path: heads[path]["written"])
 
 
 def asked(run: Path) -> Counter[tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from comparisons.results.summary import SummaryRow
 
-PARTS = {2: ("low", "high"), 3: ("low", "median", "high")}
+PARTS = {"Interval | None": ("low", "high"), "Quantiles | None": ("low", "median", "high")}
 """How the columns of an interval, and of three quantiles, are called."""
 
 
@@ -53,18 +53,18 @@ class Result:
         """
         import pandas
 
-        from comparisons.results.summary import INTEGERS
+        from comparisons.results.summary import SummaryRow
 
         table = pandas.DataFrame([_flat(asdict(row)) for row in self.rows])
         # pandas' own whole numbers know no missing one, and would make layer 1 a 1.0.
-        return table.astype(dict.fromkeys(INTEGERS, "Int64"))
+        return table.astype({f.name: "Int64" for f in fields(SummaryRow) if f.type == "int | None"})
 
     @cached_property
     def results(self) -> pandas.DataFrame:
         """results.jsonl: a row an item × order × cell × evaluation."""
         import pandas
 
-        from comparisons.results.rows import read_rows
+        from comparisons.results.cells import read_rows
 
         return pandas.DataFrame([row for rows in read_rows(self.path).values() for row in rows])
 
@@ -90,14 +90,14 @@ class Result:
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
     """A row with its intervals and quantiles as columns of their own."""
-    from comparisons.results.summary import LENGTHS
+    from comparisons.results.summary import SummaryRow
 
+    parts = {f.name: PARTS[str(f.type)] for f in fields(SummaryRow) if f.type in PARTS}
     flat: dict[str, Any] = {}
     for name, value in row.items():
-        if name not in LENGTHS:
+        if name not in parts:
             flat[name] = value
             continue
-        parts = PARTS[LENGTHS[name]]
-        columns = [f"{name.removesuffix('_ci')}_{part}" for part in parts]
-        flat |= dict(zip(columns, value or [None] * len(parts), strict=True))
+        columns = [f"{name.removesuffix('_ci')}_{part}" for part in parts[name]]
+        flat |= dict(zip(columns, value or [None] * len(columns), strict=True))
     return flat

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from comparisons import stats
 from comparisons.evaluation.measures import ItemMeasures, Paired, clusters
 from comparisons.experiment.specification import Cell
+from comparisons.results.records import Interaction, Steerability
 
 JOINT_DRAWS = 20_000
 """Sign patterns of the joint table: its smallest p-value is 1 in 20,001, for a table of any size."""
@@ -67,7 +67,7 @@ def stack_interaction(
     baseline: ItemMeasures,
     templates: Mapping[str, str | None],
     seed: int,
-) -> dict[str, Any] | None:
+) -> Interaction | None:
     """A stack's shift beyond the sum of its parts' shifts: "shift", "ci", "p_value", "content_shift", "content_ci"."""
     everyone = [stack, *parts, baseline]
     items = [item for item in stack.items if all(item in set(one.items) for one in everyone)]
@@ -90,7 +90,7 @@ def stack_interaction(
 
 def steerability(
     doses: Mapping[float, ItemMeasures], templates: Mapping[str, str | None], seed: int
-) -> dict[str, Any] | None:
+) -> Steerability | None:
     """How each item's content logit follows the signed strength; see `stats.steerability`.
 
     Args:

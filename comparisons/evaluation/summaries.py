@@ -1,4 +1,4 @@
-"""Summary rows: one a cell and baseline, from result rows and the journal."""
+"""Summary rows: one a cell and baseline, from the cells' rows and what is kept beside them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from comparisons.evaluation.questions import CHOICES
 from comparisons.evaluation.registry import evaluations_of, is_own
 from comparisons.experiment.specification import Cell, Plan
 from comparisons.method.guard import foreign
+from comparisons.results.cells import CellEntry
 from comparisons.results.findings import BROKEN
 from comparisons.results.folder import RunFolder
-from comparisons.results.journal import Entry
-from comparisons.results.keys import IN, later_key
+from comparisons.results.identity import CellId
+from comparisons.results.records import Interaction, Steerability
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import described
 
@@ -74,12 +75,10 @@ class _Behavior:
         ]
 
     def _measured(self, cell: Cell) -> MeasuredRows:
-        """A done cell's rows, and what evaluations keep beside them, also those that came later."""
-        later = {name: self.folder.entries.get(later_key(cell.key, name)) for name in self.evaluations}
-        found = {name: entry.info for name, entry in later.items() if entry is not None}
-        return MeasuredRows(self.folder.rows(cell.key), {**self.folder.entries[cell.key].info, **found})
+        """A done cell's rows, and what evaluations keep beside them."""
+        return MeasuredRows(self.folder.rows(cell.key), self.folder.entries[cell.key].info)
 
-    def _interaction(self, cell: Cell, cells: Sequence[Cell]) -> dict[str, Any] | None:
+    def _interaction(self, cell: Cell, cells: Sequence[Cell]) -> Interaction | None:
         parts = parts_of(cell, cells)
         if (
             parts is None
@@ -89,9 +88,9 @@ class _Behavior:
             return None
         measures = [self.sound[part.key] for part in parts]
         plain, templates = self.baseline.measures(CHOICES), self.baseline.templates(CHOICES)
-        return stack_interaction(self.sound[cell.key], measures, plain, templates, self._seed(cell.key))
+        return stack_interaction(self.sound[cell.key], measures, plain, templates, self._seed(cell.id))
 
-    def _slopes(self, cells: Sequence[Cell]) -> dict[str, dict[str, Any]]:
+    def _slopes(self, cells: Sequence[Cell]) -> dict[str, Steerability]:
         """The steerability of each dosed method alone, by the first of its cells.
 
         A stack's other elements are still there at strength 0, so that the baseline is no point of its line.
@@ -99,15 +98,15 @@ class _Behavior:
         plain = self.baseline
         if plain is None:
             return {}
-        series: dict[tuple[str, str], list[Cell]] = {}
+        series: dict[object, list[Cell]] = {}
         for cell in cells:
             if cell.key in self.sound and len(cell.elements) == 1 and cell.elements[0].method.dosed and cell.strength:
-                series.setdefault((cell.label, cell.variant), []).append(cell)
+                series.setdefault((cell.label, cell.varied), []).append(cell)
         found = {}
         for group in series.values():
             doses = {c.strength if c.direction == "pos" else -c.strength: self.sound[c.key] for c in group}
             doses[0.0] = plain.measures(CHOICES)
-            slope = steerability(doses, plain.templates(CHOICES), self._seed(group[0].key))
+            slope = steerability(doses, plain.templates(CHOICES), self._seed(group[0].id))
             if slope is not None:
                 found[group[0].key] = slope
         return found
@@ -119,16 +118,16 @@ class _Behavior:
             together.setdefault(pair.items, []).append(key)
         found: dict[str, float] = {}
         for keys in together.values():
-            pairs, seed = [self.pairs[key] for key in keys], self._seed(self.name)
+            pairs, seed = [self.pairs[key] for key in keys], seed_of(self.plan.spec.seed, self.name)
             p_values = stats.sign_flip_ps([pair.difference for pair in pairs], clusters=pairs[0].clusters, seed=seed)
             found |= dict(zip(keys, p_values, strict=True))
         return found
 
-    def _seed(self, text: str) -> int:
-        """Of a cell by its key; the same on a model alone and beside others."""
-        return seed_of(self.plan.spec.seed, text.removesuffix(f"{IN}{self.plan.spec.model.name}"))
+    def _seed(self, cell: CellId) -> int:
+        """Of a cell; the same on a model alone and beside others."""
+        return seed_of(self.plan.spec.seed, str(cell.alone))
 
-    def _row(self, cell: Cell, entry: Entry | None) -> SummaryRow:
+    def _row(self, cell: Cell, entry: CellEntry | None) -> SummaryRow:
         info: Mapping[str, Any] = entry.info if entry else {"error": "not run yet"}
         error = info.get("error") or (None if self.baseline else "its baseline failed")
         row = SummaryRow(
@@ -143,16 +142,17 @@ class _Behavior:
             status="failed" if error else "done",
             error=error,
             control=cell.control,
+            varied=dict(cell.varied),
         )
         if error or self.baseline is None:
             return row
         own = self._measured(cell) if cell.elements else self.baseline
-        measured = MeasuredCell(self.plan, cell, own, self.baseline, self._seed(cell.key))
+        measured = MeasuredCell(self.plan, cell, own, self.baseline, self._seed(cell.id))
         if cell.elements:
             self.pairs[cell.key] = measured.paired(CHOICES)
             if float(own.measures(CHOICES).lost.mean()) <= BROKEN:
                 self.sound[cell.key] = own.measures(CHOICES)
-        # A journal of an earlier version has no ledger.
+        # Imported results have no ledger.
         kept = {name: info[name] for name in TIMES} | {name: info.get(name) for name in LEDGER}
         return replace(row, **numbers_of(self.evaluations, measured), **kept)
 

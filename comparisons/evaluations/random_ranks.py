@@ -112,7 +112,7 @@ class RandomRanks(Evaluation):
         for cell in cells:
             if steered := steering(cell):
                 # Both directions share their random ones.
-                key = (cell.label, cell.variant, tuple((repr(e.method), e.strength) for e in steered))
+                key = (cell.label, cell.varied, tuple((repr(e.method), e.strength) for e in steered))
                 shares[key] = share_of(cell, len(tally.lm.blocks))
         shown = question_prompts(tally.lm, plan.asked(cells[0].behavior), plan) if shares else []
         for share in shares.values():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from comparisons.dataset.items import ORDERS
 from comparisons.judges.free_answers import OpenEnded
 from comparisons.model.source import ModelSource
-from comparisons.results.keys import baseline_key, on_model
+from comparisons.results.identity import CellId
 from comparisons.util.directions import DIRECTIONS, Direction
 from comparisons.util.errors import CompareError, unknown
 from comparisons.util.options import Option, recorded, some_names, text, values_of
@@ -230,7 +230,7 @@ class Cell:
         elements: from left to right; empty for the baseline.
         direction: None for the baseline.
         strength: 0 for the baseline.
-        variant: the settings that vary within the run, as "caa.layer=2"; "" where none does.
+        varied: the settings that vary within the run, in their order: ("caa.layer", "2").
         model: the model's name where the run has several; "" where it has one.
     """
 
@@ -239,7 +239,7 @@ class Cell:
     elements: tuple[Element, ...] = ()
     direction: Direction | None = None
     strength: float = 0.0
-    variant: str = ""
+    varied: tuple[tuple[str, str], ...] = ()
     model: str = ""
 
     @property
@@ -248,13 +248,14 @@ class Cell:
         return any(element.method.role == "control" for element in self.elements)
 
     @property
+    def id(self) -> CellId:
+        """Which cell it is."""
+        return CellId(self.behavior, self.label, self.varied, self.direction, self.strength, self.model)
+
+    @property
     def key(self) -> str:
-        """A readable name that no other cell of the run has."""
-        if not self.elements:
-            return baseline_key(self.behavior, self.model)
-        variant = f"[{self.variant}]" if self.variant else ""
-        place = f"{self.behavior}/{self.label}{variant}/{self.direction}/{self.strength:g}"
-        return on_model(place, self.model)
+        """Its identity's text, which no other cell of the run has."""
+        return str(self.id)
 
 
 @dataclass(frozen=True)

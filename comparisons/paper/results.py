@@ -23,8 +23,8 @@ from comparisons.model.source import ModelSource
 from comparisons.paper.replicate import published
 from comparisons.report import render
 from comparisons.results.folder import RUN, RunFolder
-from comparisons.results.keys import BASELINE
-from comparisons.results.summary import SUMMARY, SummaryRow
+from comparisons.results.identity import BASELINE
+from comparisons.results.summary import SummaryRow
 from comparisons.util import __version__
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
@@ -151,9 +151,9 @@ def import_results(folder: Path, out: Path, fresh: bool = False) -> Sequence[Sum
         for cell, parts in cells:
             if not run.done(cell.key):
                 layer = parts[0][0] if parts else None
-                run.commit(cell.key, [row for _, rows in parts for row in rows], {**UNKNOWN, "layer": layer})
+                run.commit(cell.id, [row for _, rows in parts for row in rows], {**UNKNOWN, "layer": layer})
         rows = summarize(plan, run)
-        run.write(SUMMARY, {"rows": [asdict(row) for row in rows]})
+        run.write_summary({"rows": [asdict(row) for row in rows]})
         run.write(RUN, _record(plan, digest, [str(path.relative_to(folder)) for path in paths]))
         render(out)
     finally:
@@ -276,8 +276,8 @@ def _cell(file: ResultFile) -> Cell:
     direction: Direction = "pos" if file.multiplier > 0 else "neg"
     elements.append(Element(known.vector, registry.get(known.vector)(), direction, abs(file.multiplier)))
     label = "+".join(f"{e.name}:{e.direction}" if e.fixed else e.name for e in elements)
-    variant = f"{known.layer_setting}={file.layer}"
-    return Cell(behavior, label, tuple(elements), direction, abs(file.multiplier), variant)
+    varied = ((known.layer_setting, str(file.layer)),)
+    return Cell(behavior, label, tuple(elements), direction, abs(file.multiplier), varied)
 
 
 def _plan(tables: Sequence[_Table], model: str, notes: Sequence[str]) -> Plan:

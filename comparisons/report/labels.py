@@ -9,6 +9,7 @@ from comparisons.report.figures import Gallery
 from comparisons.report.table import BROKEN_CELLS, placed_table
 from comparisons.results.findings import is_broken
 from comparisons.results.record import Record
+from comparisons.results.records import Effect
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import NOTHING, Column, Table, count, interval, number
 
@@ -49,6 +50,8 @@ def label_table(rows: Sequence[SummaryRow]) -> Table | None:
 def _lines(row: SummaryRow) -> list[tuple[str, ...]]:
     if is_broken(row):
         return [(NOTHING, NOTHING, "broken", NOTHING)]
-    named = [(label, count(one["n_items"]), one) for label, one in (row.labels or {}).items()]
+    named: list[tuple[str, str, Effect]] = [
+        (label, count(one["n_items"]), one) for label, one in (row.labels or {}).items()
+    ]
     named += [(f"{one['second']} − {one['first']}", NOTHING, one) for one in row.label_differences or ()]
     return [(label, items, number(one["shift"], signed=True), interval(one["ci"])) for label, items, one in named]

@@ -4,30 +4,35 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from comparisons.results.cellfiles import JOURNAL, NEXT_JOURNAL, NEXT_RESULTS, RESULTS, CellFiles, Rows
-from comparisons.results.journal import Entry, read_journal
-from comparisons.results.keys import on_model
+from comparisons.results.cells import (
+    CELLS,
+    CHOICES,
+    CHOSEN,
+    RESULTS,
+    CellStore,
+    cell_path,
+    damage,
+    known_digest,
+    read_cells,
+    results_fault,
+)
 from comparisons.util.artifacts import MANIFEST, folder_fault
-from comparisons.util.errors import CompareError, StorageError, refusal
+from comparisons.util.errors import CompareError, StorageError
 from comparisons.util.files import read_sealed, remove_leftovers, write_sealed
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-RUN, CHOICES, SUMMARY, BEST = "run.json", "choices.json", "summary.json", "best"
-LOCK, _CHOICE = ".lock", "choice "
+RUN, SUMMARY, BEST, LOCK = "run.json", "summary.json", "best", ".lock"
 NOT_REPEATED = "not_repeated"
 """In a cell's info: condition of `--robustness` -> why the cell has no rows under it."""
 
 log = logging.getLogger(__name__)
 
 
-class RunFolder:
+class RunFolder(CellStore):
     """Opens or resumes a run.
 
     Args:
@@ -42,120 +47,84 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, digest: str, fresh: bool = False, wait: bool = False) -> None:
-        self.path, self.digest = path, digest
-        self._cells = CellFiles(path, digest)
+        super().__init__(path, digest)
         check_run_folder(path, digest, fresh)
-        with self._writing():
+        with self.writing():
             path.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(path, wait)
         try:
             # While this one waited the other may have begun another run here.
             check_run_folder(path, digest, fresh)
-            with self._writing():
+            with self.writing():
                 if fresh:
-                    # run.json last: until then the folder belongs to the run that is being discarded.
-                    for name in (NEXT_JOURNAL, NEXT_RESULTS, SUMMARY, RESULTS, JOURNAL, CHOICES, RUN):
-                        (path / name).unlink(missing_ok=True)
-                remove_leftovers(path)
+                    self._discard()
+                for folder in (path, path / CELLS, path / CHOSEN):
+                    folder.mkdir(exist_ok=True)
+                    remove_leftovers(folder)
                 self._recover()
                 self._restore_choices()
         except BaseException:
-            self.close()
+            self._lock.release()
             raise
 
     def close(self) -> None:
-        """Lets other processes have the folder."""
-        self._cells.close()
-        self._lock.release()
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+        """Lets other processes have the folder; a run that was interrupted has the rows of its whole cells."""
         try:
-            yield
-        except OSError as error:
-            raise StorageError(f"the run in {self.path} can't be written: {refusal(error)}") from error
+            if self.entries and not (self.path / RESULTS).exists():
+                self.derive()
+        except StorageError as error:  # which the run has met itself, or which its command mends
+            log.debug("%s", error)
+        finally:
+            self._lock.release()
+
+    def _discard(self) -> None:
+        # run.json last: until then the folder belongs to the run that is being discarded.
+        for name in (SUMMARY, RESULTS, CHOICES):
+            (self.path / name).unlink(missing_ok=True)
+        for name in (CELLS, CHOSEN):
+            if (self.path / name).exists():
+                shutil.rmtree(self.path / name)
+        (self.path / RUN).unlink(missing_ok=True)
 
     def _recover(self) -> None:
-        """Names what is damaged, drops it, and leaves what is whole."""
+        """Names what is damaged, removes it, and keeps what is whole."""
         for fault in run_faults(self.path):
             log.warning("%s", fault)
-        found = self._cells.read()
-        if found.foreign and _known_digest(self.path) != self.digest:
+        state = self.load()
+        if state.foreign and known_digest(self.path) != self.run:
             raise CompareError(
                 f"{self.path} holds cells of another run, whose {RUN} is lost: name another folder by --out, or "
                 "discard it by --fresh."
             )
-        if found.damaged or found.unfinished:
+        if state.damaged:
             # Until the cells have run again there is no finished run here.
             (self.path / SUMMARY).unlink(missing_ok=True)
-        self._cells.recover(found)
-
-    @property
-    def entries(self) -> Mapping[str, Entry]:
-        """The committed cells' lines in the journal, by cell."""
-        return self._cells.entries
-
-    def done(self, cell: str) -> bool:
-        """Whether the cell ended well; a failed one is tried again."""
-        return cell in self.entries and "error" not in self.entries[cell].info
-
-    def commit(self, cell: str, rows: Rows, info: Mapping[str, Any]) -> None:
-        """Appends a cell's rows and what the summary needs beside them.
-
-        Raises:
-            StorageError: the disk refuses, or somebody took the run's files away.
-        """
-        with self._writing():
-            self._cells.commit(cell, rows, info)
-
-    def rewrite(self, changed: Mapping[str, tuple[Rows, Mapping[str, Any]]]) -> None:
-        """Puts other rows and info in the place of some committed cells'; a kill leaves all of it or nothing.
-
-        Args:
-            changed: cell -> its rows and info.
-        """
-        with self._writing():
-            self._cells.rewrite(changed)
-
-    def rows(self, cell: str) -> list[dict[str, Any]]:
-        """The result rows of a committed cell."""
-        return self._cells.rows(cell)
-
-    def choice(self, key: str, behavior: str, model: str = "") -> Mapping[str, Any] | None:
-        """What was chosen on dev before, None where it wasn't; the model is told where a run has several."""
-        wanted = (key, behavior, model)
-        return next((r for r in self._choices() if (r["key"], r["behavior"], r.get("model", "")) == wanted), None)
-
-    def choices(self, behavior: str, model: str = "") -> tuple[Mapping[str, Any], ...]:
-        """Everything that was chosen on dev for a behavior."""
-        return tuple(r for r in self._choices() if (r["behavior"], r.get("model", "")) == (behavior, model))
-
-    def add_choice(self, key: str, record: Mapping[str, Any]) -> None:
-        """Keeps what was chosen on dev: in the journal, of which choices.json is a copy for readers."""
-        name = on_model(f"{_CHOICE}{record['behavior']} {key}", record.get("model", ""))
-        self.commit(name, [], {"key": key, **record})
-        self.write(CHOICES, {"choices": self._choices()})
-
-    def _choices(self) -> list[Mapping[str, Any]]:
-        return [entry.info for cell, entry in self.entries.items() if cell.startswith(_CHOICE)]
+        for path in state.damaged:
+            path.unlink()
+        for cell in [cell for cell, entry in self.entries.items() if entry.info.get("waiting")]:
+            # Its answers, written elsewhere, never came before the judges.
+            cell_path(self.path, self.entries.pop(cell).cell).unlink()
 
     def _restore_choices(self) -> None:
-        """Brings choices.json and the journal's choices together where one of them was damaged or is behind."""
+        """Takes from choices.json what was damaged among the choices."""
         try:
             written = (self.read(CHOICES) or {"choices": []})["choices"]
         except CompareError:
             (self.path / CHOICES).unlink()
             written = []
-        lost = [record for record in written if record not in self._choices()]
-        for record in lost:
-            self.add_choice(record["key"], {name: value for name, value in record.items() if name != "key"})
-        if not lost and self._choices() != written:
-            self.write(CHOICES, {"choices": self._choices()})
+        for record in written:
+            if record not in self.choices(record["behavior"], record.get("model", "")):
+                self.add_choice(record["key"], {name: value for name, value in record.items() if name != "key"})
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Writes a JSON file of the run, with a checksum of its content."""
-        with self._writing():
+        with self.writing():
             write_sealed(self.path / name, value)
+
+    def write_summary(self, value: Mapping[str, Any]) -> None:
+        """Writes summary.json, and before it what is made of the cells."""
+        self.derive()
+        self.write(SUMMARY, value)
 
     def read(self, name: str) -> Any:
         """A JSON file of the run, None where it isn't there."""
@@ -179,7 +148,7 @@ def check_run_folder(path: Path, digest: str, fresh: bool = False) -> None:
     if fresh:
         return
     # Where run.json is damaged, the cells' own checks still tell what belongs to this command.
-    if _known_digest(path) not in (None, digest):
+    if known_digest(path) not in (None, digest):
         raise CompareError(
             f"{path} holds a run of another specification: name another folder by --out, or discard it by --fresh."
         )
@@ -196,25 +165,12 @@ def run_faults(path: Path) -> list[str]:
             found.append(str(error))
     fault = folder_fault(path / BEST) if (path / BEST / MANIFEST).exists() else None
     found += [f"{fault}: the run's command makes it again."] if fault else []
-    files = path / RESULTS, path / JOURNAL
-    if (path / NEXT_JOURNAL).exists():
-        # A rewriting that was cut off near its end, which opening the folder brings to it.
-        files = path / (NEXT_RESULTS if (path / NEXT_RESULTS).exists() else RESULTS), path / NEXT_JOURNAL
-    journal = read_journal(*files, _known_digest(path))
-    found += [f"{path}: {name} is damaged: the run's command runs it again." for name in journal.damaged]
-    if journal.unfinished and (path / SUMMARY).exists():
-        found.append(f"{path}: the last rows are cut off: the run's command runs their cell again.")
+    state = read_cells(path, known_digest(path))
+    found += [damage(path, name) for name in state.damaged.values()]
+    if not state.damaged and (path / SUMMARY).exists():
+        fault = results_fault(path, state)
+        found += [fault] if fault else []
     return found
-
-
-def _known_digest(path: Path) -> str | None:
-    """The digest in run.json; None where there is none, or where it is damaged."""
-    try:
-        found = read_sealed(path / RUN, "run")
-    except CompareError:
-        return None
-    digest = found.get("digest") if isinstance(found, dict) else None
-    return digest if isinstance(digest, str) else ""
 
 
 def _locked(path: Path, wait: bool) -> Any:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from comparisons.results.cellfiles import RESULTS
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import NotRequired, TypedDict
+
+from comparisons.results.cells import read_rows
 from comparisons.results.folder import BEST
-from comparisons.results.keys import on_model
-from comparisons.results.rows import read_rows
+from comparisons.results.identity import on_model
+from comparisons.results.records import STRICT
 from comparisons.results.summary import Summary, read_summary
 from comparisons.util.artifacts import MANIFEST, folder_fault
 from comparisons.util.errors import CompareError
@@ -31,10 +33,12 @@ class Trial:
         broken: whether it broke the model.
     """
 
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False)
+
     settings: Facts
-    shift_pos: float | None
-    shift_neg: float | None
-    two_sided: float | None
+    shift_pos: float | None = None
+    shift_neg: float | None = None
+    two_sided: float | None = None
     cost_bound: float | None = None
     broken: bool = False
 
@@ -147,45 +151,57 @@ def read_record(run: Path) -> Record:
     return Record(summary, facts, choices, _intervention(best) if best.exists() else None, answers)
 
 
+class _Edit(TypedDict):
+    layer: int
+    multiplier: float
+    operation: str
+    positions: str
+    tensor: str
+
+
+class _Intervention(TypedDict):
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    model: str
+    edits: NotRequired[list[_Edit] | None]
+
+
+class _Answer(TypedDict):
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    behavior: str
+    prompt: str
+    answer: str
+    scores: dict[str, Any]
+
+
+_INTERVENTION, _ANSWER, _CHOICE = TypeAdapter(_Intervention), TypeAdapter(_Answer), TypeAdapter(Choice)
+_ADAPTER = "adapter"
+
+
 def _intervention(path: Path) -> Facts:
     found = _object(path, "best intervention")
-    edits, adapter = found.get("edits") or [], found.get("adapter")
-    whole = isinstance(edits, list) and all(
-        isinstance(edit, dict) and all(isinstance(edit.get(name), kind) for name, kind in _EDIT.items())
-        for edit in edits
-    )
-    if not whole or not isinstance(found.get("model"), str):
-        raise CompareError(f"{path} is no intervention as this program writes it: the run's command again mends it.")
+    try:
+        _INTERVENTION.validate_python(found)
+    except ValidationError as error:
+        said = f"{path} is no intervention as this program writes it: the run's command again mends it."
+        raise CompareError(said) from error
     # Its folder is copied when it is shared: it must be the one beside the file.
-    if adapter is not None and (adapter != _ADAPTER or (path.parent / _ADAPTER).is_symlink()):
+    if found.get("adapter") is not None and (found["adapter"] != _ADAPTER or (path.parent / _ADAPTER).is_symlink()):
         raise CompareError(f"{path}: the adapter must be the folder {_ADAPTER} beside it, and no link.")
     return found
 
 
-_EDIT: dict[str, type | tuple[type, ...]] = {
-    "layer": int,
-    "multiplier": (int, float),
-    "operation": str,
-    "positions": str,
-    "tensor": str,
-}
-_ADAPTER = "adapter"
-
-
 def _answers(run: Path, cells: Collection[str]) -> tuple[Facts, ...]:
     """The free answers of these cells."""
-    if not cells:
-        return ()
-    found = [row for rows in read_rows(run, ("open_ended",), cells).values() for row in rows]
-    for row in found:
-        if not all(isinstance(row.get(name), kind) for name, kind in _ANSWER.items()):
-            raise CompareError(
-                f"{run / RESULTS}: {row['cell']}, {row['item']}: is no answer as this program writes them."
-            )
-    return tuple(found)
-
-
-_ANSWER = {"behavior": str, "prompt": str, "answer": str, "scores": dict}
+    rows = [row for own in read_rows(run, ("open_ended",), cells).values() for row in own] if cells else []
+    for row in rows:
+        try:
+            _ANSWER.validate_python(row)
+        except ValidationError as error:
+            said = f"{run}: {row['cell']}, {row['item']}: is no answer as this program writes them."
+            raise CompareError(said) from error
+    return tuple(rows)
 
 
 def shown(value: Any) -> str:
@@ -202,21 +218,7 @@ def _object(path: Path, what: str) -> Facts:
 
 def _choice(found: Any, where: str) -> Choice:
     try:
-        numbers = ("shift_pos", "shift_neg", "two_sided", "cost_bound")
-        trials = tuple(
-            Trial(dict(t["settings"]), **{key: _number(t.get(key)) for key in numbers}, broken=bool(t.get("broken")))
-            for t in found["trials"]
-        )
-        limits = _number(found.get("limit")), found.get("n_knowledge")
-        named = found["behavior"], found["method"], dict(found["chosen"])
-        return Choice(*named, trials, found.get("n_items"), *limits, str(found.get("model", "")))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CompareError(f"{where}: {type(error).__name__}: {error}.") from error
-
-
-def _number(value: Any) -> float | None:
-    if value is None:
-        return None
-    if not math.isfinite(number := float(value)):
-        raise ValueError(f"{value} is no finite number")
-    return number
+        return _CHOICE.validate_python(found)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise CompareError(f"{where}: {place}: {error.errors()[0]['msg']}.") from error

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from comparisons.results.checks import NESTED, are_numbers, is_about_judges, is_number
-from comparisons.results.keys import IN, baseline_key, on_model
+from pydantic import Field, TypeAdapter, ValidationError
+
+from comparisons.results.identity import CellId
+from comparisons.results.records import (
+    STRICT,
+    Category,
+    Effect,
+    Flips,
+    Generated,
+    Interaction,
+    Interval,
+    Judges,
+    LabelDifference,
+    LabelShift,
+    Measured,
+    OpenEnded,
+    Quantiles,
+    Repeat,
+    Steerability,
+)
 from comparisons.util.errors import CompareError
 from comparisons.util.files import read_sealed
 from comparisons.util.table import Section
@@ -82,23 +100,26 @@ class SummaryRow:
         broken: whether more than half of the probability left the letters, so that the shift says little.
         control: whether a control stands in the stack.
         warnings: what must be said beside the numbers.
+        varied: the settings that tell the cell from others of its stack, as typed: "caa.layer" -> "2".
     """
+
+    __pydantic_config__ = STRICT
 
     model: str
     behavior: str
     cell: str
     method: str
-    direction: str | None
+    direction: Annotated[str | None, Field(pattern="^(pos|neg)$")]
     strength: float
     settings: Mapping[str, Any] = field(default_factory=dict)
     layer: int | None = None
-    status: str = "done"
+    status: Literal["done", "failed"] = "done"
     error: str | None = None
     n_items: int | None = None
     p_match: float | None = None
-    p_match_ci: Sequence[float] | None = None
+    p_match_ci: Interval | None = None
     shift: float | None = None
-    shift_ci: Sequence[float] | None = None
+    shift_ci: Interval | None = None
     p_value: float | None = None
     p_holm: float | None = None
     letter_bias: float | None = None
@@ -106,44 +127,45 @@ class SummaryRow:
     anti_steerable: float | None = None
     knowledge: float | None = None
     knowledge_set: str | None = None
-    knowledge_by_category: Mapping[str, Mapping[str, Any]] | None = None
+    knowledge_by_category: Mapping[str, Category] | None = None
     cost: float | None = None
-    cost_ci: Sequence[float] | None = None
+    cost_ci: Interval | None = None
     fit_seconds: float | None = None
     eval_seconds: float | None = None
     peak_memory_bytes: int | None = None
     trainable_parameters: int | None = None
     content_shift: float | None = None
-    content_shift_ci: Sequence[float] | None = None
+    content_shift_ci: Interval | None = None
     letter_shift: float | None = None
-    letter_shift_ci: Sequence[float] | None = None
+    letter_shift_ci: Interval | None = None
     letter_cosine: float | None = None
     random_rank_p: float | None = None
-    random_shifts: Sequence[float] | None = None
+    random_shifts: Quantiles | None = None
     matched_rank_p: float | None = None
-    matched_shifts: Sequence[float] | None = None
+    matched_shifts: Quantiles | None = None
     n_random: int | None = None
-    side_effects: Mapping[str, Mapping[str, Any]] | None = None
-    robustness: Mapping[str, Mapping[str, Any]] | None = None
-    generated: Mapping[str, Any] | None = None
-    open_ended: Mapping[str, Any] | None = None
-    measured: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    labels: Mapping[str, Mapping[str, Any]] | None = None
-    label_differences: Sequence[Mapping[str, Any]] | None = None
+    side_effects: Mapping[str, Effect] | None = None
+    robustness: Mapping[str, Repeat] | None = None
+    generated: Generated | None = None
+    open_ended: OpenEnded | None = None
+    measured: Measured = field(default_factory=dict)
+    labels: Mapping[str, LabelShift] | None = None
+    label_differences: Sequence[LabelDifference] | None = None
     examples: int | None = None
     fit_tokens: int | None = None
     tokens_run: int | None = None
     stored_bytes: int | None = None
     tuning_trials: int | None = None
     p_max_t: float | None = None
-    flips: Mapping[str, Any] | None = None
+    flips: Flips | None = None
     detectable_shift: float | None = None
-    interaction: Mapping[str, Any] | None = None
-    steerability: Mapping[str, Any] | None = None
+    interaction: Interaction | None = None
+    steerability: Steerability | None = None
     cost_bound: float | None = None
     broken: bool = False
     control: bool = False
     warnings: Sequence[str] = ()
+    varied: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -156,61 +178,41 @@ class SummaryRow:
         return self.direction is None
 
     @property
-    def of_several(self) -> bool:
-        """Whether the run has several models: the cell's key then tells which is its."""
-        return self.cell.endswith(f"{IN}{self.model}")
-
-    @property
-    def own_key(self) -> str:
-        """The cell's key in a run of its model alone: what its random draws are seeded by."""
-        return self.cell.removesuffix(f"{IN}{self.model}")
+    def id(self) -> CellId:
+        """Which cell it is; it names its model where the run has several."""
+        varied = tuple(self.varied.items())
+        alone = CellId(self.behavior, self.method, varied, self.direction, self.strength)
+        return alone if str(alone) == self.cell else replace(alone, model=self.model)
 
     @property
     def subject(self) -> str:
         """What the row is about: the behavior, and the model where the run has several."""
-        return on_model(self.behavior, self.model if self.of_several else "")
-
-    @property
-    def baseline(self) -> str:
-        """The key of the cell that this one is compared with."""
-        return baseline_key(self.behavior, self.model if self.of_several else "")
+        return self.id.subject
 
     @property
     def name(self) -> str:
         """The stack, and in brackets the settings that tell it from another cell of the same stack."""
-        return self._with(self._variant)
+        return self._with(self.varied)
 
     @property
     def swept_layer(self) -> int | None:
-        """The layer that tells the cell from others of its series; None for a cell that no sweep moves.
-
-        It stands in the cell's key, so that a failed cell has it too.
-        """
-        place = self._swept
-        return None if place is None else int(self._variant[place].rpartition("=")[2])
+        """The layer that tells the cell from others of its series; None for a cell that no sweep moves."""
+        return None if self._swept is None else int(self.varied[self._swept])
 
     @property
     def series(self) -> str:
         """The name without the layer: what a sweep's cells at all layers share."""
-        place = self._swept
-        return self._with([part for i, part in enumerate(self._variant) if i != place])
+        return self._with([name for name in self.varied if name != self._swept])
 
     @property
-    def _variant(self) -> list[str]:
-        """The settings in the cell's key, as "method.setting=value"."""
-        head = f"{self.behavior}/{self.method}["
-        if not self.cell.startswith(head) or "]" not in self.cell:
-            return []
-        return self.cell[len(head) : self.cell.rindex("]")].split(",")
+    def _swept(self) -> str | None:
+        """The setting that is a layer: the last one is that of the method nearest the stack's end."""
+        layers = [name for name, value in self.varied.items() if name.endswith(".layer") and value.isdecimal()]
+        return layers[-1] if layers else None
 
-    @property
-    def _swept(self) -> int | None:
-        """Where the layer stands among the settings: the last one is that of the method nearest the stack's end."""
-        found = [i for i, part in enumerate(self._variant) if re.fullmatch(r".+\.layer=[0-9]+", part)]
-        return found[-1] if found else None
-
-    def _with(self, variant: Sequence[str]) -> str:
-        return f"{self.method} ({', '.join(variant).replace(f'{self.method}.', '')})" if variant else self.method
+    def _with(self, names: Iterable[str]) -> str:
+        shown = ", ".join(f"{name.removeprefix(f'{self.method}.')}={self.varied[name]}" for name in names)
+        return f"{self.method} ({shown})" if shown else self.method
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ class Summary:
     """
 
     rows: tuple[SummaryRow, ...]
-    judges: Mapping[str, Any] = field(default_factory=dict)
+    judges: Judges = field(default_factory=Judges)
     sections: Mapping[str, Section] = field(default_factory=dict)
 
     @property
@@ -266,72 +268,38 @@ def read_summary(run: Path) -> Summary:
     rows = found.get("rows") if isinstance(found, dict) else None
     if not isinstance(rows, list) or not rows:
         raise CompareError(f'{path} has no list "rows": the command of the run again writes it anew.')
-    judges = found.get("judges", {})
-    if not is_about_judges(judges):
-        raise CompareError(f'{path}: "judges" is not as this program writes it: compare score writes it anew.')
     return Summary(
-        tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)), judges, _sections(found, path)
+        tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)),
+        _held(_JUDGES, found, "judges", path, "compare score writes it anew"),
+        _held(_SECTIONS, found, "sections", path, "run again its command"),
     )
 
 
-def _sections(found: Any, path: Path) -> Mapping[str, Section]:
-    from pydantic import TypeAdapter, ValidationError
+_ROW, _JUDGES, _SECTIONS = TypeAdapter(SummaryRow), TypeAdapter(Judges), TypeAdapter(dict[str, Section])
 
+
+def _held(adapter: TypeAdapter[Any], found: Mapping[str, Any], name: str, path: Path, mend: str) -> Any:
+    """A part of the summary, held to its type; empty where it isn't there."""
     try:
-        return TypeAdapter(dict[str, Section]).validate_python(found.get("sections", {}))
+        return adapter.validate_python(found.get(name, {}))
     except ValidationError as error:
-        raise CompareError(f'{path}: "sections" is not as this program writes it: run again its command.') from error
-
-
-TEXTS = {"model", "behavior", "cell", "method", "direction", "status", "error", "knowledge_set"}
-INTERVALS = ("p_match_ci", "shift_ci", "cost_ci", "content_shift_ci", "letter_shift_ci")
-LENGTHS = {**dict.fromkeys(INTERVALS, 2), "random_shifts": 3, "matched_shifts": 3}
-COUNTS = ("n_random", "examples", "fit_tokens", "tokens_run", "stored_bytes", "tuning_trials")
-INTEGERS = {"layer", "n_items", "peak_memory_bytes", "trainable_parameters", *COUNTS}
-OBJECTS = {
-    "flips": ("gained", "lost", "p_value"),
-    "interaction": ("shift", "p_value", "content_shift"),
-    "steerability": ("slope", "anti_steerable"),
-}
-FLAGS = {"broken", "control"}
-VALUES = {"direction": ("pos", "neg", None), "status": ("done", "failed")}
-REQUIRED = [f.name for f in fields(SummaryRow) if f.default is MISSING and f.default_factory is MISSING]
+        raise CompareError(f'{path}: "{name}" is not as this program writes it: {mend}.') from error
 
 
 def _row(found: Any, where: str) -> SummaryRow:
-    """Checks one row field by field; what is missing and not required is None."""
+    """Holds one row to its fields' types; what is missing and not required has its default."""
     if not isinstance(found, dict):
         raise CompareError(f"{where}: not an object.")
-    known = [f.name for f in fields(SummaryRow)]
+    known = {f.name for f in fields(SummaryRow)}
     odd = next((name for name in found if name not in known), None)
     if odd is not None:
         raise CompareError(f"{where}: unknown field '{odd}', written by another version of this program.")
-    for name in known:
-        value = found.get(name)
-        if name in REQUIRED and name != "direction" and value is None:
-            raise CompareError(f"{where}: the field '{name}' is missing.")
-        if name in found and not (_fits(name, value) and value in VALUES.get(name, [value])):
-            raise CompareError(f"{where}: the field '{name}' can't be {value!r}.")
-    return SummaryRow(**{"direction": None, **found, "warnings": tuple(found.get("warnings", ()))})
-
-
-def _fits(name: str, value: Any) -> bool:
-    if value is None:
-        return name not in {"settings", "warnings", "measured", *FLAGS}
-    if name in FLAGS:
-        return isinstance(value, bool)
-    if name == "warnings":
-        return isinstance(value, list) and all(isinstance(text, str) for text in value)
-    if name in NESTED:
-        return NESTED[name](value)
-    if name in OBJECTS:
-        return isinstance(value, dict) and all(is_number(value.get(key)) for key in OBJECTS[name])
-    if name == "settings":
-        return isinstance(value, dict)
-    if name in TEXTS:
-        return isinstance(value, str)
-    if name in INTEGERS:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if name in LENGTHS:
-        return are_numbers(value, LENGTHS[name])
-    return is_number(value)
+    row = {"direction": None, **found}
+    try:
+        # As JSON: strictly, a dataclass is made of nothing else.
+        _ROW.validate_json(json.dumps(row))
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        what = f"can't be {found[name]!r}" if name in found else "is missing"
+        raise CompareError(f"{where}: the field '{name}' {what}.") from error
+    return SummaryRow(**{**row, "warnings": tuple(row.get("warnings", ()))})

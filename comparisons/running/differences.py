@@ -11,8 +11,8 @@ import numpy as np
 
 from comparisons import stats
 from comparisons.evaluation.measures import Paired, clusters, interval, item_measures, paired, seed_of
+from comparisons.results.cells import read_rows
 from comparisons.results.record import Facts, Record, read_record
-from comparisons.results.rows import Row, read_rows
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import CompareError
 
@@ -98,7 +98,7 @@ class Run:
 
     def __init__(self, path: Path) -> None:
         self.path, self.record = path, read_record(path)
-        self.rows: dict[str, list[Row]] = read_rows(path, ("choices", "knowledge"), {*self.done})
+        self.rows: dict[str, list[dict[str, Any]]] = read_rows(path, ("choices", "knowledge"), {*self.done})
 
     @property
     def done(self) -> dict[str, SummaryRow]:
@@ -107,7 +107,7 @@ class Run:
 
     def paired(self, row: SummaryRow, evaluation: str) -> Paired | None:
         """A cell against its baseline; the baseline against itself. None where one has no such rows."""
-        mine, plain = (self.rows.get(key, []) for key in (row.cell, row.baseline))
+        mine, plain = (self.rows.get(key, []) for key in (row.cell, str(row.id.baseline)))
         templates = {one["item"]: one.get("template") for one in plain}
         measures = item_measures(mine, evaluation), item_measures(plain, evaluation)
         return paired(*measures, templates) if all(len(found.items) for found in measures) else None
@@ -138,7 +138,7 @@ def _change(first: Run, second: Run, row: SummaryRow) -> Change:
         raise CompareError(f"{row.cell}: the runs have no question in common.")
     before, after = differences.T
     found = np.where(np.abs(after - before) < ROUNDING, 0.0, after - before)
-    seed = seed_of(int(second.record.part("specification").get("seed") or 0), row.own_key)
+    seed = seed_of(int(second.record.part("specification").get("seed") or 0), str(row.id.alone))
     cost: dict[str, Any] = {}
     identity = [run.record.asked.get("knowledge") for run in (first, second)]
     if not row.is_baseline and identity[0] == identity[1] is not None:

@@ -128,7 +128,7 @@ def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequen
         for place, element in enumerate(group[0].elements):
             last = place == len(group[0].elements) - 1
             # Below the last, an element with open settings is tried alone, once for all stacks.
-            key = (element.name, repr(element.method)) if not last or place == 0 else (group[0].label, group[0].variant)
+            key = (element.name, repr(element.method)) if not last or place == 0 else (group[0].label, group[0].varied)
             if key in tried or not (last or element.method.candidates(blocks)):
                 continue
             tried.add(key)

@@ -139,7 +139,7 @@ def fail(plan: Plan, folder: RunFolder, progress: Progress, error: str) -> None:
     """Commits every cell that isn't done as failed."""
     for cell in plan.cells:
         if not folder.done(cell.key):
-            folder.commit(cell.key, [], {"error": error})
+            folder.commit(cell.id, [], {"error": error})
             progress.ended(cell, None, error)
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from comparisons.results.cellfiles import JOURNAL, RESULTS
-from comparisons.results.journal import Entry, read_journal
-from comparisons.results.keys import IN, on_model
+from comparisons.results.cells import CHOICES, CellStore
+from comparisons.results.identity import CellId
 from comparisons.results.record import read_record
-from comparisons.results.rows import Row
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import CompareError
 from comparisons.util.files import read_json
@@ -24,16 +21,15 @@ class Finished:
     Attributes:
         path: its folder.
         record: what it says.
-        entries: its cells in the journal, by their keys in the joint run.
+        cells: its cells, by their identities in the joint run, each with its text here.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.record = path, read_record(path)
-        found = read_journal(path / RESULTS, path / JOURNAL, str(self.record.facts.get("digest")))
-        if found.damaged:
-            raise CompareError(f"{path}: {found.damaged[0]} is damaged: the run's command again mends it.")
-        self.entries: dict[str, Entry] = {entry.cell: entry for entry in found.entries}
-        self._data = (path / RESULTS).read_bytes() if self.entries else b""
+        self._store = CellStore(path, str(self.record.facts.get("digest")))
+        for name in self._store.load().damaged.values():
+            raise CompareError(f"{path}: {name} is damaged: the run's command again mends it.")
+        self.cells: dict[CellId, str] = {}
         self._names: Mapping[str, str] = {}
         self._apart = False
 
@@ -50,28 +46,30 @@ class Finished:
     def take_part(self, names: Mapping[str, str], apart: bool) -> None:
         """Learns what its models are called in the joint run, and whether the keys of cells tell them apart there."""
         self._names, self._apart = {**{name: name for name in self.record.summary.models}, **names}, apart
-        self.entries = {self.key(cell): entry for cell, entry in self.entries.items()}
+        self.cells = {self.id(entry.cell): cell for cell, entry in self._store.entries.items()}
 
-    def key(self, cell: str) -> str:
-        """What a cell of this run is called in the joint run."""
-        own = next((name for name in self._names if cell.endswith(f"{IN}{name}")), "") if self.several else ""
-        name = next(iter(self._names.values())) if self._apart and not self.several else self._names.get(own, "")
-        return on_model(cell.removesuffix(f"{IN}{own}") if own else cell, name)
+    def id(self, cell: CellId) -> CellId:
+        """What a cell of this run is in the joint run."""
+        only = next(iter(self._names)) if self._apart else ""
+        return replace(cell, model=self._names.get(cell.model or only, ""))
 
     def summary_rows(self) -> list[SummaryRow]:
         """The rows of its table."""
         rows = self.record.summary.rows
-        return [replace(row, cell=self.key(row.cell), model=self._names[row.model]) for row in rows]
+        return [replace(row, cell=str(self.id(row.id)), model=self._names[row.model]) for row in rows]
 
-    def rows(self, cell: str) -> list[Row]:
+    def info(self, cell: CellId) -> dict[str, Any]:
+        """What is kept beside the rows of a cell of the joint run."""
+        return dict(self._store.entries[self.cells[cell]].info)
+
+    def rows(self, cell: CellId) -> list[dict[str, Any]]:
         """The result rows of a cell of the joint run."""
-        entry = self.entries[cell]
-        lines = map(json.loads, self._data[entry.start : entry.end].splitlines())
-        return [{**row, "cell": cell, "model": self._names[row["model"]]} for row in lines]
+        rows = self._store.rows(self.cells[cell])
+        return [{**row, "cell": str(cell), "model": self._names[row["model"]]} for row in rows]
 
     def choices(self) -> list[dict[str, Any]]:
         """What was chosen on dev."""
-        file = self.path / "choices.json"
+        file = self.path / CHOICES
         found = read_json(file, "choices")["choices"] if file.exists() else []
         if not self._apart:
             return list(found)

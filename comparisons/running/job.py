@@ -16,6 +16,7 @@ from comparisons.evaluations.open_ended import summary_of
 from comparisons.experiment.specification import Plan, Specification
 from comparisons.judges.judge_set import make_judge_set
 from comparisons.report import render
+from comparisons.results.cells import RESULTS
 from comparisons.results.folder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
 from comparisons.results.summary import SummaryRow, read_summary
 from comparisons.running.executor import Executor, LocalExecutor
@@ -101,7 +102,7 @@ def run(
             rows = summarize(plan, folder)
             # Last, so that a budget goes to the run's own answers first.
             known = judges.calibration() if judges else {}
-            folder.write(SUMMARY, summary_of(rows, folder, known, sections_of(spec, rows)))
+            folder.write_summary(summary_of(rows, folder, known, sections_of(spec, rows)))
             _keep_best(plan, cells, folder, rows)
             note(first, now(), all(row.status == "done" for row in rows))
             render(path)
@@ -124,7 +125,7 @@ def default_name(plan: Plan, digest: str) -> str:
 
 def _is_complete(path: Path) -> bool:
     """Whether all cells are done and nothing is damaged since."""
-    if not ((path / RUN).exists() and (path / SUMMARY).exists()) or run_faults(path):
+    if not all((path / name).exists() for name in (RUN, SUMMARY, RESULTS)) or run_faults(path):
         return False
     return bool(read_sealed(path / RUN, "run").get("complete"))
 

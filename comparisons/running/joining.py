@@ -17,9 +17,9 @@ from comparisons.evaluation.measures import item_measures, paired
 from comparisons.evaluations.open_ended import summary_of
 from comparisons.report import render
 from comparisons.results.folder import BEST, RUN, RunFolder, check_run_folder
+from comparisons.results.identity import CellId
 from comparisons.results.record import Facts, Record
-from comparisons.results.rows import Row
-from comparisons.results.summary import SUMMARY, SummaryRow
+from comparisons.results.summary import SummaryRow
 from comparisons.running.finished import Finished
 from comparisons.util.artifacts import MANIFEST, seal
 from comparisons.util.errors import CompareError
@@ -62,7 +62,7 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
                 folder.add_choice(choice["key"], {k: v for k, v in choice.items() if k != "key"})
         known = {k: v for s in sources for k, v in (s.record.summary.judges.get("known") or {}).items()}
         rows = _corrected(rows, folder, _seed(sources[0].record))
-        folder.write(SUMMARY, summary_of(rows, folder, known, _sections(sources, rows)))
+        folder.write_summary(summary_of(rows, folder, known, _sections(sources, rows)))
         _take_best(sources, rows, out)
         render(out)
     finally:
@@ -113,24 +113,26 @@ def _models(sources: Sequence[Finished]) -> list[Mapping[str, Any]]:
     return list(found.values())
 
 
-Cells = dict[str, tuple[list[Row], dict[str, Any]]]
+Row = dict[str, Any]
+Cells = dict[CellId, tuple[list[Row], dict[str, Any]]]
 
 
 def _united(sources: Sequence[Finished]) -> tuple[list[SummaryRow], Cells, list[str]]:
     """The summary rows, behavior by behavior; the cells' rows and info; and what must be said."""
-    rows, cells, notes = dict[str, SummaryRow](), Cells(), list[str]()
+    rows, cells, notes = dict[CellId, SummaryRow](), Cells(), list[str]()
     for source in sources:
         for row in source.summary_rows():
-            if row.cell in rows and not rows[row.cell].failed and not row.failed:
-                _check_same(rows[row.cell], row, cells[row.cell][0], source)
+            cell = row.id
+            if cell in rows and not rows[cell].failed and not row.failed:
+                _check_same(rows[cell], row, cells[cell][0], source)
                 if row.is_baseline:
-                    rows[row.cell] = _filled(rows[row.cell], row)
-                    cells[row.cell] = _with_more(cells[row.cell], source.rows(row.cell))
-            elif row.cell not in rows or rows[row.cell].failed:
-                rows[row.cell] = row
-        for cell, entry in source.entries.items():
-            if cell not in cells and not cell.startswith("choice "):
-                cells[cell] = (source.rows(cell), dict(entry.info))
+                    rows[cell] = _filled(rows[cell], row)
+                    cells[cell] = _with_more(cells[cell], source.rows(cell))
+            elif cell not in rows or rows[cell].failed:
+                rows[cell] = row
+        for cell in source.cells:
+            if cell not in cells or "error" in cells[cell][1]:
+                cells[cell] = (source.rows(cell), source.info(cell))
     for behavior in dict.fromkeys(row.behavior for row in rows.values()):
         fitted = {source.digests(behavior)[0] for source in sources if behavior in source.record.summary.behaviors}
         if len(fitted) > 1:
@@ -146,7 +148,7 @@ def _check_same(known: SummaryRow, row: SummaryRow, own: Sequence[Row], source: 
         named = ", ".join(k for k in {**known.settings, **row.settings} if known.settings.get(k) != row.settings.get(k))
         raise CompareError(f"{source.path} has a cell {row.cell} with other settings ({named}): leave one run out.")
     before = {(r["evaluation"], r["item"], r["order"]): r["p_match"] for r in own if r["p_match"] is not None}
-    for again in source.rows(row.cell):
+    for again in source.rows(row.id):
         value = before.get((again["evaluation"], again["item"], again["order"]))
         if value is not None and abs(value - again["p_match"]) > EQUAL:
             raise CompareError(
@@ -174,9 +176,9 @@ def _corrected(rows: Sequence[SummaryRow], folder: RunFolder, seed: int) -> list
         if row.is_baseline and not row.failed:
             plain[row.cell] = folder.rows(row.cell)
     for row in rows:
-        if row.is_baseline or row.shift is None or row.baseline not in plain:
+        if row.is_baseline or row.shift is None or str(row.id.baseline) not in plain:
             continue
-        own, baseline = folder.rows(row.cell), plain[row.baseline]
+        own, baseline = folder.rows(row.cell), plain[str(row.id.baseline)]
         templates = {one["item"]: one.get("template") for one in baseline}
         measures = item_measures(own, "choices"), item_measures(baseline, "choices")
         pairs[row.behavior, row.cell] = paired(*measures, templates)
@@ -249,7 +251,7 @@ def _take_best(sources: Sequence[Finished], rows: Sequence[SummaryRow], out: Pat
     best = best_row(rows)
     for source in sources:
         found: Mapping[str, Any] | None = source.record.intervention
-        if best is None or found is None or source.key(str(found.get("cell"))) != best.cell:
+        if best is None or found is None or source.cells.get(best.id) != found.get("cell"):
             continue
         shutil.copytree(source.path / BEST, out / BEST, ignore=shutil.ignore_patterns(MANIFEST))
         # A folder is told from the run's; a hub id stays.

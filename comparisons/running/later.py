@@ -1,4 +1,4 @@
-"""What is asked once a behavior's cells are done: a vector's rank among random ones; each finding is kept by itself."""
+"""What is asked once a behavior's cells are done, as a vector's rank among random ones; the cells' files keep it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from comparisons.evaluation.cells import Evaluations
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation
 from comparisons.experiment.specification import Cell
 from comparisons.method.guard import foreign
-from comparisons.results.keys import later_key
-from comparisons.running.sinks import ResultSink
+from comparisons.results.cells import CellStore
 from comparisons.util.errors import described
 
 
@@ -24,7 +23,7 @@ class Later:
     """
 
     def __init__(
-        self, evaluations: Evaluations, asking: Asking, folder: ResultSink, build: Callable[[Cell], CellToAsk]
+        self, evaluations: Evaluations, asking: Asking, folder: CellStore, build: Callable[[Cell], CellToAsk]
     ) -> None:
         self.evaluations = {name: each for name, each in evaluations.items() if each.later}
         self.asking, self.folder, self.build = asking, folder, build
@@ -33,7 +32,12 @@ class Later:
         """The done cells that an evaluation hasn't been asked of; none while the baseline isn't done."""
         baseline = next(cell.key for cell in cells if not cell.elements)
         done = [cell for cell in cells if cell.elements and self.folder.done(cell.key)]
-        return [c for c in done if not self.folder.done(later_key(c.key, name))] if self.folder.done(baseline) else []
+        return [cell for cell in done if not self._asked(name, cell)] if self.folder.done(baseline) else []
+
+    def _asked(self, name: str, cell: Cell) -> bool:
+        """Whether it is known what an evaluation finds; one that failed is tried again."""
+        found = self.folder.entries[cell.key].info.get(name)
+        return found is not None and "error" not in found
 
     def run(self, cells: Sequence[Cell], stage: Callable[[str], None]) -> None:
         """Asks every waiting cell of a behavior, and keeps what is found as it comes.
@@ -67,4 +71,4 @@ class Later:
 
     def _keep(self, name: str, key: str, result: CellResult) -> None:
         info = result.info if result.error is None else {"error": described(result.error)}
-        self.folder.commit(later_key(key, name), [], info)
+        self.folder.amend(key, {name: info})

@@ -14,7 +14,7 @@ from comparisons.method.interface import Method
 from comparisons.method.registry import Registry
 from comparisons.method.settings import STRENGTH, expand, parse_limit, parse_settings, parse_strength
 from comparisons.method.stacks import Stack, check_stack, check_strengths, parse_stack, resolve, supporting
-from comparisons.results.keys import BASELINE
+from comparisons.results.identity import BASELINE
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 
@@ -95,14 +95,14 @@ class Variant:
         stack: the stack.
         methods: by name, with their settings.
         strengths: of the elements that don't take the run's.
-        text: what varies between the variants of the run, as "caa.layer=2"; "" where nothing does.
+        varied: what varies between the variants of the run: ("caa.layer", "2").
         swept: whether a sweep varies a layer of it.
     """
 
     stack: Stack
     methods: Mapping[str, Method]
     strengths: Mapping[str, float]
-    text: str
+    varied: tuple[tuple[str, str], ...]
     swept: bool = False
 
 
@@ -163,7 +163,7 @@ def _variant(stack: Stack, classes: Mapping[str, type[Method]], values: Mapping[
         else:
             texts[name][setting] = text
     methods = {name: parse_settings(classes[name], given, name) for name, given in texts.items()}
-    return Variant(stack, methods, strengths, ",".join(f"{key}={text}" for key, text in values.items()))
+    return Variant(stack, methods, strengths, tuple(values.items()))
 
 
 def _cells(spec: Specification, model: str, behavior: str, variants: Sequence[Variant]) -> list[Cell]:
@@ -177,17 +177,19 @@ def _cells(spec: Specification, model: str, behavior: str, variants: Sequence[Va
         # Where every element fixes its direction, the run's would only repeat the cell.
         for direction in spec.directions if None in fixed else fixed[-1:]:
             for strength in spec.strengths if dosed else (1.0,):
-                cell = _cell(behavior, variant, direction, strength, "" if alone else variant.text)  # type: ignore[arg-type]
+                cell = _cell(behavior, variant, direction, strength, () if alone else variant.varied)  # type: ignore[arg-type]
                 found.append(replace(cell, model=model))
     return found
 
 
-def _cell(behavior: str, variant: Variant, direction: Direction, strength: float, text: str) -> Cell:
+def _cell(
+    behavior: str, variant: Variant, direction: Direction, strength: float, varied: tuple[tuple[str, str], ...]
+) -> Cell:
     classes = {name: type(method) for name, method in variant.methods.items()}
     doses = resolve(variant.stack, classes, direction, strength, variant.strengths)
     fixed = {element.name for element in variant.stack.elements if element.direction is not None}
     elements = tuple(Element(d.name, variant.methods[d.name], d.direction, d.strength, d.name in fixed) for d in doses)
-    return Cell(behavior, variant.stack.label, elements, direction, strength, text)
+    return Cell(behavior, variant.stack.label, elements, direction, strength, varied)
 
 
 def _notes(plan: Plan) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Evaluates a run's cells by the workers of a Ray cluster, and writes what they send."""
+"""Evaluates a run's cells by the workers of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from comparisons.model.loading import load_without_weights
 from comparisons.results.folder import RunFolder
 from comparisons.running.executor import Executor, check_layers, source_of
 from comparisons.running.provenance import ModelInfo, identify_data
-from comparisons.running.ray_dispatch import Dispatch
+from comparisons.running.ray_dispatch import CellIntake, Dispatch, files_of, marked
 from comparisons.running.ray_pool import ClusterOptions, WorkerHandle, WorkerLost, WorkerPool
-from comparisons.running.ray_tasks import Task, tasks_of
-from comparisons.running.ray_writer import RunWriter, known_of
+from comparisons.running.ray_worker import Task, tasks_of
 from comparisons.running.selecting import Selected
 from comparisons.running.sinks import Progress
 from comparisons.running.trials import first_dose, stacks_of
@@ -30,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class RayExecutor(Executor):
-    """Gives tasks to workers, and is the one writer of what they send.
+    """Gives tasks to workers, who write the cells.
 
     A lost worker is replaced and what it had not finished is done again; a run that is interrupted goes on as any
     other, here or on a cluster.
@@ -73,27 +72,31 @@ class RayExecutor(Executor):
         self, folder: RunFolder, progress: Progress, judges: JudgeSet | None, told: Callable[[ModelInfo], None]
     ) -> Plan:
         assert self._pool is not None
-        writer = RunWriter(self.plan, folder, progress, judges)
-        progress.advance(sum(folder.done(cell.key) for cell in self.plan.cells))
-        Dispatch(self._pool, self._idle, writer, lambda found: told(self._described(found))).through(
-            tasks_of(self.plan, {cell.key for cell in self.plan.cells if folder.done(cell.key)})
-        )
+        intake = CellIntake(self.plan, folder, progress, judges)
+        done = {cell.key for cell in self.plan.cells if folder.done(cell.key)}
+        progress.advance(len(done))
+        with marked(folder) as place:
+            described = lambda info: told(self._described(info))  # noqa: E731
+            Dispatch(self.plan, self._pool, self._idle, place, intake, described).through(tasks_of(self.plan, done))
+        # What was chosen, and how vectors rank, workers have written without a word.
+        folder.load()
         return self._selected(folder)
 
     def keep(self, cell: Cell, folder: RunFolder) -> None:
         assert self._pool is not None
         task = Task(source_of(self.plan, cell).name, cell.behavior, (cell.key,))
-        given = task, cell.key, known_of(folder, cell), str(folder.path.absolute())
         self._idle.sort(key=lambda worker: worker.model != task.model)
-        while True:
-            worker = self._idle.pop(0) if self._idle else self._pool.hire()
-            try:
-                place_best(folder.path, self._pool.result(worker.actor.keep.remote(*given)))
-                return
-            except WorkerLost as error:
-                log.warning("a worker was lost over best/: %s", error)
-                if not self._idle:
-                    raise CompareError(f"best/ can't be written, its worker was lost: {error}") from error
+        with marked(folder) as place:
+            while True:
+                worker = self._idle.pop(0) if self._idle else self._pool.hire()
+                call = worker.actor.keep.remote(task, cell.key, place, files_of(self.plan, task, folder))
+                try:
+                    place_best(folder.path, self._pool.result(call))
+                    return
+                except WorkerLost as error:
+                    log.warning("a worker was lost over best/: %s", error)
+                    if not self._idle:
+                        raise CompareError(f"best/ can't be written, its worker was lost: {error}") from error
 
     def close(self) -> None:
         if self._pool is not None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from comparisons.running.ray_mailbox import Message
 from comparisons.running.ray_worker import Worker
 from comparisons.util.errors import CompareError
 
@@ -16,7 +15,7 @@ STORE_BYTES = 512 * 2**20
 """Of the objects that Ray holds in memory: rows are small, and what doesn't fit goes to disk."""
 
 POLL = 0.2
-"""Seconds between two looks at what workers have sent."""
+"""Seconds between two looks at what workers have done."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class WorkerPool:
 
     Args:
         options: what to run on.
-        make: the arguments of a `Worker`, all but the last.
+        make: the arguments of a `Worker`.
         tasks: how many pieces of work there are: more workers would have nothing to do.
 
     Raises:
@@ -70,13 +69,9 @@ class WorkerPool:
     def __init__(self, options: ClusterOptions, make: tuple[Any, ...], tasks: int) -> None:
         self._ray, self._make = _started(options.address), make
         try:
-            from ray.util.queue import Queue
-
             resources = self._ray.cluster_resources()
             self._gpus, self.size = _shares(options, resources, tasks)
             self._cpus = 0 if self._gpus else max(1, int(resources.get("CPU", 1)) // self.size)
-            # Not Ray's own object in the messages' way: the queue lives where the run does.
-            self._queue = Queue(actor_options={"num_cpus": 0})
         except BaseException:
             self.close()
             raise
@@ -84,9 +79,7 @@ class WorkerPool:
     def hire(self) -> WorkerHandle:
         """Starts a worker; what is wrong with it shows in the first call."""
         remote = self._ray.remote(Worker)
-        return WorkerHandle(
-            remote.options(num_cpus=self._cpus, num_gpus=self._gpus).remote(*self._make, _sender(self._queue))
-        )
+        return WorkerHandle(remote.options(num_cpus=self._cpus, num_gpus=self._gpus).remote(*self._make))
 
     def ended(self, calls: list[Any], seconds: float = POLL) -> list[Any]:
         """The calls that have ended, after a while."""
@@ -103,12 +96,6 @@ class WorkerPool:
         """
         with self._own_errors():
             return self._ray.get(call)
-
-    def messages(self) -> list[Message]:
-        """What workers have sent since."""
-        count = self._queue.size()
-        found: list[Message] = self._queue.get_nowait_batch(count) if count else []
-        return found
 
     def close(self) -> None:
         """Ends the workers, and the cluster that was started for them."""
@@ -162,15 +149,6 @@ def _shares(options: ClusterOptions, resources: dict[str, float], tasks: int) ->
         what = f"{gpus:g} GPUs for {each:g} each" if each else f"{cpus:g} CPUs"
         raise CompareError(f"--workers {options.workers}: the cluster has {what}: name at most {most}.")
     return each, max(1, min(options.workers or most, tasks))
-
-
-def _sender(queue: Any) -> Callable[[Message], None]:
-    """Puts a message into the queue, and returns when it is there: a worker that is lost later has said it."""
-
-    def send(message: Message) -> None:
-        queue.put(message)
-
-    return send
 
 
 def _unfit(error: Exception) -> WorkerUnfit | None:

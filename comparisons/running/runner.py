@@ -25,11 +25,12 @@ from comparisons.judges.judge_set import JudgeSet
 from comparisons.method.guard import settings_kept
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
+from comparisons.results.cells import CellStore
 from comparisons.running.choosing import choose
 from comparisons.running.later import Later
 from comparisons.running.selecting import Selector
 from comparisons.running.shared_questions import SharedQuestions, asked_together
-from comparisons.running.sinks import Progress, ResultSink
+from comparisons.running.sinks import Progress
 from comparisons.running.trials import first_dose, stacks_of
 from comparisons.util.artifacts import Store
 from comparisons.util.directions import Direction
@@ -48,7 +49,7 @@ class Ready:
 
 
 def execute(
-    plan: Plan, lm: LM, store: Store, folder: ResultSink, progress: Progress, judges: JudgeSet | None = None
+    plan: Plan, lm: LM, store: Store, folder: CellStore, progress: Progress, judges: JudgeSet | None = None
 ) -> Plan:
     """Evaluates every cell of a plan of one model that isn't done; never raises for a cell's own failure.
 
@@ -110,7 +111,7 @@ class CellRunner:
         self,
         plan: Plan,
         fitter: Fitter,
-        folder: ResultSink,
+        folder: CellStore,
         progress: Progress,
         judges: JudgeSet | None = None,
         common: SharedQuestions | None = None,
@@ -233,7 +234,9 @@ class CellRunner:
         for ready, own in zip(group, found, strict=True):
             before, run = self.common.spent(ready.cell.key)
             info = self._info(ready, before + seconds, round(run + sum(tokens) / len(group)))
-            self.folder.commit(ready.cell.key, own.rows, info | own.info)
+            if self.asking.judges is None and self.plan.spec.open_ended is not None:
+                info |= {"waiting": True}
+            self.folder.commit(ready.cell.id, own.rows, info | own.info)
             self.progress.ended(ready.cell, self._shift(ready.cell, own.rows), None)
 
     def _shift(self, cell: Cell, rows: Sequence[Row]) -> float | None:
@@ -291,7 +294,7 @@ class CellRunner:
             return found
         except Exception as error:
             for cell in cells:
-                self.folder.commit(cell.key, [], {"error": described(error)})
+                self.folder.commit(cell.id, [], {"error": described(error)})
                 self.progress.ended(cell, None, described(error))
             return None
 

@@ -15,7 +15,6 @@ from comparisons.judges.judge_set import make_judge_set
 from comparisons.report import render
 from comparisons.results.folder import RunFolder
 from comparisons.results.record import read_record
-from comparisons.results.summary import SUMMARY
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
@@ -53,11 +52,11 @@ def score(run: Path, options: OpenEnded, data: Path | None = None, device: Devic
     try:
         subjects: dict[str, list[str]] = {}
         for row in record.summary.rows:
-            subjects.setdefault(row.subject, []).append(row.cell)
+            subjects.setdefault(row.id.subject, []).append(row.cell)
         _score(folder, judges, subjects.values())
         rows = [_row(row, folder, spec.seed) for row in record.summary.rows]
         known = {**(record.summary.judges.get("known") or {}), **judges.calibration()}
-        folder.write(SUMMARY, summary_of(rows, folder, known, record.summary.sections))
+        folder.write_summary(summary_of(rows, folder, known, record.summary.sections))
         render(run)
     finally:
         folder.close()
@@ -65,7 +64,6 @@ def score(run: Path, options: OpenEnded, data: Path | None = None, device: Devic
 
 def _score(folder: RunFolder, judges: JudgeSet, behaviors: Iterable[Sequence[str]]) -> None:
     """Scores the cells of one behavior on one model at a time."""
-    changed = {}
     for cells in behaviors:
         rows = {key: folder.rows(key) for key in cells if folder.done(key)}
         free = {key: [row for row in own if row["evaluation"] == OPEN_ENDED] for key, own in rows.items()}
@@ -76,8 +74,7 @@ def _score(folder: RunFolder, judges: JudgeSet, behaviors: Iterable[Sequence[str
             judging = dict(info.get(JUDGING) or {})
             judging |= {judge: _paid(judging.get(judge), spent) for judge, spent in found.spent.items()}
             others = [row for row in rows[key] if row["evaluation"] != OPEN_ENDED]
-            changed[key] = ([*others, *found.rows], {**info, JUDGING: judging})
-    folder.rewrite(changed)
+            folder.amend(key, {JUDGING: judging}, [*others, *found.rows])
 
 
 def _paid(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,8 +92,8 @@ def _row(row: SummaryRow, folder: RunFolder, seed: int) -> SummaryRow:
     """The summary row with the new scores."""
     if row.failed or row.open_ended is None:
         return row
-    baseline = None if row.is_baseline else folder.rows(row.baseline)
+    baseline = None if row.is_baseline else folder.rows(str(row.id.baseline))
     shift = None if row.broken else row.shift
     spent = folder.entries[row.cell].info.get(JUDGING) or {}
-    numbers = open_numbers(folder.rows(row.cell), baseline, shift, spent, seed_of(seed, row.own_key))
+    numbers: Any = open_numbers(folder.rows(row.cell), baseline, shift, spent, seed_of(seed, str(row.id.alone)))
     return replace(row, open_ended=numbers)

@@ -15,7 +15,7 @@ from typing import Any
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Cell, Plan
 from comparisons.method.settings import STRENGTH, parse_limit
-from comparisons.running.sinks import ResultSink
+from comparisons.results.cells import CellStore
 from comparisons.running.trials import Trial, element_trials, nothing_within, select
 
 
@@ -36,7 +36,7 @@ class Selected:
         trials: how many trials stand behind each cell, by its key.
     """
 
-    def __init__(self, plan: Plan, behavior: str, blocks: int, folder: ResultSink) -> None:
+    def __init__(self, plan: Plan, behavior: str, blocks: int, folder: CellStore) -> None:
         assert plan.spec.select is not None
         self.plan, self.behavior, self.blocks, self.folder = plan, behavior, blocks, folder
         self.limit = parse_limit(plan.spec.select)
@@ -103,7 +103,7 @@ class Selector(Selected):
         stage: told what is done.
     """
 
-    def __init__(self, plan: Plan, fitter: Fitter, folder: ResultSink, stage: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, fitter: Fitter, folder: CellStore, stage: Callable[[str], None]) -> None:
         super().__init__(plan, fitter.behavior.name, len(fitter.lm.blocks), folder)
         self.fitter, self.stage = fitter, stage
 
@@ -141,4 +141,5 @@ def _with_chosen(cell: Cell, place: int, trial: Trial, last: int) -> Cell:
 
 
 def _named(cell: Cell) -> str:
-    return f"{cell.label} ({cell.variant})" if cell.variant else cell.label
+    varied = ",".join(f"{name}={value}" for name, value in cell.varied)
+    return f"{cell.label} ({varied})" if varied else cell.label

@@ -1,13 +1,10 @@
-"""Where a run's rows go, and what is told of it."""
+"""Where a run says what it does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from comparisons.experiment.specification import Cell
-
-Row = Mapping[str, Any]
 
 
 class Progress(Protocol):
@@ -21,25 +18,6 @@ class Progress(Protocol):
 
     def ended(self, cell: Cell, shift: float | None, error: str | None) -> None:
         """A cell has ended, which counts as one: with its shift, None for a baseline, or with why it failed."""
-
-
-class ResultSink(Protocol):
-    """Where rows go, and what was there before: a run's folder, or what stands in for it."""
-
-    def done(self, cell: str) -> bool:
-        """Whether the cell ended well."""
-
-    def rows(self, cell: str) -> list[dict[str, Any]]:
-        """The result rows of a cell that ended well."""
-
-    def commit(self, cell: str, rows: Iterable[Row], info: Row) -> None:
-        """Keeps a cell's rows and what the summary needs beside them."""
-
-    def choice(self, key: str, behavior: str, model: str = "") -> Row | None:
-        """What was chosen on dev before, None where it wasn't."""
-
-    def add_choice(self, key: str, record: Row) -> None:
-        """Keeps what was chosen on dev."""
 
 
 class Silent:

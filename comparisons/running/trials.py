@@ -72,10 +72,10 @@ def element_trials(cells: Sequence[Cell], place: int, blocks: int, most: int | N
 
 def stacks_of(cells: Sequence[Cell]) -> list[list[Cell]]:
     """The cells of each stack with one value of each of its settings, in all directions and strengths."""
-    found: dict[tuple[str, str], list[Cell]] = {}
+    found: dict[object, list[Cell]] = {}
     for cell in cells:
         if cell.elements:
-            found.setdefault((cell.label, cell.variant), []).append(cell)
+            found.setdefault((cell.label, cell.varied), []).append(cell)
     return list(found.values())
 
 

@@ -1,0 +1,232 @@
+"""What files of a run hold, as types: what is read is held to them by pydantic."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field
+from typing_extensions import NotRequired, TypedDict
+
+STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+"""Numbers are finite, and nothing is taken for what it isn't."""
+
+
+class CellInfo(TypedDict, total=False):
+    """What is kept of a cell beside its rows; evaluations add to it.
+
+    Attributes:
+        error: why the cell failed.
+        settings: "method.setting" -> value, with what was chosen.
+        layer: where all edits are at one.
+        fit_seconds, eval_seconds: wall time.
+        peak_memory_bytes: the most memory in use when it ended.
+        trainable_parameters: fitted numbers that its intervention carries.
+        waiting: whether its free answers wait for judges, who are elsewhere.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    error: str
+    settings: dict[str, Any]
+    layer: int | None
+    fit_seconds: float | None
+    eval_seconds: float | None
+    peak_memory_bytes: int | None
+    trainable_parameters: int | None
+    waiting: bool
+
+
+class ResultRow(TypedDict):
+    """A line of results.jsonl: one item × order × cell × evaluation; evaluations add to it."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
+
+    cell: str
+    evaluation: str
+    item: str
+    model: NotRequired[str]
+    behavior: NotRequired[str]
+    method: NotRequired[str]
+    direction: NotRequired[str | None]
+    strength: NotRequired[float]
+    layer: NotRequired[int | None]
+    order: NotRequired[str]
+    template: NotRequired[str | None]
+    matching: NotRequired[str | None]
+    contrast: NotRequired[str | None]
+    logp_matching: NotRequired[float | None]
+    logp_contrast: NotRequired[float | None]
+    p_match: NotRequired[float | None]
+
+
+Interval = Annotated[Sequence[float], Field(min_length=2, max_length=2)]
+"""The lower and the upper end."""
+
+Quantiles = Annotated[Sequence[float], Field(min_length=3, max_length=3)]
+"""The 2.5%, 50% and 97.5% quantiles."""
+
+
+def _finite(value: Any) -> Any:
+    json.dumps(value, allow_nan=False)
+    return value
+
+
+Measured = Annotated[Mapping[str, Mapping[str, Any]], AfterValidator(_finite)]
+"""An evaluation's name -> what it found, as JSON values without NaN and infinity."""
+
+
+class Effect(TypedDict):
+    """A shift with its interval."""
+
+    shift: float
+    ci: NotRequired[Interval | None]
+
+
+class LabelShift(Effect):
+    """The shift over the items of a label."""
+
+    n_items: int
+
+
+class LabelDifference(Effect):
+    """The shift of the second label's items minus that of the first's."""
+
+    first: str
+    second: str
+
+
+class Category(TypedDict):
+    """A category of knowledge questions."""
+
+    n_items: int
+    knowledge: float
+    cost: float
+
+
+class Flips(TypedDict):
+    """Questions whose p_match rose above .5 or fell from it, and McNemar's p."""
+
+    gained: int
+    lost: int
+    p_value: float
+
+
+class Interaction(TypedDict):
+    """A stack's shift minus the sum of its parts'."""
+
+    shift: float
+    ci: NotRequired[Interval | None]
+    p_value: float
+    content_shift: float
+    content_ci: NotRequired[Interval | None]
+
+
+class Steerability(TypedDict):
+    """The slope of the content logit over signed strength."""
+
+    strengths: NotRequired[Sequence[float]]
+    slope: float
+    ci: NotRequired[Interval | None]
+    quantiles: NotRequired[Sequence[float]]
+    spearman: NotRequired[float | None]
+    anti_steerable: float
+
+
+class Repeat(Effect):
+    """The shift under a condition of `--robustness`; see `SummaryRow`."""
+
+    survives: NotRequired[float | None]
+    survives_ci: NotRequired[Interval | None]
+    baseline: float
+    lost_mass: float
+    broken: bool
+
+
+class Generated(TypedDict):
+    """The answers of `--generated-choices`; see `comparisons.evaluation.generated`."""
+
+    n_answers: int
+    unparsed: float
+    accuracy: NotRequired[float | None]
+    accuracy_ci: NotRequired[Interval | None]
+    agreement: NotRequired[float | None]
+    n_items: int
+    shift: NotRequired[float | None]
+    shift_ci: NotRequired[Interval | None]
+
+
+class Wins(TypedDict):
+    """How often a cell's answers won over the baseline's."""
+
+    rate: NotRequired[float | None]
+    ci: NotRequired[Interval | None]
+    won: int
+    tied: int
+    lost: int
+
+
+class Judged(TypedDict):
+    """What one judge says of a cell's answers, and what it took."""
+
+    n_scored: int
+    unparsed: int
+    refused: int
+    failed: int
+    unasked: int
+    score: NotRequired[float | None]
+    score_ci: NotRequired[Interval | None]
+    shift: NotRequired[float | None]
+    shift_ci: NotRequired[Interval | None]
+    agrees: NotRequired[bool | None]
+    wins: NotRequired[Wins | None]
+    tokens_in: NotRequired[float | None]
+    tokens_out: NotRequired[float | None]
+    dollars: NotRequired[float | None]
+
+
+class OpenEnded(TypedDict):
+    """What a cell's free answers are like; see `comparisons.evaluation.open_ended`."""
+
+    n_answers: int
+    length: NotRequired[float | None]
+    length_change: NotRequired[float | None]
+    length_change_ci: NotRequired[Interval | None]
+    repetition: NotRequired[float | None]
+    repetition_change: NotRequired[float | None]
+    repetition_change_ci: NotRequired[Interval | None]
+    fluency: NotRequired[float | None]
+    fluency_change: NotRequired[float | None]
+    fluency_change_ci: NotRequired[Interval | None]
+    judges: Mapping[str, Judged]
+
+
+class Known(TypedDict):
+    """How a judge does on answers of known score."""
+
+    n: int
+    n_scored: int
+    share_right: NotRequired[float | None]
+    share_right_ci: NotRequired[Interval | None]
+    mean_absolute_error: NotRequired[float | None]
+    spearman: NotRequired[float | None]
+
+
+class Agreement(TypedDict):
+    """How far some judges agree."""
+
+    judges: Sequence[str]
+    n: int
+    alpha: NotRequired[float | None]
+    spearman: NotRequired[float | None]
+    kendall: NotRequired[float | None]
+
+
+class Judges(TypedDict, total=False):
+    """What the summary says of judges."""
+
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+
+    known: Mapping[str, Known]
+    agreement: Sequence[Agreement]

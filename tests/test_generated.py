@@ -22,8 +22,8 @@ from comparisons.evaluations.generated import MAX_ANSWER_TOKENS, generated_numbe
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Intervention
 from comparisons.model.source import ModelSource
+from comparisons.report.choices import label_table
 from comparisons.report.generated import generated_table
-from comparisons.report.labels import label_table
 from comparisons.running.estimate import estimate
 from tests.made_runs import baseline, cell, make_run, report
 from tests.places import complaint, make_place, tokens_run, write

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from comparisons.cli import execute as cli
-from comparisons.report.sideeffects import Effect, matrices, side_effect_table
+from comparisons.report.side_effects import Effect, matrices, side_effect_table
 from comparisons.results.summary import Summary
 from tests.made_runs import PNG, baseline, cell, make_run, report
 from tests.places import make_place, record, write

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from comparisons.report.blocks import Block, filled
 from comparisons.report.figures import Gallery
+from comparisons.report.sections import EvaluationSection
 from comparisons.report.table import placed_table
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
@@ -65,3 +66,6 @@ def generated_table(rows: Sequence[SummaryRow]) -> Table | None:
     ]
     notes = (_SELECTED,) if any(answers["unparsed"] > MANY_UNPARSED for _, answers in written) else ()
     return placed_table(COLUMNS, lines, rows, 3, notes)
+
+
+SECTION = EvaluationSection(generated_section, 3, "What the models write:", generated_table)

@@ -8,6 +8,7 @@ from typing import Any
 from comparisons.report.blocks import Block, Bullets, Folded, Heading, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
+from comparisons.report.sections import EvaluationSection
 from comparisons.report.table import PLACE, place, placed_table
 from comparisons.results.record import Facts, Record
 from comparisons.results.status import UNSCORED
@@ -227,3 +228,6 @@ def _side_by_side(answers: Sequence[Facts], rows: Mapping[str, SummaryRow], prom
         scores = (number(answer["scores"].get(judge), places=2) for judge in judges)
         lines.append(Row((*head, *place(row)[1:], answer["answer"] or "(nothing)", *scores), row.subject))
     return Table(columns, tuple(lines))
+
+
+SECTION = EvaluationSection(open_ended_section, 4, "How judges score free answers:", score_table)

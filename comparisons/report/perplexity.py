@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comparisons.report.blocks import Block, Paragraph, section
 from comparisons.report.figures import Gallery
+from comparisons.report.sections import EvaluationSection
 from comparisons.report.table import placed_table
 from comparisons.results.record import Record
 from comparisons.util.table import Column, count, interval, number
@@ -42,3 +43,6 @@ def perplexity_section(record: Record, gallery: Gallery) -> list[Block]:
     ]
     table = placed_table(COLUMNS, lines, record.summary.rows, 3)
     return section("Perplexity of a text", Paragraph(TEXT), table) if lines else []
+
+
+SECTION = EvaluationSection(perplexity_section, 6)

@@ -8,6 +8,7 @@ from typing import Any
 from comparisons.report.blocks import Block, Bullets, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
+from comparisons.report.sections import EvaluationSection
 from comparisons.report.table import BROKEN_CELLS, placed_table
 from comparisons.results.findings import is_broken
 from comparisons.results.record import Record
@@ -87,3 +88,6 @@ def _conditions(record: Record) -> Bullets:
         "format": f"the prompt written in another format{other}.",
     }
     return Bullets(tuple(f"**{', '.join(kinds[kind])}**: {text}" for kind, text in meant.items() if kind in kinds))
+
+
+SECTION = EvaluationSection(robustness_section, 5, "How much of the shift survives:", robustness_table)

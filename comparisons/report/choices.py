@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from comparisons.report.blocks import Block, filled
 from comparisons.report.figures import Gallery
+from comparisons.report.sections import EvaluationSection
 from comparisons.report.table import BROKEN_CELLS, placed_table
 from comparisons.results.findings import is_broken
 from comparisons.results.record import Record
@@ -55,3 +56,6 @@ def _lines(row: SummaryRow) -> list[tuple[str, ...]]:
     ]
     named += [(f"{one['second']} − {one['first']}", NOTHING, one) for one in row.label_differences or ()]
     return [(label, items, number(one["shift"], signed=True), interval(one["ci"])) for label, items, one in named]
+
+
+SECTION = EvaluationSection(label_section, 2, "Shift by the items' label:", label_table)

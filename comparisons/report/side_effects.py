@@ -10,6 +10,7 @@ from comparisons.report.blocks import Block, Heading, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
 from comparisons.report.panels import MapPanel, frame, label, paint, shortened, tip_cell, write_value
+from comparisons.report.sections import EvaluationSection
 from comparisons.results.findings import is_broken
 from comparisons.results.record import Record
 from comparisons.results.summary import Summary, SummaryRow
@@ -180,3 +181,6 @@ def side_effect_panels(summary: Summary) -> list[SideEffectPanel]:
     every = matrices(Summary(tuple(row for row in summary.rows if not row.control)))
     limit = max((abs(effect.shift) for matrix in every for effect in matrix.effects.values()), default=0.0)
     return [SideEffectPanel(matrix.title, matrix, limit or 1.0) for matrix in every]
+
+
+SECTION = EvaluationSection(side_effect_section, 1)

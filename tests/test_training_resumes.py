@@ -113,9 +113,9 @@ def test_a_damaged_checkpoint_is_not_used(tmp_path: Path) -> None:
     for name, data in whole.items():
         for damaged in (data[:-2], data[: len(data) // 2], _flipped(data, generator)):
             (checkpoint / name).write_bytes(damaged)
-            assert _checkpoints.Checkpoints(scratch, 3).latest() is None, name
+            assert _checkpoints.Checkpoints(scratch).latest() is None, name
         (checkpoint / name).write_bytes(data)
-    assert _checkpoints.Checkpoints(scratch, 3).latest() == str(checkpoint)
+    assert _checkpoints.Checkpoints(scratch).latest() == str(checkpoint)
     (scratch / "epoch-1" / "adapter_model.safetensors").write_bytes(b"")
     assert fit(PLAIN, tmp_path / "out", scratch) == STEPS
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

@@ -211,7 +211,7 @@ def _reading(lm: LM, chat: bool) -> LM:
                 {"role": "assistant", "content": turn.answer.strip()},
             )
         ]
-        text = lm.conversation("\n\n".join(filter(None, (system, *told))) or None, [*shown, *said])
+        text = lm.prompts.conversation("\n\n".join(filter(None, (system, *told))) or None, [*shown, *said])
         return text + ("" if not begun or text[-1:].isspace() else " ") + begun
 
     view = copy(lm)

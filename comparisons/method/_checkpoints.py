@@ -25,18 +25,16 @@ class Checkpoints:
 
     Args:
         folder: where they are kept, with the adapters of the epochs that have ended.
-        epochs: of the whole training.
         latest: the checkpoint that the training goes on from, for a process that didn't look for it.
         writes: whether this process writes them.
     """
 
-    def __init__(self, folder: Path, epochs: int, latest: str | None = None, writes: bool = True) -> None:
-        self.folder, self.epochs = folder, epochs
+    def __init__(self, folder: Path, latest: str | None = None, writes: bool = True) -> None:
+        self.folder, self.writes = folder, writes
         self._begun = self._last = time.monotonic()
         self._took = self._spent = 0.0
         self._start: dict[str, Any] = {}
         self._resumed = None if latest is None else Path(latest)
-        self.writes = writes
 
     def due(self) -> bool:
         """Whether it is time for one."""

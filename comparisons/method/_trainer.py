@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def train(lm: LM, training: Training, out: Path, scratch: Path | None = None) -> None:
     """See `training.train_adapter`."""
-    root, checkpoints = scratch or out, Checkpoints(scratch, training.epochs) if scratch else None
+    root, checkpoints = scratch or out, Checkpoints(scratch) if scratch else None
     latest = checkpoints.latest() if checkpoints else None
     if processes.count() == 1:
         _run(lm, training, root, checkpoints, latest)
@@ -57,7 +57,7 @@ def _take_part(source: Any, training: Training, root: Path, checks: bool, latest
         lm, checkpoints = _Leading.part
     else:
         lm = _loaded(source)
-        checkpoints = Checkpoints(root, training.epochs, latest, writes=False) if checks else None
+        checkpoints = Checkpoints(root, latest, writes=False) if checks else None
     _run(lm, training, root, checkpoints, latest)
 
 

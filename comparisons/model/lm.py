@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
@@ -245,10 +245,6 @@ class LM:
     def prompt(self, question: str, system: str | None = None, examples: Sequence[Turn] = ()) -> str:
         """See `PromptWriter.text`."""
         return self.prompts.text(question, system, examples)
-
-    def conversation(self, system: str | None, turns: Sequence[Mapping[str, str]]) -> str:
-        """See `PromptWriter.conversation`."""
-        return self.prompts.conversation(system, turns)
 
     def tokenize(self, text: str) -> list[int]:
         """See `PromptWriter.tokenize`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from comparisons.stats import bca_interval
 from comparisons.stats.units import FloatArray
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import Parts, layers_among
-from comparisons.util.table import Column, Row, Table, interval, number
+from comparisons.util.table import Column, Table, interval, number
 from comparisons.vectors.contrast import Contrast
 
 FOLDS = 5
@@ -65,26 +65,20 @@ class Diagnosis:
     @property
     def table(self) -> Table:
         """A line a layer."""
-        letters = sorted(set(self.letters))
-        heads = ["layer", "norm", "norm / activations", "positive higher", "95%", *(f"matching {x}" for x in letters)]
-        rows = [
-            Row(
-                (
-                    str(layer.layer),
-                    number(layer.norm),
-                    number(layer.relative),
-                    number(layer.share),
-                    interval(layer.interval),
-                    *(number(layer.by_letter[letter]) for letter in letters),
-                ),
-                "",
-            )
-            for layer in self.layers
+
+        def by_letter(letter: str) -> Callable[[LayerDiagnosis], str]:
+            return lambda layer: number(layer.by_letter[letter])
+
+        fields: list[tuple[Column, Callable[[LayerDiagnosis], str]]] = [
+            (Column("layer"), lambda layer: str(layer.layer)),
+            (Column("norm"), lambda layer: number(layer.norm)),
+            (Column("norm / activations"), lambda layer: number(layer.relative)),
+            (Column("positive higher"), lambda layer: number(layer.share)),
+            (Column("95%", interval=True), lambda layer: interval(layer.interval)),
+            *((Column(f"matching {letter}"), by_letter(letter)) for letter in sorted(set(self.letters))),
         ]
-        columns = tuple(Column(head, interval=head == "95%") for head in heads)
-        return Table(
-            columns, tuple(rows), (f"positive higher: share of the {len(self.labels)} pairs, on {self.judged_on}",)
-        )
+        note = f"positive higher: share of the {len(self.labels)} pairs, on {self.judged_on}"
+        return Table.of(fields, self.layers, notes=(note,))
 
     @property
     def records(self) -> list[dict[str, object]]:

@@ -102,6 +102,18 @@ def test_a_small_budget_and_many_branches_give_the_same_numbers(monkeypatch: pyt
     np.testing.assert_allclose(choice_logps(lm, asked(6), sweep(lm)).logps, whole, atol=1e-5)
 
 
+def test_tokens_are_counted_for_all_who_ask_and_those_of_the_trial_for_none() -> None:
+    lm = tiny_lm()
+    with lm.meter.counting() as outer:
+        packing(lm)
+        assert not outer
+        with lm.meter.counting() as inner:
+            choice_logps(lm.in_format("base"), asked(1), sweep(lm))
+    assert outer == inner and sum(inner) > 0
+    choice_logps(lm, asked(1), sweep(lm))
+    assert outer == inner
+
+
 def test_a_sweep_runs_each_prompt_once() -> None:
     lm = tiny_lm()
     packing(lm)

@@ -20,6 +20,8 @@ COMMANDS = {
     "methods": "methods",
     "new-method": "methods.new",
     "check-method": "methods.check",
+    "evaluations": "evaluations",
+    "check-evaluation": "evaluations.check",
     "behaviors": "data.behaviors",
     "data": "data",
     "vectors": "vectors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,18 +93,22 @@ def check(name: str, plugins: Path | None, as_json: bool) -> int:
     from comparisons.method.conformance import examine_method
     from comparisons.method.registry import Registry
 
-    checks = examine_method(Registry(plugins).get(name))
+    return show_checks(name, examine_method(Registry(plugins).get(name)), as_json, "a sound method")
+
+
+def show_checks(name: str, checks: Sequence[Check], as_json: bool, sound: str) -> int:
+    """Prints what came of checks, and returns the exit code; `sound` is what it is of which all hold."""
     failed = sum(check.status == "fails" for check in checks)
     if as_json:
         click.echo(json.dumps([vars(check) for check in checks]))
     else:
         _print(checks)
         failing = f"{failed} of {len(checks)} checks {'fails' if failed == 1 else 'fail'}"
-        click.echo(f"{name}: {failing if failed else 'a sound method'}.")
+        click.echo(f"{name}: {failing if failed else sound}.")
     return 1 if failed else 0
 
 
-def _print(checks: tuple[Check, ...]) -> None:
+def _print(checks: Sequence[Check]) -> None:
     from rich.text import Text
 
     from comparisons.cli.tables import stdout

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comparisons.evaluation.interface import Evaluation
-from comparisons.experiment.specification import Specification
+from comparisons.experiment.specification import SettingTexts, Specification
 from comparisons.method.guard import foreign
 from comparisons.method.settings import Setting, describe_settings, parse_settings, parse_values
 from comparisons.results.summary import SummaryRow
@@ -82,7 +82,7 @@ def evaluations_of(spec: Specification) -> dict[str, Evaluation]:
     for name in map(registry.known, spec.evaluate):
         if name in made:
             raise CompareError(f"--evaluate {name}: it has an option of its own, see compare run --help.")
-        made[name] = parse_settings(registry.get(name), _texts(name, spec), name)
+        made[name] = parse_settings(registry.get(name), settings_of(name, spec.settings), name)
     asked = {name: evaluation for name, evaluation in made.items() if evaluation is not None}
     return dict(sorted(asked.items(), key=lambda pair: (pair[1].place, pair[0])))
 
@@ -106,13 +106,13 @@ def sections_of(spec: Specification, rows: Sequence[SummaryRow]) -> dict[str, Se
 def _own(cls: type[Evaluation], name: str, spec: Specification) -> Evaluation | None:
     """A built-in evaluation as its options and settings have it; None where it is off."""
     made = cls.of(spec)
-    values = parse_values(cls, _texts(name, spec), name) if made is not None else {}
+    values = parse_values(cls, settings_of(name, spec.settings), name) if made is not None else {}
     return replace(made, **values) if values else made  # type: ignore[type-var]
 
 
-def _texts(name: str, spec: Specification) -> dict[str, str]:
-    """An evaluation's settings, as typed."""
-    given = spec.settings.get(name, {})
+def settings_of(name: str, settings: SettingTexts) -> dict[str, str]:
+    """An evaluation's settings, as typed; raises CompareError where one has several values."""
+    given = settings.get(name, {})
     several = next((field for field, values in given.items() if len(values) > 1), None)
     if several is not None:
         raise CompareError(f"--set {name}.{several} has several values: an evaluation takes one, for all cells.")

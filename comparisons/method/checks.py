@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -68,9 +68,14 @@ class Check:
 
 
 class Findings:
-    """Collects what was tried and what failed."""
+    """Collects what was tried and what failed.
 
-    def __init__(self) -> None:
+    Args:
+        checks: what is tried, in this order: sentences.
+    """
+
+    def __init__(self, checks: Sequence[str] = CHECKS) -> None:
+        self._checks = checks
         self._failures: dict[str, list[str]] = {}
 
     def begin(self, *checks: str) -> None:
@@ -98,11 +103,11 @@ class Findings:
     @property
     def failures(self) -> list[str]:
         """Every line, in the order of the checks."""
-        return [text for check in CHECKS for text in self._failures.get(check, ())]
+        return [text for check in self._checks for text in self._failures.get(check, ())]
 
     def checks(self) -> tuple[Check, ...]:
         """Every check with what came of it."""
-        return tuple(self._check(what) for what in CHECKS)
+        return tuple(self._check(what) for what in self._checks)
 
     def _check(self, what: str) -> Check:
         if what not in self._failures:

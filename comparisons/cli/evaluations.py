@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from comparisons.cli.methods import show_checks
 from comparisons.cli.options import JSON, declared_option
+
+if TYPE_CHECKING:
+    from comparisons.experiment.specification import SettingTexts
 
 
 @click.command("evaluations")
@@ -41,7 +44,7 @@ def command(evaluations: Path | None) -> None:
 @declared_option("evaluations")
 @declared_option("settings", help="Of the evaluation.", metavar="NAME.FIELD=VALUE")
 @JSON
-def check(name: str, evaluations: Path | None, settings: Mapping[str, Mapping[str, Sequence[str]]], as_json: bool) -> int:
+def check(name: str, evaluations: Path | None, settings: SettingTexts, as_json: bool) -> int:
     """Try an evaluation on a tiny random model: what holds of it, and what fails.
 
     NAME is an evaluation's, or the file of one. Exit code 1 where something fails.

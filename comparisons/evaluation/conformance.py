@@ -118,13 +118,15 @@ class _Trial:
         self.before: list[dict[str, Any]] = measure({"choices": choices}, self.asking, self.asked[:1])[0].rows
 
     def _to_ask(self, cell: Cell, fitter: Fitter) -> CellToAsk:
-        fields: dict[str, Any] = {
+        fields = {
             "model": self.lm.name,
             "behavior": cell.behavior,
             "cell": cell.key,
             "method": cell.label,
+            "direction": cell.direction,
+            "strength": cell.strength,
+            "layer": 0 if cell.elements else None,
         }
-        fields |= {"method": cell.label, "direction": cell.direction, "strength": cell.strength, "layer": 0 if cell.elements else None}
         return CellToAsk(cell.elements, fitter.build(cell.elements).intervention, fields)
 
     def run(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from comparisons import method
+from comparisons import evaluation, method
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = (
@@ -122,10 +122,11 @@ def test_a_method_imports_nothing_of_the_program_but_what_is_for_methods() -> No
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/plugins.md", "comparisons/method/templates/method.txt"])
-def test_a_method_that_is_shown_does_so_too(page: str) -> None:
+def test_a_plugin_that_is_shown_does_so_too(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     shown = re.findall(r"```python[^\n]*\n(from .*?)```", text, re.DOTALL) or [text.replace("$class_name", "Shown")]
     public = {f"comparisons.method.{name}" for name in method.__all__}
+    public |= {f"comparisons.evaluation.{name}" for name in evaluation.__all__}
     for code in shown:
         assert program_imports(code) <= public, code
 

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from comparisons.engine.completions import completion_logps
     from comparisons.evaluation.cells import choice_results
     from comparisons.evaluation.conformance import check_evaluation, examine_evaluation
     from comparisons.evaluation.interface import (
@@ -43,6 +44,7 @@ __all__ = [
     "check_evaluation",
     "choice_results",
     "clusters",
+    "completion_logps",
     "examine_evaluation",
     "interval",
     "result_row",
@@ -56,6 +58,7 @@ _MODULES = {
     "clusters": "measures",
     "interval": "measures",
     "Tally": "tally",
+    "completion_logps": "comparisons.engine.completions",
     "CompareError": "comparisons.util.errors",
     "Section": "comparisons.util.table",
 }

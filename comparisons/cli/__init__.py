@@ -15,7 +15,7 @@ from comparisons.util.terminal import libraries_logged, printable, say
 COMMANDS = {
     "run": "run",
     "sweep": "run.sweep",
-    "report": "report",
+    "report": "finished.report",
     "diff": "diff",
     "methods": "methods",
     "new-method": "methods.new",
@@ -31,8 +31,8 @@ COMMANDS = {
     "doctor": "doctor",
     "bench": "bench",
     "generate": "generate",
-    "score": "score",
-    "share": "share",
+    "score": "finished.score",
+    "share": "finished.share",
 }
 """Where each command is: a module, and its name there if that isn't `command`; in the order of `--help`."""
 

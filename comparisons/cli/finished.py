@@ -1,13 +1,19 @@
-"""`compare report`."""
+"""What is done with a finished run: `compare report`, `compare score` and `compare share`."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import reading
+from comparisons.cli.options import JUDGING, declared_option, options, reading
 from comparisons.util.options import names
+
+if TYPE_CHECKING:
+    from comparisons.model.source import DeviceName
+
+JUDGES = "rules, local, local:PATH, openai:MODEL, embedding:MODEL, pairwise:JUDGE, …"
 
 
 @click.command("report")
@@ -26,7 +32,7 @@ from comparisons.util.options import names
 )
 @click.option("--pager/--no-pager", default=None, help="Page the whole report; by default on a terminal only.")
 @click.option("--out", type=click.Path(path_type=Path), help="Of several runs: the folder of the joint one.")
-def command(
+def report(
     runs: tuple[Path, ...], formats: tuple[str, ...], figures: str | None, pager: bool | None, out: Path | None
 ) -> int:
     """Render a finished run again, or join several into one table; no model is loaded.
@@ -83,3 +89,60 @@ def _joined(runs: tuple[Path, ...], out: Path | None) -> Path:
 
     place = out or Path("reports") / f"joined-{json_digest([run.name for run in runs])[:8]}"
     return join(runs, place, shlex.join(["compare", *sys.argv[1:]]))
+
+
+@click.command("score")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@options(
+    declared_option("judge", required=True, help=JUDGES),
+    *JUDGING[1:],
+    declared_option("data", help="Where the behaviors are, if not where they were."),
+    declared_option("device", help="Of a local judge."),
+)
+def score(run: Path, data: Path | None, device: DeviceName, **given: Any) -> None:
+    """Score the free answers of a finished run again, by other judges or for those without a score.
+
+    What other judges have said stays; the report is rendered again. Replies of a server are kept, so that nothing is
+    paid twice.
+
+    \b
+    Examples:
+      compare score reports/refusal-pocket-1a2b3c4d --judge rules,pairwise:rules
+      compare score RUN --judge openai:gpt-4o-mini --judge-price 0.15/0.60 --judge-budget 2
+      compare score RUN --judge openai:my-model --judge-url http://127.0.0.1:8000/v1
+    """
+    from comparisons.cli.tables import show
+    from comparisons.judges.free_answers import OpenEnded
+    from comparisons.running.scoring import score as score_run
+    from comparisons.util.errors import CompareError
+
+    judging = OpenEnded.of(given)
+    if not given["judge"] or judging is None:
+        raise CompareError("--judge names no judge: write rules, local, openai:MODEL, ….")
+    score_run(run, judging, data, device)
+    show(run)
+
+
+@click.command("share")
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--to", "name", required=True, metavar="ORG/NAME", help="The repository; made where there is none.")
+@click.option("--private", is_flag=True, help="Make it a private one.")
+@click.option("--dry-run", is_flag=True, help="Write RUN/shared/, to be looked at, and upload nothing.")
+def share(run: Path, name: str, private: bool, dry_run: bool) -> None:
+    """Share a run's best vector or adapter on the Hugging Face hub, with a card of what it does, costs and is from.
+
+    The card's program applies it in plain transformers. HF_TOKEN is read from the environment or .env.
+
+    \b
+    Examples:
+      compare share reports/refusal-pocket-1a2b3c4d --to me/refusal-vector --dry-run
+      compare share reports/refusal-pocket-1a2b3c4d --to me/refusal-vector --private
+    """
+    from comparisons.running.share import make_bundle
+    from comparisons.util.hub import check_name, upload
+
+    folder = make_bundle(run, check_name(name), run / "shared")
+    for file in sorted(folder.iterdir()):
+        click.echo(file)
+    if not dry_run:
+        click.echo(upload(folder, name, private))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,7 +13,14 @@ from comparisons.cli.options import LOADING, Command, Option, declared_option, m
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from comparisons.interpret.groups import GroupTrace
+    from comparisons.interpret.lens import Lens
     from comparisons.interpret.query import ModelQuery
+    from comparisons.interpret.trace import Trace
+
+Result = TypeVar("Result", "Trace", "GroupTrace", "Lens")
 
 _MODEL: tuple[str | Option, ...] = (
     one_model("On which model."),
@@ -43,6 +51,20 @@ def query_of(given: Mapping[str, Any]) -> ModelQuery:
 
     names = ("data", "behavior", "train_items", "vectors", "system", "seed")
     return ModelQuery(model_source(given), **{name: given[name] for name in names})
+
+
+def deliver(
+    result: Result, show: Callable[[Result, Console], None], draw: Callable[[], bytes], png: Path | None, as_json: bool
+) -> None:
+    """Prints a result, as JSON or for people, and writes its picture where one is asked for."""
+    from comparisons.cli.tables import stdout
+
+    if as_json:
+        click.echo(json.dumps(result.to_json()))
+    else:
+        show(result, stdout())
+    if png is not None:
+        write_file(png, draw(), as_json)
 
 
 def write_file(path: Path, data: bytes, quiet: bool) -> None:

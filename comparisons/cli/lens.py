@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.inside import check_folder, inside_options, query_of, write_file
+from comparisons.cli.inside import check_folder, deliver, inside_options, query_of
 from comparisons.cli.options import reading
 from comparisons.util.options import names
 
@@ -49,21 +48,14 @@ Examples:
     click.option("--multiplier", type=float, metavar="M", help="Times this.  [default: 1]"),
 )
 def command(png: Path | None, as_json: bool, **given: Any) -> int:
+    from comparisons.interpret.figures import lens_png
+    from comparisons.interpret.terminal import show_lens
+
     query = query_of(given)
     _check(query, **{name: given[name] for name in ("prompt", "item", "letters", "layer", "multiplier")})
     check_folder(png)
     lenses = _lenses(query, given)
-    if as_json:
-        click.echo(json.dumps(lenses[0].to_json()))
-    else:
-        from comparisons.cli.tables import stdout
-        from comparisons.interpret.terminal import show_lens
-
-        show_lens(lenses[0], stdout())
-    if png is not None:
-        from comparisons.interpret.figures import lens_png
-
-        write_file(png, lens_png(lenses), as_json)
+    deliver(lenses[0], show_lens, lambda: lens_png(lenses), png, as_json)
     return 0
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.inside import check_folder, inside_options, query_of, write_file
+from comparisons.cli.inside import check_folder, deliver, inside_options, query_of, write_file
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior
@@ -64,6 +63,7 @@ def command(layer: str, cosine: bool, html: Path | None, png: Path | None, as_js
         vectors = vectors.only([lm.check_layer(wanted)])
     along = Along(vectors.layers, name, cosine)
     if reads["items"] is not None:
+        assert behavior is not None
         return _groups(lm, along, behavior, reads, query.system, png, as_json)
     return _one(lm, along, _tokens(lm, behavior, reads, query.system), html, png, as_json)
 
@@ -130,54 +130,27 @@ def _read(path: Path) -> str:
         raise CompareError(f"--file: {path} can't be read as UTF-8 text: {error}.") from error
 
 
-def _one(
-    lm: LM, along: Along, tokens: tuple[list[int], int], html: Path | None, png: Path | None, as_json: bool
-) -> int:
+def _one(lm: LM, along: Along, tokens: tuple[list[int], int], html: Path | None, png: Path | None, json: bool) -> int:
+    from comparisons.interpret.figures import trace_page, trace_png
+    from comparisons.interpret.terminal import show_trace
     from comparisons.interpret.trace import make_trace
 
-    trace = make_trace(lm, tokens[0], tokens[1], along)
-    if as_json:
-        click.echo(json.dumps(trace.to_json()))
-    else:
-        from comparisons.cli.tables import stdout
-        from comparisons.interpret.terminal import show_trace
-
-        show_trace(trace, stdout())
-    if png is not None:
-        from comparisons.interpret.figures import trace_png
-
-        write_file(png, trace_png(trace), as_json)
+    trace = make_trace(lm, *tokens, along)
+    deliver(trace, show_trace, lambda: trace_png(trace), png, json)
     if html is not None:
-        from comparisons.interpret.figures import trace_page
-
-        write_file(html, trace_page(trace, trace.layers[len(trace.layers) // 2]).encode(), as_json)
+        write_file(html, trace_page(trace, trace.layers[len(trace.layers) // 2]).encode(), json)
     return 0
 
 
 def _groups(
-    lm: LM,
-    along: Along,
-    behavior: Behavior | None,
-    reads: dict[str, Any],
-    system: str | None,
-    png: Path | None,
-    as_json: bool,
+    lm: LM, along: Along, behavior: Behavior, reads: dict[str, Any], system: str | None, png: Path | None, json: bool
 ) -> int:
+    from comparisons.interpret.figures import groups_png
     from comparisons.interpret.groups import make_groups, trace_groups
+    from comparisons.interpret.terminal import show_groups
 
-    assert behavior is not None
     groups = make_groups(behavior, reads["items"], reads["split"], system)
     new_tokens = 20 if reads["generate"] is None else reads["generate"]
     trace = trace_groups(lm, groups, along, new_tokens, 10 if reads["before"] is None else reads["before"])
-    if as_json:
-        click.echo(json.dumps(trace.to_json()))
-    else:
-        from comparisons.cli.tables import stdout
-        from comparisons.interpret.terminal import show_groups
-
-        show_groups(trace, stdout())
-    if png is not None:
-        from comparisons.interpret.figures import groups_png
-
-        write_file(png, groups_png(trace), as_json)
+    deliver(trace, show_groups, lambda: groups_png(trace), png, json)
     return 0

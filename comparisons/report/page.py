@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from comparisons.report.blocks import Block, Blocks, Document, Folded, Heading
-from comparisons.report.charts import charts
+from comparisons.report.figures import charts
 from comparisons.report.markdown import escaped
 from comparisons.report.templating import asset, fill, plain
 from comparisons.util.table import Table

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from comparisons.report.blocks import Block, Bullets, Code, Heading, Paragraph, section
-from comparisons.report.cost import knowledge_sets
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
+from comparisons.report.shift import knowledge_sets
 from comparisons.report.sweep import TwoSided, best_rows, best_two_sided, grids, series
 from comparisons.report.sweeppanels import curve_panels, map_panels
 from comparisons.report.table import direction_text

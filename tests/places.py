@@ -16,8 +16,8 @@ from comparisons.experiment.specification import Specification
 from comparisons.model.loading import load
 from comparisons.results.folder import RunFolder
 from comparisons.running.planning import make_plan
+from comparisons.running.progress import Silent
 from comparisons.running.runner import execute
-from comparisons.running.sinks import Silent
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
 from comparisons.util.files import embedded

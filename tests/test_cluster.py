@@ -21,11 +21,11 @@ from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
 from comparisons.results.identity import CellId
 from comparisons.running.planning import make_plan
+from comparisons.running.progress import Silent
 from comparisons.running.provenance import identify_data
-from comparisons.running.ray_dispatch import CellIntake, files_of, marked
+from comparisons.running.ray_executor import tasks_of
 from comparisons.running.ray_pool import ClusterOptions, _shares
-from comparisons.running.ray_worker import Worker, tasks_of
-from comparisons.running.sinks import Silent
+from comparisons.running.ray_worker import CellIntake, Worker, files_of, marked
 from comparisons.util.errors import CompareError
 from comparisons.util.files import json_digest
 from tests.forks import ROOT, Command, Forks

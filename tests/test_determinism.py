@@ -26,8 +26,8 @@ from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
 from comparisons.running.planning import make_plan
+from comparisons.running.progress import Silent
 from comparisons.running.runner import CellRunner, execute
-from comparisons.running.sinks import Silent
 from comparisons.util.artifacts import Store
 from tests.places import few_questions
 from tests.tiny import tiny_lm

@@ -61,7 +61,7 @@ def test_the_knowledge_questions_are_read_once(spec: Specification) -> None:
 
 def test_many_cells_are_asked_behavior_by_behavior(spec: Specification, monkeypatch: pytest.MonkeyPatch) -> None:
     joint, expected = tokens_run(spec), rows(spec, "few")
-    monkeypatch.setattr("comparisons.running.shared_questions.MOST", 4)
+    monkeypatch.setattr("comparisons.running.asking.MOST", 4)
     assert tokens_run(spec) > 1.2 * joint
     for key, row in rows(spec, "many").items():
         assert row.knowledge == pytest.approx(expected[key].knowledge, abs=1e-6)

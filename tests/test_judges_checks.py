@@ -22,7 +22,7 @@ from comparisons.judges.pairwise import win_rate
 from comparisons.judges.registry import make_judge
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
-from comparisons.results.status import Status
+from comparisons.results.schema import Status
 from comparisons.stats import bca_interval
 from comparisons.util.errors import CompareError
 from tests.places import complaint, paper

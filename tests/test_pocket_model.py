@@ -151,7 +151,7 @@ def test_vectors_and_prompts_move_it_both_ways_and_random_vectors_do_not(
 ) -> None:
     from comparisons.experiment.specification import Specification
     from comparisons.running.job import run
-    from comparisons.running.sinks import Silent
+    from comparisons.running.progress import Silent
 
     spec = Specification(
         behaviors=("refusal", "hallucination"),

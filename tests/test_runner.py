@@ -22,8 +22,8 @@ from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
 from comparisons.running.job import run
 from comparisons.running.planning import make_plan
+from comparisons.running.progress import Silent
 from comparisons.running.runner import execute
-from comparisons.running.sinks import Silent
 from comparisons.util.artifacts import Store
 from tests import oracle
 from tests.places import make_place, paper, record, write

@@ -22,11 +22,11 @@ from comparisons.method.settings import parse_limit
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
+from comparisons.running.choosing import candidates_each
 from comparisons.running.estimate import estimate
 from comparisons.running.planning import make_plan
 from comparisons.running.ray_executor import RayExecutor
 from comparisons.running.ray_pool import ClusterOptions
-from comparisons.running.selecting import candidates_each
 from comparisons.running.trials import element_trials, stacks_of
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
@@ -141,7 +141,7 @@ def test_a_resumed_run_selects_the_same_without_trying_again(monkeypatch: pytest
     def never(*arguments: Any) -> None:
         raise AssertionError("tried again")
 
-    monkeypatch.setattr("comparisons.running.selecting.select", never)
+    monkeypatch.setattr("comparisons.running.choosing.select", never)
     assert cli(arguments) == 0
     again = found("out")
     assert again.keys() == whole.keys()
@@ -232,7 +232,7 @@ def test_a_cluster_reads_what_was_selected_and_tries_nothing_itself(monkeypatch:
     tried: list[object] = []
     spec = Specification(ModelSource(), ("refusal",), ("caa", "sysprompt"), layer="1", select="cost<=0.02")
     plan, folder = make_plan(spec), RunFolder(Path("out"), "digest", fresh=True)
-    monkeypatch.setattr("comparisons.running.selecting.select", never)
+    monkeypatch.setattr("comparisons.running.choosing.select", never)
     kept = RayExecutor(plan, Store(Path("store")), ClusterOptions())._selected(folder).cells
     folder.close()
     assert not tried

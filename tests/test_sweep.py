@@ -27,7 +27,7 @@ from comparisons.model.source import ModelSource
 from comparisons.report.sweep import grids
 from comparisons.results.summary import read_summary
 from comparisons.running.estimate import estimate
-from comparisons.running.sweep import sweep_specification
+from comparisons.running.planning import sweep_specification
 from comparisons.util.artifacts import Store
 from tests.places import fact, make_place, tokens_run, write
 from tests.whole_runs import cell_files

@@ -13,7 +13,7 @@ from comparisons.util.terminal import libraries_logged
 
 if TYPE_CHECKING:
     from comparisons.experiment.specification import Specification
-    from comparisons.running.sinks import Progress
+    from comparisons.running.progress import Progress
 
 
 @documented
@@ -43,8 +43,8 @@ def run(
     """
     given = checked({"behavior": behavior, "methods": methods, **options})
     from comparisons.running import job
-    from comparisons.running.executors import make_executor
-    from comparisons.running.sinks import Silent
+    from comparisons.running.job import make_executor
+    from comparisons.running.progress import Silent
 
     spec, how = specification(given), Execution(**values_of(Execution, values(given)))
     display = progress or (lambda cells: nullcontext(Silent()))
@@ -57,7 +57,7 @@ def run(
 def specification(given: Mapping[str, Any]) -> Specification:
     """The specification that checked arguments of `run` stand for; raises CompareError where one is wrong."""
     from comparisons.experiment.specification import SWEEP, Specification
-    from comparisons.running.sweep import sweep_specification
+    from comparisons.running.planning import sweep_specification
 
     options = values(given)
     if "layers" not in options:

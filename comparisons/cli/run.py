@@ -71,7 +71,7 @@ def command(dry_run: bool, as_json: bool, **given: Any) -> int:
     **SWEEP,
 )
 def sweep(dry_run: bool, as_json: bool, **given: Any) -> int:
-    from comparisons.running.sweep import sweep_specification
+    from comparisons.running.planning import sweep_specification
 
     spec = sweep_specification(Specification.of(given), given["layers"])
     return perform(spec, given, dry_run, as_json)
@@ -105,7 +105,7 @@ def run_specification(spec: Specification, given: Mapping[str, Any]) -> Outcome:
     """Runs a specification as the options of `Execution` say, and shows how far it is."""
     from comparisons.cli.progress import cell_progress
     from comparisons.running import job
-    from comparisons.running.executors import make_executor
+    from comparisons.running.job import make_executor
 
     how = Execution(**values_of(Execution, given))
     where = make_executor(how.executor, how.workers, how.gpus_per_cell, how.address)

@@ -9,7 +9,7 @@ import numpy as np
 from comparisons import stats
 from comparisons.evaluation.measures import ItemMeasures, Paired, clusters
 from comparisons.experiment.specification import Cell
-from comparisons.results.records import Interaction, Steerability
+from comparisons.results.schema import Interaction, Steerability
 
 JOINT_DRAWS = 20_000
 """Sign patterns of the joint table: its smallest p-value is 1 in 20,001, for a table of any size."""

@@ -20,7 +20,7 @@ from comparisons.results.cells import CellEntry
 from comparisons.results.findings import BROKEN
 from comparisons.results.folder import RunFolder
 from comparisons.results.identity import CellId
-from comparisons.results.records import Interaction, Steerability
+from comparisons.results.schema import Interaction, Steerability
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import described
 

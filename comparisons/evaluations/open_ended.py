@@ -27,7 +27,7 @@ from comparisons.judges.pairwise import win_rate
 from comparisons.judges.registry import check_judge
 from comparisons.model.lm import LM
 from comparisons.results.folder import RunFolder
-from comparisons.results.status import UNSCORED
+from comparisons.results.schema import UNSCORED
 from comparisons.util.errors import CompareError
 from comparisons.util.table import Section
 

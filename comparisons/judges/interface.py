@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from comparisons.results.status import Status
+from comparisons.results.schema import Status
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior

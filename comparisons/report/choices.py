@@ -10,7 +10,7 @@ from comparisons.report.sections import EvaluationSection
 from comparisons.report.table import BROKEN_CELLS, placed_table
 from comparisons.results.findings import is_broken
 from comparisons.results.record import Record
-from comparisons.results.records import Effect
+from comparisons.results.schema import Effect
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import NOTHING, Column, Table, count, interval, number
 

@@ -11,7 +11,7 @@ from comparisons.report.markdown import escaped
 from comparisons.report.sections import EvaluationSection
 from comparisons.report.table import PLACE, place, placed_table
 from comparisons.results.record import Facts, Record
-from comparisons.results.status import UNSCORED
+from comparisons.results.schema import UNSCORED
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import NOTHING, Column, Row, Table, count, interval, number
 

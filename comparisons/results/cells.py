@@ -18,7 +18,7 @@ from typing import Annotated, Any, cast
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from comparisons.results.identity import CellId
-from comparisons.results.records import CellInfo, ResultRow
+from comparisons.results.schema import CellInfo, ResultRow
 from comparisons.util.errors import CompareError, StorageError, refusal
 from comparisons.util.files import json_digest, read_sealed, write_parts, write_sealed
 

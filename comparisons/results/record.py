@@ -13,7 +13,7 @@ from typing_extensions import NotRequired, TypedDict
 from comparisons.results.cells import read_rows
 from comparisons.results.folder import BEST
 from comparisons.results.identity import on_model
-from comparisons.results.records import STRICT
+from comparisons.results.schema import STRICT
 from comparisons.results.summary import Summary, read_summary
 from comparisons.util.artifacts import MANIFEST, folder_fault
 from comparisons.util.errors import CompareError

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from comparisons.results.identity import CellId
-from comparisons.results.records import (
+from comparisons.results.schema import (
     STRICT,
     Category,
     Effect,

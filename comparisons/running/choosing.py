@@ -2,22 +2,29 @@
 
 Where a method's candidates run from mild to strong, the mildest wins that reaches nine tenths of the largest: past
 that a stronger training moves the choices little further and breaks other things, which dev's choices don't show.
+
+With `--select "cost<=0.02"` the settings and the strength win that have the largest shift on dev among those whose
+knowledge cost on dev has an upper bound within the limit, so that methods are compared at what they may cost. Nothing
+of it reads a test question.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
 from comparisons.dataset.behaviors import Order
 from comparisons.experiment.fitting import Fitter
-from comparisons.experiment.specification import Element
+from comparisons.experiment.specification import Cell, Element, Plan
 from comparisons.intervention import Intervention, stack
 from comparisons.method.interface import Method
-from comparisons.running.trials import dev_choices, two_sided
+from comparisons.method.settings import STRENGTH, parse_limit
+from comparisons.results.cells import CellStore
+from comparisons.running.trials import Trial, dev_choices, element_trials, nothing_within, select, two_sided
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 
@@ -57,9 +64,7 @@ def choose(
         advance: told what is tried.
     """
     candidates = element.method.candidates(len(fitter.lm.blocks))
-    shifts = {
-        direction: _shifts(fitter, element, below, candidates, direction, orders, advance) for direction in directions
-    }
+    shifts = {d: _shifts(fitter, element, below, candidates, d, orders, advance) for d in directions}
     towards = np.array([two_sided({d: values[i] for d, values in shifts.items()}) for i in range(len(candidates))])
     if np.isnan(towards).all():
         raise CompareError(f"no candidate setting of {element.name} could be evaluated on dev.")
@@ -67,21 +72,17 @@ def choose(
     # One candidate is a choice too: of what was open.
     given = element.method.settings()
     varying = [name for name in given if {c.settings()[name] for c in candidates} != {given[name]}]
-    trials = [
-        {
-            "settings": {name: candidate.settings()[name] for name in varying},
-            **{f"shift_{d}": _number(values[i]) for d, values in shifts.items()},
-            "two_sided": _number(towards[i]),
-        }
-        for i, candidate in enumerate(candidates)
-    ]
+    numbers = [{f"shift_{d}": _number(values[i]) for d, values in shifts.items()} for i in range(len(candidates))]
     record = {
         "behavior": fitter.behavior.name,
         "method": element.name,
         "directions": list(directions),
         "n_items": len(fitter.behavior.dev),
         "chosen": {name: best.settings()[name] for name in varying},
-        "trials": trials,
+        "trials": [
+            {"settings": {name: each.settings()[name] for name in varying}, **shown, "two_sided": _number(both)}
+            for each, shown, both in zip(candidates, numbers, towards, strict=True)
+        ],
     }
     return Choice(best, record)
 
@@ -118,3 +119,129 @@ def _shifts(
     advance(f"choose {element.name} {direction} on dev")
     choices = dev_choices(fitter, fitter.behavior.dev, tried, orders)
     return np.asarray(choices.p_match[1:].mean(axis=1) - choices.p_match[0].mean())
+
+
+class Selected:
+    """What was selected for the stacks of one behavior, as choices.json has it; the model's weights aren't needed.
+
+    An element's open settings, and its dose where the user has not set it, are chosen with the element alone, so that
+    a stack's parts equal the single rows; the last element's together with the stack where its fit needs what stands
+    below it.
+
+    Args:
+        plan: the run, with a limit.
+        behavior: its name.
+        blocks: how many the model has.
+        folder: the run's.
+
+    Attributes:
+        trials: how many trials stand behind each cell, by its key.
+    """
+
+    def __init__(self, plan: Plan, behavior: str, blocks: int, folder: CellStore) -> None:
+        assert plan.spec.select is not None
+        self.plan, self.behavior, self.blocks, self.folder = plan, behavior, blocks, folder
+        self.limit = parse_limit(plan.spec.select)
+        self.most = candidates_each(plan, blocks)
+        self.trials: dict[str, int] = {}
+
+    def cells(self, group: Sequence[Cell]) -> list[Cell]:
+        """A stack's cells at what was selected; none where nothing was."""
+        last, spent = len(group[0].elements) - 1, 0
+        for place in range(last + 1):
+            method = group[0].elements[place].method
+            jointly = place == last and (last == 0 or "below" in method.needs)
+            if method.candidates(self.blocks) and not jointly:
+                alone = self._alone(group, place)
+                trials = element_trials(alone, 0, self.blocks, self.most)
+                record = self._record(alone[0], trials)
+                if record is None or record["selected"] is None:
+                    return []
+                spent += len(record["trials"])
+                group = [_with_chosen(cell, place, trials[record["selected"]], last) for cell in group]
+        trials = element_trials(group, last, self.blocks, self.most)
+        record = self._record(group[0], trials)
+        if record is None or record["selected"] is None:
+            return []
+        trial = trials[record["selected"]]
+        found = [
+            replace(cell, elements=trial.elements[cell.direction])
+            for cell in group
+            if cell.strength == trial.strength and cell.direction is not None
+        ]
+        self.trials |= {cell.key: spent + len(record["trials"]) for cell in found}
+        return found
+
+    def _record(self, cell: Cell, trials: Sequence[Trial]) -> Mapping[str, Any] | None:
+        """What came of a stack's trials; None where they were not made."""
+        return self.folder.choice(self._key(cell, trials), self.behavior, cell.model)
+
+    def _key(self, cell: Cell, trials: Sequence[Trial]) -> str:
+        text = repr(("select", self.limit, [(t.strength, sorted(t.elements.items())) for t in trials]))
+        return f"select {cell.label} {sha256(text.encode()).hexdigest()[:16]}"
+
+    def _alone(self, group: Sequence[Cell], place: int) -> list[Cell]:
+        """Cells of one element of a stack without the others, at every strength of the run, or at the one set."""
+        found = []
+        for element in dict.fromkeys(cell.elements[place] for cell in group):
+            set_by_user = STRENGTH in self.plan.spec.settings.get(element.name, {})
+            open_dose = element.method.dosed and not set_by_user
+            if place == len(group[0].elements) - 1:
+                element = replace(element, strength=1.0)
+            for strength in self.plan.spec.strengths if open_dose else (element.strength,):
+                own = replace(element, strength=strength, fixed=False)
+                cell = Cell(group[0].behavior, element.name, (own,), element.direction, strength, model=group[0].model)
+                found += [cell] if cell not in found else []
+        return found
+
+
+class Selector(Selected):
+    """Selects settings and strengths for the stacks of one behavior, each once.
+
+    Args:
+        plan: the run, with a limit.
+        fitter: where the behavior's methods are fitted.
+        folder: the run's.
+        stage: told what is done.
+    """
+
+    def __init__(self, plan: Plan, fitter: Fitter, folder: CellStore, stage: Callable[[str], None]) -> None:
+        super().__init__(plan, fitter.behavior.name, len(fitter.lm.blocks), folder)
+        self.fitter, self.stage = fitter, stage
+
+    def _record(self, cell: Cell, trials: Sequence[Trial]) -> Mapping[str, Any]:
+        """What came of a stack's trials, made now unless they were before.
+
+        Raises:
+            CompareError: nothing keeps within the limit.
+        """
+        record = super()._record(cell, trials)
+        if record is None:
+            orders, dev = self.plan.orders, self.plan.knowledge_dev
+            record = select(self.fitter, _named(cell), trials, dev, self.limit, orders, self.stage)
+            record = {**record, "model": cell.model} if cell.model else record
+            self.folder.add_choice(self._key(cell, trials), record)
+        if record["selected"] is None:
+            raise nothing_within(record)
+        return record
+
+
+def candidates_each(plan: Plan, blocks: int) -> int | None:
+    """How many of its candidates each method with open settings is tried with: as many as the one with the fewest
+    has, so that no method is tuned more than another; None where no method has any."""
+    elements = [element for cell in plan.cells for element in cell.elements]
+    return min((count for e in elements if (count := len(list(e.method.candidates(blocks))))), default=None)
+
+
+def _with_chosen(cell: Cell, place: int, trial: Trial, last: int) -> Cell:
+    """The cell with what was chosen for one of its elements; the last one's dose is the cell's."""
+    elements = list(cell.elements)
+    chosen = next(iter(trial.elements.values()))[0]
+    strength = elements[place].strength if place == last else chosen.strength
+    elements[place] = replace(elements[place], method=chosen.method, strength=strength)
+    return replace(cell, elements=tuple(elements))
+
+
+def _named(cell: Cell) -> str:
+    varied = ",".join(f"{name}={value}" for name, value in cell.varied)
+    return f"{cell.label} ({varied})" if varied else cell.label

@@ -13,10 +13,10 @@ from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
 from comparisons.model.loading import load_without_weights
+from comparisons.running.asking import asked_together
+from comparisons.running.choosing import candidates_each
 from comparisons.running.executor import check_layers
 from comparisons.running.planning import make_plan
-from comparisons.running.selecting import candidates_each
-from comparisons.running.shared_questions import asked_together
 from comparisons.running.trials import element_trials, stacks_of
 
 COUNTED = 4096

@@ -15,9 +15,9 @@ from comparisons.model.lm import LM
 from comparisons.model.loading import load, load_without_weights
 from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
+from comparisons.running.progress import Progress, Silent
 from comparisons.running.provenance import ModelInfo
 from comparisons.running.runner import CellRunner, execute, fitter_of
-from comparisons.running.sinks import Progress, Silent
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import described
 

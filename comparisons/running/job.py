@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from comparisons.evaluation.best import best_row
 from comparisons.evaluation.registry import sections_of
 from comparisons.evaluation.summaries import summarize
 from comparisons.evaluations.open_ended import summary_of
 from comparisons.experiment.specification import Plan, Specification
-from comparisons.judges.judge_set import make_judge_set
+from comparisons.judges.judge_set import JudgeSet, make_judge_set
 from comparisons.report import render
 from comparisons.results.cells import RESULTS
 from comparisons.results.folder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
 from comparisons.results.summary import SummaryRow, read_summary
 from comparisons.running.executor import Executor, LocalExecutor
 from comparisons.running.planning import make_plan
+from comparisons.running.progress import Progress
 from comparisons.running.provenance import ModelInfo, identify, now, run_facts
-from comparisons.running.sinks import Progress
 from comparisons.util.artifacts import Store
+from comparisons.util.errors import CompareError
 from comparisons.util.files import json_digest, read_sealed
 from comparisons.util.terminal import keep_library_log
 
@@ -76,42 +78,63 @@ def run(
     check_run_folder(path, digest, fresh)
     if not fresh and _is_complete(path):
         return _rendered(path)
-    cells = executor(plan, Store(CHECKPOINTS))
-    try:
-        models = dict[str, ModelInfo]()
-        first = cells.begin()
-        judges = make_judge_set(spec.open_ended, plan.behaviors, spec.model, cells.lm) if spec.open_ended else None
-        if judges is not None:
-            judges.check()
-        folder = RunFolder(path, digest, fresh, wait=True)
-        try:
+    with closing(executor(plan, Store(CHECKPOINTS))) as cells:
+        first, judges = cells.begin(), _judges(plan, cells)
+        with closing(RunFolder(path, digest, fresh, wait=True)) as folder:
             if not fresh and _is_complete(path):
                 # By another process, while this one waited for it.
                 return _rendered(path)
-            started = now()
-
-            def note(found: ModelInfo, ended: str | None = None, complete: bool | None = None) -> None:
-                models[found.model["name"]] = found
-                end = {"ended": ended} | ({} if complete is None else {"complete": complete})
-                facts = run_facts(plan, identity, models, started)
-                folder.write(RUN, {"digest": digest, "command": command, **facts, **end})
-
-            note(first)
-            with progress(len(plan.cells)) as display:
-                plan = cells.run(folder, display, judges, note)
-            rows = summarize(plan, folder)
-            # Last, so that a budget goes to the run's own answers first.
-            known = judges.calibration() if judges else {}
-            folder.write_summary(summary_of(rows, folder, known, sections_of(spec, rows)))
-            _keep_best(plan, cells, folder, rows)
-            note(first, now(), all(row.status == "done" for row in rows))
-            render(path)
-        finally:
-            keep_library_log(path)
-            folder.close()
-    finally:
-        cells.close()
+            try:
+                rows = _evaluated(_RunRecord(folder, plan, identity, command), cells, first, judges, progress)
+            finally:
+                keep_library_log(path)
     return Outcome(path, rows)
+
+
+def _judges(plan: Plan, cells: Executor) -> JudgeSet | None:
+    """The judges of free answers, of which each can be asked; None where nothing is judged."""
+    if plan.spec.open_ended is None:
+        return None
+    judges = make_judge_set(plan.spec.open_ended, plan.behaviors, plan.spec.model, cells.lm)
+    judges.check()
+    return judges
+
+
+class _RunRecord:
+    """run.json, written anew with each model that is loaded, and at the end."""
+
+    def __init__(self, folder: RunFolder, plan: Plan, identity: Mapping[str, Any], command: str) -> None:
+        self.folder, self.plan, self.identity, self.command = folder, plan, identity, command
+        self.started, self.models = now(), dict[str, ModelInfo]()
+
+    def note(self, info: ModelInfo, **end: Any) -> None:
+        """Writes what is known by now of the models; "ended" and "complete" at the end."""
+        self.models[info.model["name"]] = info
+        facts = run_facts(self.plan, self.identity, self.models, self.started)
+        head = {"digest": self.folder.run, "command": self.command}
+        self.folder.write(RUN, {**head, **facts, "ended": None, **end})
+
+
+def _evaluated(
+    record: _RunRecord,
+    cells: Executor,
+    first: ModelInfo,
+    judges: JudgeSet | None,
+    progress: Callable[[int], AbstractContextManager[Progress]],
+) -> Sequence[SummaryRow]:
+    """Evaluates every cell, and writes what a finished run has."""
+    folder, plan = record.folder, record.plan
+    record.note(first)
+    with progress(len(plan.cells)) as display:
+        plan = cells.run(folder, display, judges, record.note)
+    rows = summarize(plan, folder)
+    # Last, so that a budget goes to the run's own answers first.
+    known = judges.calibration() if judges else {}
+    folder.write_summary(summary_of(rows, folder, known, sections_of(plan.spec, rows)))
+    _keep_best(plan, cells, folder, rows)
+    record.note(first, ended=now(), complete=all(row.status == "done" for row in rows))
+    render(folder.path)
+    return rows
 
 
 def default_name(plan: Plan, digest: str) -> str:
@@ -142,3 +165,24 @@ def _keep_best(plan: Plan, cells: Executor, folder: RunFolder, rows: Sequence[Su
         shutil.rmtree(folder.path / BEST, ignore_errors=True)
         return
     cells.keep(next(cell for cell in plan.cells if cell.key == best.cell), folder)
+
+
+def make_executor(
+    executor: str = "local", workers: int | None = None, gpus_per_cell: float | None = None, address: str | None = None
+) -> Callable[[Plan, Store], Executor]:
+    """Where cells are evaluated, as the options say.
+
+    Raises:
+        CompareError: an option of a cluster is given for this process.
+    """
+    given = {"--workers": workers, "--gpus-per-cell": gpus_per_cell, "--address": address}
+    if executor == "ray":
+        from comparisons.running.ray_executor import RayExecutor
+        from comparisons.running.ray_pool import ClusterOptions
+
+        options = ClusterOptions(address, gpus_per_cell, workers)
+        return lambda plan, store: RayExecutor(plan, store, options)
+    odd = next((name for name, value in given.items() if value is not None), None)
+    if odd is not None:
+        raise CompareError(f"{odd} goes with --executor ray.")
+    return LocalExecutor

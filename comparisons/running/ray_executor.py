@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +13,12 @@ from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
 from comparisons.model.loading import load_without_weights
 from comparisons.results.folder import RunFolder
+from comparisons.running.choosing import Selected
 from comparisons.running.executor import Executor, check_layers, source_of
+from comparisons.running.progress import Progress
 from comparisons.running.provenance import ModelInfo, identify_data
-from comparisons.running.ray_dispatch import CellIntake, Dispatch, files_of, marked
-from comparisons.running.ray_pool import ClusterOptions, WorkerHandle, WorkerLost, WorkerPool
-from comparisons.running.ray_worker import Task, tasks_of
-from comparisons.running.selecting import Selected
-from comparisons.running.sinks import Progress
+from comparisons.running.ray_pool import ClusterOptions, Dispatch, WorkerHandle, WorkerLost, WorkerPool
+from comparisons.running.ray_worker import CellIntake, Task, files_of, marked
 from comparisons.running.trials import first_dose, stacks_of
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
@@ -129,3 +128,38 @@ class RayExecutor(Executor):
                     # Where nothing was selected, the first cells' rows say why.
                     kept += selected.cells(group) or first_dose(group)
         return replace(self.plan, cells=tuple(kept))
+
+
+def tasks_of(plan: Plan, done: Collection[str]) -> list[Task]:
+    """The cells that aren't done, in tasks; what trains comes first, so that the end is not spent waiting for it.
+
+    Where `--select` chooses, the cells of a behavior belong together; else those that rest on the same fits.
+    """
+    groups: dict[tuple[str, str, object], list[Cell]] = {}
+    for cell in plan.cells:
+        model = cell.model or plan.spec.model.name
+        if plan.spec.select is not None or cell.key not in done:
+            groups.setdefault((model, cell.behavior, None if plan.spec.select else _shared(cell)), []).append(cell)
+    tasks = []
+    for (model, behavior, _), cells in groups.items():
+        if all(cell.key in done for cell in cells):
+            continue
+        heavy = any(element.method.adapts for cell in cells for element in cell.elements)
+        tasks.append(Task(model, behavior, tuple(cell.key for cell in cells), heavy=heavy))
+    return sorted(tasks, key=lambda task: not task.heavy)
+
+
+def _shared(cell: Cell) -> object:
+    """What cells of a task have in common: fits that adapt weights, and prompts.
+
+    Where settings are chosen, both directions wait for the same trials.
+    """
+    return tuple(
+        (
+            element.name,
+            repr(element.method),
+            element.direction if element.method.fits == "direction" and not element.method.candidates(1) else None,
+        )
+        for element in cell.elements
+        if element.method.adapts or not element.method.dosed
+    )

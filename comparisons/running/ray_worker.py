@@ -1,6 +1,8 @@
 """A worker of a cluster: makes the plan anew, loads a model once, and evaluates task after task.
 
 It writes the cells of its tasks into the run's folder itself where it sees that; else it hands their files back.
+
+What it has written is taken in where the run was started.
 """
 
 from __future__ import annotations
@@ -8,26 +10,37 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from comparisons.evaluation.interface import CellResult
+from comparisons.evaluations.open_ended import OPEN_ENDED, judged
 from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
-from comparisons.results.cells import CELLS, CHOSEN, CellStore
+from comparisons.results.cells import CELLS, CHOSEN, CellStore, cell_path
+from comparisons.results.folder import RunFolder
 from comparisons.results.identity import CellId
 from comparisons.running.executor import check_layers, write_kept
 from comparisons.running.planning import make_plan
+from comparisons.running.progress import Progress, Silent
 from comparisons.running.provenance import ModelInfo, identify_data
-from comparisons.running.runner import CellRunner, fitter_of
-from comparisons.running.sinks import Silent
+from comparisons.running.runner import CellRunner, first_look, fitter_of
 from comparisons.util.artifacts import Store
-from comparisons.util.errors import CompareError
-from comparisons.util.files import json_digest
+from comparisons.util.errors import CompareError, StorageError
+from comparisons.util.files import json_digest, write_parts
+
+PATIENCE = 60.0
+"""Seconds in which a shared file system must show what another machine has written."""
+
+log = logging.getLogger(__name__)
 
 Files = Mapping[str, bytes]
 """Files of a run's folder, by their paths there."""
@@ -196,41 +209,6 @@ def needed(plan: Plan, task: Task) -> list[CellId]:
     return list(dict.fromkeys([own[0].baseline, *own]))
 
 
-def tasks_of(plan: Plan, done: Collection[str]) -> list[Task]:
-    """The cells that aren't done, in tasks; what trains comes first, so that the end is not spent waiting for it.
-
-    Where `--select` chooses, the cells of a behavior belong together; else those that rest on the same fits.
-    """
-    groups: dict[tuple[str, str, object], list[Cell]] = {}
-    for cell in plan.cells:
-        model = cell.model or plan.spec.model.name
-        if plan.spec.select is not None or cell.key not in done:
-            groups.setdefault((model, cell.behavior, None if plan.spec.select else _shared(cell)), []).append(cell)
-    tasks = []
-    for (model, behavior, _), cells in groups.items():
-        if all(cell.key in done for cell in cells):
-            continue
-        heavy = any(element.method.adapts for cell in cells for element in cell.elements)
-        tasks.append(Task(model, behavior, tuple(cell.key for cell in cells), heavy=heavy))
-    return sorted(tasks, key=lambda task: not task.heavy)
-
-
-def _shared(cell: Cell) -> object:
-    """What cells of a task have in common: fits that adapt weights, and prompts.
-
-    Where settings are chosen, both directions wait for the same trials.
-    """
-    return tuple(
-        (
-            element.name,
-            repr(element.method),
-            element.direction if element.method.fits == "direction" and not element.method.candidates(1) else None,
-        )
-        for element in cell.elements
-        if element.method.adapts or not element.method.dosed
-    )
-
-
 class _Warnings(logging.Handler):
     """Keeps warnings, which would be lost in a worker's log."""
 
@@ -259,3 +237,98 @@ def _node() -> str:
     import socket
 
     return socket.gethostname()
+
+
+@contextmanager
+def marked(folder: RunFolder) -> Iterator[RunPlace]:
+    """A run's folder with a mark in it, by which workers tell whether they see it."""
+    # Named as what is half written, so that the mark of a process that was killed is cleared away.
+    mark = folder.path.absolute() / f".{uuid.uuid4().hex}.{os.getpid()}.tmp"
+    mark.touch()
+    try:
+        yield RunPlace(mark.parent, folder.run, mark.name)
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def files_of(plan: Plan, task: Task, folder: RunFolder) -> Files:
+    """What a worker that doesn't see the run's folder must know of it for a task: its cells, and what was chosen."""
+    paths = [cell_path(folder.path, cell) for cell in needed(plan, task)] + [*(folder.path / CHOSEN).glob("*.jsonl")]
+    return {str(path.relative_to(folder.path)): path.read_bytes() for path in paths if path.exists()}
+
+
+class CellIntake:
+    """Takes in the cells that workers have written: has their answers judged, and tells of them.
+
+    Args:
+        plan: the run.
+        folder: the run's.
+        progress: told what ends.
+        judges: judges of open-ended answers, who sit here: they have one budget.
+    """
+
+    def __init__(self, plan: Plan, folder: RunFolder, progress: Progress, judges: JudgeSet | None) -> None:
+        self.folder, self.progress, self.judges = folder, progress, judges
+        self._cells = {cell.key: cell for cell in plan.cells}
+        self._ended: set[str] = set()
+        self._waiting: dict[str, Cell] = {}
+
+    def ended(self, cell: str) -> bool:
+        """Whether the cell has ended, well or not."""
+        return cell in self._ended or self.folder.done(cell)
+
+    def look(self, cells: Sequence[str]) -> None:
+        """Takes in those of some cells that have been written since."""
+        for key in cells:
+            if key not in self._ended and self.folder.refresh(self._cells[key].id):
+                self._take(self._cells[key])
+
+    def take(self, done: Done) -> None:
+        """Takes in what came of a task.
+
+        Raises:
+            StorageError: what a worker has written can't be seen from here, or written here.
+        """
+        for warning in done.warnings:
+            log.warning("%s", warning)
+        for name, data in done.files.items():
+            with self.folder.writing():
+                write_parts(self.folder.path / name, [data])
+        self.look(done.cells)
+        deadline = time.monotonic() + PATIENCE
+        while missing := [cell for cell in done.cells if not self.ended(cell)]:
+            if time.monotonic() > deadline:
+                raise StorageError(f"{self.folder.path}: what a worker wrote of {missing[0]} doesn't arrive here.")
+            time.sleep(0.5)
+            self.look(missing)
+
+    def fail(self, task: Task, error: str) -> None:
+        """Makes the cells of a task that have not ended rows with an error."""
+        for key in task.cells:
+            if not self.ended(key):
+                self.folder.commit(self._cells[key].id, [], {"error": error})
+                self._take(self._cells[key])
+        if task.kind == "later":
+            log.warning("not asked later: %s in %s: %s", task.behavior, task.model, error)
+
+    def _take(self, cell: Cell) -> None:
+        self._ended.add(cell.key)
+        if self.judges is not None and cell.elements and not self.ended(str(cell.id.baseline)):
+            # A judge that compares needs the baseline's answers.
+            self._waiting[cell.key] = cell
+            return
+        self._close(cell)
+        if not cell.elements:
+            for key in [key for key, waiting in self._waiting.items() if waiting.id.baseline == cell.id]:
+                self._close(self._waiting.pop(key))
+
+    def _close(self, cell: Cell) -> None:
+        """Judges a cell's answers, and tells of it."""
+        baseline, error = str(cell.id.baseline), self.folder.entries[cell.key].info.get("error")
+        rows = self.folder.rows(cell.key)
+        plain = self.folder.rows(baseline) if self.folder.done(baseline) else None
+        if self.judges is not None and any(row["evaluation"] == OPEN_ENDED for row in rows):
+            (scored,) = judged(self.judges, [CellResult(rows)], plain or ())
+            self.folder.amend(cell.key, {**scored.info, "waiting": False}, scored.rows)
+        shift = first_look(rows, plain) if cell.elements and plain is not None and error is None else None
+        self.progress.ended(cell, shift, error)

@@ -26,11 +26,9 @@ from comparisons.method.guard import settings_kept
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
 from comparisons.results.cells import CellStore
-from comparisons.running.choosing import choose
-from comparisons.running.later import Later
-from comparisons.running.selecting import Selector
-from comparisons.running.shared_questions import SharedQuestions, asked_together
-from comparisons.running.sinks import Progress
+from comparisons.running.asking import Later, SharedQuestions, asked_together
+from comparisons.running.choosing import Selector, choose
+from comparisons.running.progress import Progress
 from comparisons.running.trials import first_dose, stacks_of
 from comparisons.util.artifacts import Store
 from comparisons.util.directions import Direction

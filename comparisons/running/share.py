@@ -104,26 +104,10 @@ def card(record: Record, found: Mapping[str, Any], name: str) -> str:
     row = _row(record)
     baseline = next(one for one in record.summary.of(row.behavior) if one.is_baseline)
     aim = "more" if row.direction == "pos" else "less"
-    kinds = [*(["peft"] if found.get("adapter") else []), *(["steering-vector"] if found.get("edits") else [])]
-    head = {
-        "base_model": found["model"],
-        **({"library_name": "peft"} if found.get("adapter") else {}),
-        "tags": [*kinds, "activation-steering", "comparisons"],
-    }
     cost = "Knowledge was not measured."
     if row.cost is not None:
         bounds = f" [{row.cost_ci[0]:.3f}, {row.cost_ci[1]:.3f}]" if row.cost_ci else ""
         cost = f"It costs {row.cost:+.3f}{bounds} of p(correct) on {escaped(row.knowledge_set or 'knowledge')}."
-    facts = {
-        "base model": f"{found['model']} ({record.part('model').get('digest')})",
-        "behavior": f"{row.behavior} ({_short(record.part('identity').get('behaviors', {}).get(row.behavior))})",
-        "settings": ", ".join(f"{key}={value}" for key, value in row.settings.items()) or "defaults",
-        "strength": f"{row.strength:g}",
-        "questions": f"{row.n_items}, not among the training pairs",
-        "command": str(record.facts.get("command") or ""),
-        "program": f"comparisons {__version__}, commit {record.facts.get('git_commit')}",
-        "measured": str(record.facts.get("started") or "")[:10],
-    }
     program = snippet(found, repository=name)
     use = (
         ["In plain transformers:", fenced(program, "python")]
@@ -131,7 +115,7 @@ def card(record: Record, found: Mapping[str, Any], name: str) -> str:
         else ["Its edits are too many for a short program; `intervention.json` says what they are."]
     )
     parts = [
-        "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in head.items()) + "\n---",
+        "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in _head(found).items()) + "\n---",
         f"# {escaped(name)}",
         f"`{row.method}` for {aim} {escaped(row.behavior)} on {escaped(str(found['model']))}: p_match of the matching "
         f"answer moves by {estimate(row)} from {baseline.p_match or 0:.3f}. {cost}",
@@ -141,9 +125,29 @@ def card(record: Record, found: Mapping[str, Any], name: str) -> str:
         *use,
         *_further(found, name),
         "## Provenance",
-        "\n".join(f"- {key}: {escaped(value)}" for key, value in facts.items()),
+        "\n".join(f"- {key}: {escaped(value)}" for key, value in _provenance(record, row, found["model"]).items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _head(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What the hub reads of a card."""
+    kinds = [*(["peft"] if found.get("adapter") else []), *(["steering-vector"] if found.get("edits") else [])]
+    library = {"library_name": "peft"} if found.get("adapter") else {}
+    return {"base_model": found["model"], **library, "tags": [*kinds, "activation-steering", "comparisons"]}
+
+
+def _provenance(record: Record, row: SummaryRow, model: str) -> dict[str, str]:
+    return {
+        "base model": f"{model} ({record.part('model').get('digest')})",
+        "behavior": f"{row.behavior} ({_short(record.part('identity').get('behaviors', {}).get(row.behavior))})",
+        "settings": ", ".join(f"{key}={value}" for key, value in row.settings.items()) or "defaults",
+        "strength": f"{row.strength:g}",
+        "questions": f"{row.n_items}, not among the training pairs",
+        "command": str(record.facts.get("command") or ""),
+        "program": f"comparisons {__version__}, commit {record.facts.get('git_commit')}",
+        "measured": str(record.facts.get("started") or "")[:10],
+    }
 
 
 def _further(found: Mapping[str, Any], name: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from comparisons.experiment.specification import Specification
+from comparisons.experiment.specification import Plan, Specification
 from comparisons.judges.free_answers import TOKENS
 from comparisons.running.executor import check_layers
 from comparisons.running.job import CHECKPOINTS
@@ -43,17 +43,12 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
     from comparisons.intervention import Intervention
     from comparisons.model.loading import load
     from comparisons.results.folder import RunFolder
+    from comparisons.running.progress import Silent
     from comparisons.running.runner import CellRunner
-    from comparisons.running.sinks import Silent
     from comparisons.util.artifacts import Store
 
     plan = make_plan(spec)
-    if spec.more_models:
-        raise CompareError("answers are shown of one model at a time: name one by --model.")
-    if len(plan.behaviors) != 1:
-        raise CompareError("answers are shown for one behavior at a time: name one by --behavior.")
-    if tokens < 1:
-        raise CompareError(f"--tokens must be at least 1, not {tokens}.")
+    _check(plan, tokens)
     (behavior,) = plan.behaviors.values()
     lm = load(spec.model)
     check_layers(plan, lm)
@@ -75,3 +70,12 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
         ]
 
     return answer
+
+
+def _check(plan: Plan, tokens: int) -> None:
+    if plan.spec.more_models:
+        raise CompareError("answers are shown of one model at a time: name one by --model.")
+    if len(plan.behaviors) != 1:
+        raise CompareError("answers are shown for one behavior at a time: name one by --behavior.")
+    if tokens < 1:
+        raise CompareError(f"--tokens must be at least 1, not {tokens}.")

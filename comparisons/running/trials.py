@@ -111,6 +111,30 @@ def select(
     Returns:
         The trials as choices.json keeps them; "selected" is the winner's place, None where none keeps within the limit.
     """
+    rows = _tried(fitter, name, trials, knowledge, orders, advance)
+    winner = _winner(rows, limit)
+    return {
+        "behavior": fitter.behavior.name,
+        "method": name,
+        "limit": limit,
+        "directions": list(trials[0].elements),
+        "n_items": len(fitter.behavior.dev),
+        "n_knowledge": len(knowledge),
+        "chosen": {} if winner is None else rows[winner]["settings"],
+        "selected": winner,
+        "trials": rows,
+    }
+
+
+def _tried(
+    fitter: Fitter,
+    name: str,
+    trials: Sequence[Trial],
+    knowledge: Sequence[Item],
+    orders: Sequence[Order],
+    advance: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """The settings of each trial with what was measured of it, or why it failed."""
     rows: list[dict[str, Any]] = [{"settings": dict(trial.settings)} for trial in trials]
     built: dict[int, list[Intervention]] = {}
     for i, trial in enumerate(trials):
@@ -131,18 +155,7 @@ def select(
                 rows[i] |= _numbers(fitter, [trials[i]], [interventions], knowledge, orders)[0]
             except Exception as error:
                 rows[i]["error"] = described(error)
-    winner = _winner(rows, limit)
-    return {
-        "behavior": fitter.behavior.name,
-        "method": name,
-        "limit": limit,
-        "directions": list(trials[0].elements),
-        "n_items": len(fitter.behavior.dev),
-        "n_knowledge": len(knowledge),
-        "chosen": {} if winner is None else rows[winner]["settings"],
-        "selected": winner,
-        "trials": rows,
-    }
+    return rows
 
 
 def _numbers(

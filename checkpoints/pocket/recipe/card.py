@@ -189,7 +189,7 @@ def measure(run: Path) -> Figures:
     from comparisons.model.source import ModelSource
     from comparisons.results.folder import RUN, RunFolder
     from comparisons.running.job import CHECKPOINTS
-    from comparisons.running.sinks import Silent
+    from comparisons.running.progress import Silent
     from comparisons.util.artifacts import Store
     from comparisons.util.files import read_json
 

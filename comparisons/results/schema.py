@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 from typing_extensions import NotRequired, TypedDict
@@ -230,3 +230,9 @@ class Judges(TypedDict, total=False):
 
     known: Mapping[str, Known]
     agreement: Sequence[Agreement]
+
+
+Status = Literal["scored", "unparsed", "refused", "failed", "unasked"]
+
+UNSCORED: tuple[Status, ...] = ("unparsed", "refused", "failed", "unasked")
+"""Why an answer has no score."""

@@ -17,8 +17,7 @@ import torch
 from rich.console import Console
 
 from comparisons.cli import execute as run
-from comparisons.engine.parts import SITES, Parts, block_parts, decoded
-from comparisons.engine.projections import answered, projections
+from comparisons.engine.inspection import SITES, Parts, answered, block_parts, decoded, projections
 from comparisons.interpret.figures import groups_png, lens_png, trace_page, trace_png
 from comparisons.interpret.groups import make_groups, trace_groups
 from comparisons.interpret.lens import LensPoint, read_lens

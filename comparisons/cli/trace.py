@@ -103,7 +103,7 @@ def _layer(text: str) -> int | None:
 
 def _tokens(lm: LM, behavior: Behavior | None, reads: dict[str, Any], system: str | None) -> tuple[list[int], int]:
     """The tokens to read, and how many of them are the prompt."""
-    from comparisons.engine.projections import answered
+    from comparisons.engine.inspection import answered
     from comparisons.interpret.query import find_item
     from comparisons.intervention import Intervention
 

@@ -138,7 +138,7 @@ def trace_groups(lm: LM, groups: Sequence[Group], along: Along, new_tokens: int,
         new_tokens: tokens to generate, greedily.
         before: prompt tokens to show before the last one.
     """
-    from comparisons.engine.projections import answered, projections
+    from comparisons.engine.inspection import answered, projections
 
     positions = range(-before, new_tokens + 1)
     means = []

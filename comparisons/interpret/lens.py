@@ -29,7 +29,7 @@ class Reading:
 
     Attributes:
         layer: 0-based block.
-        site: "attention", "residual", "mlp" or "block"; see `comparisons.engine.parts.Parts`.
+        site: "attention", "residual", "mlp" or "block"; see `comparisons.engine.inspection.Parts`.
         top: the likeliest tokens.
         letters: probabilities of the two letters, over the whole vocabulary.
     """
@@ -118,7 +118,7 @@ def read_lens(lm: LM, point: LensPoint, intervention: Intervention, change: str 
     """
     import torch
 
-    from comparisons.engine.parts import SITES, block_parts, decoded
+    from comparisons.engine.inspection import SITES, block_parts, decoded
 
     tokens = point.prompt.ids
     token = _index(point.token, len(tokens))

@@ -90,7 +90,7 @@ def make_trace(lm: LM, tokens: Sequence[int], prompt_tokens: int, along: Along) 
         prompt_tokens: how many of them are the prompt.
         along: the vectors.
     """
-    from comparisons.engine.projections import projections
+    from comparisons.engine.inspection import projections
     from comparisons.interpret.words import pieces
 
     (values,) = projections(lm, [tokens], along.vectors, along.cosine)

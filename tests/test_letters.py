@@ -11,7 +11,7 @@ import torch
 
 from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import Behavior
-from comparisons.evaluation.letters import Letters
+from comparisons.evaluation.ledger import Letters
 from comparisons.experiment.fitting import Fitter
 from comparisons.intervention import Edit, Intervention
 from comparisons.util.artifacts import Store

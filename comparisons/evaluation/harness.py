@@ -17,6 +17,8 @@ from comparisons.dataset.behaviors import KnowledgeSet
 from comparisons.dataset.items import Item
 from comparisons.dataset.splits import draw
 from comparisons.engine.choices import MAX_LEFT_OUT
+from comparisons.evaluation.interface import row_of
+from comparisons.evaluation.questions import KNOWLEDGE
 from comparisons.util.errors import CompareError, unknown
 from comparisons.util.files import json_digest
 
@@ -173,15 +175,7 @@ def read_tasks(choice: str, limit: int | None, seed: int) -> HarnessSet:
     Raises:
         CompareError: the harness is not installed, or a task is none that can be asked.
     """
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        harness = version("lm_eval")
-    except PackageNotFoundError:
-        raise CompareError(
-            f"--knowledge {choice} needs lm-evaluation-harness, which isn't installed: "
-            "pip install 'llm-comparisons[lm-eval]'."
-        ) from None
+    harness = _version(choice)
     tasks = Tasks.parse(choice)
     from comparisons.evaluation.requests import Answering, HarnessRequests
 
@@ -205,6 +199,19 @@ def read_tasks(choice: str, limit: int | None, seed: int) -> HarnessSet:
         metrics,
         json_digest([harness, choice, metrics, hashes]),
     )
+
+
+def _version(choice: str) -> str:
+    """The harness's version; raises CompareError where it isn't installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("lm_eval")
+    except PackageNotFoundError:
+        raise CompareError(
+            f"--knowledge {choice} needs lm-evaluation-harness, which isn't installed: "
+            "pip install 'llm-comparisons[lm-eval]'."
+        ) from None
 
 
 def _metric(task: str, records: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
@@ -284,12 +291,4 @@ def _row(known: HarnessSet, fields: Mapping[str, Any], task: str, record: Mappin
     value = float(record[known.metrics[task][0]])
     if not 0 <= value <= 1:
         raise CompareError(f"{task}: document {record['doc_id']} has the value {value:g}, which is not from 0 to 1.")
-    return {
-        **fields,
-        "evaluation": "knowledge",
-        "item": f"{task}/{record['doc_id']}",
-        "order": "given",
-        "template": None,
-        **dict.fromkeys(("matching", "contrast", "logp_matching", "logp_contrast")),
-        "p_match": round(value, 7),
-    }
+    return row_of(fields, KNOWLEDGE, f"{task}/{record['doc_id']}", "given", None, p_match=round(value, 7))

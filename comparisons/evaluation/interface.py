@@ -72,9 +72,16 @@ def result_row(
         template: what makes items depend on each other, for intervals.
         values: what was found; those of lettered choices are None unless they are given.
     """
+    return row_of(cell.fields, evaluation, item, order, template, **values)
+
+
+def row_of(
+    fields: Mapping[str, Any], evaluation: str, item: str, order: str, template: str | None, **values: Any
+) -> dict[str, Any]:
+    """As `result_row`, of the fields that are the same in all rows of a cell."""
     choices = dict.fromkeys(("matching", "contrast", "logp_matching", "logp_contrast", "p_match"))
     named = {"evaluation": evaluation, "item": item, "order": order, "template": template}
-    return {**cell.fields, **named, **choices, **values}
+    return {**fields, **named, **choices, **values}
 
 
 @dataclass(frozen=True)

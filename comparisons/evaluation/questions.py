@@ -93,14 +93,7 @@ def result_rows(
     Raises:
         CompareError: a log-probability is not finite, or more than 2% of the questions are too long.
     """
-    if too_long.sum() > MAX_LEFT_OUT * len(asked):
-        first = next(q.item.id for q, long in zip(asked, too_long, strict=True) if long)
-        raise CompareError(
-            f"{int(too_long.sum())} of {len(asked)} {evaluation} questions exceed the model's context, "
-            f"the first is {first}."
-        )
-    # An item that is too long in one order is left out in both: half of it would bring the letters back in.
-    left_out = {q.item.id for q, long in zip(asked, too_long, strict=True) if long}
+    left_out = _left_out(asked, too_long, evaluation)
     rows = []
     for question, (matching, contrast) in zip(asked, logps.tolist(), strict=True):
         if question.item.id in left_out:
@@ -124,6 +117,20 @@ def result_rows(
             }
         )
     return rows
+
+
+def _left_out(asked: Sequence[Question], too_long: np.ndarray, evaluation: str) -> dict[str, None]:
+    """The items to leave out; raises CompareError where they are too many.
+
+    One that is too long in one order is left out in both: half of it would bring the letters back in.
+    """
+    found = dict.fromkeys(question.item.id for question, long in zip(asked, too_long, strict=True) if long)
+    if too_long.sum() > MAX_LEFT_OUT * len(asked):
+        raise CompareError(
+            f"{int(too_long.sum())} of {len(asked)} {evaluation} questions exceed the model's context, "
+            f"the first is {next(iter(found))}."
+        )
+    return found
 
 
 def _place(cell: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from comparisons.dataset.items import Choice, Presentation, find_layout
 from comparisons.engine.choices import MAX_LEFT_OUT
 from comparisons.engine.generate import generate
-from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
+from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, row_of
 from comparisons.evaluation.measures import Row, clusters, interval
 from comparisons.evaluation.parsing import find_choice
 from comparisons.evaluation.questions import Question, questions
@@ -107,20 +107,9 @@ def without_room(
 
 
 def _row(cell: Mapping[str, Any], question: Question, choices: Sequence[Choice], answer: str) -> dict[str, Any]:
-    return {
-        **cell,
-        "evaluation": GENERATED,
-        "item": question.item.id,
-        "order": question.order,
-        "template": question.item.template,
-        "matching": question.shown.matching,
-        "contrast": question.shown.contrast,
-        "logp_matching": None,
-        "logp_contrast": None,
-        "p_match": None,
-        "answer": answer,
-        "parsed": find_choice(answer, choices),
-    }
+    letters = {"matching": question.shown.matching, "contrast": question.shown.contrast}
+    found = {"answer": answer, "parsed": find_choice(answer, choices)}
+    return row_of(cell, GENERATED, question.item.id, question.order, question.item.template, **letters, **found)
 
 
 def shown_choices(shown: Presentation) -> tuple[Choice, ...]:

@@ -12,7 +12,7 @@ from comparisons.dataset.folders import OPEN_ENDED_PATH
 from comparisons.dataset.items import OpenPrompt
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
-from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
+from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, row_of
 from comparisons.evaluation.measures import Row, clusters, interval
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.evaluations.generated import without_room
@@ -157,23 +157,10 @@ def _fluency(
 
 
 def _row(cell: Mapping[str, Any], prompt: OpenPrompt, answer: str, fluency: float | None) -> dict[str, Any]:
-    return {
-        **cell,
-        "evaluation": OPEN_ENDED,
-        "item": prompt.id,
-        "order": "given",
-        "template": prompt.template,
-        "matching": None,
-        "contrast": None,
-        "logp_matching": None,
-        "logp_contrast": None,
-        "p_match": None,
-        "prompt": prompt.question,
-        "answer": answer,
-        "fluency": None if fluency is None else round(fluency, 7),
-        "scores": {},
-        "verdicts": {},
-    }
+    rounded = None if fluency is None else round(fluency, 7)
+    judged: dict[str, Any] = {"scores": {}, "verdicts": {}}
+    asked = {"prompt": prompt.question, "answer": answer, "fluency": rounded}
+    return row_of(cell, OPEN_ENDED, prompt.id, "given", prompt.template, **asked, **judged)
 
 
 def summary_of(

@@ -15,8 +15,7 @@ from typing import Any
 
 from comparisons.evaluation.cells import measure
 from comparisons.evaluation.interface import Asking, CellToAsk
-from comparisons.evaluation.ledger import Ledger
-from comparisons.evaluation.letters import Letters
+from comparisons.evaluation.ledger import Ledger, Letters
 from comparisons.evaluation.measures import Row, item_measures, paired
 from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.fitting import Built, Fitter

@@ -175,7 +175,8 @@ def model_source(given: Mapping[str, Any]) -> ModelSource:
 
 def one_model(help: str, **changes: Any) -> Option:
     """--model of a command for one; a comma is a part of its name."""
-    return declared_option("model", metavar="pocket|PATH|HUB_ID", read=text, help=help, **changes)
+    metavar = str(run_options()["model"].option.metavar).removesuffix("[,…]")
+    return declared_option("model", metavar=metavar, read=text, help=help, **changes)
 
 
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Show cells, forward passes and time, and stop.")

@@ -50,7 +50,7 @@ class ModelSource:
         Option(
             "On which model, or on which models.",
             name="model",
-            metavar="pocket|PATH|HUB_ID[,…]",
+            metavar="pocket|smollm2|PATH|FILE.gguf|HUB_ID[,…]",
             read=_model_names,
         ),
     ] = EMBEDDED

@@ -22,7 +22,7 @@ from comparisons.judges.free_answers import OpenEnded
 from comparisons.method.checks import Check, Findings
 from comparisons.method.interface import Method, Use
 from comparisons.method.settings import describe_settings
-from comparisons.method.toy_model import WIDTH, differences, specimen_behavior, specimen_lm, state
+from comparisons.method.toy_model import WIDTH, differences, state, toy_behavior, toy_lm
 from comparisons.results.summary import SummaryRow
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
@@ -99,8 +99,8 @@ class _Trial:
 
     def __init__(self, evaluation: Evaluation, name: str, folder: Path, findings: Findings) -> None:
         self.evaluation, self.name, self.findings = evaluation, name, findings
-        items = specimen_behavior("agreement").train
-        behavior = replace(specimen_behavior("agreement"), test=items[:6])
+        items = toy_behavior("agreement").train
+        behavior = replace(toy_behavior("agreement"), test=items[:6])
         pushed = [Cell("agreement", "push", (Element("push", _Push(), "pos", s),), "pos", s) for s in (0.0, 1.0)]
         self.cells = (Cell("agreement", "baseline"), *pushed)
         spec = Specification(
@@ -108,7 +108,7 @@ class _Trial:
         )
         known, side = KnowledgeSet("toy questions", items[6:12]), {"agreement": items[:6], "other": items[12:18]}
         self.plan = Plan(spec, {"agreement": behavior}, known, self.cells, (), side)
-        self.lm = specimen_lm()
+        self.lm = toy_lm()
         fitter = Fitter(self.lm, behavior, {}, Store(folder), 0)
         self.asked = [self._to_ask(cell, fitter) for cell in self.cells]
         choices = EvaluationRegistry().get("choices").of(spec)

@@ -27,7 +27,7 @@ from comparisons.method.checks import (
     check_declaration,
 )
 from comparisons.method.interface import Fit, Method, Use
-from comparisons.method.toy_model import differences, specimen_behavior, specimen_lm, state
+from comparisons.method.toy_model import differences, state, toy_behavior, toy_lm
 from comparisons.util.directions import DIRECTIONS, Direction
 from comparisons.util.errors import CompareError
 
@@ -60,7 +60,7 @@ def examine_method(cls: type[Method]) -> tuple[Check, ...]:
     check_declaration(cls, findings)
     if not findings.failures:
         with TemporaryDirectory() as folder, _working_in(Path(folder).resolve()) as root:
-            _Trial(cls, specimen_lm(), root, findings).run()
+            _Trial(cls, toy_lm(), root, findings).run()
     return findings.checks()
 
 
@@ -94,7 +94,7 @@ class _Trial:
 
     def run(self) -> None:
         """Fits and uses the class."""
-        behavior = specimen_behavior("agreement")
+        behavior = toy_behavior("agreement")
         methods = self._methods()
         before = state(self.lm)
         fitted: dict[Direction, Path] = {}
@@ -128,7 +128,7 @@ class _Trial:
         out.mkdir()
         if method.fits != "never":
             self.findings.begin(PLACE, MODEL)
-            siblings = {"honesty": specimen_behavior("honesty")} if "siblings" in method.needs else {}
+            siblings = {"honesty": toy_behavior("honesty")} if "siblings" in method.needs else {}
             fit = Fit(self.lm, behavior, siblings, direction, 0, Intervention(), out)
             before = _files(self.root)
             self.findings.attempt(FIT, f"fit ({direction})", lambda: method.fit(fit))

@@ -14,7 +14,7 @@ WIDTH, BLOCKS, CONTEXT = 16, 2, 1024
 SUBJECTS = ("garden", "letter", "engine", "song", "recipe", "window", "journey", "bridge")
 
 
-def specimen_lm() -> LM:
+def toy_lm() -> LM:
     """A random Llama of 2 blocks of width 16 with a token a byte, without a pad token or a chat template."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -47,10 +47,10 @@ def specimen_lm() -> LM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = LlamaForCausalLM(config)
-    return LM(model, tokenizer, "specimen")
+    return LM(model, tokenizer, "toy")
 
 
-def specimen_behavior(name: str) -> Behavior:
+def toy_behavior(name: str) -> Behavior:
     """A behavior of 24 contrast pairs to fit on; the other splits are empty, since no fit may read them."""
     from comparisons.dataset.behaviors import Behavior
     from comparisons.dataset.items import OpenPrompt
@@ -64,7 +64,7 @@ def specimen_behavior(name: str) -> Behavior:
         prompts={"pos": f"Show {name} in every answer.", "neg": f"Never show {name} in an answer."},
         rubric=f"How much {name} does the answer show? 0 is none, 10 is as much as can be.",
         description=f"a made-up tendency called {name}",
-        source="specimen",
+        source="toy",
         paraphrases={"pos": (f"Be a model of {name}.",), "neg": (f"Be free of {name}.",)},
         neutral=("You answer questions about houses.",),
     )

@@ -26,9 +26,10 @@ run: setup
 # Modules that tests' processes import are compiled once, also where Python is told to write no bytecode.
 PYTEST = VERSIONS=$(VERSIONS) OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 
-# Three at a time, of one thread each: on two cores, as some wait. A file's tests stay together and share what they make.
+# Three at a time, of one thread each: on two cores, as some wait. A file's tests stay together and share what they make;
+# tests/conftest.py says which files come first.
 test: setup
-	$(PYTEST) -n 3 --dist loadfile
+	$(PYTEST) -n 3 --dist loadfile --no-loadscope-reorder
 
 # What a contributor runs between edits: no training, no other process, no whole comparison.
 quick: setup

@@ -22,6 +22,25 @@ from tests.whole_runs import ARGUMENTS
 os.environ.pop("COLUMNS", None)
 
 
+LONGEST = (
+    "test_cluster",
+    "test_families",
+    "test_terminal",
+    "test_documented_commands",
+    "test_kill",
+    "test_processes",
+    "test_footprint",
+    "test_full_disk",
+    "test_runner",
+    "test_determinism",
+    "test_sharing",
+    "test_harness",
+    "test_select",
+    "test_several_models",
+)
+"""Files in the order of what they take, so that none of these is begun when little else is left."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Starts the process that forks, once for all processes of pytest-xdist; it loads nothing before it is asked."""
     if not hasattr(config, "workerinput"):
@@ -31,7 +50,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves soak tests out unless they are asked for by their mark."""
+    """Puts the longest files first, and leaves soak tests out unless they are asked for by their mark."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
     if "soak" not in config.option.markexpr:
         left = [item for item in items if item.get_closest_marker("soak")]
         items[:] = [item for item in items if item not in left]

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, redirect_stdout, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -304,6 +304,19 @@ def _preload(names: Sequence[str]) -> None:
     gc.freeze()
 
 
+def _warm() -> None:
+    """Runs a small grid, so that forks need not make again what libraries make at their first use.
+
+    It trains nothing, and reads texts one after the other: the threads of autograd and of tokenizers outlive no fork.
+    """
+    from comparisons.cli import execute
+
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    grid = "run --behavior refusal --methods caa,sysprompt --layer 1 --train-items 6 --test-items 4 --knowledge none"
+    with TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), chdir(folder):
+        execute(f"{grid} --out out".split())
+
+
 def _serve(listener: socket.socket) -> None:
     """Forks for all who connect, until stdin ends."""
     started: dict[socket.socket, list[_Child]] = {}
@@ -358,6 +371,8 @@ def _main(folder: str) -> None:
         _serve(some)
     elif _asked(many):
         _preload(PRELOADED)
+        _warm()
+        gc.freeze()
         _serve(many)
 
 

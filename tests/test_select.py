@@ -30,7 +30,7 @@ from comparisons.running.ray_pool import ClusterOptions
 from comparisons.running.trials import element_trials, stacks_of
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
-from tests.places import tokens_run
+from tests.places import few_questions, tokens_run
 from tests.whole_runs import cell_files
 
 pytestmark = pytest.mark.slow
@@ -128,7 +128,7 @@ def test_what_keeps_within_no_limit_fails_and_says_how_near_it_came(capsys: pyte
 
 
 def test_a_resumed_run_selects_the_same_without_trying_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = command("out", "cost<=0.02")
+    arguments = command("out", "cost<=0.02", "--data", str(few_questions(Path("few"))))
     cli(arguments)
     whole = found("out")
     for path in cell_files(Path("out"))[1:]:
@@ -150,7 +150,8 @@ def test_a_resumed_run_selects_the_same_without_trying_again(monkeypatch: pytest
 
 
 def test_a_stack_takes_its_elements_doses_as_chosen_alone() -> None:
-    arguments = command("out", "cost<=0.02", "--set", "sft.learning_rate=1e-3", "--set", "sft.epochs=1")
+    few = ("--data", str(few_questions(Path("few"))))
+    arguments = command("out", "cost<=0.02", *few, "--set", "sft.learning_rate=1e-3", "--set", "sft.epochs=1")
     cli([text if text != "caa" else "sft,sft+caa" for text in arguments])
     alone = next(record for record in choices("out") if record["method"] == "sft")
     stack = next(row for row in found("out").values() if row["method"] == "sft+caa")

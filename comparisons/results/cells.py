@@ -256,7 +256,7 @@ def read_rows(
         CompareError: a cell's file is damaged, or a line is no row.
     """
     marks = [f'"evaluation": "{name}"'.encode() for name in evaluations] if evaluations is not None else [b""]
-    state, found = read_cells(run, known_digest(run)), dict[str, list[dict[str, Any]]]()
+    state, rows_of = read_cells(run, known_digest(run)), dict[str, list[dict[str, Any]]]()
     if state.damaged:
         raise CompareError(damage(run, next(iter(state.damaged.values()))))
     for cell, entry in state.entries.items():
@@ -270,8 +270,8 @@ def read_rows(
                 except ValidationError as error:
                     raise CompareError(f"{path}, row {number}: is no row as this program writes them.") from error
                 if evaluations is None or row["evaluation"] in evaluations:
-                    found.setdefault(row["cell"], []).append(row)
-    return found
+                    rows_of.setdefault(row["cell"], []).append(row)
+    return rows_of
 
 
 def damage(run: Path, name: str) -> str:

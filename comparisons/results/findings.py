@@ -74,17 +74,17 @@ def answer(rows: Sequence[SummaryRow], direction: str) -> str | None:
     if not asked:
         return None
     aim = f"To {'raise' if direction == 'pos' else 'lower'} {asked[0].subject}"
-    found = ranked(rows, direction)
-    if not found:
+    best = ranked(rows, direction)
+    if not best:
         if any(is_broken(row) for row in asked):
             return f"{aim}, no cell is usable: all failed or stopped answering with a letter."
         return f"{aim}, there is no result: every cell failed."
-    first = found[0]
+    first = best[0]
     if not moved(first):
         return f"{aim}, no method moved it measurably; the furthest was {_dose(first, asked)}, {estimate(first)}."
     text = f"{aim}, {_dose(first, asked)} moved most: {estimate(first)}{_price(first)}"
-    if len(found) > 1:
-        second = found[1]
+    if len(best) > 1:
+        second = best[1]
         word = "came next" if moved(second) else "came next, not measurably"
         overlap = moved(second) and _overlap(first, second)
         text += f"; {_dose(second, asked)} {word}, {estimate(second)}{_price(second)}"

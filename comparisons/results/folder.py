@@ -156,21 +156,21 @@ def check_run_folder(path: Path, digest: str, fresh: bool = False) -> None:
 
 def run_faults(path: Path) -> list[str]:
     """What is damaged in a run's folder, one line each; changes nothing."""
-    found = []
+    faults = []
     for name in (RUN, CHOICES, SUMMARY):
         try:
             if (path / name).exists():
                 read_sealed(path / name, "run")
         except CompareError as error:
-            found.append(str(error))
+            faults.append(str(error))
     fault = folder_fault(path / BEST) if (path / BEST / MANIFEST).exists() else None
-    found += [f"{fault}: the run's command makes it again."] if fault else []
+    faults += [f"{fault}: the run's command makes it again."] if fault else []
     state = read_cells(path, known_digest(path))
-    found += [damage(path, name) for name in state.damaged.values()]
+    faults += [damage(path, name) for name in state.damaged.values()]
     if not state.damaged and (path / SUMMARY).exists():
         fault = results_fault(path, state)
-        found += [fault] if fault else []
-    return found
+        faults += [fault] if fault else []
+    return faults
 
 
 def _locked(path: Path, wait: bool) -> Any:

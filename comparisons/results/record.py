@@ -121,13 +121,13 @@ class Record:
     @property
     def asked(self) -> dict[str, Any]:
         """By evaluation, a hash of what was asked beside the behaviors' own questions; None for nothing."""
-        found = self.part("identity").get("evaluations") or {}
-        return {name: each["data"] for name, each in found.items()}
+        evaluations = self.part("identity").get("evaluations") or {}
+        return {name: each["data"] for name, each in evaluations.items()}
 
     def part(self, name: str) -> Facts:
         """An object of run.json, empty where it has none."""
-        found = self.facts.get(name)
-        return found if isinstance(found, Mapping) else {}
+        value = self.facts.get(name)
+        return value if isinstance(value, Mapping) else {}
 
 
 def read_record(run: Path) -> Record:
@@ -140,10 +140,10 @@ def read_record(run: Path) -> Record:
     facts = _object(run / "run.json", "run")
     choices: tuple[Choice, ...] = ()
     if (path := run / "choices.json").exists():
-        found = _object(path, "choices").get("choices")
-        if not isinstance(found, list):
+        listed = _object(path, "choices").get("choices")
+        if not isinstance(listed, list):
             raise CompareError(f'{path} has no list "choices": delete it, and the run\'s command again chooses anew.')
-        choices = tuple(_choice(choice, f"{path}, choice {number}") for number, choice in enumerate(found, 1))
+        choices = tuple(_choice(choice, f"{path}, choice {number}") for number, choice in enumerate(listed, 1))
     best = run / BEST / "intervention.json"
     if (run / BEST / MANIFEST).exists() and (fault := folder_fault(run / BEST)):
         raise CompareError(f"{fault}: the run's command makes it again.")
@@ -180,27 +180,29 @@ _ADAPTER = "adapter"
 
 
 def _intervention(path: Path) -> Facts:
-    found = _object(path, "best intervention")
+    intervention = _object(path, "best intervention")
     try:
-        _INTERVENTION.validate_python(found)
+        _INTERVENTION.validate_python(intervention)
     except ValidationError as error:
-        said = f"{path} is no intervention as this program writes it: the run's command again mends it."
-        raise CompareError(said) from error
+        message = f"{path} is no intervention as this program writes it: the run's command again mends it."
+        raise CompareError(message) from error
     # Its folder is copied when it is shared: it must be the one beside the file.
-    if found.get("adapter") is not None and (found["adapter"] != _ADAPTER or (path.parent / _ADAPTER).is_symlink()):
+    if intervention.get("adapter") is not None and (
+        intervention["adapter"] != _ADAPTER or (path.parent / _ADAPTER).is_symlink()
+    ):
         raise CompareError(f"{path}: the adapter must be the folder {_ADAPTER} beside it, and no link.")
-    return found
+    return intervention
 
 
 def _answers(run: Path, cells: Collection[str]) -> tuple[Facts, ...]:
     """The free answers of these cells."""
-    rows = [row for own in read_rows(run, ("open_ended",), cells).values() for row in own] if cells else []
+    rows = [row for answers in read_rows(run, ("open_ended",), cells).values() for row in answers] if cells else []
     for row in rows:
         try:
             _ANSWER.validate_python(row)
         except ValidationError as error:
-            said = f"{run}: {row['cell']}, {row['item']}: is no answer as this program writes them."
-            raise CompareError(said) from error
+            message = f"{run}: {row['cell']}, {row['item']}: is no answer as this program writes them."
+            raise CompareError(message) from error
     return tuple(rows)
 
 
@@ -210,15 +212,15 @@ def shown(value: Any) -> str:
 
 
 def _object(path: Path, what: str) -> Facts:
-    found = read_sealed(path, what)
-    if not isinstance(found, dict):
+    value = read_sealed(path, what)
+    if not isinstance(value, dict):
         raise CompareError(f"{what}: {path} holds no JSON object.")
-    return found
+    return value
 
 
-def _choice(found: Any, where: str) -> Choice:
+def _choice(value: Any, where: str) -> Choice:
     try:
-        return _CHOICE.validate_python(found)
+        return _CHOICE.validate_python(value)
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         raise CompareError(f"{where}: {place}: {error.errors()[0]['msg']}.") from error

@@ -247,8 +247,8 @@ class Summary:
 
     def of(self, subject: str) -> tuple[SummaryRow, ...]:
         """The rows about one behavior, on one model, the baseline first."""
-        mine = [row for row in self.rows if row.subject == subject]
-        return tuple(sorted(mine, key=lambda row: not row.is_baseline))
+        rows = [row for row in self.rows if row.subject == subject]
+        return tuple(sorted(rows, key=lambda row: not row.is_baseline))
 
 
 def read_summary(run: Path) -> Summary:
@@ -264,42 +264,42 @@ def read_summary(run: Path) -> Summary:
         raise CompareError(f"{run} is not a run, it has no run.json: name a folder that `compare run` has written.")
     if not path.exists():
         raise CompareError(f"the run in {run} has not ended, it has no {SUMMARY}: its command again resumes it.")
-    found = read_sealed(path, "summary")
-    rows = found.get("rows") if isinstance(found, dict) else None
+    summary = read_sealed(path, "summary")
+    rows = summary.get("rows") if isinstance(summary, dict) else None
     if not isinstance(rows, list) or not rows:
         raise CompareError(f'{path} has no list "rows": the command of the run again writes it anew.')
     return Summary(
         tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)),
-        _held(_JUDGES, found, "judges", path, "compare score writes it anew"),
-        _held(_SECTIONS, found, "sections", path, "run again its command"),
+        _held(_JUDGES, summary, "judges", path, "compare score writes it anew"),
+        _held(_SECTIONS, summary, "sections", path, "run again its command"),
     )
 
 
 _ROW, _JUDGES, _SECTIONS = TypeAdapter(SummaryRow), TypeAdapter(Judges), TypeAdapter(dict[str, Section])
 
 
-def _held(adapter: TypeAdapter[Any], found: Mapping[str, Any], name: str, path: Path, mend: str) -> Any:
+def _held(adapter: TypeAdapter[Any], summary: Mapping[str, Any], name: str, path: Path, mend: str) -> Any:
     """A part of the summary, held to its type; empty where it isn't there."""
     try:
-        return adapter.validate_python(found.get(name, {}))
+        return adapter.validate_python(summary.get(name, {}))
     except ValidationError as error:
         raise CompareError(f'{path}: "{name}" is not as this program writes it: {mend}.') from error
 
 
-def _row(found: Any, where: str) -> SummaryRow:
+def _row(value: Any, where: str) -> SummaryRow:
     """Holds one row to its fields' types; what is missing and not required has its default."""
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise CompareError(f"{where}: not an object.")
     known = {f.name for f in fields(SummaryRow)}
-    odd = next((name for name in found if name not in known), None)
+    odd = next((name for name in value if name not in known), None)
     if odd is not None:
         raise CompareError(f"{where}: unknown field '{odd}', written by another version of this program.")
-    row = {"direction": None, **found}
+    row = {"direction": None, **value}
     try:
         # As JSON: strictly, a dataclass is made of nothing else.
         _ROW.validate_json(json.dumps(row))
     except ValidationError as error:
         name = str(error.errors()[0]["loc"][0])
-        what = f"can't be {found[name]!r}" if name in found else "is missing"
+        what = f"can't be {value[name]!r}" if name in value else "is missing"
         raise CompareError(f"{where}: the field '{name}' {what}.") from error
     return SummaryRow(**{**row, "warnings": tuple(row.get("warnings", ()))})

@@ -26,9 +26,9 @@ def asked_together(cells: Sequence[Cell]) -> list[Cell]:
 
     Dosed methods that don't adapt weights steer activations.
     """
-    found = [cell for cell in cells if all(e.method.dosed and not e.method.adapts for e in cell.elements)]
-    behaviors = {cell.behavior for cell in found}
-    return found if len(behaviors) > 1 and len(found) <= MOST * len(behaviors) else []
+    steering = [cell for cell in cells if all(e.method.dosed and not e.method.adapts for e in cell.elements)]
+    behaviors = {cell.behavior for cell in steering}
+    return steering if len(behaviors) > 1 and len(steering) <= MOST * len(behaviors) else []
 
 
 class SharedQuestions:
@@ -68,8 +68,8 @@ class SharedQuestions:
         try:
             with settings_kept(), lm.meter.counting() as tokens:
                 for name, evaluation in self.evaluations.items():
-                    found = ask(name, evaluation, self.asking, group)
-                    results |= {(c.fields["cell"], name): r for c, r in zip(group, found, strict=True)}
+                    asked = ask(name, evaluation, self.asking, group)
+                    results |= {(c.fields["cell"], name): r for c, r in zip(group, asked, strict=True)}
         except Exception:
             results = {}
         if not lm.is_clean():
@@ -108,8 +108,8 @@ class Later:
 
     def _asked(self, name: str, cell: Cell) -> bool:
         """Whether it is known what an evaluation finds; one that failed is tried again."""
-        found = self.folder.entries[cell.key].info.get(name)
-        return found is not None and "error" not in found
+        finding = self.folder.entries[cell.key].info.get(name)
+        return finding is not None and "error" not in finding
 
     def run(self, cells: Sequence[Cell], stage: Callable[[str], None]) -> None:
         """Asks every waiting cell of a behavior, and keeps what is found as it comes.

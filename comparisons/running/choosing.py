@@ -164,13 +164,13 @@ class Selected:
         if record is None or record["selected"] is None:
             return []
         trial = trials[record["selected"]]
-        found = [
+        selected = [
             replace(cell, elements=trial.elements[cell.direction])
             for cell in group
             if cell.strength == trial.strength and cell.direction is not None
         ]
-        self.trials |= {cell.key: spent + len(record["trials"]) for cell in found}
-        return found
+        self.trials |= {cell.key: spent + len(record["trials"]) for cell in selected}
+        return selected
 
     def _record(self, cell: Cell, trials: Sequence[Trial]) -> Mapping[str, Any] | None:
         """What came of a stack's trials; None where they were not made."""
@@ -182,17 +182,19 @@ class Selected:
 
     def _alone(self, group: Sequence[Cell], place: int) -> list[Cell]:
         """Cells of one element of a stack without the others, at every strength of the run, or at the one set."""
-        found = []
+        alone = []
         for element in dict.fromkeys(cell.elements[place] for cell in group):
             set_by_user = STRENGTH in self.plan.spec.settings.get(element.name, {})
             open_dose = element.method.dosed and not set_by_user
             if place == len(group[0].elements) - 1:
                 element = replace(element, strength=1.0)
             for strength in self.plan.spec.strengths if open_dose else (element.strength,):
-                own = replace(element, strength=strength, fixed=False)
-                cell = Cell(group[0].behavior, element.name, (own,), element.direction, strength, model=group[0].model)
-                found += [cell] if cell not in found else []
-        return found
+                dosed = replace(element, strength=strength, fixed=False)
+                cell = Cell(
+                    group[0].behavior, element.name, (dosed,), element.direction, strength, model=group[0].model
+                )
+                alone += [cell] if cell not in alone else []
+        return alone
 
 
 class Selector(Selected):

@@ -85,7 +85,7 @@ def compare_runs(first: Path, second: Path) -> Differences:
         raise CompareError(f"the runs in {first} and {second} have no cell in common that ended well.")
     changes = [_change(runs[0], runs[1], row) for row in common]
     holm = stats.holm([change.p_value for change in changes])
-    only = tuple(tuple(key for key in mine if key not in other) for mine, other in (done, done[::-1]))
+    only = tuple(tuple(key for key in these if key not in other) for these, other in (done, done[::-1]))
     return Differences(
         _made(runs[0].record.facts, runs[1].record.facts),
         tuple(Change(**{**vars(change), "p_holm": p}) for change, p in zip(changes, holm, strict=True)),
@@ -107,19 +107,19 @@ class Run:
 
     def paired(self, row: SummaryRow, evaluation: str) -> Paired | None:
         """A cell against its baseline; the baseline against itself. None where one has no such rows."""
-        mine, plain = (self.rows.get(key, []) for key in (row.cell, str(row.id.baseline)))
+        rows, plain = (self.rows.get(key, []) for key in (row.cell, str(row.id.baseline)))
         templates = {one["item"]: one.get("template") for one in plain}
-        measures = item_measures(mine, evaluation), item_measures(plain, evaluation)
-        return paired(*measures, templates) if all(len(found.items) for found in measures) else None
+        measures = item_measures(rows, evaluation), item_measures(plain, evaluation)
+        return paired(*measures, templates) if all(len(each.items) for each in measures) else None
 
 
 def incomparable(first: Run, second: Run, behavior: str) -> str | None:
     """Why the numbers of a behavior in two runs can't be held against each other; None where they can."""
     specifications = first.record.part("specification"), second.record.part("specification")
     for name in ("split", "orders"):
-        mine, other = (spec.get(name) for spec in specifications)
-        if mine != other:
-            return f"one was asked with {name} {mine}, the other with {name} {other}"
+        one, other = (spec.get(name) for spec in specifications)
+        if one != other:
+            return f"one was asked with {name} {one}, the other with {name} {other}"
     place = DATA.get(str(specifications[0].get("split")), 2)
     digests = [_digest(run.record, behavior, place) for run in (first, second)]
     if digests[0] != digests[1]:
@@ -128,8 +128,8 @@ def incomparable(first: Run, second: Run, behavior: str) -> str | None:
 
 
 def _digest(record: Record, behavior: str, place: int) -> Any:
-    found = (record.part("identity").get("behaviors") or {}).get(behavior)
-    return found[place] if isinstance(found, list) and len(found) > place else None
+    digests = (record.part("identity").get("behaviors") or {}).get(behavior)
+    return digests[place] if isinstance(digests, list) and len(digests) > place else None
 
 
 def _change(first: Run, second: Run, row: SummaryRow) -> Change:
@@ -137,7 +137,7 @@ def _change(first: Run, second: Run, row: SummaryRow) -> Change:
     if not len(differences):
         raise CompareError(f"{row.cell}: the runs have no question in common.")
     before, after = differences.T
-    found = np.where(np.abs(after - before) < ROUNDING, 0.0, after - before)
+    change = np.where(np.abs(after - before) < ROUNDING, 0.0, after - before)
     seed = seed_of(int(second.record.part("specification").get("seed") or 0), str(row.id.alone))
     cost: dict[str, Any] = {}
     identity = [run.record.asked.get("knowledge") for run in (first, second)]
@@ -148,12 +148,12 @@ def _change(first: Run, second: Run, row: SummaryRow) -> Change:
             cost = {"cost_change": float(worse.mean()), "cost_ci": interval(worse, alike, seed)}
     return Change(
         row,
-        len(found),
+        len(change),
         float(before.mean()),
         float(after.mean()),
-        float(found.mean()),
-        interval(found, groups, seed),
-        stats.sign_flip_p(found, clusters=groups, seed=seed),
+        float(change.mean()),
+        interval(change, groups, seed),
+        stats.sign_flip_p(change, clusters=groups, seed=seed),
         **cost,
     )
 
@@ -169,27 +169,27 @@ def _by_item(first: Run, second: Run, row: SummaryRow, evaluation: str) -> tuple
         values.append(dict(zip(pair.items, shown.tolist(), strict=True)))
         templates |= {one["item"]: one.get("template") for one in run.rows[row.cell]}
     items = [item for item in values[1] if item in values[0]]
-    table = np.array([[mine[item] for mine in values] for item in items], dtype=float).reshape(-1, 2)
+    table = np.array([[by_item[item] for by_item in values] for item in items], dtype=float).reshape(-1, 2)
     return table, clusters(items, templates)
 
 
 def _made(first: Facts, second: Facts) -> tuple[tuple[str, str, str], ...]:
     """What differs in run.json, by name; lists and settings as text."""
-    mine, other = _flat(first), _flat(second)
-    made = ((name, mine.get(name, "–"), other.get(name, "–")) for name in {**mine, **other})
+    before, after = _flat(first), _flat(second)
+    made = ((name, before.get(name, "–"), after.get(name, "–")) for name in {**before, **after})
     return tuple(each for each in made if each[1] != each[2])
 
 
 def _flat(facts: Mapping[str, Any], head: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for name, value in facts.items():
         if not head and name in LEFT_OUT:
             continue
         key = f"{head}{name}"
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{key}.")
+            flat |= _flat(value, f"{key}.")
         elif isinstance(value, list):
-            found[key] = ", ".join(map(str, value)) or "–"
+            flat[key] = ", ".join(map(str, value)) or "–"
         else:
-            found[key] = "–" if value is None else str(value)
-    return found
+            flat[key] = "–" if value is None else str(value)
+    return flat

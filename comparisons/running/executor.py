@@ -47,7 +47,7 @@ class Executor(ABC):
 
     @abstractmethod
     def run(
-        self, folder: RunFolder, progress: Progress, judges: JudgeSet | None, told: Callable[[ModelInfo], None]
+        self, folder: RunFolder, progress: Progress, judges: JudgeSet | None, loaded: Callable[[ModelInfo], None]
     ) -> Plan:
         """Evaluates every cell that isn't done and commits its rows; never raises for a cell's own failure.
 
@@ -55,7 +55,7 @@ class Executor(ABC):
             folder: where rows go.
             progress: told what is done.
             judges: judges of open-ended answers.
-            told: is given what is known of each further model once it is loaded.
+            loaded: is given what is known of each further model once it is loaded.
 
         Returns:
             The plan with the cells that count: all, or those at the strengths that `--select` took.
@@ -94,7 +94,7 @@ class LocalExecutor(Executor):
         return self._lm
 
     def run(
-        self, folder: RunFolder, progress: Progress, judges: JudgeSet | None, told: Callable[[ModelInfo], None]
+        self, folder: RunFolder, progress: Progress, judges: JudgeSet | None, loaded: Callable[[ModelInfo], None]
     ) -> Plan:
         kept: list[Cell] = []
         for source in self.plan.spec.sources:
@@ -108,7 +108,7 @@ class LocalExecutor(Executor):
                 fail(part, folder, progress, described(error))
                 kept += part.cells
                 continue
-            told(ModelInfo.of(part, lm))
+            loaded(ModelInfo.of(part, lm))
             kept += execute(part, lm, self.store, folder, progress, judges).cells
         return replace(self.plan, cells=tuple(kept))
 

@@ -82,16 +82,16 @@ class Finished:
     def choices(self) -> list[dict[str, Any]]:
         """What was chosen on dev."""
         file = self.path / CHOICES
-        found = read_json(file, "choices")["choices"] if file.exists() else []
+        choices = read_json(file, "choices")["choices"] if file.exists() else []
         if not self._apart:
-            return list(found)
+            return list(choices)
         only = str(self.models[0].get("name"))
-        return [{**choice, "model": self._names[choice.get("model") or only]} for choice in found]
+        return [{**choice, "model": self._names[choice.get("model") or only]} for choice in choices]
 
     def digests(self, behavior: str) -> tuple[Any, Any]:
         """Hashes of what a behavior was fitted on, and of what it was asked."""
-        found = (self.record.part("identity").get("behaviors") or {}).get(behavior) or [None, None, None]
-        return found[0], found[1 if self.record.on_dev else 2]
+        digests = (self.record.part("identity").get("behaviors") or {}).get(behavior) or [None, None, None]
+        return digests[0], digests[1 if self.record.on_dev else 2]
 
 
 EQUAL = 1e-6
@@ -122,8 +122,8 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
     check_run_folder(out, digest)
     folder = RunFolder(out, digest, fresh=True)
     try:
-        for cell, (own, info) in cells.items():
-            folder.commit(cell, own, info)
+        for cell, (cell_rows, info) in cells.items():
+            folder.commit(cell, cell_rows, info)
         folder.write(RUN, _facts(sources, models, digest, command, notes))
         for choice in (choice for source in sources for choice in source.choices()):
             if folder.choice(choice["key"], choice["behavior"], choice.get("model", "")) is None:
@@ -145,9 +145,9 @@ def _incomparable(first: Finished, other: Finished) -> str | None:
     if first.record.is_sweep != other.record.is_sweep:
         return "one is a sweep and the other is not"
     for name in ("orders", "seed"):
-        mine, theirs = (source.record.part("specification").get(name) for source in (first, other))
-        if mine != theirs:
-            return f"the {name} differs, {mine} and {theirs}"
+        one, theirs = (source.record.part("specification").get(name) for source in (first, other))
+        if one != theirs:
+            return f"the {name} differs, {one} and {theirs}"
     asked = [source.record.asked for source in (first, other)]
     if different := next((name for name in asked[0] if name in asked[1] and asked[0][name] != asked[1][name]), None):
         return f"the {different.replace('_', ' ')} questions differ"
@@ -163,11 +163,11 @@ def _models(sources: Sequence[Finished]) -> list[Mapping[str, Any]]:
     Raises:
         CompareError: two different ones have one name.
     """
-    found: dict[Any, Mapping[str, Any]] = {}
+    models: dict[Any, Mapping[str, Any]] = {}
     owners: dict[Any, tuple[Any, Path]] = {}
     for source in sources:
         for model in source.models:
-            found.setdefault(model.get("digest"), model)
+            models.setdefault(model.get("digest"), model)
             digest, owner = owners.setdefault(model.get("name"), (model.get("digest"), source.path))
             if digest != model.get("digest"):
                 raise CompareError(
@@ -176,9 +176,9 @@ def _models(sources: Sequence[Finished]) -> list[Mapping[str, Any]]:
                 )
     for source in sources:
         # The same model may lie elsewhere on another machine: the first name is everybody's.
-        names = {str(model.get("name")): str(found[model.get("digest")].get("name")) for model in source.models}
-        source.take_part(names, apart=len(found) > 1)
-    return list(found.values())
+        names = {str(model.get("name")): str(models[model.get("digest")].get("name")) for model in source.models}
+        source.take_part(names, apart=len(models) > 1)
+    return list(models.values())
 
 
 Row = dict[str, Any]
@@ -210,12 +210,12 @@ def _united(sources: Sequence[Finished]) -> tuple[list[SummaryRow], Cells, list[
     return order, cells, notes
 
 
-def _check_same(known: SummaryRow, row: SummaryRow, own: Sequence[Row], source: Finished) -> None:
+def _check_same(known: SummaryRow, row: SummaryRow, rows: Sequence[Row], source: Finished) -> None:
     """Raises CompareError where two runs have a cell of one name and other numbers."""
     if known.settings != row.settings:
         named = ", ".join(k for k in {**known.settings, **row.settings} if known.settings.get(k) != row.settings.get(k))
         raise CompareError(f"{source.path} has a cell {row.cell} with other settings ({named}): leave one run out.")
-    before = {(r["evaluation"], r["item"], r["order"]): r["p_match"] for r in own if r["p_match"] is not None}
+    before = {(r["evaluation"], r["item"], r["order"]): r["p_match"] for r in rows if r["p_match"] is not None}
     for again in source.rows(row.id):
         value = before.get((again["evaluation"], again["item"], again["order"]))
         if value is not None and abs(value - again["p_match"]) > EQUAL:
@@ -246,9 +246,9 @@ def _corrected(rows: Sequence[SummaryRow], folder: RunFolder, seed: int) -> list
     for row in rows:
         if row.is_baseline or row.shift is None or str(row.id.baseline) not in plain:
             continue
-        own, baseline = folder.rows(row.cell), plain[str(row.id.baseline)]
+        cell_rows, baseline = folder.rows(row.cell), plain[str(row.id.baseline)]
         templates = {one["item"]: one.get("template") for one in baseline}
-        measures = item_measures(own, "choices"), item_measures(baseline, "choices")
+        measures = item_measures(cell_rows, "choices"), item_measures(baseline, "choices")
         pairs[row.behavior, row.cell] = paired(*measures, templates)
     joint = joint_p_values(pairs, seed)
     holm = stats.holm([row.p_value for row in rows])
@@ -257,9 +257,9 @@ def _corrected(rows: Sequence[SummaryRow], folder: RunFolder, seed: int) -> list
 
 def _sections(sources: Sequence[Finished], rows: Sequence[SummaryRow]) -> dict[str, Section]:
     """What plugins said in the runs' reports, of all their cells."""
-    said = {name: each for source in reversed(sources) for name, each in source.record.summary.sections.items()}
-    found = {name: section_of(name, each.title, each.text, rows) for name, each in said.items()}
-    return {name: section for name, section in found.items() if section is not None}
+    texts = {name: each for source in reversed(sources) for name, each in source.record.summary.sections.items()}
+    sections = {name: section_of(name, each.title, each.text, rows) for name, each in texts.items()}
+    return {name: section for name, section in sections.items() if section is not None}
 
 
 def _seed(record: Record) -> int:
@@ -286,7 +286,7 @@ def _facts(
         {"run": source.path.name, **{name: source.record.facts.get(name) for name in ("digest", "command", "started")}}
         for source in sources
     ]
-    told = list(dict.fromkeys(note for facts in parts for note in facts.get("notes") or []))
+    notes_of_parts = list(dict.fromkeys(note for facts in parts for note in facts.get("notes") or []))
     return {
         **first,
         **({"models": list(models)} if len(models) > 1 else {}),
@@ -294,7 +294,12 @@ def _facts(
         "command": command,
         "specification": specification,
         "identity": identity,
-        "notes": [f"Joined from {', '.join(str(source.path) for source in sources)}.", *told, *notes, *_made(parts)],
+        "notes": [
+            f"Joined from {', '.join(str(source.path) for source in sources)}.",
+            *notes_of_parts,
+            *notes,
+            *_made(parts),
+        ],
         "joined": made,
         "started": min(str(facts.get("started")) for facts in parts),
         "ended": max(str(facts.get("ended")) for facts in parts),
@@ -303,14 +308,14 @@ def _facts(
 
 def _made(parts: Sequence[Facts]) -> list[str]:
     """Versions and machines that differ, a line each."""
-    found = []
+    notes = []
     for part in ("versions", "machine"):
         every = [facts.get(part) or {} for facts in parts]
         for name in dict.fromkeys(key for one in every for key in one):
             values = dict.fromkeys(str(one.get(name)) for one in every)
             if len(values) > 1:
-                found.append(f"The runs were made with different {part}: {name} {', '.join(values)}.")
-    return found
+                notes.append(f"The runs were made with different {part}: {name} {', '.join(values)}.")
+    return notes
 
 
 def _take_best(sources: Sequence[Finished], rows: Sequence[SummaryRow], out: Path) -> None:
@@ -318,13 +323,13 @@ def _take_best(sources: Sequence[Finished], rows: Sequence[SummaryRow], out: Pat
     shutil.rmtree(out / BEST, ignore_errors=True)
     best = best_row(rows)
     for source in sources:
-        found: Mapping[str, Any] | None = source.record.intervention
-        if best is None or found is None or source.cells.get(best.id) != found.get("cell"):
+        intervention: Mapping[str, Any] | None = source.record.intervention
+        if best is None or intervention is None or source.cells.get(best.id) != intervention.get("cell"):
             continue
         shutil.copytree(source.path / BEST, out / BEST, ignore=shutil.ignore_patterns(MANIFEST))
         # A folder is told from the run's; a hub id stays.
-        place = source.path / str(found.get("model"))
+        place = source.path / str(intervention.get("model"))
         there = {"model": os.path.relpath(place, out)} if place.exists() else {}
-        write_json(out / BEST / "intervention.json", {**found, "cell": best.cell, **there})
+        write_json(out / BEST / "intervention.json", {**intervention, "cell": best.cell, **there})
         seal(out / BEST)
         return

@@ -54,16 +54,16 @@ def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | No
         if spec.select is not None:
             raise CompareError("--select holds questions out, which the tasks of --knowledge lm_eval can't do.")
         return read_tasks(spec.knowledge, spec.test_items, spec.seed), ()
-    found = library.knowledge(spec.knowledge)
+    knowledge = library.knowledge(spec.knowledge)
     if spec.select is None:
-        return found and found.limited(spec.test_items, spec.seed), ()
+        return knowledge and knowledge.limited(spec.test_items, spec.seed), ()
     parse_limit(spec.select)
-    if found is None:
+    if knowledge is None:
         raise CompareError("--select limits the knowledge cost, but none is measured: choose a set by --knowledge.")
     if not any(spec.strengths):
         raise CompareError("--select needs a strength above 0 to choose from.")
-    found, dev = found.with_dev(spec.seed)
-    return found.limited(spec.test_items, spec.seed), dev
+    knowledge, dev = knowledge.with_dev(spec.seed)
+    return knowledge.limited(spec.test_items, spec.seed), dev
 
 
 def _controls(spec: Specification, registry: Registry) -> list[str]:
@@ -83,10 +83,10 @@ def _side(spec: Specification, library: Library) -> dict[str, Sequence[Item]]:
 
 def _with_dev(spec: Specification, behavior: Behavior) -> Behavior:
     """Cuts the dev split; where it is what is evaluated, it is limited as the test questions are."""
-    found = behavior.with_dev(spec.seed)
+    behavior_with_dev = behavior.with_dev(spec.seed)
     if spec.split == "test" or spec.test_items is None:
-        return found
-    return replace(found, dev=draw(found.dev, spec.test_items, spec.seed))
+        return behavior_with_dev
+    return replace(behavior_with_dev, dev=draw(behavior_with_dev.dev, spec.test_items, spec.seed))
 
 
 @dataclass(frozen=True)
@@ -130,12 +130,12 @@ def _variants(spec: Specification, registry: Registry) -> list[Variant]:
     for stack in stacks:
         check_stack(stack, classes)
     check_strengths(stacks, classes, [name for name, given in spec.settings.items() if STRENGTH in given])
-    found = []
+    every = []
     for stack in stacks:
         swept = bool(spec.layers) and swept_method(stack, classes) is not None
         variants = [_variant(stack, classes, values) for values in expand(_values(spec, stack, classes))]
-        found += [replace(variant, swept=swept) for variant in variants]
-    return found
+        every += [replace(variant, swept=swept) for variant in variants]
+    return every
 
 
 def _values(spec: Specification, stack: Stack, classes: Mapping[str, type[Method]]) -> dict[str, Sequence[str]]:
@@ -170,7 +170,7 @@ def _variant(stack: Stack, classes: Mapping[str, type[Method]], values: Mapping[
 
 def _cells(spec: Specification, model: str, behavior: str, variants: Sequence[Variant]) -> list[Cell]:
     """The baseline and every cell of one behavior on one model."""
-    found = [Cell(behavior, BASELINE, model=model)]
+    cells = [Cell(behavior, BASELINE, model=model)]
     for variant in variants:
         # A sweep's cells name their layer, also where there is one: the report reads it there.
         alone = not variant.swept and sum(v.stack.label == variant.stack.label for v in variants) == 1
@@ -180,8 +180,8 @@ def _cells(spec: Specification, model: str, behavior: str, variants: Sequence[Va
         for direction in spec.directions if None in fixed else fixed[-1:]:
             for strength in spec.strengths if dosed else (1.0,):
                 cell = _cell(behavior, variant, direction, strength, () if alone else variant.varied)  # type: ignore[arg-type]
-                found.append(replace(cell, model=model))
-    return found
+                cells.append(replace(cell, model=model))
+    return cells
 
 
 def _cell(
@@ -234,7 +234,7 @@ def _stacks(spec: Specification) -> tuple[str, ...]:
     """The stacks as typed, or every method with a layer."""
     registry = Registry(spec.plugins)
     if not spec.stacks:
-        found = tuple(
+        swept = tuple(
             info.name
             for info in registry.describe()
             if info.role == "method"
@@ -242,9 +242,9 @@ def _stacks(spec: Specification) -> tuple[str, ...]:
             # One that is fitted anew for each layer is swept where it is named.
             and not _fits_each_layer(registry.get(info.name))
         )
-        if not found:
+        if not swept:
             raise CompareError(f"no method has a setting '{LAYER}' that its fit doesn't need: name one by --methods.")
-        return found
+        return swept
     stacks = [parse_stack(text) for text in spec.stacks]
     classes = {name: registry.get(name) for stack in stacks for name in stack.names}
     if not any(swept_method(stack, classes) for stack in stacks):

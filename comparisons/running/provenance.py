@@ -51,8 +51,8 @@ class ModelInfo:
             "prompt_format": lm.prompt_format,
             "digest": lm.digest,
         }
-        said = {name: each.facts(plan, lm) for name, each in evaluations_of(plan.spec).items()}
-        return cls(model, _machine(lm), said)
+        facts = {name: each.facts(plan, lm) for name, each in evaluations_of(plan.spec).items()}
+        return cls(model, _machine(lm), facts)
 
 
 def identify(plan: Plan) -> dict[str, Any]:
@@ -89,17 +89,17 @@ def _model(source: ModelSource) -> str:
     return location_digest(source.location())
 
 
-def run_facts(plan: Plan, identity: Mapping[str, Any], found: Mapping[str, ModelInfo], started: str) -> dict[str, Any]:
+def run_facts(plan: Plan, identity: Mapping[str, Any], models: Mapping[str, ModelInfo], started: str) -> dict[str, Any]:
     """What run.json says beside the digest and the command.
 
     Args:
         plan: the run.
         identity: of it.
-        found: by name, the models that have been loaded so far, at least one.
+        models: by name, the models that have been loaded so far, at least one.
         started: when the run began.
     """
-    first = next(iter(found.values()))
-    several = {"models": [one.model for one in found.values()]} if plan.spec.more_models else {}
+    first = next(iter(models.values()))
+    several = {"models": [one.model for one in models.values()]} if plan.spec.more_models else {}
     return {
         "specification": plan.spec.as_json(),
         "identity": {key: value for key, value in identity.items() if key != "specification"},

@@ -61,21 +61,21 @@ class RayExecutor(Executor):
             check_layers(self.plan.of(source), load_without_weights(source))
         name = self.plan.spec.model.name
         try:
-            found = self._pool.result(self._idle[0].actor.load.remote(name))
+            info = self._pool.result(self._idle[0].actor.load.remote(name))
         except WorkerLost as error:
             raise CompareError(f"the worker that was to load {name} is gone: {error}") from error
         self._idle[0].model = name
-        return self._described(found)
+        return self._described(info)
 
     def run(
-        self, folder: RunFolder, progress: Progress, judges: JudgeSet | None, told: Callable[[ModelInfo], None]
+        self, folder: RunFolder, progress: Progress, judges: JudgeSet | None, loaded: Callable[[ModelInfo], None]
     ) -> Plan:
         assert self._pool is not None
         intake = CellIntake(self.plan, folder, progress, judges)
         done = {cell.key for cell in self.plan.cells if folder.done(cell.key)}
         progress.advance(len(done))
         with marked(folder) as place:
-            described = lambda info: told(self._described(info))  # noqa: E731
+            described = lambda info: loaded(self._described(info))  # noqa: E731
             Dispatch(self.plan, self._pool, self._idle, place, intake, described).through(tasks_of(self.plan, done))
         # What was chosen, and how vectors rank, workers have written without a word.
         folder.load()
@@ -102,14 +102,14 @@ class RayExecutor(Executor):
             self._pool.close()
             self._pool = None
 
-    def _described(self, found: ModelInfo) -> ModelInfo:
+    def _described(self, info: ModelInfo) -> ModelInfo:
         """What is known of a model; raises CompareError where another worker has loaded another of its name."""
         assert self._pool is not None
-        name = found.model["name"]
+        name = info.model["name"]
         known = self._loaded.setdefault(
-            name, replace(found, machine={**found.machine, "executor": "ray", "workers": self._pool.size})
+            name, replace(info, machine={**info.machine, "executor": "ray", "workers": self._pool.size})
         )
-        if known.model["digest"] != found.model["digest"]:
+        if known.model["digest"] != info.model["digest"]:
             raise CompareError(f"the nodes of the cluster have different models under the name {name}.")
         return known
 

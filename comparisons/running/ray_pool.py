@@ -88,8 +88,8 @@ class WorkerPool:
 
     def ended(self, calls: list[Any], seconds: float = POLL) -> list[Any]:
         """The calls that have ended, after a while."""
-        found: list[Any] = self._ray.wait(calls, num_returns=len(calls), timeout=seconds)[0]
-        return found
+        ended: list[Any] = self._ray.wait(calls, num_returns=len(calls), timeout=seconds)[0]
+        return ended
 
     def result(self, call: Any) -> Any:
         """What a call returned.
@@ -135,9 +135,9 @@ def _started(address: str | None) -> Any:
             "--executor ray needs Ray, which isn't installed: pip install 'llm-comparisons[ray]'."
         ) from None
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
-    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
-        ray.init(address=address or "local", **quiet, **({} if address else own))
+        ray.init(address=address or "local", **quiet, **({} if address else local))
     except Exception as error:
         raise CompareError(f"can't reach the Ray cluster {address or 'on this machine'}: {_line(error)}") from error
     return ray
@@ -184,7 +184,7 @@ class Dispatch:
         idle: those that are there, with their models.
         run: where workers write.
         intake: where what they have written is taken in.
-        told: is given what is known of each model that is loaded.
+        loaded: is given what is known of each model that is loaded.
     """
 
     def __init__(
@@ -194,9 +194,9 @@ class Dispatch:
         idle: list[WorkerHandle],
         run: RunPlace,
         intake: CellIntake,
-        told: Callable[[ModelInfo], None],
+        loaded: Callable[[ModelInfo], None],
     ) -> None:
-        self.plan, self.pool, self.idle, self.run, self.intake, self.told = plan, pool, idle, run, intake, told
+        self.plan, self.pool, self.idle, self.run, self.intake, self.loaded = plan, pool, idle, run, intake, loaded
         self._waiting: list[Task] = []
         self._running: dict[Any, tuple[WorkerHandle, Task, bool]] = {}
         self._left: Counter[tuple[str, str]] = Counter()
@@ -264,7 +264,7 @@ class Dispatch:
             return
         if loading:
             worker.model = task.model
-            self.told(result)
+            self.loaded(result)
             self._start(worker, task)
             return
         self.idle.append(worker)

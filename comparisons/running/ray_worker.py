@@ -205,8 +205,8 @@ class Worker:
 
 def needed(plan: Plan, task: Task) -> list[CellId]:
     """The cells that a task reads: its own, and the baseline."""
-    own = [cell.id for cell in plan.cells if cell.key in task.cells]
-    return list(dict.fromkeys([own[0].baseline, *own]))
+    cells = [cell.id for cell in plan.cells if cell.key in task.cells]
+    return list(dict.fromkeys([cells[0].baseline, *cells]))
 
 
 class _Warnings(logging.Handler):

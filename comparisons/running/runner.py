@@ -76,9 +76,11 @@ def execute(
     ]
     if together:
         progress.stage("evaluate what the cells of all behaviors are asked")
-        common.ask([runner.subject(each) for runner, mine in zip(runners, ready, strict=True) for each in mine])
-    for runner, mine in zip(runners, ready, strict=True):
-        runner.evaluate(mine)
+        common.ask(
+            [runner.subject(each) for runner, cells_ready in zip(runners, ready, strict=True) for each in cells_ready]
+        )
+    for runner, cells_ready in zip(runners, ready, strict=True):
+        runner.evaluate(cells_ready)
     for runner, cells in zip(runners, taken, strict=True):
         runner.run(cells)
         runner.ask_later(cells)
@@ -130,15 +132,15 @@ class CellRunner:
         if self.plan.spec.select is None:
             return list(cells)
         selector = Selector(self.plan, self.fitter, self.folder, self.progress.stage)
-        found = [cell for cell in cells if not cell.elements]
+        selected = [cell for cell in cells if not cell.elements]
         for group in stacks_of(cells):
             first = first_dose(group)
             taken = self._attempt([c for c in first if not self.folder.done(c.key)], partial(selector.cells, group))
             self.progress.advance(len(group) - len(first))
-            found += taken or first
+            selected += taken or first
             self.tried |= set() if taken else {cell.key for cell in first}
         self.trials |= selector.trials
-        return found
+        return selected
 
     def run(self, cells: Iterable[Cell]) -> None:
         """Builds each cell that isn't done, and evaluates them."""
@@ -147,9 +149,9 @@ class CellRunner:
     def prepared(self, cells: Iterable[Cell]) -> list[Ready]:
         """Builds each cell that is neither done nor failed."""
         waiting = [cell for cell in cells if not self.folder.done(cell.key) and cell.key not in self.tried]
-        found = [self._attempt([cell], partial(self.build, cell)) for cell in waiting]
+        built = [self._attempt([cell], partial(self.build, cell)) for cell in waiting]
         self.tried |= {cell.key for cell in waiting}
-        return [ready for ready in found if ready is not None]
+        return [ready for ready in built if ready is not None]
 
     def evaluate(self, ready: Sequence[Ready]) -> None:
         """Groups cells that share a prompt's cache, and evaluates group by group."""
@@ -190,10 +192,10 @@ class CellRunner:
                 self.choices[key] = self._choose(key, element, context)
             except Exception as error:
                 self.choices[key] = error
-        found = self.choices[key]
-        if isinstance(found, Exception):
-            raise found
-        return found
+        chosen = self.choices[key]
+        if isinstance(chosen, Exception):
+            raise chosen
+        return chosen
 
     def _choose(self, key: str, element: Element, context: Sequence[Element]) -> Method:
         """Reads the choice from choices.json, or makes it and writes it there."""
@@ -224,17 +226,17 @@ class CellRunner:
         lm, mark, started = self.fitter.lm, self.fitter.lm.mark(), time.perf_counter()
         with lm.meter.counting() as tokens:
             cells = [self.subject(ready) for ready in group]
-            found = measure(self.evaluations, self.asking, cells, self.common.results)
+            results = measure(self.evaluations, self.asking, cells, self.common.results)
         if lm.mark() != mark:
             raise CompareError("the model changed while it was evaluated: an intervention must leave it as it was.")
         seconds = (time.perf_counter() - started) / len(group)
-        for ready, own in zip(group, found, strict=True):
+        for ready, result in zip(group, results, strict=True):
             before, run = self.common.spent(ready.cell.key)
             info = self._info(ready, before + seconds, round(run + sum(tokens) / len(group)))
             if self.asking.judges is None and self.plan.spec.open_ended is not None:
                 info |= {"waiting": True}
-            self.folder.commit(ready.cell.id, own.rows, info | own.info)
-            self.progress.ended(ready.cell, self._shift(ready.cell, own.rows), None)
+            self.folder.commit(ready.cell.id, result.rows, info | result.info)
+            self.progress.ended(ready.cell, self._shift(ready.cell, result.rows), None)
 
     def _shift(self, cell: Cell, rows: Sequence[Row]) -> float | None:
         """A first look at the shift, for the display."""
@@ -284,11 +286,11 @@ class CellRunner:
             with settings_kept():
                 if not lm.is_clean():  # a group of cells, each of which is now tried alone
                     lm.restore()
-                found = work()
+                outcome = work()
             if not lm.is_clean():
                 lm.restore()
                 raise CompareError("it changed the model or its tokenizer, which were loaded again: leave it out.")
-            return found
+            return outcome
         except Exception as error:
             for cell in cells:
                 self.folder.commit(cell.id, [], {"error": described(error)})

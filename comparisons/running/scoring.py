@@ -66,15 +66,17 @@ def _score(folder: RunFolder, judges: JudgeSet, behaviors: Iterable[Sequence[str
     """Scores the cells of one behavior on one model at a time."""
     for cells in behaviors:
         rows = {key: folder.rows(key) for key in cells if folder.done(key)}
-        free = {key: [row for row in own if row["evaluation"] == OPEN_ENDED] for key, own in rows.items()}
-        free = {key: own for key, own in free.items() if own}
-        references = {row["item"]: row["answer"] for own in free.values() for row in own if row["direction"] is None}
-        for key, found in zip(free, judges.scored(list(free.values()), references), strict=True):
+        free = {key: [row for row in cell_rows if row["evaluation"] == OPEN_ENDED] for key, cell_rows in rows.items()}
+        free = {key: cell_rows for key, cell_rows in free.items() if cell_rows}
+        references = {
+            row["item"]: row["answer"] for cell_rows in free.values() for row in cell_rows if row["direction"] is None
+        }
+        for key, scored in zip(free, judges.scored(list(free.values()), references), strict=True):
             info = folder.entries[key].info
             judging = dict(info.get(JUDGING) or {})
-            judging |= {judge: _paid(judging.get(judge), spent) for judge, spent in found.spent.items()}
+            judging |= {judge: _paid(judging.get(judge), spent) for judge, spent in scored.spent.items()}
             others = [row for row in rows[key] if row["evaluation"] != OPEN_ENDED]
-            folder.amend(key, {JUDGING: judging}, [*others, *found.rows])
+            folder.amend(key, {JUDGING: judging}, [*others, *scored.rows])
 
 
 def _paid(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, Any]:

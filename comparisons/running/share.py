@@ -38,24 +38,24 @@ def make_bundle(run: Path, name: str, out: Path) -> Path:
     record = read_record(run)
     if record.intervention is None:
         raise CompareError(f"the run in {run} has no best intervention to share: every cell failed or broke the model.")
-    found = {**record.intervention, "model": base_model(record)}
-    if not (found.get("edits") or found.get("adapter")):
-        cell = found.get("cell")
+    best = {**record.intervention, "model": base_model(record)}
+    if not (best.get("edits") or best.get("adapter")):
+        cell = best.get("cell")
         raise CompareError(f"the best cell of {run}, {cell}, is a prompt: there is no vector and no adapter to share.")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    if found.get("adapter"):
-        for file in sorted((run / BEST / found["adapter"]).iterdir()):
+    if best.get("adapter"):
+        for file in sorted((run / BEST / best["adapter"]).iterdir()):
             if any(file.match(pattern) for pattern in SHARED) and file.name != CARD:
                 shutil.copy(file, out / file.name)
         config = json.loads((out / ADAPTER).read_text(encoding="utf-8"))
-        write_json(out / ADAPTER, {**config, "base_model_name_or_path": found["model"]})
-        found["adapter"] = "."
-    if found.get("edits"):
+        write_json(out / ADAPTER, {**config, "base_model_name_or_path": best["model"]})
+        best["adapter"] = "."
+    if best.get("edits"):
         shutil.copy(run / BEST / EDITS, out / EDITS)
-        _write_vectors(out, found, record)
-    write_json(out / INTERVENTION, found)
-    write_text(out / CARD, card(record, found, name))
+        _write_vectors(out, best, record)
+    write_json(out / INTERVENTION, best)
+    write_text(out / CARD, card(record, best, name))
     return out
 
 
@@ -65,17 +65,17 @@ def base_model(record: Record) -> str:
     return name if not Path(name).expanduser().exists() else Path(name).name
 
 
-def _write_vectors(out: Path, found: Mapping[str, Any], record: Record) -> None:
+def _write_vectors(out: Path, best: Mapping[str, Any], record: Record) -> None:
     """vectors.safetensors, a tensor a layer, where the edits are plain vectors at different layers."""
     tensors, _ = read_tensors(out / EDITS)
-    edits = found["edits"]
+    edits = best["edits"]
     plain = all(e["operation"] == "add" and tensors[e["tensor"]].dim() == 1 for e in edits)
     if not plain or len({edit["layer"] for edit in edits}) < len(edits):
         return
     model = record.part("model")
     origin = Origin(
-        kind=str(found.get("cell")),
-        model=found["model"],
+        kind=str(best.get("cell")),
+        model=best["model"],
         digest=model.get("digest"),
         blocks=model.get("blocks"),
         prompt_format=model.get("prompt_format"),
@@ -93,12 +93,12 @@ def _row(record: Record) -> SummaryRow:
     return row
 
 
-def card(record: Record, found: Mapping[str, Any], name: str) -> str:
+def card(record: Record, best: Mapping[str, Any], name: str) -> str:
     """The model card: what it does and costs, measured how, and how to use it.
 
     Args:
         record: the run.
-        found: intervention.json as it is shared.
+        best: intervention.json as it is shared.
         name: the repository's.
     """
     row = _row(record)
@@ -108,33 +108,36 @@ def card(record: Record, found: Mapping[str, Any], name: str) -> str:
     if row.cost is not None:
         bounds = f" [{row.cost_ci[0]:.3f}, {row.cost_ci[1]:.3f}]" if row.cost_ci else ""
         cost = f"It costs {row.cost:+.3f}{bounds} of p(correct) on {escaped(row.knowledge_set or 'knowledge')}."
-    program = snippet(found, repository=name)
+    program = snippet(best, repository=name)
     use = (
         ["In plain transformers:", fenced(program, "python")]
         if program is not None
         else ["Its edits are too many for a short program; `intervention.json` says what they are."]
     )
     parts = [
-        "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in _head(found).items()) + "\n---",
+        "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in _head(best).items()) + "\n---",
         f"# {escaped(name)}",
-        f"`{row.method}` for {aim} {escaped(row.behavior)} on {escaped(str(found['model']))}: p_match of the matching "
+        f"`{row.method}` for {aim} {escaped(row.behavior)} on {escaped(str(best['model']))}: p_match of the matching "
         f"answer moves by {estimate(row)} from {baseline.p_match or 0:.3f}. {cost}",
         "## Measured",
         rendered(main_table([baseline, row])),
         "## Use",
         *use,
-        *_further(found, name),
+        *_further(best, name),
         "## Provenance",
-        "\n".join(f"- {key}: {escaped(value)}" for key, value in _provenance(record, row, found["model"]).items()),
+        "\n".join(f"- {key}: {escaped(value)}" for key, value in _provenance(record, row, best["model"]).items()),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _head(found: Mapping[str, Any]) -> dict[str, Any]:
+def _head(best: Mapping[str, Any]) -> dict[str, Any]:
     """What the hub reads of a card."""
-    kinds = [*(["peft"] if found.get("adapter") else []), *(["steering-vector"] if found.get("edits") else [])]
-    library = {"library_name": "peft"} if found.get("adapter") else {}
-    return {"base_model": found["model"], **library, "tags": [*kinds, "activation-steering", "comparisons"]}
+    kinds = [
+        *(["peft"] if best.get("adapter") else []),
+        *(["steering-vector"] if best.get("edits") else []),
+    ]
+    library = {"library_name": "peft"} if best.get("adapter") else {}
+    return {"base_model": best["model"], **library, "tags": [*kinds, "activation-steering", "comparisons"]}
 
 
 def _provenance(record: Record, row: SummaryRow, model: str) -> dict[str, str]:
@@ -150,8 +153,8 @@ def _provenance(record: Record, row: SummaryRow, model: str) -> dict[str, str]:
     }
 
 
-def _further(found: Mapping[str, Any], name: str) -> list[str]:
-    if not found.get("edits"):
+def _further(best: Mapping[str, Any], name: str) -> list[str]:
+    if not best.get("edits"):
         return []
     return ["Its vectors for `compare`:", fenced(f"compare vectors import hub:{name} --out vectors.safetensors", "sh")]
 

@@ -66,7 +66,7 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
         shown = zip(cells, texts, strict=True)
         return [
             Answers("baseline", None, None, plain),
-            *(Answers(c.label, c.direction, c.strength, own) for c, own in shown),
+            *(Answers(c.label, c.direction, c.strength, answers) for c, answers in shown),
         ]
 
     return answer

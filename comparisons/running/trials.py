@@ -55,7 +55,7 @@ def element_trials(cells: Sequence[Cell], place: int, blocks: int, most: int | N
         name for name in method.settings() if len({repr(candidate.settings()[name]) for candidate in candidates}) > 1
     ]
     strengths = list(dict.fromkeys(cell.strength for cell in cells if cell.strength > 0))
-    found = []
+    trials = []
     for candidate in candidates:
         for strength in strengths:
             elements: dict[Direction, tuple[Element, ...]] = {}
@@ -66,17 +66,17 @@ def element_trials(cells: Sequence[Cell], place: int, blocks: int, most: int | N
             settings = {name: candidate.settings()[name] for name in varying}
             if len(strengths) > 1 or not varying:
                 settings[STRENGTH] = strength
-            found.append(Trial(elements, settings, strength))
-    return found
+            trials.append(Trial(elements, settings, strength))
+    return trials
 
 
 def stacks_of(cells: Sequence[Cell]) -> list[list[Cell]]:
     """The cells of each stack with one value of each of its settings, in all directions and strengths."""
-    found: dict[object, list[Cell]] = {}
+    stacks: dict[object, list[Cell]] = {}
     for cell in cells:
         if cell.elements:
-            found.setdefault((cell.label, cell.varied), []).append(cell)
-    return list(found.values())
+            stacks.setdefault((cell.label, cell.varied), []).append(cell)
+    return list(stacks.values())
 
 
 def first_dose(group: Sequence[Cell]) -> list[Cell]:
@@ -146,8 +146,8 @@ def _tried(
     advance(f"select {name} on dev")
     try:
         numbers = _numbers(fitter, [trials[i] for i in built], list(built.values()), knowledge, orders)
-        for i, found in zip(built, numbers, strict=True):
-            rows[i] |= found
+        for i, measured in zip(built, numbers, strict=True):
+            rows[i] |= measured
     except Exception:
         # One that fails is found by trying each alone.
         for i, interventions in built.items():
@@ -170,13 +170,13 @@ def _numbers(
     choices, facts = (dev_choices(fitter, items, tried, orders) for items in (fitter.behavior.dev, knowledge))
     shifts, gains = (each.p_match - each.p_match[:1] for each in (choices, facts))
     templates = {item.id: item.template for item in knowledge}
-    found, place = [], 1
+    rows, place = [], 1
     for trial in trials:
         directions = list(trial.elements)
         places = range(place, place := place + len(directions))
         means: dict[Direction, float] = {d: shifts[at].mean() for d, at in zip(directions, places, strict=True)}
         ends = [interval(-gains[at], clusters(facts.items, templates), seed=fitter.seed) for at in places]
-        found.append(
+        rows.append(
             {
                 **{f"shift_{direction}": _rounded(mean) for direction, mean in means.items()},
                 "two_sided": _rounded(two_sided(means)),
@@ -186,7 +186,7 @@ def _numbers(
                 "broken": bool(max(choices.lost[at].mean() for at in places) > BROKEN),
             }
         )
-    return found
+    return rows
 
 
 def _winner(rows: Sequence[Mapping[str, Any]], limit: float) -> int | None:
@@ -206,13 +206,13 @@ def nothing_within(record: Mapping[str, Any]) -> CompareError:
     """Says that no trial keeps within the limit, and how near the nearest comes."""
     bounds = [(row["cost_bound"], row["settings"]) for row in record["trials"] if row.get("cost_bound") is not None]
     nearest = min(bounds, key=lambda pair: pair[0], default=None)
-    said = next((row["error"] for row in record["trials"] if "error" in row), "none could be measured")
+    reason = next((row["error"] for row in record["trials"] if "error" in row), "none could be measured")
     if nearest is not None:
         settings = ", ".join(f"{name}={value}" for name, value in nearest[1].items())
-        said = f"the nearest, {settings}, may cost up to {nearest[0]:.3f}"
+        reason = f"the nearest, {settings}, may cost up to {nearest[0]:.3f}"
     count = len(record["trials"])
     return CompareError(
-        f"none of {count} trials of {record['method']} keeps its cost on dev within {record['limit']:g}: {said}; "
+        f"none of {count} trials of {record['method']} keeps its cost on dev within {record['limit']:g}: {reason}; "
         "allow more by --select, or try smaller --strengths."
     )
 

@@ -76,14 +76,14 @@ def clean(findings: list[Finding]) -> list[Path]:
 
 
 def _artifacts(root: Path) -> list[Finding]:
-    found = []
+    findings = []
     for path in sorted(root.iterdir()) if root.is_dir() else []:
         if path.name.endswith(MAKING):
-            found.append(_making(path))
+            findings.append(_making(path))
         elif _is_artifact(path):
             fault = artifact_fault(path)
-            found.append(Finding(path, "damaged", fault, True) if fault else Finding(path, "whole"))
-    return found
+            findings.append(Finding(path, "damaged", fault, True) if fault else Finding(path, "whole"))
+    return findings
 
 
 def _is_artifact(path: Path) -> bool:
@@ -117,24 +117,24 @@ def _is_locked(lock: Path) -> bool:
 
 def _verdicts(folder: Path) -> list[Finding]:
     """Replies of judges, each a sealed file."""
-    found = []
+    findings = []
     for path in sorted(folder.glob("*.json")):
         try:
             read_sealed(path, "a kept verdict")
-            found.append(Finding(path, "whole"))
+            findings.append(Finding(path, "whole"))
         except CompareError as error:
-            found.append(Finding(path, "damaged", str(error), True))
-    return found + [Finding(path, "left over", LEFT_OVER, True) for path in leftovers(folder)]
+            findings.append(Finding(path, "damaged", str(error), True))
+    return findings + [Finding(path, "left over", LEFT_OVER, True) for path in leftovers(folder)]
 
 
 def _runs(root: Path) -> list[Finding]:
-    found = []
+    findings = []
     for path in sorted(root.iterdir()) if root.is_dir() else []:
         if (path / LOCK).exists() and _is_locked(path / LOCK):
-            found.append(Finding(path, "in use", "being written now"))
+            findings.append(Finding(path, "in use", "being written now"))
         elif (path / RUN).exists():
             faults = run_faults(path)
-            found += [Finding(path, "damaged", fault) for fault in faults] or [Finding(path, "whole")]
+            findings += [Finding(path, "damaged", fault) for fault in faults] or [Finding(path, "whole")]
             left = [*leftovers(path), *leftovers(path / "figures")]
-            found += [Finding(each, "left over", LEFT_OVER, True) for each in left]
-    return found
+            findings += [Finding(each, "left over", LEFT_OVER, True) for each in left]
+    return findings

@@ -169,6 +169,31 @@ def test_what_does_not_hold_is_named(place: Path, change: tuple[str, str], why: 
         check_evaluation(unsound(place, change), "words")
 
 
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (("for c in cells]", "for c in cells[1:]]"), "the evaluation words gave 0 results for 1 cells."),
+        (("items = asking", "1 / 0\n        items = asking"), "ZeroDivisionError"),
+        (("items = asking", "exit()\n        items = asking"), "the evaluation words raised SystemExit"),
+    ],
+)
+def test_what_can_not_be_asked_fails_its_cells_and_takes_no_number_for_anothers(
+    place: Path, model: str, change: tuple[str, str], why: str
+) -> None:
+    """Too few results were once paired with the first cells, and the last had none without a word."""
+    put(place.parent / "more", {"words.py": COUNTS.replace(*change)})
+    assert cli(command(place, model, "--evaluate", "words")) == 1
+    for row in json.loads(Path("out/summary.json").read_text())["rows"]:
+        assert row["status"] == "failed" and why in row["error"]
+
+
+def test_a_check_that_raises_is_a_line(place: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    check = "    def check(self, plan):\n        raise ValueError('no such thing')\n\n    def ask("
+    put(place.parent / "more", {"words.py": COUNTS.replace("    def ask(", check)})
+    assert cli(command(place, model, "--evaluate", "words")) == 2
+    assert "the evaluation words failed: ValueError: no such thing" in capsys.readouterr().err
+
+
 def test_numbers_that_fail_are_a_warning_of_their_cells(place: Path, model: str) -> None:
     put(place.parent / "more", {"words.py": COUNTS.replace("sum(counts)", "sum(counts) / 0")})
     assert cli(command(place, model, "--evaluate", "words")) == 0

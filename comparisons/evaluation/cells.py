@@ -20,9 +20,16 @@ Before = Mapping[tuple[str, str], CellResult]
 
 
 def ask(name: str, evaluation: Evaluation, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
-    """Asks cells one evaluation: one result a cell, in their order."""
+    """Asks cells one evaluation: one result a cell, in their order.
+
+    Raises:
+        CompareError: it gives more or fewer.
+    """
     with foreign(f"the evaluation {name}"):
-        return list(evaluation.ask(replace(asking, evaluation=name), cells))
+        results = list(evaluation.ask(replace(asking, evaluation=name), cells))
+    if len(results) != len(cells):
+        raise CompareError(f"the evaluation {name} gave {len(results)} results for {len(cells)} cells.")
+    return results
 
 
 def measure(

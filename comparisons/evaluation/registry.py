@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,9 +13,11 @@ from comparisons.experiment.specification import SettingTexts, Specification
 from comparisons.method.guard import foreign
 from comparisons.method.settings import Setting, describe_settings, parse_settings, parse_values
 from comparisons.results.summary import SummaryRow
-from comparisons.util.errors import CompareError
+from comparisons.util.errors import CompareError, described
 from comparisons.util.plugins import Kind, Plugins, first_line
 from comparisons.util.table import Section
+
+log = logging.getLogger(__name__)
 
 EVALUATIONS = Kind(
     word="evaluation",
@@ -92,13 +96,30 @@ def is_own(evaluation: Evaluation) -> bool:
     return type(evaluation).__module__.startswith(f"{EVALUATIONS.package}.")
 
 
+@contextmanager
+def calling(name: str, evaluation: Evaluation) -> Iterator[None]:
+    """Runs an evaluation's own code: what fails in a plugin is a line that names it."""
+    with foreign(f"the evaluation {name}"):
+        try:
+            yield
+        except Exception as error:
+            if is_own(evaluation) or isinstance(error, CompareError):
+                raise
+            raise CompareError(f"the evaluation {name} failed: {described(error)}") from error
+
+
 def sections_of(spec: Specification, rows: Sequence[SummaryRow]) -> dict[str, Section]:
     """What plugins say in the report, by evaluation, as data: a report is written again without them."""
     found: dict[str, Section] = {}
     for name, evaluation in evaluations_of(spec).items():
         if not is_own(evaluation):
-            with foreign(f"the evaluation {name}"):
-                section = evaluation.section(name, rows)
+            try:
+                with calling(name, evaluation):
+                    section = evaluation.section(name, rows)
+            except CompareError as error:
+                # The run's numbers are not to be lost over it.
+                log.warning("no section in the report: %s", error)
+                continue
             found |= {name: section} if section is not None else {}
     return found
 

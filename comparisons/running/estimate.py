@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from comparisons.dataset.behaviors import Behavior
 from comparisons.dataset.splits import draw
-from comparisons.evaluation.registry import evaluations_of
+from comparisons.evaluation.registry import calling, evaluations_of
 from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, question_prompts, steering
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.method.interface import Method
@@ -77,13 +77,14 @@ def _count(plan: Plan, lm: LM) -> Tally:
     """Counts what a plan of one model runs."""
     check_layers(plan, lm)
     tally, evaluations, together = Tally(lm), evaluations_of(plan.spec), asked_together(plan.cells)
-    for evaluation in evaluations.values():
-        if evaluation.across:
-            evaluation.cost(tally, plan, together)
-    for name, behavior in plan.behaviors.items():
-        cells = [cell for cell in plan.cells if cell.behavior == name]
-        for evaluation in evaluations.values():
-            evaluation.cost(tally, plan, [c for c in cells if not (evaluation.across and c in together)])
+    for name, evaluation in evaluations.items():
+        with calling(name, evaluation):
+            evaluation.cost(tally, plan, together if evaluation.across else ())
+    for behavior in plan.behaviors.values():
+        cells = [cell for cell in plan.cells if cell.behavior == behavior.name]
+        for name, evaluation in evaluations.items():
+            with calling(name, evaluation):
+                evaluation.cost(tally, plan, [c for c in cells if not (evaluation.across and c in together)])
         _count_fits(tally, plan, behavior, cells)
         if plan.spec.select is not None:
             _count_selection(tally, plan, behavior, cells)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Library
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import PREFIX, HarnessSet, read_tasks
-from comparisons.evaluation.registry import evaluations_of
+from comparisons.evaluation.registry import calling, evaluations_of
 from comparisons.experiment.specification import LAYER, Cell, Element, Plan, Specification
 from comparisons.method.interface import Method
 from comparisons.method.registry import Registry
@@ -43,8 +43,9 @@ def make_plan(spec: Specification) -> Plan:
     models = [source.name for source in spec.sources] if spec.more_models else [""]
     cells = [cell for model in models for name in spec.behaviors for cell in _cells(spec, model, name, variants)]
     plan = Plan(spec, behaviors, knowledge, tuple(cells), (), _side(spec, library), knowledge_dev)
-    for evaluation in evaluations_of(spec).values():
-        evaluation.check(plan)
+    for name, evaluation in evaluations_of(spec).items():
+        with calling(name, evaluation):
+            evaluation.check(plan)
     return replace(plan, notes=_notes(plan))
 
 

@@ -108,7 +108,6 @@ class CategoryPanel(Panel):
 
 
 def _look(number: int) -> dict[str, Any]:
-    """Colour and marker of a line or row."""
     return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
 
 

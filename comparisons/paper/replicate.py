@@ -223,7 +223,6 @@ def _lines(behavior: str, rows: Sequence[SummaryRow], model: PublishedModel) -> 
 
 
 def _row(rows: Sequence[SummaryRow], context: Context, multiplier: float) -> SummaryRow | None:
-    """The row of a context at a multiplier."""
     if multiplier:
         direction = "pos" if multiplier > 0 else "neg"
         wanted = (context.steered, direction)

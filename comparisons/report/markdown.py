@@ -12,10 +12,11 @@ from comparisons.util.table import Table
 
 def markdown(document: Document) -> str:
     """Renders a report; its pictures lie in figures/ beside it."""
-    return "\n\n".join([f"# {document.title}", *map(_block, document.blocks)]) + "\n"
+    return "\n\n".join([f"# {document.title}", *map(block_text, document.blocks)]) + "\n"
 
 
-def _block(block: Block) -> str:
+def block_text(block: Block) -> str:
+    """A block in Markdown."""
     match block:
         case Heading(text, level):
             return f"{'#' * level} {text}"

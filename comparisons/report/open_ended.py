@@ -155,7 +155,6 @@ def _agreement_of_signs(rows: Sequence[SummaryRow]) -> list[Block]:
 
 
 def _wins(rows: Sequence[SummaryRow]) -> list[Block]:
-    """Win rates of judges that compare."""
     wins = [(row, judge, one["wins"]) for row, judge, one in _judged(rows) if one.get("wins")]
     if not wins:
         return []
@@ -178,7 +177,6 @@ def _judges(rows: Sequence[SummaryRow]) -> Table:
 
 
 def _trust(record: Record) -> list[Block]:
-    """How far the judges can be trusted."""
     known, agreed = record.summary.judges.get("known") or {}, record.summary.judges.get("agreement") or []
     blocks: list[Block] = []
     if known:

@@ -50,7 +50,6 @@ def snippet(intervention: Mapping[str, Any], question: str = QUESTION, repositor
 
 
 def _messages(system: str | None, turns: Sequence[Sequence[str]], question: str) -> list[tuple[str, str]]:
-    """Role and content of each message of a chat."""
     messages = [("system", system)] if system else []
     for asked, answered in turns:
         messages += [("user", asked), ("assistant", answered)]

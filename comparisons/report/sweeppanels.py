@@ -229,7 +229,6 @@ def _dearest(grid: Grid, grids: Sequence[Grid]) -> str:
 
 
 def _best(grid: Grid, grids: Sequence[Grid]) -> str:
-    """The cell that did best in each direction."""
     best = [f"{signed(row.shift)} {_place(row)}" for row in (grid.best("pos"), grid.best("neg")) if row is not None]
     return f"{_name(grid, grids)}\n" + (f"best: {'; '.join(best)}" if best else "no usable cell")
 

@@ -126,7 +126,6 @@ def best_table(summary: Summary, top: int = TOP) -> Table:
 
 
 def _by_series(summary: Summary) -> list[list[SummaryRow]]:
-    """The rows of each behavior and stack."""
     return [
         [row for row in summary.of(behavior) if row.series == name]
         for behavior in summary.subjects
@@ -212,7 +211,6 @@ def _one_sided(summary: Summary) -> list[SummaryRow]:
 
 
 def _command(record: Record, row: SummaryRow) -> str:
-    """The `compare run` of one setting."""
     spec = record.part("specification")
     words = ["compare", "run", "--behavior", row.behavior, "--methods", row.method]
     words += ["--layer", _layer(row), "--strengths", shown(row.strength)]

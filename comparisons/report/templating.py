@@ -163,7 +163,6 @@ def _cells(row: Row, places: Sequence[Sequence[int]], looks: Sequence[str | None
 
 
 def _look(column: Column, wide: bool) -> str | None:
-    """The classes of a column's cells."""
     names = ["number"] if column.align == "right" else ["prose"] if column.prose else []
     if wide and column.rank >= LESSER:
         names.append("minor" if column.rank >= MINOR else "lesser")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Folded, Heading, Paragraph
+from comparisons.report.blocks import Block, Caution, Code, Document, Folded
 from comparisons.report.figures import Picture
+from comparisons.report.markdown import block_text
 from comparisons.report.table import main_table
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.table import Column, Row, Table
@@ -41,12 +42,6 @@ def _renderable(block: Block, width: int) -> RenderableType:
     from rich.text import Text
 
     match block:
-        case Heading(text, level):
-            return Markdown(printable(f"{'#' * level} {text}"))
-        case Paragraph(text):
-            return Markdown(printable(text))
-        case Bullets(items):
-            return Markdown(printable("\n".join(f"- {item}" for item in items)))
         case Caution(items):
             return Panel(Markdown(printable("\n\n".join(items))), style="yellow")
         case Code(text, language):
@@ -57,6 +52,8 @@ def _renderable(block: Block, width: int) -> RenderableType:
             return Text(printable(f"{summary}: see report.html."))
         case Table():
             return rich_table(block, width)
+        case _:
+            return Markdown(printable(block_text(block)))
 
 
 def terminal_table(rows: Sequence[SummaryRow], width: int = 140) -> rich.table.Table:

@@ -337,6 +337,7 @@ class TestReading:
             ("summary.json", '{"rows": []}'),
             ("run.json", "nonsense"),
             ("run.json", "[]"),
+            ("run.json", '{"notes": 3}'),
             ("choices.json", '{"choices": 3}'),
             ("choices.json", '{"choices": [{"behavior": "refusal"}]}'),
         ],

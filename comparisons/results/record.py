@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
@@ -13,7 +13,7 @@ from typing_extensions import NotRequired, TypedDict
 from comparisons.results.cells import read_rows
 from comparisons.results.folder import BEST
 from comparisons.results.identity import on_model
-from comparisons.results.schema import STRICT
+from comparisons.results.schema import STRICT, RunFacts
 from comparisons.results.summary import Summary, read_summary
 from comparisons.util.artifacts import MANIFEST, folder_fault
 from comparisons.util.errors import CompareError
@@ -137,7 +137,7 @@ def read_record(run: Path) -> Record:
         CompareError: a file that must be there is missing, or one is broken.
     """
     summary = read_summary(run)
-    facts = _object(run / "run.json", "run")
+    facts = _facts(run / "run.json")
     choices: tuple[Choice, ...] = ()
     if (path := run / "choices.json").exists():
         listed = _object(path, "choices").get("choices")
@@ -176,6 +176,7 @@ class _Answer(TypedDict):
 
 
 _INTERVENTION, _ANSWER, _CHOICE = TypeAdapter(_Intervention), TypeAdapter(_Answer), TypeAdapter(Choice)
+_FACTS = TypeAdapter(RunFacts)
 _ADAPTER = "adapter"
 
 
@@ -216,6 +217,15 @@ def _object(path: Path, what: str) -> Facts:
     if not isinstance(value, dict):
         raise CompareError(f"{what}: {path} holds no JSON object.")
     return value
+
+
+def _facts(path: Path) -> Facts:
+    facts = _object(path, "run")
+    try:
+        return cast(Facts, _FACTS.validate_python(facts))
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise CompareError(f"{path}: {place} is not as this program writes it: run its command again.") from error
 
 
 def _choice(value: Any, where: str) -> Choice:

@@ -38,6 +38,27 @@ class CellInfo(TypedDict, total=False):
     waiting: bool
 
 
+class RunFacts(TypedDict, total=False):
+    """run.json: what a run is, with what and where it was made, and when."""
+
+    __pydantic_config__ = ConfigDict(extra="allow", strict=True)  # type: ignore[misc]
+
+    digest: str
+    command: str
+    specification: dict[str, Any]
+    identity: dict[str, Any]
+    versions: dict[str, str | None]
+    git_commit: str | None
+    machine: dict[str, Any]
+    model: dict[str, Any]
+    models: list[dict[str, Any]]
+    notes: list[str]
+    evaluations: dict[str, Any] | None
+    started: str
+    ended: str | None
+    complete: bool
+
+
 class ResultRow(TypedDict):
     """A line of results.jsonl: one item × order × cell × evaluation; evaluations add to it."""
 

@@ -61,7 +61,6 @@ def execute(
     Returns:
         The plan with the cells that count: all, or those at the strengths that `--select` took.
     """
-    kept: list[Cell] = []
     progress.advance(sum(folder.done(cell.key) for cell in plan.cells))
     fitters = {name: fitter_of(plan, name, lm, store) for name in plan.behaviors}
     common = SharedQuestions(Asking(plan, lm, fitters), evaluations_of(plan.spec))
@@ -84,8 +83,7 @@ def execute(
     for runner, cells in zip(runners, taken, strict=True):
         runner.run(cells)
         runner.ask_later(cells)
-        kept += cells
-    return replace(plan, cells=tuple(kept))
+    return replace(plan, cells=tuple(cell for cells in taken for cell in cells))
 
 
 def fitter_of(plan: Plan, behavior: str, lm: LM, store: Store) -> Fitter:

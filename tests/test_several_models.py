@@ -22,7 +22,7 @@ from tests.tiny import other_model
 
 pytestmark = pytest.mark.slow
 
-SMALL = ["--data", "few", "--train-items", "40", "--test-items", "8", "--knowledge", "none"]
+SMALL = ["--data", "few", "--train-items", "24", "--test-items", "8", "--knowledge", "none"]
 RUN = ["run", "--behavior", "refusal,sycophancy", "--methods", "caa,sysprompt", *SMALL]
 
 

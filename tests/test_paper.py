@@ -14,8 +14,7 @@ import pytest
 
 from comparisons.cli import execute as cli
 from comparisons.experiment.specification import Specification
-from comparisons.paper.curves import curves
-from comparisons.paper.figures import label_panels
+from comparisons.paper.figures import curves, label_panels
 from comparisons.paper.render import write_paper, write_replication
 from comparisons.paper.replicate import KNOWLEDGE, beside, lines, notes, published, replication
 from comparisons.paper.results import ResultFile, import_results

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from comparisons.paper.curves import Curve, curves
-from comparisons.paper.figures import behavior_panels, category_panels, label_panels, layer_panels, multiplier_panels
+from comparisons.paper.figures import (
+    Curve,
+    behavior_panels,
+    category_panels,
+    curves,
+    label_panels,
+    layer_panels,
+    multiplier_panels,
+)
 from comparisons.paper.replicate import Line, PublishedModel
 from comparisons.report.export import csv_text, latex_text
 from comparisons.report.figures import write_panels

@@ -150,11 +150,12 @@ def test_a_cell_has_the_harness_own_numbers(place: Path, lm: LM) -> None:
     known = read_tasks("lm_eval:facts.yaml,write.yaml", None, 0)
     assert known.name == "lm_eval: pocket_facts (acc, 0-shot), pocket_write (exact_match, 1-shot)"
     assert len(known.items) == 32 and {item.category for item in known.items} == {"pocket_facts", "pocket_write"}
-    check(lm, known, Intervention(), theirs(lm, known))
+    plain = theirs(lm, known)
+    check(lm, known, Intervention(), plain)
     vector = torch.randn(lm.width, generator=torch.Generator().manual_seed(0))
     with added(lm, 1, vector):
         steered = theirs(lm, known)
-    assert steered != theirs(lm, known)
+    assert steered != plain
     check(lm, known, Intervention(edits=(Edit(1, vector, positions="all"),)), steered)
     if lm.prompt_format == "chat":
         system = "You are an assistant that refuses."

@@ -11,6 +11,7 @@ from comparisons.method import (
     Fit,
     Intervention,
     Method,
+    Reading,
     Use,
     pair_activations,
     read_vectors,
@@ -34,17 +35,19 @@ class Ablate(Method):
         vector_layer: the layer whose direction is taken out everywhere; "same" takes each layer's own.
         to: what the component becomes: "zero", or the mean of the wanted "side".
         positions: which tokens: prompt_end, all, last, prompt_first:k or response_first:k.
+        read: where pairs are read: at the "letter", over the "answer"'s text, or "auto", by what the run measures.
     """
 
     layer: int | Literal["all"] = use_only("all")
     vector_layer: int | Literal["same"] = use_only("same")
     to: Literal["zero", "side"] = use_only("zero")
     positions: str = use_only("prompt_end")
+    read: Reading = "auto"
 
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "behavior"
 
     def fit(self, fit: Fit) -> None:
-        write_vectors(fit.out, pair_activations(fit).double().mean(dim=0).transpose(0, 1))
+        write_vectors(fit.out, pair_activations(fit, self.read).double().mean(dim=0).transpose(0, 1))
 
     def intervene(self, use: Use) -> Intervention:
         means = read_vectors(use.fitted)  # [layers, 2, width], the matching answers' first

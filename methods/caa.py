@@ -16,6 +16,7 @@ from comparisons.method import (
     Item,
     LayerVector,
     Need,
+    Reading,
     Use,
     contrast_means,
     file_digest,
@@ -43,6 +44,7 @@ class CAA(LayerVector):
         normalize: "behaviors" scales the vector at each layer to the mean norm over the run's behaviors.
         debias: "letter" reads each pair in both orders of its choices, so that every letter matches equally often,
             and projects the direction from one letter to the other out of the vector.
+        read: where pairs are read: at the "letter", over the "answer"'s text, or "auto", by what the run measures.
         vector_layer: the layer whose vector is added; "same" takes that of the layer where it is added.
         vector_from: a file of vectors fitted elsewhere, to use in place of a fit: what `compare vectors` writes,
             safetensors with a tensor `layer_N` [width] for each layer.
@@ -51,6 +53,7 @@ class CAA(LayerVector):
     fit_on: Literal["base", "stack"] = "base"
     normalize: Literal["none", "behaviors"] = "none"
     debias: Literal["none", "letter"] = "none"
+    read: Reading = "auto"
     vector_layer: int | Literal["same"] = use_only("same")
     vector_from: Path | None = None
 
@@ -85,7 +88,7 @@ class CAA(LayerVector):
             items = [item for given in items for item in (given, swapped(given)) if given.parsed]
             if not items:
                 raise CompareError(f"caa.debias=letter: no pair of {behavior.name} can be read in both orders.")
-        means = contrast_means(fit, items)
+        means = contrast_means(fit, items, self.read)
         vectors = means.matching
         if self.debias == "letter" and means.letter is not None:
             letter = unit(means.letter)

@@ -12,12 +12,11 @@ class DPO(TrainedAdapter):
     """Train a LoRA adapter to prefer one answer of each pair to the other, by direct preference optimization.
 
     Source: Rafailov et al. 2023, equation 7: −log σ(β (log π(y_w)/π₀(y_w) − log π(y_l)/π₀(y_l))), by trl's
-    DPOTrainer. The answers of a pair differ first in the letter's token, which is what is compared, so the data are
-    those of `sft`.
-    "pos" prefers the matching letter, "neg" the contrast letter. The strength scales the adapter.
+    DPOTrainer, with π the probability of the token that decides between the letters, or of the whole answer: the data
+    are those of `sft`. "pos" prefers the matching answer, "neg" the contrast. The strength scales the adapter.
 
     Attributes:
-        learning_rate, epochs, epoch, rank, alpha, dropout, batch_size, target_modules: as in `sft`.
+        learning_rate, epochs, epoch, rank, alpha, dropout, batch_size, target_modules, target: as in `sft`.
         beta: the larger, the nearer the model stays to what it was.
     """
 

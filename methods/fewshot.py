@@ -15,10 +15,11 @@ FILE = "examples.json"
 
 @dataclass(frozen=True)
 class FewShot(Method):
-    """Show a few training questions, answered with the wanted letter, as turns before the question.
+    """Show a few training questions, answered as the direction wants, as turns before the question.
 
     Source: Brown et al. 2020, section 2. The pairs are drawn by the seed, with the letters taking turns, so that the
-    examples show the behavior and not a letter. A prompt has no dose.
+    examples show the behavior and not a letter; they are answered by what the run measures, letters or the choices'
+    texts. A prompt has no dose.
 
     Attributes:
         examples: how many.
@@ -41,7 +42,7 @@ class FewShot(Method):
         letters = sorted({item.matching for item in order})
         groups = [[item for item in order if item.matching == letter] for letter in letters]
         taken = [item for item in chain.from_iterable(zip_longest(*groups)) if item is not None][: self.examples]
-        turns = [(item.question, f"({_letter(item, fit.direction)})") for item in taken]
+        turns = [_turn(item, 0 if fit.direction == "pos" else 1, fit.measure) for item in taken]
         (fit.out / FILE).write_text(json.dumps(turns), encoding="utf-8")
 
     def intervene(self, use: Use) -> Intervention:
@@ -49,5 +50,9 @@ class FewShot(Method):
         return Intervention(examples=tuple(Turn(question, answer) for question, answer in turns))
 
 
-def _letter(item: Item, direction: str) -> str:
-    return item.matching if direction == "pos" else item.contrast
+def _turn(item: Item, wanted: int, measure: str) -> tuple[str, str]:
+    if measure == "letters":
+        return item.question, f"({(item.matching, item.contrast)[wanted]})"
+    if not item.texts:
+        raise CompareError(f"fewshot: the pair {item.id} has no texts to show as answers: see --measure.")
+    return item.stem, item.texts[wanted]

@@ -11,6 +11,7 @@ from comparisons.method import (
     Fit,
     Intervention,
     LayerVector,
+    Target,
     Use,
     contrast_activations,
     questions,
@@ -25,7 +26,7 @@ class LearnedVector(LayerVector):
     """Add one vector at one layer, trained by gradient on the finetuning's own loss and data.
 
     Sources: Subramani et al. 2022 (Extracting Latent Steering Vectors), section 2; Cao et al. 2024 (BiPO). The loss is
-    −log p of the token that decides for the direction's letter, as in `sft`; nothing but the vector is trained. It
+    −log p of what `sft` is trained on; nothing but the vector is trained. It
     is added from the last prompt token on, as in `caa`: what is left between it and `caa` is how the vector is found,
     between it and `sft` what is trained.
 
@@ -35,12 +36,14 @@ class LearnedVector(LayerVector):
             on every model.
         epochs: passes over the pairs.
         batch_size: pairs a step.
+        target: what is trained on: the "letter", the "answer"'s text, or "auto", by what the run measures.
     """
 
     layer: int | Literal["auto"] = "auto"  # not for use alone: each layer has a training of its own
     learning_rate: float = 0.1
     epochs: int = 3
     batch_size: int = 16
+    target: Target = "auto"
 
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
 
@@ -55,7 +58,9 @@ class LearnedVector(LayerVector):
         rate = self.learning_rate * activations.square().mean().sqrt().item()
         start = torch.zeros(fit.lm.width)
         how = Descent(rate, self.epochs, self.batch_size, fit.seed)
-        write_vectors(fit.out, train_edit(fit.lm, questions(fit), start, lambda v: Edit(layer, v), how)[None])
+        write_vectors(
+            fit.out, train_edit(fit.lm, questions(fit, target=self.target), start, lambda v: Edit(layer, v), how)[None]
+        )
 
     def intervene(self, use: Use) -> Intervention:
         layer = self.chosen_layer()

@@ -9,6 +9,7 @@ from comparisons.method import (
     CompareError,
     Fit,
     LayerVector,
+    Reading,
     pair_activations,
     scaled_like_difference,
     write_vectors,
@@ -32,16 +33,18 @@ class PCA(LayerVector):
         component: counted from 1, by falling variance.
         of: "differences" of pairs, or "activations" of all answers, which are always centred.
         centre: whether to subtract the mean of the differences.
+        read: where pairs are read: at the "letter", over the "answer"'s text, or "auto", by what the run measures.
     """
 
     component: int = 1
     of: Literal["differences", "activations"] = "differences"
     centre: bool = False
+    read: Reading = "auto"
 
     def fit(self, fit: Fit) -> None:
         import torch
 
-        pairs = pair_activations(fit)
+        pairs = pair_activations(fit, self.read)
         rows = pairs[:, 0] - pairs[:, 1] if self.of == "differences" else pairs.flatten(0, 1)
         if self.centre or self.of == "activations":
             rows = rows - rows.mean(dim=0)

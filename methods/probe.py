@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from comparisons.method import Fit, LayerVector, pair_activations, scaled_like_difference, write_vectors
+from comparisons.method import Fit, LayerVector, Reading, pair_activations, scaled_like_difference, write_vectors
 
 
 @dataclass(frozen=True)
@@ -19,16 +19,18 @@ class Probe(LayerVector):
     Attributes:
         layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
         inverse_penalty: C of scikit-learn's LogisticRegression: the larger, the less the weights are held small.
+        read: where pairs are read: at the "letter", over the "answer"'s text, or "auto", by what the run measures.
     """
 
     inverse_penalty: float = 1.0
+    read: Reading = "auto"
 
     def fit(self, fit: Fit) -> None:
         import numpy as np
         import torch
         from sklearn.linear_model import LogisticRegression
 
-        pairs = pair_activations(fit)
+        pairs = pair_activations(fit, self.read)
         labels = np.tile([1, 0], len(pairs))
         normals = []
         for layer in range(pairs.shape[2]):

@@ -13,6 +13,7 @@ from comparisons.method import (
     Fit,
     Intervention,
     Method,
+    Target,
     Use,
     questions,
     read_vectors,
@@ -39,12 +40,14 @@ class PromptTuning(Method):
         learning_rate: of Adam, in units of the embeddings' root mean square.
         epochs: passes over the pairs.
         batch_size: pairs a step.
+        target: what is trained on: the "letter", the "answer"'s text, or "auto", by what the run measures.
     """
 
     text: str = "Read the question and the answers with care."
     learning_rate: float = 0.1
     epochs: int = 3
     batch_size: int = 16
+    target: Target = "auto"
 
     dosed: ClassVar[bool] = False
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
@@ -60,7 +63,7 @@ class PromptTuning(Method):
             raise CompareError("prompt_tuning.text holds no token to train: give it a few words.")
         embeddings = fit.lm.embeddings.detach().float()
         rate = self.learning_rate * embeddings.square().mean().sqrt().item()
-        asked = questions(fit, Intervention(system=self.text))
+        asked = questions(fit, Intervention(system=self.text), self.target)
         before = torch.zeros(first, fit.lm.width, device=fit.lm.device)
 
         def edit(trained: torch.Tensor) -> Edit:

@@ -33,10 +33,10 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 @dataclass(frozen=True)
 class SFT(TrainedAdapter):
-    """Finetune to answer with the matching letter, or with the other one: a LoRA adapter, or whole matrices.
+    """Finetune to give the matching answer, or the other one: a LoRA adapter, or whole matrices.
 
-    The loss is on the token that decides between the letters and nowhere else; pairs are read as given. "pos" is
-    trained on the matching letter, "neg" on the contrast letter. The strength scales the adapter.
+    The loss is on the token that decides between the letters, or on the answer's own tokens, and nowhere else; pairs
+    are read as given. "pos" is trained on the matching answer, "neg" on the contrast. The strength scales the adapter.
 
     Attributes:
         learning_rate: of AdamW, constant; "auto" takes the lowest of three (of `WHOLE_LEARNING_RATES` for whole
@@ -48,6 +48,7 @@ class SFT(TrainedAdapter):
         dropout: of LoRA's input.
         batch_size: pairs a step.
         target_modules: "all-linear", or ends of module names separated by commas.
+        target: what is trained on: the "letter", the "answer"'s text, or "auto", by what the run measures.
         trainable: "lora"; "full" for every matrix of the blocks, "layer:N" for those of one, for which rank, alpha,
             dropout and target_modules mean nothing. The change is an adapter of full rank, so nothing is written into
             the model. Beside the model, training takes 16 bytes a weight (difference, gradient, Adam's two moments)

@@ -1,141 +1,193 @@
-"""The parser of written answers, case by case: a clear answer is found, a doubtful one never."""
+"""Measured by the choices' texts: every number against plain transformers code, and what follows the measure."""
 
 from __future__ import annotations
 
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
+import torch
 
-from comparisons.dataset.items import Choice
-from comparisons.evaluation.parsing import find_choice
+import comparisons
+from comparisons.dataset.behaviors import Behavior
+from comparisons.dataset.items import Item
+from comparisons.engine.activations import contrast_means
+from comparisons.engine.choices import choice_logps
+from comparisons.evaluation.measures import item_measures
+from comparisons.evaluation.questions import item_choices, questions, result_rows
+from comparisons.experiment.specification import Specification
+from comparisons.intervention import Edit, Intervention
+from comparisons.method import Fit
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
+from tests import oracle
+from tests.tiny import tiny_behavior, tiny_item, tiny_lm
 
-SETS = {
-    "PLAIN": ("I decline this.", "I help with it"),
-    "YES": ("No, I decline", "Yes, I help"),
-    "TRUE": ("False", "True"),
-    "YN": ("Yes", "No"),
-    "NOV": ("No", "No, never"),
-    "FEEL": ("happy", "not happy"),
-    "PLAN": ("Plan B", "Plan A"),
-    "CROSS": ("B", "A"),
-    "MANY": ("red", "green", "blue", "dark blue"),
-    "BARE": ("", ""),
-}
-"""Texts of the choices, by name."""
-
-CASES: list[tuple[str, str, str | None]] = [
-    # The letter, marked.
-    ("(A) I decline this", "PLAIN", "A"),
-    ("(B)", "PLAIN", "B"),
-    ("( b ) I think so", "PLAIN", "B"),
-    ("[A]", "PLAIN", "A"),
-    ("**(B)** because it is kind", "PLAIN", "B"),
-    ("A) I would rather stay", "PLAIN", "A"),
-    ("b) it is", "PLAIN", "B"),
-    ("A. It is better.", "PLAIN", "A"),
-    ("B: it is", "PLAIN", "B"),
-    ("A, because it is safe", "PLAIN", "A"),
-    ("A because it is safe", "PLAIN", "A"),
-    ("B - I would", "PLAIN", "B"),
-    ("A", "PLAIN", "A"),
-    ("b.", "PLAIN", "B"),
-    ('"B"', "PLAIN", "B"),
-    ("Answer: B", "PLAIN", "B"),
-    ("The answer is A.", "PLAIN", "A"),
-    ("the ANSWER IS (b).", "PLAIN", "B"),
-    ("Option B sounds good", "PLAIN", "B"),
-    ("I choose B.", "PLAIN", "B"),
-    ("Let me think.\n(A)", "PLAIN", "A"),
-    ("I can't be sure. (A)", "PLAIN", "A"),
-    ("（Ｂ） fullwidth", "PLAIN", "B"),
-    ("Ⓑ", "PLAIN", "B"),
-    ("(A) A good thing to do", "PLAIN", "A"),
-    ("(B) A good thing to do", "PLAIN", "B"),
-    ("(C) it is", "MANY", "C"),
-    ("(B) and so on", "BARE", "B"),
-    # The text, or the word that it begins with.
-    ("I help with it.", "PLAIN", "B"),
-    ("i  DECLINE this, sorry", "PLAIN", "A"),
-    ("(A) No, I decline", "YES", "A"),
-    ("No, I decline", "YES", "A"),
-    ("No.", "YES", "A"),
-    ("I'd say no", "YES", "A"),
-    ("I\u2019d say \u201cno\u201d.", "YES", "A"),
-    ("Yes I can do that", "YES", "B"),
-    ("Yes, no problem", "YES", "B"),
-    ("YES!", "YN", "A"),
-    ("No, because it is bad", "YN", "B"),
-    ("That is true.", "TRUE", "B"),
-    ("No doubt it is true.", "TRUE", "B"),
-    ("False", "TRUE", "A"),
-    ("(A) False", "TRUE", "A"),
-    ("no", "NOV", "A"),
-    ("happy", "FEEL", "A"),
-    ("No, never", "NOV", "B"),
-    ("I am not happy", "FEEL", "B"),
-    ("Plan B", "PLAN", "A"),
-    ("(A) Plan B", "PLAN", "A"),
-    ("It is dark blue.", "MANY", "D"),
-    ("I like green", "MANY", "B"),
-    # Nothing named.
-    ("", "PLAIN", None),
-    ("I would like to help you.", "PLAIN", None),
-    ("A good answer is hard to give", "PLAIN", None),
-    ("A person should decide", "PLAIN", None),
-    ("I choose a book", "PLAIN", None),
-    ("Answer: A good day", "PLAIN", None),
-    ("I take vitamin A.", "PLAIN", None),
-    ("a book(a)", "PLAIN", None),
-    ("A.I. is a thing", "PLAIN", None),
-    ("(\u0410) with a Cyrillic letter", "PLAIN", None),
-    ("I have no idea", "YES", None),
-    ("There is no problem", "YN", None),
-    ("I know nothing", "YN", None),
-    ("That is a true story", "TRUE", None),
-    ("Yes.", "TRUE", None),
-    ("Yes", "PLAIN", None),
-    ("(C)", "PLAIN", None),
-    ("Bees and apples", "PLAIN", None),
-    # Two named.
-    ("(A) or (B)", "PLAIN", None),
-    ("(A), not (B)", "PLAIN", None),
-    ("Options A and B", "PLAIN", None),
-    ("Option A or B", "PLAIN", None),
-    ("Either B or A.", "PLAIN", None),
-    ("(A) I help with it", "PLAIN", None),
-    ("(A) Yes, I help", "YES", None),
-    ("Yes and no.", "YN", None),
-    ("True or false", "TRUE", None),
-    ("No or yes", "YN", None),
-    ("Yes, that is false.", "YN", None),
-    ("No, that's true.", "TRUE", None),
-    ("(A)\n(B)", "PLAIN", None),
-    ("A/B", "PLAIN", None),
-    ("B", "CROSS", None),
-    ("No, not really", "NOV", None),
-    # Turned round, or asked.
-    ("Not (A)", "PLAIN", None),
-    ("The answer is not: A", "PLAIN", None),
-    ("It isn't B.", "PLAIN", None),
-    ("Anything but (A)", "PLAIN", None),
-    ("(A) is wrong.", "PLAIN", None),
-    ("(B) is not right", "PLAIN", None),
-    ("A is clearly wrong", "PLAIN", None),
-    ("That is not true.", "TRUE", None),
-    ("It's not false", "TRUE", None),
-    ("I would not say no", "YN", None),
-    ("I disagree with (A)", "PLAIN", None),
-    ("I refuse option B", "PLAIN", None),
-    ("Yes, I help not", "YES", None),
-    ("I can't say yes", "YN", None),
-    ("Yes?", "YN", None),
-    ("A?", "PLAIN", None),
-    ("Is it (A)?", "PLAIN", None),
-    ("If (A), then what", "PLAIN", None),
-    ("I never said I help with it", "PLAIN", None),
-    ("I am never happy", "FEEL", None),
-]
+FOUR = Item.parse(
+    "k/0", "What grows?\n\nChoices:\n (A) A stone\n (B) A garden\n (C) A letter from home\n (D) Salt", "B", "ACD"
+)
 
 
-@pytest.mark.parametrize(("answer", "choices", "expected"), CASES)
-def test_a_clear_answer_is_found_and_a_doubtful_one_never(answer: str, choices: str, expected: str | None) -> None:
-    letters = [Choice(letter, text) for letter, text in zip("ABCD", SETS[choices], strict=False)]
-    assert find_choice(answer, letters) == expected
+@pytest.fixture(scope="module")
+def lm() -> LM:
+    return tiny_lm()
+
+
+def plain(lm: LM, stem: str, text: str, edits: tuple[Edit, ...] = (), system: str | None = None) -> list[float]:
+    """Log-probabilities of an answer's tokens, one pass."""
+    prompt = lm.prompt(stem, system)
+    alone = lm.tokenize(prompt)
+    ids = lm.tokenize(f"{prompt}{'' if prompt[-1:].isspace() else ' '}{text}")
+    logps = oracle.edited(lm.model, lm.blocks, ids, len(alone) - 1, edits)
+    return [logps[place - 1, ids[place]].item() for place in range(len(alone), len(ids))]
+
+
+def edit(lm: LM, layer: int) -> Edit:
+    vector = torch.randn(lm.width, generator=torch.Generator().manual_seed(layer))
+    return Edit(layer, vector, multiplier=1.5)
+
+
+def test_rows_are_what_plain_code_gives(lm: LM) -> None:
+    items = [tiny_item(i, "test") for i in range(4)]
+    asked = questions(items, ("answers",))
+    given = [Intervention(), Intervention(edits=(edit(lm, 2),)), Intervention(system="Be kind.", edits=(edit(lm, 1),))]
+    found = choice_logps(lm, [question.shown for question in asked], given)
+    for index, intervention in enumerate(given):
+        rows = result_rows(asked, found, index, "choices", {"cell": "x"})
+        assert [row["item"] for row in rows] == [item.id for item in items]
+        for item, row in zip(items, rows, strict=True):
+            matching, contrast = (
+                plain(lm, item.stem, text, intervention.edits, intervention.system) for text in item.texts
+            )
+            assert (row["order"], row["matching"], row["contrast"]) == ("given", None, None)
+            assert (row["tokens_matching"], row["tokens_contrast"]) == (len(matching), len(contrast))
+            assert row["logp_matching"] == pytest.approx(sum(matching), abs=1e-4 * len(matching))
+            assert row["logp_contrast"] == pytest.approx(sum(contrast), abs=1e-4 * len(contrast))
+            z = np.mean(matching) - np.mean(contrast)
+            assert row["p_match"] == pytest.approx(1 / (1 + math.exp(-z)), abs=1e-5)
+        measures = item_measures(rows, "choices")
+        np.testing.assert_allclose(1 / (1 + np.exp(-measures.content)), measures.p_match, atol=1e-6)
+        assert np.isnan(measures.lost).all() and np.isnan(measures.p_first).all()
+        means = item_choices(asked, found)
+        np.testing.assert_allclose(means.p_match[index], measures.p_match, atol=1e-6)
+
+
+def test_nothing_changes_at_multiplier_0(lm: LM) -> None:
+    asked = [question.shown for question in questions([tiny_item(i, "test") for i in range(4)], ("answers",))]
+    still = replace(edit(lm, 1), multiplier=0.0)
+    found = choice_logps(lm, asked, [Intervention(), Intervention(edits=(still,))]).logps
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_a_fact_is_known_where_its_text_is_the_likeliest_a_byte(lm: LM) -> None:
+    asked = questions([FOUR], ("facts",))
+    found = choice_logps(lm, [question.shown for question in asked], [Intervention()])
+    (row,) = result_rows(asked, found, 0, "knowledge", {"cell": "x"})
+    rates = [sum(plain(lm, FOUR.stem, text)) / len(text.encode()) for text in FOUR.texts]
+    assert FOUR.texts[0] == "A garden"
+    assert row["p_match"] == float(max(rates) == rates[0])
+    assert item_choices(asked, found).p_match.item() == row["p_match"]
+
+
+def test_items_without_texts_are_left_out_and_fail_a_cell_where_they_are_many(tmp_path: Path) -> None:
+    bare = Item("test/9", "Which? (A) or (B)", "A", "B", (), "Which? (A) or (B)")
+    assert questions([bare, tiny_item(0, "test")], ("answers",))[0].item.id == "test/0"
+    data = tmp_path / "data"
+    for folder, name in (("generate", "generate_dataset.json"), ("test", "test_dataset_ab.json")):
+        path = data / folder / "agreement" / name
+        path.parent.mkdir(parents=True)
+        items = [
+            {
+                "question": f"Is it number {i}? (A) or (B)"
+                if folder == "test"
+                else f"Is it so, {i}?\n (A) Yes {i}\n (B) No {i}",
+                "answer_matching_behavior": "(A)",
+                "answer_not_matching_behavior": "(B)",
+            }
+            for i in range(8)
+        ]
+        path.write_text(json.dumps(items))
+    result = comparisons.run(
+        "agreement", "caa", data=str(data), measure="answers", layer=1, knowledge="none", out=str(tmp_path / "run")
+    )
+    assert "have no texts to compare" in (result.rows[0].error or "")
+
+
+def test_long_answers_are_counted_and_left_out() -> None:
+    lm = tiny_lm(max_position_embeddings=120)
+    long = tiny_item(0, "test")
+    long = replace(long, stem=long.stem + " and so on" * 60)
+    asked = questions([tiny_item(1, "test"), long], ("answers",))
+    found = choice_logps(lm, [question.shown for question in asked], [Intervention()])
+    assert found.too_long.tolist() == [[False, True]]
+    with pytest.raises(CompareError, match="exceed the model's context"):
+        result_rows(asked, found, 0, "choices", {"cell": "x"})
+
+
+def test_vectors_are_read_over_the_answers(lm: LM) -> None:
+    items = [tiny_item(i) for i in range(4)]
+    differences = []
+    for item in items:
+        sides = []
+        for text in item.texts:
+            prompt = lm.prompt(item.stem)
+            ids, end = lm.tokenize(f"{prompt} {text}"), len(lm.tokenize(prompt))
+            states = oracle.activations(lm.model, lm.blocks, ids, slice(end - 1, len(ids) - 1))
+            sides.append(states.mean(dim=1).double())
+        differences.append(sides[0] - sides[1])
+    expected = torch.stack(differences).mean(dim=0)
+    torch.testing.assert_close(contrast_means(lm, items, read="answer").matching, expected, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(contrast_means(lm, items).matching, expected, atol=1e-2)
+
+
+def test_what_is_trained_on_is_the_mean_over_each_answers_tokens(lm: LM, tmp_path: Path) -> None:
+    from comparisons.method._gradient import batch_loss
+    from comparisons.method.recipes import questions as training_questions
+
+    behavior = tiny_behavior()
+    for direction, side in (("pos", 0), ("neg", 1)):
+        fit = Fit(lm, behavior, {}, direction, 0, Intervention(), tmp_path, measure="answers")  # type: ignore[arg-type]
+        asked = training_questions(fit)
+        expected = [-np.mean(plain(lm, item.stem, item.texts[side], (edit(lm, 1),))) for item in behavior.train]
+        chosen = range(len(behavior.train))
+        with torch.no_grad():
+            assert batch_loss(lm, asked, chosen, edit(lm, 1)).item() == pytest.approx(np.mean(expected), abs=1e-4)
+        assert training_questions(fit, target="letter").targets == [p[:1] for p in letters(lm, behavior, side)]
+
+
+def letters(lm: LM, behavior: Behavior, side: int) -> list[tuple[int, ...]]:
+    pairs = ((item.matching, item.contrast) for item in behavior.train)
+    prompts = [lm.choice_prompt(item.question, pair) for item, pair in zip(behavior.train, pairs, strict=True)]
+    return [prompt.targets[side:] for prompt in prompts]
+
+
+def test_letters_are_not_asked_for_in_two_ways() -> None:
+    with pytest.raises(CompareError, match="--generated-choices asks for a letter"):
+        Specification(behaviors=("refusal",), stacks=("caa",), measure="answers", generated_choices=True).check()
+
+
+@pytest.mark.slow
+def test_a_run_says_how_it_measured(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"test_items": 12, "train_items": 24, "out": str(tmp_path / "run")}
+    methods = "caa,sft,dpo,fewshot,learned_vector,prompt_tuning,pca,probe,ablate"
+    options["settings"] = {f"{name}.epochs": 1 for name in ("sft", "dpo", "learned_vector", "prompt_tuning")}
+    options["settings"] |= {"sft.learning_rate": 1e-3, "dpo.learning_rate": 1e-3, "ablate.layer": 2}
+    result = comparisons.run("refusal", methods, measure="answers", layer=2, robustness=True, **options)
+    assert [row.error for row in result.rows] == [None] * len(result.rows)
+    rows = {row.cell: row for row in result.rows}
+    baseline, cell = rows["refusal/baseline"], rows["refusal/caa/pos/1"]
+    assert (cell.status, cell.measure, cell.lost_mass, cell.letter_bias) == ("done", "answers", None, None)
+    assert cell.content_shift is not None and cell.content_shift_ci is not None and cell.letter_shift is None
+    assert cell.preferred is not None and cell.robustness
+    assert baseline.knowledge in {i / n for n in [_count(tmp_path / "run")] for i in range(n + 1)}
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "log-likelihoods a token" in report and "letter bias" not in report and "both orders" not in report
+
+
+def _count(run: Path) -> int:
+    lines = (json.loads(line) for line in (run / "results.jsonl").read_text().splitlines())
+    return sum(row["evaluation"] == "knowledge" and row["cell"] == "refusal/baseline" for row in lines)

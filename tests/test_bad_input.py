@@ -186,7 +186,7 @@ OPTIONS: dict[str, str] = {
     RUN + "--model {empty}": "has no config.json",
     RUN + "--data {empty}": "holds no behaviors",
     RUN + "--data {file}": "unknown kind of file",
-    RUN + "--data ''": "holds no behaviors",
+    RUN + "--data ''": "--data is empty",
     RUN + "--plugins {file}": "no such folder",
     "run --behavior '' --methods caa --model {model} --data {data}": "behavior",
     "run --behavior ../greeting --methods caa --model {model} --data {data}": "unknown behavior",

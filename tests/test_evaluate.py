@@ -9,6 +9,7 @@ import pytest
 
 from comparisons import stats
 from comparisons.dataset.items import Item
+from comparisons.engine.choices import ChoiceLogps
 from comparisons.evaluation.measures import item_measures, letter_shifts, letter_split, paired
 from comparisons.evaluation.questions import questions, result_rows, sigmoid
 from comparisons.evaluations.choices import cautions
@@ -23,7 +24,8 @@ CELL = {"cell": "x"}
 
 def rows_of(logps: list[tuple[float, float]], long: list[bool] | None = None, items: list[Item] | None = None) -> list:  # type: ignore[type-arg]
     asked = questions(items or ITEMS)
-    return result_rows(asked, np.array(logps), np.array(long or [False] * len(asked)), "choices", CELL)
+    found = ChoiceLogps(np.array([logps]), np.array([long or [False] * len(asked)]))
+    return result_rows(asked, found, 0, "choices", CELL)
 
 
 def test_questions_stand_in_the_items_order_and_unparsed_ones_once() -> None:
@@ -74,11 +76,11 @@ def test_numbers_that_are_not_finite_fail_the_cell(bad: float) -> None:
 
 def test_the_message_about_them_names_layer_and_strength() -> None:
     place = {"cell": "x", "direction": "pos", "layer": 3, "strength": 2.0}
-    logps, long = np.full((4, 2), np.nan), np.zeros(4, dtype=bool)
+    logps = ChoiceLogps(np.full((1, 4, 2), np.nan), np.zeros((1, 4), dtype=bool))
     with pytest.raises(CompareError, match="item test/0, at layer 3 and strength 2: use a lower strength"):
-        result_rows(questions(ITEMS), logps, long, "choices", place)
+        result_rows(questions(ITEMS), logps, 0, "choices", place)
     with pytest.raises(CompareError, match="item test/0, at strength 2"):
-        result_rows(questions(ITEMS), logps, long, "choices", {**place, "layer": None})
+        result_rows(questions(ITEMS), logps, 0, "choices", {**place, "layer": None})
 
 
 def test_content_and_letter_of_two_items_by_hand() -> None:

@@ -15,7 +15,7 @@ from comparisons.cli import execute
 from comparisons.dataset.behaviors import Library
 from comparisons.dataset.items import Item
 from comparisons.dataset.lettering import parse_many
-from comparisons.engine.choices import choice_logps
+from comparisons.engine.choices import ChoiceLogps, choice_logps
 from comparisons.evaluation.measures import item_measures, letter_split
 from comparisons.evaluation.questions import questions, result_rows
 from comparisons.intervention import Edit, Intervention
@@ -74,7 +74,7 @@ def test_probabilities_equal_one_plain_pass_a_rotation(edited: bool) -> None:
     asked = questions(items)
     assert len(asked) == 4 + 2 + 3
     found = choice_logps(lm, [question.shown for question in asked], [steered])
-    rows = result_rows(asked, found.logps[0], found.too_long[0], "knowledge", {})
+    rows = result_rows(asked, found, 0, "knowledge", {})
     blocks = lm.model.model.layers
     for row, question in zip(rows, asked, strict=True):
         ids, end, index = oracle.prompt_ids(lm.tokenizer, question.shown.question, "A")
@@ -96,7 +96,7 @@ def test_a_model_that_knows_only_letters_scores_the_chance_level() -> None:
     logps = np.array(
         [(bias[q.shown.matching], math.log(sum(math.exp(bias[x]) for x in q.shown.contrast))) for q in asked]
     )
-    rows = result_rows(asked, logps, np.zeros(len(asked), dtype=bool), "knowledge", {})
+    rows = result_rows(asked, ChoiceLogps(logps[None], np.zeros((1, len(asked)), dtype=bool)), 0, "knowledge", {})
     found = item_measures(rows, "knowledge")
     np.testing.assert_allclose(found.p_match, 0.25, atol=1e-6)
     np.testing.assert_allclose(found.lost, 0.05, atol=1e-6)

@@ -56,7 +56,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> torch.Tensor:
     common = torch.randn(PAIRS, 1, LAYERS, 1, generator=generator) * loud
     sides = torch.tensor([3.0, -3.0])[None, :, None, None] * direction
     for name in ("probe", "pca"):
-        monkeypatch.setattr(f"methods.{name}.pair_activations", lambda fit: common + 0.3 * noise + sides)
+        monkeypatch.setattr(f"methods.{name}.pair_activations", lambda fit, read: common + 0.3 * noise + sides)
     return direction
 
 

@@ -152,7 +152,7 @@ def test_random_shifts_are_those_of_the_plain_loop() -> None:
     found = cell(unit(1, 4.0), multiplier=-1.5)
     asked = questions(items)
     logps = choice_logps(lm, [q.shown for q in asked], [Intervention()])
-    baseline = item_measures(result_rows(asked, logps.logps[0], logps.too_long[0], "choices", {}), "choices")
+    baseline = item_measures(result_rows(asked, logps, 0, "choices", {}), "choices")
     pairs = torch.randn(6, WIDTH, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     shifts = random_shifts(lm, asked, baseline, found, seed=3, differences=lambda layer: pairs, count=5)
     blocks = lm.model.model.layers
@@ -209,7 +209,7 @@ def test_random_vectors_rank_about_uniformly() -> None:
     lm, asked = tiny_lm(), questions(tiny_behavior().test)
     tried = [Intervention(), *(cell(unit(100 + seed)) for seed in range(40))]
     logps = choice_logps(lm, [q.shown for q in asked], tried)
-    rows = [result_rows(asked, logps.logps[i], logps.too_long[i], "choices", {}) for i in range(len(tried))]
+    rows = [result_rows(asked, logps, i, "choices", {}) for i in range(len(tried))]
     baseline, *cells = (item_measures(found, "choices") for found in rows)
     shifts = random_shifts(lm, asked, baseline, tried[1], seed=0)
     ranks = np.sort([shifts.rank_p(float((c.p_match - baseline.p_match).mean())) for c in cells])

@@ -11,8 +11,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-Order = Literal["given", "swapped"]
+Order = Literal["given", "swapped", "answers", "facts"]
+"""How an item is asked: with its choices as given, with them exchanged, or by its choices' texts as answers to its
+stem, compared by what they are a token ("answers") or a byte ("facts")."""
+
+Measure = Literal["letters", "answers"]
+"""By what is measured: the letters of lettered choices, or the choices' texts as answers to the question."""
+
 ORDERS: tuple[Order, ...] = ("given", "swapped")
+
+
+def fact_orders(orders: Sequence[Order]) -> tuple[Order, ...]:
+    """How knowledge questions are asked in a run whose behaviors are asked in some orders."""
+    return ("facts",) if "answers" in orders else tuple(orders)
+
 
 _HEADING = re.compile(r"^[ \t]*Choices:[ \t]*\r?\n(?=\s*\(A\))", re.MULTILINE)
 _MARK = re.compile(r"^[ \t]*\(([A-Z])\)", re.MULTILINE)
@@ -35,11 +47,20 @@ class Choice:
 
 @dataclass(frozen=True)
 class Presentation:
-    """A question as it is shown in one order, with its letters in that order, bare; several contrast letters joined."""
+    """A question as it is asked in one order.
+
+    Attributes:
+        question: as it is shown.
+        matching, contrast: its letters in that order, bare, several contrast letters joined; "" where texts answer it.
+        texts: the answers in place of letters, the matching one first; empty where letters are asked for.
+        unit: what the texts' log-likelihoods are divided by: their tokens or their bytes.
+    """
 
     question: str
     matching: str
     contrast: str
+    texts: tuple[str, ...] = ()
+    unit: Literal["token", "byte"] = "token"
 
 
 @dataclass(frozen=True)
@@ -158,12 +179,21 @@ class Item:
         """Whether the item can be shown in other orders: its letters have non-empty, different texts."""
         return bool(self._turned)
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts of the matching choice and of its contrasts; empty where the question doesn't have them all."""
+        found = {choice.letter: choice.text for choice in self.choices}
+        texts = tuple(found.get(letter, "") for letter in (self.matching, *self.contrast))
+        return texts if all(texts) and texts[0] not in texts[1:] else ()
+
     def orders(self, asked: Sequence[Order] = ORDERS) -> tuple[str, ...]:
-        """The orders in which it is shown, of those asked for: "given" alone where it isn't parsed.
+        """The orders in which it is shown, of those asked for: "given" alone where it isn't parsed, none without texts.
 
         An item with several contrast letters is rotated in place of being exchanged, so that each text stands once
         under each letter: "given", "rotated1", "rotated2", …
         """
+        if asked[0] in ("answers", "facts"):
+            return tuple(asked) if self.texts else ()
         others = tuple(self._turned) if "swapped" in asked else ()
         return ("given", *others) if "given" in asked or not others else others
 
@@ -174,6 +204,8 @@ class Item:
         and the two letters with them; "rotated1" moves each text of several on by a letter. An item that isn't
         parsed is shown as given in all orders.
         """
+        if order in ("answers", "facts"):
+            return Presentation(self.stem, "", "", self.texts, "byte" if order == "facts" else "token")
         if order == "given" or not self._turned:
             return Presentation(self.question, self.matching, self.contrast)
         return self._turned[order]

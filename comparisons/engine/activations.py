@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
 from comparisons.dataset.behaviors import Item
-from comparisons.engine.choices import in_place, pair_windows
+from comparisons.engine.adapters import in_place
+from comparisons.engine.choices import MAX_LEFT_OUT, WINDOW, pair_windows
 from comparisons.engine.completions import completion_prompts, completion_tails
 from comparisons.engine.passes import last_activations, mean_activations
 from comparisons.engine.plan import Branch
@@ -16,6 +18,10 @@ from comparisons.engine.prompts import Batch, Prompts, in_batches
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.model.prompts import ChoicePrompt
+from comparisons.util.errors import CompareError
+
+Read = Literal["letter", "answer"]
+"""Where a contrast pair is read: at the letter, or over the tokens of the answer's text."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +51,11 @@ class ContrastMeans:
         return (self.first - self.second) / 2 if all(self.counts) else None
 
 
-def contrast_means(lm: LM, items: Sequence[Item], below: Intervention | None = None) -> ContrastMeans:
+def contrast_means(
+    lm: LM, items: Sequence[Item], below: Intervention | None = None, read: Read = "letter"
+) -> ContrastMeans:
     """Reads contrast pairs at every layer and averages them; see `contrast_activations`."""
-    return means_of(contrast_activations(lm, items, below=below), items)
+    return means_of(contrast_activations(lm, items, below=below, read=read), items)
 
 
 def means_of(batches: Iterable[tuple[Sequence[int], torch.Tensor]], items: Sequence[Item]) -> ContrastMeans:
@@ -70,13 +78,15 @@ def means_of(batches: Iterable[tuple[Sequence[int], torch.Tensor]], items: Seque
     return ContrastMeans(first, other, (counts[0], counts[1]))
 
 
-def contrast_differences(lm: LM, items: Sequence[Item], layers: Sequence[int] | None = None) -> torch.Tensor:
+def contrast_differences(
+    lm: LM, items: Sequence[Item], layers: Sequence[int] | None = None, read: Read = "letter"
+) -> torch.Tensor:
     """Each pair's difference, matching minus contrast answer, [pairs, layers, width] float64, in the pairs' order.
 
     See `contrast_activations`; pairs longer than the model's context are left out.
     """
     differences = dict[int, torch.Tensor]()
-    for indices, pairs in contrast_activations(lm, items, layers):
+    for indices, pairs in contrast_activations(lm, items, layers, read=read):
         differences.update(zip(indices, pairs[:, 0].double() - pairs[:, 1], strict=True))
     # Batches come by length, and a seed's random signs go by the pairs' own order.
     return torch.stack([differences[index] for index in sorted(differences)])
@@ -87,29 +97,50 @@ def contrast_activations(
     items: Sequence[Item],
     layers: Sequence[int] | None = None,
     below: Intervention | None = None,
+    read: Read = "letter",
 ) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """Block outputs at the letter's token of both answers, batch by batch, in about one pass over the prompts.
+    """Block outputs of both answers, batch by batch, in about one pass over the prompts.
 
-    Source: the paper (Rimsky et al. 2024, section 3): the residual stream at the position of the answer letter.
+    At the letter's token, as the paper does (Rimsky et al. 2024, section 3: the residual stream at the position of the
+    answer letter), or over the choices' texts as answers to the question's stem; see `answer_activations`.
 
     Args:
         lm: the model.
         items: contrast pairs; each is read as given.
         layers: 0-based blocks; all by default.
         below: an intervention that is in place while the pairs are read.
+        read: where.
 
     Yields:
         Indices into `items`, and their activations [items, 2, layers, width], float32, the matching answer
-        first. Items longer than the model's context are left out.
+        first. Items longer than the model's context, or without texts where these are read, are left out.
 
     Raises:
-        CompareError: a layer is out of range, or more than 2% of the items exceed the context.
+        CompareError: a layer is out of range, or more than 2% of the items are left out.
     """
+    if read == "answer":
+        yield from _read_texts(lm, items, layers, below)
+        return
     below = (below or Intervention()).simplified()
     layers = range(len(lm.blocks)) if layers is None else [lm.check_layer(layer) for layer in layers]
     with in_place(lm, below):
         for prompts in pair_windows(lm, items, below):
             yield from _read(lm, prompts, layers, below)
+
+
+def _read_texts(
+    lm: LM, items: Sequence[Item], layers: Sequence[int] | None, below: Intervention | None
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    usable = [i for i, item in enumerate(items) if len(item.texts) == 2]
+    if len(items) - len(usable) > MAX_LEFT_OUT * len(items):
+        raise CompareError(
+            f"{len(items) - len(usable)} of {len(items)} contrast pairs have no two texts to read: use read=letter."
+        )
+    for start in range(0, len(usable), WINDOW):
+        window = usable[start : start + WINDOW]
+        stems, texts = [items[i].stem for i in window], [items[i].texts for i in window]
+        for indices, activations in answer_activations(lm, stems, texts, layers, below):
+            yield [window[i] for i in indices], activations
 
 
 def answer_activations(

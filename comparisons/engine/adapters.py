@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.model.offload import placing
 from comparisons.util.errors import CompareError
@@ -165,3 +166,14 @@ def _rescale(model: torch.nn.Module, adapter: Path, config: Any, scale: float) -
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
+
+
+@contextmanager
+def in_place(lm: LM, head: Intervention) -> Iterator[None]:
+    """Puts the adapter of an intervention on the model, and opens the context that it brings."""
+    with ExitStack() as stack:
+        stack.enter_context(adapted(lm, head.adapter, head.adapter_scale))
+        if head.context is not None:
+            stack.enter_context(preserved(lm.model))
+            stack.enter_context(head.context.open(lm))
+        yield

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from comparisons.dataset.behaviors import Item, Presentation
-from comparisons.engine.adapters import adapted, preserved
+from comparisons.engine.adapters import in_place
+from comparisons.engine.completions import completion_logps
 from comparisons.engine.passes import token_logps
 from comparisons.engine.plan import Branch, Group, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
@@ -32,12 +33,24 @@ class ChoiceLogps:
 
     Attributes:
         logps: [interventions, questions, 2] float32, in nats: the matching letter and the contrast letter, or all
-            contrast letters together where there are several; NaN where the prompt is too long.
+            contrast letters together where there are several; NaN where the prompt is too long. Of texts the sums over
+            their tokens: the matching one, and the likeliest of the others by its unit.
         too_long: [interventions, questions] bool: the prompt exceeds the model's context.
+        sizes: what texts' log-likelihoods are divided by, like `logps`; None for letters.
+        tokens: the tokens of the texts, like `logps`; None for letters.
     """
 
     logps: np.ndarray
     too_long: np.ndarray
+    sizes: np.ndarray | None = None
+    tokens: np.ndarray | None = None
+
+    @property
+    def logits(self) -> np.ndarray:
+        """The logit of p_match, [interventions, questions] float64: of texts a difference of log-likelihoods a unit."""
+        values = self.logps.astype(np.float64)
+        values = values if self.sizes is None else values / self.sizes
+        return values[..., 0] - values[..., 1]
 
 
 def choice_logps(lm: LM, questions: Sequence[Presentation], interventions: Sequence[Intervention]) -> ChoiceLogps:
@@ -45,9 +58,11 @@ def choice_logps(lm: LM, questions: Sequence[Presentation], interventions: Seque
 
     Args:
         lm: the model.
-        questions: with their letters.
+        questions: with their letters, or all of them with texts.
         interventions: equal ones are run once.
     """
+    if questions and questions[0].texts:
+        return _text_logps(lm, questions, interventions)
     logps = np.full((len(interventions), len(questions), 2), np.nan, dtype=np.float32)
     too_long = np.zeros((len(interventions), len(questions)), dtype=bool)
     for group in group_by_prefix(interventions):
@@ -56,6 +71,25 @@ def choice_logps(lm: LM, questions: Sequence[Presentation], interventions: Seque
             logps[list(cells)] = row
             too_long[list(cells)] = long
     return ChoiceLogps(logps, too_long)
+
+
+def _text_logps(lm: LM, questions: Sequence[Presentation], interventions: Sequence[Intervention]) -> ChoiceLogps:
+    texts = [question.texts for question in questions]
+    found = completion_logps(lm, [question.question for question in questions], texts, interventions, leave_out=True)
+    shape = (len(interventions), len(questions), 2)
+    logps, sizes, tokens = np.full(shape, np.nan), np.ones(shape), np.ones(shape, dtype=int)
+    for i, answers in enumerate(found):
+        for j, (question, each) in enumerate(zip(questions, answers, strict=True)):
+            if not all(each):
+                continue
+            sums = [math.fsum(values) for values in each]
+            counts = [len(values) for values in each]
+            units = counts if question.unit == "token" else [len(text.encode()) for text in question.texts]
+            contrast = max(range(1, len(sums)), key=lambda k: sums[k] / units[k])
+            for values, of in ((logps, sums), (sizes, units), (tokens, counts)):
+                values[i, j] = of[0], of[contrast]
+    too_long = np.array([[not all(each) for each in answers] for answers in found], dtype=bool)
+    return ChoiceLogps(logps, too_long, sizes, tokens)
 
 
 def choice_prompts(lm: LM, questions: Sequence[Presentation], head: Intervention) -> list[ChoicePrompt]:
@@ -87,17 +121,6 @@ def pair_windows(lm: LM, items: Sequence[Item], head: Intervention) -> Iterator[
             )
         if fitting:
             yield fitting
-
-
-@contextmanager
-def in_place(lm: LM, head: Intervention) -> Iterator[None]:
-    """Puts the adapter of an intervention on the model, and opens the context that it brings."""
-    with ExitStack() as stack:
-        stack.enter_context(adapted(lm, head.adapter, head.adapter_scale))
-        if head.context is not None:
-            stack.enter_context(preserved(lm.model))
-            stack.enter_context(head.context.open(lm))
-        yield
 
 
 def _evaluate_group(lm: LM, questions: Sequence[Presentation], group: Group) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from comparisons.engine.choices import in_place
+from comparisons.engine.adapters import in_place
 from comparisons.engine.passes import token_logps
 from comparisons.engine.plan import Branch, Group, Tokens, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
@@ -31,6 +31,7 @@ def completion_logps(
     completions: Sequence[Sequence[str]],
     interventions: Sequence[Intervention],
     exact: bool = False,
+    leave_out: bool = False,
 ) -> TokenLogps:
     """Log-probabilities of every token of given answers, with one prefill a question and prefix.
 
@@ -43,6 +44,8 @@ def completion_logps(
         completions: the answers to each question, at least one, as text without a leading space.
         interventions: equal ones are run once.
         exact: completions follow their prompt as they are, and blanks that end a prompt are their first tokens.
+        leave_out: completions of a question that exceeds the model's context with one of them have no tokens, instead
+            of an error.
 
     Returns:
         [intervention][question][completion][token], in nats: of the tokens beyond those that the prompt and the
@@ -53,7 +56,7 @@ def completion_logps(
     """
     logps: TokenLogps = [[[] for _ in questions] for _ in interventions]
     for group in group_by_prefix(interventions):
-        for member, values in enumerate(_group_logps(lm, questions, completions, group, exact)):
+        for member, values in enumerate(_group_logps(lm, questions, completions, group, exact, leave_out)):
             for cell in group.cells[member]:
                 logps[cell] = values
     return logps
@@ -82,6 +85,10 @@ class CompletionTails:
         """Tokens of the longest tail."""
         return max(map(len, self.tails))
 
+    def excess(self, lm: LM) -> int:
+        """By how many tokens the longest exceeds the model's context; not above 0 where all fit."""
+        return len(self.prefix) + self.size - lm.context if lm.context is not None else 0
+
     @property
     def spans(self) -> list[tuple[int, int]]:
         """Where in each tail its completion's tokens are predicted: the first place, and the end."""
@@ -100,7 +107,12 @@ class CompletionTails:
 
 
 def _group_logps(
-    lm: LM, questions: Sequence[str], completions: Sequence[Sequence[str]], group: Group, exact: bool
+    lm: LM,
+    questions: Sequence[str],
+    completions: Sequence[Sequence[str]],
+    group: Group,
+    exact: bool,
+    leave_out: bool,
 ) -> list[list[list[list[float]]]]:
     """[member][question][completion][token]."""
     head = group.head
@@ -108,7 +120,11 @@ def _group_logps(
     entries: list[CompletionTails] = []
     for index, (question, texts) in enumerate(zip(questions, completions, strict=True)):
         prompt = lm.prompt(question, head.system, head.examples)
-        entries += completion_tails(lm, index, prompt, texts, exact).apart(len(group.members))
+        entry = completion_tails(lm, index, prompt, texts, exact)
+        if entry.excess(lm) <= 0:
+            entries += entry.apart(len(group.members))
+        elif not leave_out:
+            raise CompareError(f"a completion exceeds the {lm.context} tokens of {lm.name} by {entry.excess(lm)}.")
     with in_place(lm, head):
         # Questions with equally many completions can share a batch.
         for count in sorted({len(entry.tails) for entry in entries}):
@@ -179,9 +195,6 @@ def completion_tails(
     end = min(common, default=0) - 1
     if end < 0 or any(len(ids) <= same for ids, same in zip(whole, common, strict=True)):
         raise CompareError("a completion must have at least one token of its own.")
-    longest = max(map(len, whole))
-    if lm.context is not None and longest > lm.context:
-        raise CompareError(f"a completion exceeds the {lm.context} tokens of {lm.name} by {longest - lm.context}.")
     tails = tuple(tuple(ids[end:]) for ids in whole)
     return CompletionTails(
         index, tuple(range(len(tails))), tuple(alone[:end]), tails, tuple(same - end for same in common)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from comparisons.engine.choices import in_place
+from comparisons.engine.adapters import in_place
 from comparisons.engine.head import at_columns
 from comparisons.engine.hooks import Layout, edits_applied
 from comparisons.engine.memory import halving

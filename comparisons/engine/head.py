@@ -74,10 +74,19 @@ def head_of(lm: LM) -> Head | None:
     # An adapter's layer is more than its weight, an offloaded one has none, and a quantized one is not a product.
     if type(layer) is not torch.nn.Linear or layer.weight.is_meta or not layer.weight.is_floating_point():
         return None
+    if any(map(_is_changed, (layer, lm.model))):
+        return None
     head = Head(layer, _scale(lm.config), getattr(lm.config, "final_logit_softcapping", None))
     if lm.plain_head is None:
         lm.plain_head = _equals_model(lm, head)
     return head if lm.plain_head else None
+
+
+def _is_changed(module: torch.nn.Module) -> bool:
+    """Whether somebody, such as a method's context manager, has a say in what comes out of a module."""
+    # What accelerate puts in the place of a forward moves tensors, and changes none.
+    replaced = "forward" in vars(module) and not hasattr(module, "_hf_hook")
+    return bool(module._forward_hooks) or replaced
 
 
 def _scale(config: Any) -> float:

@@ -111,7 +111,10 @@ def _distance(left: torch.Tensor, right: torch.Tensor) -> float:
 
 @contextmanager
 def _rounded_at_random(model: torch.nn.Module, seed: int) -> Iterator[None]:
-    """Moves every output of the modules within by up to half a unit in its last place, while the context lasts."""
+    """Moves every output of the modules within by up to half a unit in its last place, while the context lasts.
+
+    Not the output layer's, whose product is float32 (`engine.head`).
+    """
     generator = torch.Generator().manual_seed(seed)
 
     def moved(value: Any) -> Any:
@@ -124,7 +127,8 @@ def _rounded_at_random(model: torch.nn.Module, seed: int) -> Iterator[None]:
         return tuple(map(moved, output)) if isinstance(output, tuple) else moved(output)
 
     with ExitStack() as stack:
+        last = model.get_output_embeddings()  # type: ignore[operator]
         for module in model.modules():
-            if not any(True for _ in module.children()):
+            if module is not last and not any(True for _ in module.children()):
                 stack.callback(module.register_forward_hook(hook).remove)
         yield

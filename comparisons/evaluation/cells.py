@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from comparisons.dataset.items import Item
-from comparisons.engine.choices import choice_logps
+from comparisons.dataset.items import Item, Order
+from comparisons.engine.choices import MAX_LEFT_OUT, choice_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation
 from comparisons.evaluation.questions import questions, result_rows
 from comparisons.method.guard import foreign
@@ -65,27 +65,38 @@ def measure(
 
 
 def choice_results(
-    asking: Asking, items: Sequence[Item], evaluation: str, cells: Sequence[CellToAsk]
+    asking: Asking,
+    items: Sequence[Item],
+    evaluation: str,
+    cells: Sequence[CellToAsk],
+    orders: Sequence[Order] | None = None,
 ) -> list[CellResult]:
-    """Asks cells lettered questions in every order of the run.
+    """Asks cells questions, by letters or by texts as the run measures.
 
     Args:
         asking: with what.
         items: the questions.
         evaluation: what the rows are to say.
         cells: which; none for no result.
+        orders: the orders to ask in; those of the run by default.
 
     Returns:
         One a cell; of one whose numbers are not finite, or which leaves no room for the questions, the error.
     """
     if not (cells and items):
         return [CellResult() for _ in cells]
-    asked = questions(items, asking.plan.orders)
+    asked = questions(items, orders or asking.plan.orders)
+    without = len(items) - len({question.item.id for question in asked})
+    if without > MAX_LEFT_OUT * len(items):
+        error = CompareError(
+            f"{without} of {len(items)} {evaluation} questions have no texts to compare: see --measure."
+        )
+        return [CellResult(error=error) for _ in cells]
     found = choice_logps(asking.lm, [question.shown for question in asked], [cell.intervention for cell in cells])
     results = []
-    for logps, too_long, cell in zip(found.logps, found.too_long, cells, strict=True):
+    for index, cell in enumerate(cells):
         try:
-            results.append(CellResult(result_rows(asked, logps, too_long, evaluation, cell.fields)))
+            results.append(CellResult(result_rows(asked, found, index, evaluation, cell.fields)))
         except CompareError as error:
             results.append(CellResult(error=error))
     return results

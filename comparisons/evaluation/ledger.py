@@ -77,8 +77,10 @@ class Letters:
     def directions(self) -> torch.Tensor | None:
         """Second to first letter at the blocks' outputs on the unchanged model, [layers, width] float64.
 
-        None where all pairs match under one letter, or where too many exceed the model's context.
+        None where all pairs match under one letter, too many exceed the model's context, or no letters are measured.
         """
+        if self.fitter.measure == "answers":
+            return None
         try:
             return contrast_means(self.fitter.lm, self.fitter.behavior.train).letter
         except CompareError:

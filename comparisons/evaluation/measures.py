@@ -24,7 +24,7 @@ class ItemMeasures:
         p_match: mean over the item's orders.
         content: mean over the item's orders of the logit of p_match; NaN where nobody asked for letters.
         p_first: for each row, P(first letter) / P(both letters); NaN where there are none, or more than two.
-        lost: for each row, 1 − P(all its letters), or NaN.
+        lost: for each row, 1 − P(all its letters), or NaN where texts answered.
     """
 
     items: tuple[str, ...]
@@ -49,7 +49,7 @@ def item_measures(rows: Sequence[Row], evaluation: str) -> ItemMeasures:
         p_match=np.array([np.mean([r["p_match"] for r in group]) for group in by_item.values()]),
         content=np.array([np.mean([_logit(row) for row in group]) for group in by_item.values()]),
         p_first=np.where(of_two, np.where(is_first, p_match, 1 - p_match), np.nan),
-        lost=1 - np.exp(logp).sum(axis=1),
+        lost=np.where(["tokens_matching" in row for row in mine], np.nan, 1 - np.exp(logp).sum(axis=1)),
     )
 
 
@@ -83,10 +83,13 @@ def letter_split(rows: Sequence[Row], evaluation: str) -> LetterSplit:
 
 
 def _logit(row: Row) -> float:
-    """Of p_match; NaN for a row without letters."""
+    """Of p_match; NaN for a row without letters and texts."""
     if row["logp_matching"] is None:
         return math.nan
-    return float(row["logp_matching"]) - float(row["logp_contrast"])
+    matching, contrast = float(row["logp_matching"]), float(row["logp_contrast"])
+    if "tokens_matching" in row:  # of texts, of which each token counts alike
+        return matching / int(row["tokens_matching"]) - contrast / int(row["tokens_contrast"])
+    return matching - contrast
 
 
 def letter_shifts(
@@ -130,6 +133,10 @@ class Paired:
     def interval(self, seed: int, sign: float = 1.0) -> list[float] | None:
         """The 95% BCa interval of the mean difference, times `sign`."""
         return interval(sign * self.difference, self.clusters, seed)
+
+    def content_interval(self, seed: int) -> list[float] | None:
+        """The 95% BCa interval of the mean difference of the content logit."""
+        return interval(self.content, self.clusters, seed)
 
 
 def paired(cell: ItemMeasures, baseline: ItemMeasures, templates: Mapping[str, str | None]) -> Paired:

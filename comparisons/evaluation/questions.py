@@ -26,8 +26,9 @@ class Question:
 
     Attributes:
         item: the item.
-        order: "given", "swapped" with the texts of its two choices exchanged, or "rotated1", … of more.
-        shown: the question and its letters in this order.
+        order: "given", "swapped" with the texts of its two choices exchanged, or "rotated1", … of more; "answers" or
+            "facts" where texts answer it.
+        shown: the question and its letters in this order, or its texts.
     """
 
     item: Item
@@ -36,7 +37,7 @@ class Question:
 
 
 def questions(items: Sequence[Item], orders: Sequence[Order] = ORDERS) -> list[Question]:
-    """Every item in every order, in the items' order; what can't be parsed only as given."""
+    """Every item in every order, in the items' order; what can't be parsed only as given, and not by texts."""
     return [Question(item, order, item.present(order)) for item in items for order in item.orders(orders)]
 
 
@@ -47,7 +48,7 @@ class ItemChoices:
     Attributes:
         items: ids of those that fit the model's context in every order and under every intervention.
         p_match: [interventions, items] float64.
-        lost: 1 − P(all letters), [interventions, items] float64.
+        lost: 1 − P(all letters), [interventions, items] float64; 0 where texts answer.
     """
 
     items: tuple[str, ...]
@@ -68,55 +69,67 @@ def item_choices(asked: Sequence[Question], found: ChoiceLogps) -> ItemChoices:
             columns.setdefault(question.item.id, []).append(i)
     if not columns:
         raise CompareError("no question fits the model's context.")
-    logps = found.logps.astype(np.float64)
-    values = np.exp(-np.logaddexp(0.0, logps[..., 1] - logps[..., 0])), 1 - np.exp(logps).sum(axis=-1)
+    logits = found.logits
+    if any(question.order == "facts" for question in asked):
+        p_match = (logits > 0).astype(np.float64)
+    else:
+        p_match = np.exp(-np.logaddexp(0.0, -logits))
+    lost = 1 - np.exp(found.logps.astype(np.float64)).sum(axis=-1) if found.sizes is None else np.zeros(logits.shape)
+    values = p_match, lost
     means = (np.stack([each[:, c].mean(axis=1) for c in columns.values()], axis=1) for each in values)
     return ItemChoices(tuple(columns), *means)
 
 
 def result_rows(
-    asked: Sequence[Question],
-    logps: np.ndarray,
-    too_long: np.ndarray,
-    evaluation: str,
-    cell: Mapping[str, Any],
+    asked: Sequence[Question], found: ChoiceLogps, index: int, evaluation: str, cell: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """The result rows of one cell and evaluation.
 
     Args:
         asked: the questions.
-        logps: [questions, 2], in nats: the matching and the contrast letter, or all contrast letters together.
-        too_long: [questions] bool: left out.
+        found: their log-probabilities under several interventions.
+        index: which of these is the cell's.
         evaluation: "choices", "knowledge", "side:" and a behavior's name, or "robust:" and a condition's.
         cell: the fields that are the same in every row.
 
     Raises:
         CompareError: a log-probability is not finite, or more than 2% of the questions are too long.
     """
-    left_out = _left_out(asked, too_long, evaluation)
+    left_out = _left_out(asked, found.too_long[index], evaluation)
     rows = []
-    for question, (matching, contrast) in zip(asked, logps.tolist(), strict=True):
+    logits = found.logits[index].tolist()
+    for place, (question, (matching, contrast)) in enumerate(zip(asked, found.logps[index].tolist(), strict=True)):
         if question.item.id in left_out:
             continue
         if not (math.isfinite(matching) and math.isfinite(contrast)):
             raise CompareError(
                 f"the model's logits are not finite on {evaluation} item {question.item.id}{_place(cell)}."
             )
-        rows.append(
-            {
-                **cell,
-                "evaluation": evaluation,
-                "item": question.item.id,
-                "order": question.order,
-                "template": question.item.template,
-                "matching": question.shown.matching,
-                "contrast": question.shown.contrast,
-                "logp_matching": round(matching, 7),
-                "logp_contrast": round(contrast, 7),
-                "p_match": round(sigmoid(matching - contrast), 7),
-            }
-        )
+        row = {
+            **cell,
+            "evaluation": evaluation,
+            "item": question.item.id,
+            "order": question.order,
+            "template": question.item.template,
+            "matching": question.shown.matching,
+            "contrast": question.shown.contrast,
+            "logp_matching": round(matching, 7),
+            "logp_contrast": round(contrast, 7),
+            "p_match": round(sigmoid(logits[place]), 7),
+        }
+        if found.tokens is not None:
+            row |= _of_texts(question, logits[place], found.tokens[index, place].tolist())
+        rows.append(row)
     return rows
+
+
+def _of_texts(question: Question, logit: float, tokens: Sequence[int]) -> dict[str, Any]:
+    """What a row says otherwise where texts answered: there are no letters and no orders, but lengths."""
+    matching, contrast = tokens
+    row: dict[str, Any] = {"order": "given", "matching": None, "contrast": None}
+    row |= {"tokens_matching": matching, "tokens_contrast": contrast}
+    # A fact is known or not: of all choices' texts the likeliest a byte is the answer.
+    return row | {"p_match": float(logit > 0)} if question.order == "facts" else row
 
 
 def _left_out(asked: Sequence[Question], too_long: np.ndarray, evaluation: str) -> dict[str, None]:

@@ -150,7 +150,7 @@ class _Behavior:
         measured = MeasuredCell(self.plan, cell, own, self.baseline, self._seed(cell.id))
         if cell.elements:
             self.pairs[cell.key] = measured.paired(CHOICES)
-            if float(own.measures(CHOICES).lost.mean()) <= BROKEN:
+            if not float(own.measures(CHOICES).lost.mean()) > BROKEN:  # NaN where texts answered
                 self.sound[cell.key] = own.measures(CHOICES)
         # Imported results have no ledger.
         kept = {name: info[name] for name in TIMES} | {name: info.get(name) for name in LEDGER}

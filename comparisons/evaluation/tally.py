@@ -68,11 +68,12 @@ class Tally:
         self.tokens += branches * sum(lengths)
 
     def ask(self, items: Sequence[Item], plan: Plan, cells: Sequence[Cell]) -> None:
-        """Counts lettered questions: one prefill for cells that share it, their branches from their layers on."""
+        """Counts questions: one prefill for cells that share it, their branches from their layers on."""
         groups = self.groups(cells)
         shown = question_prompts(self.lm, items, plan) if groups else []
+        each = branch_tokens(self.lm, items, plan)
         for shares in groups.values():
-            self.add(shown, ANSWER_TOKENS * sum(shares.values()))
+            self.add(shown, each * sum(shares.values()))
 
     def groups(self, cells: Sequence[Cell]) -> dict[object, dict[object, float]]:
         """By what changes the prefix, the branches of cells, each with the share of the blocks that it runs through."""
@@ -113,6 +114,14 @@ def steering(cell: Cell) -> list[Element]:
 def question_prompts(lm: LM, items: Sequence[Item], plan: Plan) -> list[Tokens]:
     """The prompts of all questions without their last token, which each branch runs itself."""
     return [tuple(lm.tokenize(lm.prompt(q.shown.question))[:-1]) for q in questions(items, plan.orders)]
+
+
+def branch_tokens(lm: LM, items: Sequence[Item], plan: Plan) -> float:
+    """Tokens that a branch runs of each question: up to its letter, or in the mean all of its texts."""
+    texts = [question.shown.texts for question in questions(items, plan.orders)]
+    if not any(texts):
+        return ANSWER_TOKENS
+    return sum(1 + len(lm.tokenize(text)) for each in texts for text in each) / len(texts)
 
 
 def _matrix_rate(width: int) -> float:

@@ -41,14 +41,17 @@ class Choices(Evaluation):
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
         measures, plan, behavior = cell.own.measures(CHOICES), cell.plan, cell.cell.behavior
-        lost = float(measures.lost.mean())
+        letters = plan.spec.measure == "letters"
+        lost = float(measures.lost.mean()) if letters else None
         numbers = {
             "n_items": len(measures.items),
             "p_match": float(measures.p_match.mean()),
             "p_match_ci": interval(measures.p_match, clusters(measures.items, cell.own.templates(CHOICES)), cell.seed),
-            "letter_bias": stats.letter_bias(measures.p_first),
+            "measure": plan.spec.measure,
+            "preferred": float((measures.content > 0).mean()),
+            "letter_bias": stats.letter_bias(measures.p_first) if letters else None,
             "lost_mass": lost,
-            "broken": lost > BROKEN,
+            "broken": lost is not None and lost > BROKEN,
             "warnings": cautions(cell.cell, plan.asked(behavior), plan.behaviors[behavior].train),
         }
         return numbers if cell.is_baseline else numbers | _shift(cell)
@@ -59,6 +62,9 @@ def _shift(cell: MeasuredCell) -> dict[str, Any]:
     pair = cell.paired(CHOICES)
     flips = stats.mcnemar(pair.before > 0.5, pair.after > 0.5)
     splits = letter_split(cell.own.rows, CHOICES), letter_split(cell.baseline.rows, CHOICES)
+    split = letter_shifts(*splits, cell.own.templates(CHOICES), cell.seed)
+    if cell.plan.spec.measure == "answers":  # which have one order and no letter
+        split = {"content_shift": float(pair.content.mean()), "content_shift_ci": pair.content_interval(cell.seed)}
     labels = {item.id: item.label for item in cell.plan.asked(cell.cell.behavior)}
     return {
         "n_items": len(pair.difference),
@@ -67,7 +73,7 @@ def _shift(cell: MeasuredCell) -> dict[str, Any]:
         "flips": {"gained": flips.gained, "lost": flips.lost, "p_value": flips.p_value},
         "detectable_shift": stats.minimum_detectable_shift(pair.difference, clusters=pair.clusters),
         "anti_steerable": stats.anti_steerable(pair.content, cell.cell.direction or "pos"),
-        **letter_shifts(*splits, cell.own.templates(CHOICES), cell.seed),
+        **split,
         **label_shifts(pair, labels, cell.seed),
     }
 

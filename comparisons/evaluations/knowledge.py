@@ -42,7 +42,7 @@ class Knowledge(Evaluation):
         if known is None:
             return [CellResult() for _ in cells]
         if not isinstance(known, HarnessSet):
-            return choice_results(asking, known.items, KNOWLEDGE, cells)
+            return choice_results(asking, known.items, KNOWLEDGE, cells, asking.plan.fact_orders)
         rows = harness_rows(asking.lm, known, [c.intervention for c in cells], [c.fields for c in cells])
         return [CellResult(each) for each in rows]
 

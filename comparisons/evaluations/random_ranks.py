@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comparisons import stats
-from comparisons.engine.activations import contrast_differences
+from comparisons.engine.activations import Read, contrast_differences
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import ItemMeasures, item_measures
 from comparisons.evaluation.questions import CHOICES, Question, item_choices, questions
-from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, question_prompts, share_of, steering
+from comparisons.evaluation.tally import Tally, branch_tokens, question_prompts, share_of, steering
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.model.lm import LM
@@ -92,7 +92,8 @@ class RandomRanks(Evaluation):
 
         @cache
         def differences(layer: int) -> torch.Tensor:
-            return contrast_differences(asking.lm, asking.plan.behaviors[behavior].train, [layer])[:, 0]
+            read: Read = "answer" if asking.plan.spec.measure == "answers" else "letter"
+            return contrast_differences(asking.lm, asking.plan.behaviors[behavior].train, [layer], read)[:, 0]
 
         known: dict[object, RandomShifts] = {}
         for cell in cells:
@@ -114,9 +115,10 @@ class RandomRanks(Evaluation):
                 # Both directions share their random ones.
                 key = (cell.label, cell.varied, tuple((repr(e.method), e.strength) for e in steered))
                 shares[key] = share_of(cell, len(tally.lm.blocks))
-        shown = question_prompts(tally.lm, plan.asked(cells[0].behavior), plan) if shares else []
+        items = plan.asked(cells[0].behavior) if shares else []
+        shown, each = question_prompts(tally.lm, items, plan), branch_tokens(tally.lm, items, plan)
         for share in shares.values():
-            tally.add(shown, ANSWER_TOKENS * (1 + 2 * N_RANDOM * share))
+            tally.add(shown, each * (1 + 2 * N_RANDOM * share))
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
         found = cell.own.info.get(cell.evaluation) or {}

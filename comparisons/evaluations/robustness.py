@@ -14,7 +14,7 @@ from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import repeated
 from comparisons.evaluation.questions import CHOICES, questions, result_rows
-from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, prefix_of
+from comparisons.evaluation.tally import Tally, branch_tokens, prefix_of
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.intervention import Intervention, stack
@@ -152,6 +152,7 @@ class Robustness(Evaluation):
             return
         behavior = cells[0].behavior
         groups, asked = tally.groups(cells), questions(plan.asked(behavior), plan.orders)
+        each = branch_tokens(tally.lm, plan.asked(behavior), plan)
         # What has no dose is taken for a system prompt.
         prompted = {prefix_of(cell) for cell in cells if not all(element.method.dosed for element in cell.elements)}
         for condition in conditions(tally.lm, plan.behaviors[behavior]):
@@ -159,7 +160,7 @@ class Robustness(Evaluation):
             prompts = [tuple(reader.tokenize(reader.prompt(text, condition.system))[:-1]) for text in shown]
             for prefix, shares in groups.items():
                 if condition.applies(prefix in prompted):
-                    tally.add(prompts, ANSWER_TOKENS * sum(shares.values()))
+                    tally.add(prompts, each * sum(shares.values()))
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
         warnings = {"warnings": _not_repeated(cell)}
@@ -178,8 +179,9 @@ def _survival(cell: MeasuredCell, condition: str) -> dict[str, Any] | None:
     if not len(pair.difference):
         return None
     own, plain = cell.own.measures(evaluation), cell.baseline.measures(against)
-    lost = max(float(own.lost.mean()), float(plain.lost.mean()))
-    sound = not cell.numbers["broken"] and lost <= BROKEN
+    letters = cell.plan.spec.measure == "letters"
+    lost = max(float(own.lost.mean()), float(plain.lost.mean())) if letters else None
+    sound = not cell.numbers["broken"] and (lost is None or lost <= BROKEN)
     return {
         **repeated(pair, cell.paired(CHOICES), cell.numbers["shift_ci"], sound, cell.seed),
         "baseline": float(plain.p_match.mean()),
@@ -259,9 +261,7 @@ class Repeats:
         shown = [condition.asked(question.shown) for question in self.asked]
         measured = choice_logps(condition.reader(self.fitter.lm), shown, list(wrapped.values()))
         return {
-            i: result_rows(
-                self.asked, measured.logps[place], measured.too_long[place], condition.evaluation, subjects[i].fields
-            )
+            i: result_rows(self.asked, measured, place, condition.evaluation, subjects[i].fields)
             for place, i in enumerate(wrapped)
         }
 

@@ -16,6 +16,7 @@ from tempfile import mkdtemp
 from typing import Any
 
 from comparisons.dataset.behaviors import Behavior
+from comparisons.dataset.items import Measure
 from comparisons.engine.adapters import preserved
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Context, Intervention, stack
@@ -54,6 +55,7 @@ class Fitter:
         siblings: the run's other behaviors.
         store: where artifacts are kept.
         seed: of every fit.
+        measure: by what the run measures, which fits follow unless told otherwise.
     """
 
     lm: LM
@@ -61,6 +63,7 @@ class Fitter:
     siblings: Mapping[str, Behavior]
     store: Store
     seed: int
+    measure: Measure = "letters"
 
     def build(self, elements: Sequence[Element]) -> Built:
         """Fits the elements from left to right and stacks their interventions."""
@@ -108,7 +111,7 @@ class Fitter:
 
         def run(out: Path) -> None:
             siblings, mark = self._siblings(method), self.lm.mark()
-            fit = Fit(self.lm, self.behavior, siblings, direction, self.seed, below, out, scratch_of(out))
+            fit = Fit(self.lm, self.behavior, siblings, direction, self.seed, below, out, scratch_of(out), self.measure)
             with preserved(self.lm.model):
                 with foreign(f"the fit of {element.name}"):
                     method.fit(fit)
@@ -134,6 +137,7 @@ class Fitter:
             "direction": direction,
             "below": below.digest,
             "seed": self.seed,
+            "measure": self.measure,
             "versions": {package: package_version(package) for package in PACKAGES},
         }
 

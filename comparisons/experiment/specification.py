@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from comparisons.dataset.items import ORDERS
+from comparisons.dataset.items import ORDERS, Measure, fact_orders
 from comparisons.judges.free_answers import OpenEnded
 from comparisons.model.source import ModelSource
 from comparisons.results.identity import CellId
@@ -80,6 +80,10 @@ class Specification:
         Literal["both", "given"],
         Option("Ask with the two choices as given and exchanged, or as given only (the paper's way)."),
     ] = "both"
+    measure: Annotated[
+        Measure,
+        Option("By the letters of lettered choices, or by the choices' texts as answers to the question."),
+    ] = "letters"
     knowledge: Annotated[
         str,
         Option(
@@ -176,6 +180,8 @@ class Specification:
         for strength in self.strengths:
             if not (math.isfinite(strength) and strength >= 0):
                 raise CompareError(f"a strength must be a finite number of at least 0, not {strength:g}.")
+        if self.measure == "answers" and self.generated_choices:
+            raise CompareError("--generated-choices asks for a letter: leave it out, or use --measure letters.")
         for name, count in (("--train-items", self.train_items), ("--test-items", self.test_items)):
             if count is not None and count < 1:
                 raise CompareError(f"{name} must be at least 1, not {count}.")
@@ -283,7 +289,14 @@ class Plan:
     @property
     def orders(self) -> tuple[Order, ...]:
         """The orders to ask in."""
+        if self.spec.measure == "answers":
+            return ("answers",)
         return ORDERS if self.spec.orders == "both" else ("given",)
+
+    @property
+    def fact_orders(self) -> tuple[Order, ...]:
+        """The orders to ask knowledge questions in."""
+        return fact_orders(self.orders)
 
     def of(self, source: ModelSource) -> Plan:
         """The part of the plan that is about one of its models."""

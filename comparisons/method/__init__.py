@@ -11,10 +11,11 @@ from comparisons.dataset.items import Item
 from comparisons.intervention import Edit, Intervention
 from comparisons.method.conformance import check_method, examine_method
 from comparisons.method.interface import Fit, Method, Need, Use, use_only
-from comparisons.method.recipes import Descent, Questions, Training, epoch_folder, questions
+from comparisons.method.recipes import Descent, Questions, Target, Training, epoch_folder, questions
 from comparisons.method.training import TrainedAdapter, linear_modules, shuffled, train_adapter, train_edit
 from comparisons.method.vectors import (
     LayerVector,
+    Reading,
     block_outputs,
     contrast_activations,
     contrast_means,
@@ -49,6 +50,8 @@ __all__ = [
     "Method",
     "Need",
     "Questions",
+    "Reading",
+    "Target",
     "TrainedAdapter",
     "Training",
     "Turn",

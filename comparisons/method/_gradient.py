@@ -15,6 +15,9 @@ from comparisons.intervention import Edit
 from comparisons.method.recipes import Descent, Questions
 from comparisons.model.lm import LM
 
+NONE = -100
+"""In the place of a target where a row has fewer than others."""
+
 
 def descend(
     lm: LM, questions: Questions, start: torch.Tensor, edit: Callable[[torch.Tensor], Edit], how: Descent
@@ -37,8 +40,8 @@ def descend(
 
 
 def batch_loss(lm: LM, questions: Questions, chosen: Sequence[int], edit: Edit) -> torch.Tensor:
-    """Mean negative log-probability of the targets of some questions under an edit, in nats."""
-    rows = [{"input_ids": list(questions.prompts[i]), "target": questions.targets[i]} for i in chosen]
+    """Mean negative log-probability of the targets of some questions under an edit, in nats a token."""
+    rows = [{"input_ids": questions.inputs(i), "target": questions.targets[i]} for i in chosen]
     batch = {name: tensor.to(lm.device) for name, tensor in collate(rows).items()}
     real = batch["attention_mask"].bool()
     position = torch.arange(real.shape[1], device=lm.device).expand(len(rows), -1)
@@ -56,21 +59,30 @@ def batch_loss(lm: LM, questions: Questions, chosen: Sequence[int], edit: Edit) 
 def collate(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
     """Pads a batch on the right, where any token serves: nothing that counts attends to it."""
     lengths = torch.tensor([len(row["input_ids"]) for row in rows])
-    longest = int(lengths.max())
+    longest, most = int(lengths.max()), max(len(row["target"]) for row in rows)
     return {
         "input_ids": torch.tensor([row["input_ids"] + [0] * (longest - len(row["input_ids"])) for row in rows]),
         "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
-        "targets": torch.tensor([row["target"] for row in rows]),
+        "targets": torch.tensor([[NONE] * (most - len(row["target"])) + list(row["target"]) for row in rows]),
     }
 
 
 def target_loss(lm: LM, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Mean negative log-probability of the target right after each prompt, in nats.
+    """Mean negative log-probability of the targets, in nats a token, each row's alike.
 
-    The head runs at the prompts' ends alone: over a whole prompt it costs more than a small model's blocks.
+    A row's last input predicts its last target, the one before it the last but one. The head runs where targets are
+    predicted alone: over a whole prompt it costs more than a small model's blocks.
     """
-    mask = batch["attention_mask"]
-    columns, place = torch.unique(mask.sum(dim=-1) - 1, return_inverse=True)
+    mask, targets = batch["attention_mask"], batch["targets"]
+    size = targets.shape[1]
+    ends = mask.sum(dim=-1, keepdim=True) - size + torch.arange(size, device=mask.device)
+    columns, place = torch.unique(ends.clamp(min=0), return_inverse=True)
     output = model(input_ids=batch["input_ids"], attention_mask=mask, use_cache=False, **keep_logits(lm, columns))
-    logits = at_columns(output.logits, columns)[torch.arange(len(mask), device=mask.device), place]
-    return torch.nn.functional.cross_entropy(logits.float(), batch["targets"].to(logits.device))
+    logits = at_columns(output.logits, columns)[torch.arange(len(mask), device=mask.device)[:, None], place]
+    targets = targets.to(logits.device)
+    if size == 1:
+        return torch.nn.functional.cross_entropy(logits[:, 0].float(), targets[:, 0])
+    losses = torch.nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), ignore_index=NONE, reduction="none"
+    )
+    return (losses.view_as(targets).sum(dim=1) / (targets != NONE).sum(dim=1)).mean()

@@ -1,4 +1,4 @@
-"""Trains an adapter on single tokens with trl, and leaves the model and the process as they were."""
+"""Trains an adapter on answers with trl, and leaves the model and the process as they were."""
 
 from __future__ import annotations
 
@@ -161,8 +161,8 @@ def _target_trainer(lm: LM, training: Training, out: Path, more: dict[str, Any])
             return target_loss(lm, model, inputs) * inputs["weight"]
 
     columns = {
-        "input_ids": [list(prompt) for prompt in training.questions.prompts],
-        "target": list(training.questions.targets),
+        "input_ids": [training.questions.inputs(i) for i in range(len(training.questions.prompts))],
+        "target": [list(target) for target in training.questions.targets],
         "length": [len(prompt) for prompt in training.questions.prompts],
     }
     return Trainer(
@@ -189,8 +189,8 @@ def _preference_trainer(lm: LM, training: Training, out: Path, more: dict[str, A
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     columns = {
         "prompt_ids": [list(prompt) for prompt in training.questions.prompts],
-        "chosen_ids": [[token] for token in training.questions.targets],
-        "rejected_ids": [[token] for token in training.questions.others],
+        "chosen_ids": [list(target) for target in training.questions.targets],
+        "rejected_ids": [list(other) for other in training.questions.others],
         "length": [len(prompt) for prompt in training.questions.prompts],
     }
     return Trainer(

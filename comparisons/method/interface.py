@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from comparisons.dataset.behaviors import Behavior
+    from comparisons.dataset.items import Measure
     from comparisons.model.lm import LM
 
 Need = Literal["below", "siblings"]
@@ -43,6 +44,7 @@ class Fit:
         out: an existing empty folder: the only place a fit writes its result. Written whole or not at all.
         scratch: a folder that outlives a kill, for what a long fit may go on from: what it holds was left by an
             interrupted fit of the very same key. Removed when the fit ends; None where nothing is kept.
+        measure: by what the run measures: the choices' "letters", or their texts as "answers".
     """
 
     lm: LM
@@ -53,6 +55,7 @@ class Fit:
     below: Intervention
     out: Path
     scratch: Path | None = None
+    measure: Measure = "letters"
 
 
 @dataclass(frozen=True)

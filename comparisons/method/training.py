@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from comparisons.intervention import Edit, Intervention
 from comparisons.method.interface import Fit, Method, Use, use_only
-from comparisons.method.recipes import Descent, Questions, Training, epoch_folder, questions
+from comparisons.method.recipes import Descent, Questions, Target, Training, epoch_folder, questions
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class TrainedAdapter(Method):
         epochs: passes over the pairs.
         epoch: the epoch whose adapter is used; "auto" takes the earliest that does.
         rank, alpha, dropout, batch_size, target_modules: see `Training`.
+        target: what is trained on: the "letter", the "answer"'s text, or "auto", by what the run measures.
     """
 
     learning_rate: float | Literal["auto"] = "auto"
@@ -73,6 +74,7 @@ class TrainedAdapter(Method):
     dropout: float = 0.0
     batch_size: int = 16
     target_modules: str = "all-linear"
+    target: Target = "auto"
 
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
     adapts: ClassVar[bool] = True
@@ -94,7 +96,7 @@ class TrainedAdapter(Method):
         return 3.0 * self.epochs
 
     def train(self, fit: Fit, beta: float | None = None, matrices: Sequence[str] = ()) -> None:
-        """Trains on the direction's letters of the training pairs; see `Training` for the arguments.
+        """Trains on the direction's answers of the training pairs; see `Training` for the arguments.
 
         Raises:
             CompareError: the learning rate is still open.
@@ -102,7 +104,7 @@ class TrainedAdapter(Method):
         if self.learning_rate == "auto":
             raise CompareError(f"{self._name}.learning_rate is still auto: choose one on dev first, or set it.")
         training = Training(
-            questions=questions(fit),
+            questions=questions(fit, target=self.target),
             learning_rate=self.learning_rate,
             epochs=self.epochs,
             rank=self.rank,

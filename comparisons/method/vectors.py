@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from comparisons.model.lm import LM
 
 FILE = "vectors.safetensors"
+Reading = Literal["auto", "letter", "answer"]
+"""Where contrast pairs are read: at the answer letter, over the answer's text, or by what the run measures."""
+
 SMALLEST = 1e-12
 """A norm below this is taken for it, where something is divided by it."""
 
@@ -102,14 +105,25 @@ def vectors_of_file(path: Path, lm: LM) -> torch.Tensor:
     return vectors
 
 
-def contrast_activations(fit: Fit, layers: Sequence[int] | None = None) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """Block outputs at the answer letter of the training pairs, batch by batch, in about one pass over the prompts.
+def reading(fit: Fit, read: Reading) -> Literal["letter", "answer"]:
+    """Where pairs are read, with "auto" replaced."""
+    if read == "auto":
+        return "answer" if fit.measure == "answers" else "letter"
+    return read
 
-    Source: Rimsky et al. 2024, section 3. `fit.below` is in place.
+
+def contrast_activations(
+    fit: Fit, layers: Sequence[int] | None = None, read: Reading = "auto"
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """Block outputs of the training pairs' answers, batch by batch, in about one pass over the prompts.
+
+    Source: Rimsky et al. 2024, section 3, for the letter's token; over an answer's text they are averaged at the
+    positions that predict its tokens. `fit.below` is in place.
 
     Args:
         fit: whose pairs are read.
         layers: 0-based blocks; all by default.
+        read: where.
 
     Yields:
         Indices into `fit.behavior.train`, and their activations [pairs, 2, layers, width], float32 on the CPU, the
@@ -117,22 +131,24 @@ def contrast_activations(fit: Fit, layers: Sequence[int] | None = None) -> Itera
     """
     from comparisons.engine import activations
 
-    yield from activations.contrast_activations(fit.lm, fit.behavior.train, layers, fit.below)
+    where = reading(fit, read)
+    yield from activations.contrast_activations(fit.lm, fit.behavior.train, layers, fit.below, where)
 
 
-def pair_activations(fit: Fit) -> torch.Tensor:
+def pair_activations(fit: Fit, read: Reading = "auto") -> torch.Tensor:
     """What `contrast_activations` yields at all layers, put together: [pairs, 2, layers, width]."""
     import torch
 
-    return torch.cat([batch for _, batch in contrast_activations(fit)])
+    return torch.cat([batch for _, batch in contrast_activations(fit, read=read)])
 
 
-def contrast_means(fit: Fit, items: Sequence[Item] | None = None) -> ContrastMeans:
+def contrast_means(fit: Fit, items: Sequence[Item] | None = None, read: Reading = "auto") -> ContrastMeans:
     """Means over contrast pairs of matching minus contrast activations, at every layer; holds no activations.
 
     Args:
         fit: whose model is read, with `fit.below` in place.
         items: the pairs; `fit.behavior.train` by default.
+        read: where.
 
     Returns:
         `matching`, the mean over all pairs, and `letter`, the direction from one letter to the other, None where all
@@ -140,7 +156,8 @@ def contrast_means(fit: Fit, items: Sequence[Item] | None = None) -> ContrastMea
     """
     from comparisons.engine import activations
 
-    return activations.contrast_means(fit.lm, fit.behavior.train if items is None else items, fit.below)
+    pairs = fit.behavior.train if items is None else items
+    return activations.contrast_means(fit.lm, pairs, fit.below, reading(fit, read))
 
 
 def mean_difference(fit: Fit) -> torch.Tensor:

@@ -73,7 +73,7 @@ def load(source: ModelSource) -> LM:
         return _read(source, location, device)
 
     model, tokenizer = read()
-    if device == "cpu" and model.num_parameters() < ONE_THREAD:
+    if device == "cpu" and model.num_parameters() < ONE_THREAD and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
     return LM(
         model,

@@ -28,16 +28,31 @@ READING = (
     "change.",
     "**p**, **p (Holm)**: sign-flip permutation test of the shift, raw and corrected over all cells of this run.",
     "**cost**: knowledge of the baseline minus that of the cell, on the same questions; negative is a gain.",
-    "**letter bias**: how much the first letter is preferred whatever it says; 0 is none.",
-    "**lost mass**: probability on something other than the two letters. A cell that loses more than half answers "
-    "something else: it is called broken, and its shift is not shown.",
-    "**anti-steerable**: the share of questions that moved the wrong way.",
 )
 """The words of every report."""
 
+LETTERS = (
+    "**letter bias**: how much the first letter is preferred whatever it says; 0 is none.",
+    "**lost mass**: probability on something other than the two letters. A cell that loses more than half answers "
+    "something else: it is called broken, and its shift is not shown.",
+)
+"""Words of a report on letters."""
+
+ANSWERS = (
+    "**p_match**: how likely the answer that matches the behavior is, against the one that contrasts with it: "
+    "1/(1+e^−z), with z the difference of their log-likelihoods a token, as answers to the question without its "
+    "choices; mean over questions. There are no letters, so it says nothing of how the model answers with them.",
+    "**content shift**: the shift of z, in nats a token.",
+    "**knowledge**: the share of knowledge questions whose right choice is the likeliest a byte, as an answer to the "
+    "question without its choices.",
+)
+"""Words of a report on the choices' texts."""
+
+WRONG_WAY = "**anti-steerable**: the share of questions that moved the wrong way."
+
 MORE: tuple[tuple[Callable[[SummaryRow], bool], str], ...] = (
     (
-        lambda row: row.content_shift is not None,
+        lambda row: row.letter_shift is not None,
         "**content shift**, **letter shift**: the shift in logits, split into what follows the content of the "
         "choices and what follows their letters; a letter shift above 0 prefers the first letter more than before.",
     ),
@@ -166,8 +181,13 @@ def _reading(record: Record) -> list[Block]:
         once = "the paper's way: a preference for a letter is not averaged out"
         orders = f", each asked once, in the order given ({once})"
     first, *words = READING
+    if record.part("specification").get("measure") == "answers":
+        first, *others = ANSWERS
+        words = [*others, *words]
+    else:
+        words += LETTERS
     more = [text for uses, text in MORE if any(map(uses, record.summary.rows))]
-    return section("How to read this", Bullets((first.format(orders=orders), *words, *more, *LAST)))
+    return section("How to read this", Bullets((first.format(orders=orders), *words, WRONG_WAY, *more, *LAST)))
 
 
 def _repeat(record: Record) -> list[Block]:

@@ -161,7 +161,7 @@ class Repeat(Effect):
     survives: NotRequired[float | None]
     survives_ci: NotRequired[Interval | None]
     baseline: float
-    lost_mass: float
+    lost_mass: float | None
     broken: bool
 
 

@@ -62,10 +62,13 @@ class SummaryRow:
         steerability: in the first cell of a method run at several strengths, the slope of the content logit over signed
             strength: {"strengths", "slope", "ci", "quantiles", "spearman", "anti_steerable"}.
         cost_bound: one-sided 95% upper bound of the cost.
-        letter_bias: mean share of the first letter, minus 0.5.
-        lost_mass: mean probability outside the two letters.
+        measure: whether letters answered, or the choices' texts.
+        preferred: share of items whose matching answer is the likelier one.
+        letter_bias: mean share of the first letter, minus 0.5; None where texts answered.
+        lost_mass: mean probability outside the two letters; None where texts answered.
         anti_steerable: share of items that move the wrong way.
-        content_shift, content_shift_ci: the part of the shift that follows the content, in logits of p_match.
+        content_shift, content_shift_ci: the part of the shift that follows the content, in logits of p_match; where
+            texts answered that is all of it, in nats a token.
         letter_shift, letter_shift_ci: the part that follows the letter; positive towards the first-listed one.
         letter_cosine: of the cell's vector, as it is added, with the direction towards the first letter.
         random_rank_p: two-sided rank of the shift among random directions in the place of the cell's vectors.
@@ -124,6 +127,8 @@ class SummaryRow:
     p_holm: float | None = None
     letter_bias: float | None = None
     lost_mass: float | None = None
+    measure: Literal["letters", "answers"] | None = None
+    preferred: float | None = None
     anti_steerable: float | None = None
     knowledge: float | None = None
     knowledge_set: str | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from comparisons.dataset.behaviors import Behavior
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.registry import calling, evaluations_of
-from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, question_prompts, steering
+from comparisons.evaluation.tally import Tally, branch_tokens, question_prompts, steering
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
@@ -99,7 +99,7 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
         question_prompts(tally.lm, pairs, plan)[:: len(plan.orders)],
         len(behavior.train) / max(1, len(pairs)),
     )
-    dev = question_prompts(tally.lm, behavior.dev, plan)
+    dev, answer = question_prompts(tally.lm, behavior.dev, plan), branch_tokens(tally.lm, behavior.dev, plan)
     fits: dict[object, Method] = {}
     choices: dict[object, list[Method]] = {}
     for element in (element for cell in cells for element in cell.elements):
@@ -115,15 +115,16 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
         tally.add(train, 4, times=share * method.fit_passes())
     for candidates in choices.values():
         if candidates[0].adapts:
-            tally.add(dev, ANSWER_TOKENS, times=len(candidates))
+            tally.add(dev, answer, times=len(candidates))
         else:
-            tally.add(dev, ANSWER_TOKENS * len(candidates))
+            tally.add(dev, answer * len(candidates))
 
 
 def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:
     """Counts each stack's trials on the dev questions of the behavior and of the knowledge set."""
     blocks, most = len(tally.lm.blocks), candidates_each(plan, len(tally.lm.blocks))
-    sets = [question_prompts(tally.lm, items, plan) for items in (behavior.dev, plan.knowledge_dev)]
+    asked = (behavior.dev, plan.knowledge_dev)
+    sets = [(question_prompts(tally.lm, items, plan), branch_tokens(tally.lm, items, plan)) for items in asked]
     tried: set[object] = set()
     for group in stacks_of(cells):
         for place, element in enumerate(group[0].elements):
@@ -135,5 +136,5 @@ def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequen
             tried.add(key)
             count = sum(len(trial.elements) for trial in element_trials(group, place, blocks, most))
             adapts = any(e.method.adapts for e in (group[0].elements if last else (element,)))
-            for prompts in sets:
-                tally.add(prompts, ANSWER_TOKENS * (1 if adapts else count), times=count if adapts else 1)
+            for prompts, answer in sets:
+                tally.add(prompts, answer * (1 if adapts else count), times=count if adapts else 1)

@@ -144,7 +144,7 @@ def _incomparable(first: Finished, other: Finished) -> str | None:
         return "where the questions are from (--split) differs"
     if first.record.is_sweep != other.record.is_sweep:
         return "one is a sweep and the other is not"
-    for name in ("orders", "seed"):
+    for name in ("measure", "orders", "seed"):
         one, theirs = (source.record.part("specification").get(name) for source in (first, other))
         if one != theirs:
             return f"the {name} differs, {one} and {theirs}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from comparisons.dataset.behaviors import Order
-from comparisons.dataset.items import Item
+from comparisons.dataset.items import Item, fact_orders
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.measures import clusters, interval
 from comparisons.evaluation.questions import ItemChoices, item_choices, questions
@@ -167,7 +167,8 @@ def _numbers(
 ) -> list[dict[str, Any]]:
     """What is measured of each trial, by its intervention in each direction."""
     tried = [Intervention(), *(one for each in built for one in each)]
-    choices, facts = (dev_choices(fitter, items, tried, orders) for items in (fitter.behavior.dev, knowledge))
+    choices = dev_choices(fitter, fitter.behavior.dev, tried, orders)
+    facts = dev_choices(fitter, knowledge, tried, fact_orders(orders))
     shifts, gains = (each.p_match - each.p_match[:1] for each in (choices, facts))
     templates = {item.id: item.template for item in knowledge}
     rows, place = [], 1

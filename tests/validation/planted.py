@@ -78,9 +78,7 @@ def planted(subject: Subject, sizes: ModelSizes) -> list[Planted]:
     bases = (Intervention(), subject.steered(subject.vector))
     cells = [(base, by) for base in bases for by in constants]
     found = choice_logps(lm, [q.shown for q in asked], [_with(base, tokens, by) for base, by in cells])
-    rows = [
-        result_rows(asked, logps, long, CHOICES, {}) for logps, long in zip(found.logps, found.too_long, strict=True)
-    ]
+    rows = [result_rows(asked, found, index, CHOICES, {}) for index in range(len(found.logps))]
     templates = {item.id: item.template for item in items}
     plain, plain_split = item_measures(rows[0], CHOICES), letter_split(rows[0], CHOICES)
     results = []

@@ -23,6 +23,7 @@ from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.method import Fit
 from comparisons.model.lm import LM
+from comparisons.running.planning import make_plan
 from comparisons.util.errors import CompareError
 from tests import oracle
 from tests.tiny import tiny_behavior, tiny_item, tiny_lm
@@ -167,7 +168,15 @@ def letters(lm: LM, behavior: Behavior, side: int) -> list[tuple[int, ...]]:
 
 def test_letters_are_not_asked_for_in_two_ways() -> None:
     with pytest.raises(CompareError, match="--generated-choices asks for a letter"):
-        Specification(behaviors=("refusal",), stacks=("caa",), measure="answers", generated_choices=True).check()
+        make_plan(Specification(behaviors=("refusal",), stacks=("caa",), measure="answers", generated_choices=True))
+
+
+def test_auto_asks_by_letters_where_items_have_them() -> None:
+    def measure(data: str, behavior: str) -> str:
+        return make_plan(Specification(behaviors=(behavior,), stacks=("caa",), data=Path(data))).measure
+
+    assert measure("pocket", "refusal") == "letters"
+    assert measure("english", "formality") == "answers"
 
 
 @pytest.mark.slow

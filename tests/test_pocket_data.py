@@ -30,7 +30,8 @@ def stems(path: str) -> list[str]:
 def test_the_generator_writes_the_committed_data_byte_for_byte(tmp_path: Path) -> None:
     write_data(tmp_path)
     made = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
-    assert made == sorted(path.relative_to(DATA) for path in DATA.rglob("*") if path.is_file())
+    committed = (path.relative_to(DATA) for path in DATA.rglob("*") if path.is_file())
+    assert made == sorted(path for path in committed if path.parts[0] != "english")
     _, mismatch, errors = filecmp.cmpfiles(tmp_path, DATA, [str(path) for path in made], shallow=False)
     assert not mismatch and not errors
 

@@ -62,7 +62,7 @@ def check_equal(one: Path, other: Path) -> None:
 
 
 def test_a_batch_is_shared_by_weight(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [{"input_ids": [i, i], "target": i} for i in range(5)]
+    rows = [{"input_ids": [i, i], "target": [i]} for i in range(5)]
     whole = share(rows)
     assert (whole["targets"].tolist(), whole["weight"].item()) == ([0, 1, 2, 3, 4], 1.0)
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -121,7 +121,7 @@ def test_training_equals_plain_torch(family: str, tmp_path: Path) -> None:
 
 def test_the_loss_reads_the_letter_alone() -> None:
     lm = tiny_lm()
-    batch = _gradient.collate([{"input_ids": [5, 6, 7, 8], "target": 9}, {"input_ids": [5, 6], "target": 10}])
+    batch = _gradient.collate([{"input_ids": [5, 6, 7, 8], "target": [9]}, {"input_ids": [5, 6], "target": [10]}])
     with torch.no_grad():
         loss = _gradient.target_loss(lm, lm.model, batch)
         padded = {**batch, "input_ids": batch["input_ids"] + 11 * (1 - batch["attention_mask"])}
@@ -139,8 +139,8 @@ def test_questions_end_before_the_deciding_token() -> None:
     ):
         assert lm.tokenizer.decode(ids).endswith("[/INST] (")
         assert lm.tokenizer.decode(ids[: end + 1]).endswith("[/INST]")
-        assert lm.tokenizer.decode([wanted]) == item.matching
-        assert lm.tokenizer.decode([other]) == item.contrast
+        assert lm.tokenizer.decode(wanted) == item.matching
+        assert lm.tokenizer.decode(other) == item.contrast
 
 
 def test_an_epoch_of_a_longer_training_equals_a_shorter_training(tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ _KNOWLEDGE_FILES = {
 _OWN_KNOWLEDGE = "test/knowledge/knowledge.json"
 _EMBEDDED_KNOWLEDGE = "pocket facts"
 
+PACKAGED = {"pocket": "", "english": "english"}
+"""Data that travel with the package, by name: where each is in its folder."""
+
 
 @dataclass(frozen=True)
 class Behavior:
@@ -193,12 +196,12 @@ class Library:
         """Looks at a place without reading its items.
 
         Args:
-            data: a folder or file; None for the embedded data.
+            data: a folder or file, or one of `PACKAGED`; None for the embedded model's.
 
         Raises:
             CompareError: nothing is there, or nothing usable.
         """
-        place = embedded("data") if data is None else data
+        place = place_of(data)
         try:
             return cls(place, behavior_names(place))
         except OSError as error:
@@ -260,6 +263,14 @@ class Library:
 
     def _has(self, file: str) -> bool:
         return self.place.is_dir() and (self.place / file).is_file()
+
+
+def place_of(data: Path | None) -> Path:
+    """The folder or file of some data: a path, one of `PACKAGED`, or None for the embedded model's."""
+    name = "pocket" if data is None else str(data)
+    if name in PACKAGED and not Path(name).exists():
+        return embedded("data") / PACKAGED[name]
+    return Path(name)
 
 
 def _from_file(name: str, path: Path) -> Behavior:

@@ -144,6 +144,7 @@ class Item:
         template: items of one template are alike, and are one cluster to the estimators.
         label: whatever truth the file tells about the item.
         category: the subject of a knowledge question.
+        own_letters: whether its file gives it letters; else they were made for it.
     """
 
     id: str
@@ -155,6 +156,7 @@ class Item:
     template: str | None = None
     label: str | None = None
     category: str | None = None
+    own_letters: bool = True
 
     @classmethod
     def parse(
@@ -167,12 +169,13 @@ class Item:
         template: str | None = None,
         label: str | None = None,
         category: str | None = None,
+        own_letters: bool = True,
     ) -> Item:
         """An item whose choices and stem are found in its question."""
         layout = find_layout(question)
         choices = layout.choices(question) if layout else ()
         stem = layout.stem if layout else question
-        return cls(id, question, matching, contrast, choices, stem, template, label, category)
+        return cls(id, question, matching, contrast, choices, stem, template, label, category, own_letters)
 
     @property
     def parsed(self) -> bool:

@@ -34,6 +34,8 @@ ANSWERS = Fields("question", "matching", "contrast")
 STATEMENT, CLAIM = "statement", "Is this statement true or false?"
 CHOICES, ANSWER, SUBJECT = "choices", "answer", "subject"
 """Of a knowledge question with one right choice among several, none of which is *the* contrast."""
+LETTERS_MADE = "letters made"
+"""In a record: its letters are not its own."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -92,7 +94,7 @@ def _answered(record: Record, where: str, number: int, fields: Fields) -> Record
             f"{where}: has lettered choices already, or lines that look like some: leave (A), (B), … out, or give "
             f"letters in '{BEHAVIOR.matching}' and '{BEHAVIOR.contrast}'."
         )
-    return {**record, **_answer_key(made, texts.index(matching))}
+    return {**record, **_answer_key(made, texts.index(matching)), LETTERS_MADE: True}
 
 
 def _answer_key(question: str, right: int) -> Record:

@@ -18,7 +18,7 @@ from typing import IO, overload
 
 from comparisons.dataset.fields import Record, describe, letter_field, optional_field, text_field
 from comparisons.dataset.items import Item, OpenPrompt
-from comparisons.dataset.lettering import BEHAVIOR, KNOWLEDGE, Fields, is_many, lettered, parse_many
+from comparisons.dataset.lettering import BEHAVIOR, KNOWLEDGE, LETTERS_MADE, Fields, is_many, lettered, parse_many
 from comparisons.util.errors import CompareError
 from comparisons.util.files import load_json
 
@@ -269,6 +269,7 @@ def parse_item(record: Record, where: str, id: str, fields: Fields = BEHAVIOR) -
         template=optional_field(record, "template", where),
         label=optional_field(record, "label", where),
         category=optional_field(record, "category", where),
+        own_letters=not record.get(LETTERS_MADE),
     )
     if item.matching == item.contrast:
         raise CompareError(

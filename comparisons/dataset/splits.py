@@ -159,7 +159,8 @@ def _write(out: Path, places: Sequence[Path], train: Sequence[Item], test: Seque
 
 def _cleaned(item: Item) -> Item:
     question = _FOOT.sub("", _HEAD.sub("", item.question)).strip()
-    return Item.parse(item.id, question, item.matching, item.contrast, **_tags(item))
+    tags = _tags(item)
+    return Item.parse(item.id, question, item.matching, item.contrast, **tags, own_letters=item.own_letters)
 
 
 def _tags(item: Item) -> dict[str, str | None]:

@@ -41,13 +41,13 @@ class Choices(Evaluation):
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
         measures, plan, behavior = cell.own.measures(CHOICES), cell.plan, cell.cell.behavior
-        letters = plan.spec.measure == "letters"
+        letters = plan.measure == "letters"
         lost = float(measures.lost.mean()) if letters else None
         numbers = {
             "n_items": len(measures.items),
             "p_match": float(measures.p_match.mean()),
             "p_match_ci": interval(measures.p_match, clusters(measures.items, cell.own.templates(CHOICES)), cell.seed),
-            "measure": plan.spec.measure,
+            "measure": plan.measure,
             "preferred": float((measures.content > 0).mean()),
             "letter_bias": stats.letter_bias(measures.p_first) if letters else None,
             "lost_mass": lost,
@@ -63,7 +63,7 @@ def _shift(cell: MeasuredCell) -> dict[str, Any]:
     flips = stats.mcnemar(pair.before > 0.5, pair.after > 0.5)
     splits = letter_split(cell.own.rows, CHOICES), letter_split(cell.baseline.rows, CHOICES)
     split = letter_shifts(*splits, cell.own.templates(CHOICES), cell.seed)
-    if cell.plan.spec.measure == "answers":  # which have one order and no letter
+    if cell.plan.measure == "answers":  # which have one order and no letter
         split = {"content_shift": float(pair.content.mean()), "content_shift_ci": pair.content_interval(cell.seed)}
     labels = {item.id: item.label for item in cell.plan.asked(cell.cell.behavior)}
     return {

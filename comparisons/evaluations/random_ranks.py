@@ -92,7 +92,7 @@ class RandomRanks(Evaluation):
 
         @cache
         def differences(layer: int) -> torch.Tensor:
-            read: Read = "answer" if asking.plan.spec.measure == "answers" else "letter"
+            read: Read = "answer" if asking.plan.measure == "answers" else "letter"
             return contrast_differences(asking.lm, asking.plan.behaviors[behavior].train, [layer], read)[:, 0]
 
         known: dict[object, RandomShifts] = {}

@@ -179,7 +179,7 @@ def _survival(cell: MeasuredCell, condition: str) -> dict[str, Any] | None:
     if not len(pair.difference):
         return None
     own, plain = cell.own.measures(evaluation), cell.baseline.measures(against)
-    letters = cell.plan.spec.measure == "letters"
+    letters = cell.plan.measure == "letters"
     lost = max(float(own.lost.mean()), float(plain.lost.mean())) if letters else None
     sound = not cell.numbers["broken"] and (lost is None or lost <= BROKEN)
     return {

@@ -60,7 +60,9 @@ class Specification:
     stacks: Annotated[
         tuple[str, ...], Option("How: caa,sft+caa,…", name="methods", metavar="STACK[,STACK…]", required=True)
     ] = ()
-    data: Annotated[Path | None, Option("Folder in the paper's layout, or one file.")] = None
+    data: Annotated[
+        Path | None, Option("Folder in the paper's layout, one file, or pocket or english, which come along.")
+    ] = None
     directions: Annotated[
         tuple[str, ...], Option("More, less, or both.", metavar="pos|neg|pos,neg", read=some_names)
     ] = DIRECTIONS
@@ -81,9 +83,9 @@ class Specification:
         Option("Ask with the two choices as given and exchanged, or as given only (the paper's way)."),
     ] = "both"
     measure: Annotated[
-        Measure,
-        Option("By the letters of lettered choices, or by the choices' texts as answers to the question."),
-    ] = "letters"
+        Measure | Literal["auto"],
+        Option("By the choices' letters, or by their texts as answers; auto: by texts where items have no letters."),
+    ] = "auto"
     knowledge: Annotated[
         str,
         Option(
@@ -180,8 +182,6 @@ class Specification:
         for strength in self.strengths:
             if not (math.isfinite(strength) and strength >= 0):
                 raise CompareError(f"a strength must be a finite number of at least 0, not {strength:g}.")
-        if self.measure == "answers" and self.generated_choices:
-            raise CompareError("--generated-choices asks for a letter: leave it out, or use --measure letters.")
         for name, count in (("--train-items", self.train_items), ("--test-items", self.test_items)):
             if count is not None and count < 1:
                 raise CompareError(f"{name} must be at least 1, not {count}.")
@@ -287,9 +287,14 @@ class Plan:
     knowledge_dev: Sequence[Item] = ()
 
     @property
+    def measure(self) -> Measure:
+        """By what is measured; planning has replaced "auto" in the specification."""
+        return "answers" if self.spec.measure == "answers" else "letters"
+
+    @property
     def orders(self) -> tuple[Order, ...]:
         """The orders to ask in."""
-        if self.spec.measure == "answers":
+        if self.measure == "answers":
             return ("answers",)
         return ORDERS if self.spec.orders == "both" else ("given",)
 

@@ -39,6 +39,12 @@ def make_plan(spec: Specification) -> Plan:
     for name in spec.behaviors:
         behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
         behaviors[name] = _with_dev(spec, behavior) if chosen or spec.select or spec.split == "dev" else behavior
+    if spec.measure == "auto":
+        # Of very large files the first item stands for all.
+        own = all(part[0].own_letters for each in behaviors.values() for part in (each.train, each.test) if part)
+        spec = replace(spec, measure="letters" if own else "answers")
+    if spec.measure == "answers" and spec.generated_choices:
+        raise CompareError("--generated-choices asks for a letter: leave it out, or use --measure letters.")
     knowledge, knowledge_dev = _knowledge(spec, library)
     models = [source.name for source in spec.sources] if spec.more_models else [""]
     cells = [cell for model in models for name in spec.behaviors for cell in _cells(spec, model, name, variants)]

@@ -89,7 +89,7 @@ def execute(
 def fitter_of(plan: Plan, behavior: str, lm: LM, store: Store) -> Fitter:
     """Where a behavior's methods are fitted on a model."""
     siblings = {name: each for name, each in plan.behaviors.items() if name != behavior}
-    return Fitter(lm, plan.behaviors[behavior], siblings, store, plan.spec.seed, plan.spec.measure)
+    return Fitter(lm, plan.behaviors[behavior], siblings, store, plan.spec.seed, plan.measure)
 
 
 class CellRunner:

@@ -12,6 +12,7 @@ import torch
 from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import Behavior
 from comparisons.evaluation.ledger import Letters
+from comparisons.evaluations.choices import letter_caution
 from comparisons.experiment.fitting import Fitter
 from comparisons.intervention import Edit, Intervention
 from comparisons.util.artifacts import Store
@@ -71,3 +72,10 @@ def test_a_run_states_it_for_cells_with_a_vector(tmp_path: Path, model: str, mon
     assert base is None
     assert pos == pytest.approx(-neg) and abs(pos) < 1
     assert "letter cosine" in Path("out/report.md").read_text()
+
+
+def test_a_vector_that_is_mostly_a_letter_is_warned_of() -> None:
+    assert letter_caution(None) == letter_caution(0.5) == letter_caution(-0.4) == []
+    for cosine in (0.967, -0.6):
+        (warning,) = letter_caution(cosine)
+        assert f"{cosine:+.2f}" in warning and "--measure answers" in warning

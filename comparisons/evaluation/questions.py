@@ -102,9 +102,8 @@ def result_rows(
         if question.item.id in left_out:
             continue
         if not (math.isfinite(matching) and math.isfinite(contrast)):
-            raise CompareError(
-                f"the model's logits are not finite on {evaluation} item {question.item.id}{_place(cell)}."
-            )
+            where = f"{evaluation} item {question.item.id}{_place(cell)}"
+            raise CompareError(f"the model's logits are not finite on {where}.")
         row = {
             **cell,
             "evaluation": evaluation,

@@ -21,6 +21,9 @@ from comparisons.results.findings import BROKEN, FEW
 LEAST = 2
 """Items that a label must have: one alone has no interval."""
 
+LETTERISH = 0.5
+"""The cosine with the direction between the letters, either way, beyond which a vector is warned of."""
+
 
 @dataclass(frozen=True)
 class Choices(Evaluation):
@@ -52,7 +55,10 @@ class Choices(Evaluation):
             "letter_bias": stats.letter_bias(measures.p_first) if letters else None,
             "lost_mass": lost,
             "broken": lost is not None and lost > BROKEN,
-            "warnings": cautions(cell.cell, plan.asked(behavior), plan.behaviors[behavior].train),
+            "warnings": [
+                *cautions(cell.cell, plan.asked(behavior), plan.behaviors[behavior].train),
+                *letter_caution(cell.own.info.get("letter_cosine")),
+            ],
         }
         return numbers if cell.is_baseline else numbers | _shift(cell)
 
@@ -100,6 +106,16 @@ def cautions(cell: Cell, asked: Sequence[Item], trained: Sequence[Item]) -> list
                 "that letter"
             )
     return found
+
+
+def letter_caution(cosine: float | None) -> list[str]:
+    """The warning of a vector that is largely the direction between the letters, by its cosine with that."""
+    if cosine is None or abs(cosine) <= LETTERISH:
+        return []
+    return [
+        f"the vector is largely the direction between the letters (cosine {cosine:+.2f}): its shift is in part a "
+        "liking for a letter; --measure answers asks without letters"
+    ]
 
 
 def only_letter(items: Sequence[Item]) -> str | None:

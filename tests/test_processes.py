@@ -64,12 +64,12 @@ def check_equal(one: Path, other: Path) -> None:
 def test_a_batch_is_shared_by_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"input_ids": [i, i], "target": [i]} for i in range(5)]
     whole = share(rows)
-    assert (whole["targets"].tolist(), whole["weight"].item()) == ([0, 1, 2, 3, 4], 1.0)
+    assert (whole["targets"].tolist(), whole["weight"].item()) == ([[0], [1], [2], [3], [4]], 1.0)
     monkeypatch.setenv("WORLD_SIZE", "2")
     first = share(rows)
     monkeypatch.setenv("RANK", "1")
     second = share(rows)
-    assert (first["targets"].tolist(), second["targets"].tolist()) == ([0, 2, 4], [1, 3])
+    assert (first["targets"].tolist(), second["targets"].tolist()) == ([[0], [2], [4]], [[1], [3]])
     # The processes' mean of weighted means is the mean of all.
     means = [float(part["targets"].float().mean() * part["weight"]) for part in (first, second)]
     assert sum(means) / 2 == pytest.approx(2.0)

@@ -267,10 +267,10 @@ class Library:
 
 def place_of(data: Path | None) -> Path:
     """The folder or file of some data: a path, one of `PACKAGED`, or None for the embedded model's."""
-    name = "pocket" if data is None else str(data)
-    if name in PACKAGED and not Path(name).exists():
-        return embedded("data") / PACKAGED[name]
-    return Path(name)
+    if data is None:
+        return embedded("data")
+    name = str(data)
+    return data if data.exists() or name not in PACKAGED else embedded("data") / PACKAGED[name]
 
 
 def _from_file(name: str, path: Path) -> Behavior:

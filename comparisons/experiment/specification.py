@@ -83,7 +83,7 @@ class Specification:
         Option("Ask with the two choices as given and exchanged, or as given only (the paper's way)."),
     ] = "both"
     measure: Annotated[
-        Measure | Literal["auto"],
+        Literal["auto", "letters", "answers"],
         Option("By the choices' letters, or by their texts as answers; auto: by texts where items have no letters."),
     ] = "auto"
     knowledge: Annotated[

@@ -201,11 +201,11 @@ class Library:
         Raises:
             CompareError: nothing is there, or nothing usable.
         """
-        place = place_of(data)
         try:
+            place = place_of(data)
             return cls(place, behavior_names(place))
         except OSError as error:
-            raise CompareError(f"{place}: can't be read: {error.strerror}.") from error
+            raise CompareError(f"{data}: can't be read: {error.strerror}.") from error
 
     def behavior(self, name: str) -> Behavior:
         """Reads one behavior.

@@ -94,7 +94,10 @@ def test_a_fact_is_known_where_its_text_is_the_likeliest_a_byte(lm: LM) -> None:
     assert item_choices(asked, found).p_match.item() == row["p_match"]
 
 
-def test_items_without_texts_are_left_out_and_fail_a_cell_where_they_are_many(tmp_path: Path) -> None:
+def test_items_without_texts_are_left_out_and_fail_a_cell_where_they_are_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     bare = Item("test/9", "Which? (A) or (B)", "A", "B", (), "Which? (A) or (B)")
     assert questions([bare, tiny_item(0, "test")], ("answers",))[0].item.id == "test/0"
     data = tmp_path / "data"
@@ -180,7 +183,8 @@ def test_auto_asks_by_letters_where_items_have_them() -> None:
 
 
 @pytest.mark.slow
-def test_a_run_says_how_it_measured(tmp_path: Path) -> None:
+def test_a_run_says_how_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     options: dict[str, Any] = {"test_items": 12, "train_items": 24, "out": str(tmp_path / "run")}
     methods = "caa,sft,dpo,fewshot,learned_vector,prompt_tuning,pca,probe,ablate"
     options["settings"] = {f"{name}.epochs": 1 for name in ("sft", "dpo", "learned_vector", "prompt_tuning")}

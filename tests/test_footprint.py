@@ -17,7 +17,7 @@ import torch
 import transformers
 
 from comparisons.cli import execute
-from comparisons.machine.advice import NOWHERE, advise
+from comparisons.machine.doctor import NOWHERE, advise
 from comparisons.machine.memory import Machine, footprint
 from comparisons.machine.shape import count, measure, read_shape
 from comparisons.model.source import ModelSource

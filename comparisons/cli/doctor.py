@@ -14,7 +14,7 @@ from comparisons.cli.options import LOADING, lists, method_names, model_source, 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comparisons.machine.advice import Advice
+    from comparisons.machine.doctor import Advice
     from comparisons.machine.measured import Measured
     from comparisons.machine.memory import Footprint, Load
     from comparisons.model.source import ModelSource
@@ -86,7 +86,7 @@ def _machine() -> int:
 
 
 def _estimate(as_json: bool, given: Mapping[str, Any]) -> int:
-    from comparisons.machine.advice import NOWHERE, advise
+    from comparisons.machine.doctor import NOWHERE, advise
     from comparisons.machine.memory import Load
 
     if given["method"] is not None and not given["measure"]:

@@ -219,6 +219,10 @@ def _drained(pipe: int) -> str:
 
 def _become(command: Command, output: int, errors: int, counting: int) -> None:
     """What the fork does; it never returns."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        # The first use in a fork makes torch's threads anew, and fails where two threads are the first at once.
+        torch.set_num_threads(1)
     for fd, file in enumerate((os.open(os.devnull, os.O_RDONLY), output, errors)):
         os.dup2(file, fd)
     if command.within:

@@ -21,6 +21,7 @@ from comparisons.method import (
     contrast_means,
     file_digest,
     read_vector,
+    reading,
     unit,
     use_only,
     vectors_of_file,
@@ -77,23 +78,24 @@ class CAA(LayerVector):
             return
         vectors = self._vectors(fit, fit.behavior)
         if self.normalize == "behaviors":
-            others = [self._vectors(fit, sibling) for sibling in fit.siblings.values()]
-            norms = torch.stack([v.norm(dim=-1) for v in (vectors, *others)])
+            every = (vectors, *(self._vectors(fit, sibling) for sibling in fit.siblings.values()))
+            norms = torch.stack([each.norm(dim=-1) for each in every])
             vectors = vectors * (norms.mean(dim=0) / norms[0].clamp(min=1e-12))[:, None]
         write_vectors(fit.out, vectors)
 
     def _vectors(self, fit: Fit, behavior: Behavior) -> torch.Tensor:
         items: Sequence[Item] = behavior.train
+        if self.debias == "letter" and reading(fit, self.read) == "answer":
+            raise CompareError("caa.debias=letter is for pairs read at a letter: leave it out, or set caa.read=letter.")
         if self.debias == "letter":
             items = [item for given in items for item in (given, swapped(given)) if given.parsed]
             if not items:
                 raise CompareError(f"caa.debias=letter: no pair of {behavior.name} can be read in both orders.")
         means = contrast_means(fit, items, self.read)
-        vectors = means.matching
-        if self.debias == "letter" and means.letter is not None:
-            letter = unit(means.letter)
-            vectors = vectors - (vectors * letter).sum(dim=-1, keepdim=True) * letter
-        return vectors.float()
+        if self.debias == "none" or means.letter is None:
+            return means.matching.float()
+        letter = unit(means.letter)
+        return (means.matching - (means.matching * letter).sum(dim=-1, keepdim=True) * letter).float()
 
     def intervene(self, use: Use) -> Intervention:
         layer = self.chosen_layer()

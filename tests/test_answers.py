@@ -25,6 +25,7 @@ from comparisons.method import Fit
 from comparisons.model.lm import LM
 from comparisons.running.planning import make_plan
 from comparisons.util.errors import CompareError
+from methods.caa import CAA
 from tests import oracle
 from tests.tiny import tiny_behavior, tiny_item, tiny_lm
 
@@ -146,6 +147,13 @@ def test_vectors_are_read_over_the_answers(lm: LM) -> None:
     expected = torch.stack(differences).mean(dim=0)
     torch.testing.assert_close(contrast_means(lm, items, read="answer").matching, expected, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(contrast_means(lm, items).matching, expected, atol=1e-2)
+
+
+def test_texts_have_no_letter_to_take_out_of_a_vector(lm: LM, tmp_path: Path) -> None:
+    fit = Fit(lm, tiny_behavior(), {}, "pos", 0, Intervention(), tmp_path, measure="answers")
+    with pytest.raises(CompareError, match=r"caa.debias=letter is for pairs read at a letter"):
+        CAA(layer=1, debias="letter").fit(fit)
+    CAA(layer=1, debias="letter", read="letter").fit(fit)
 
 
 def test_what_is_trained_on_is_the_mean_over_each_answers_tokens(lm: LM, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from comparisons.method import (
     Method,
     Reading,
     Use,
+    by_measure,
     pair_activations,
     read_vectors,
     unit,
@@ -35,16 +36,19 @@ class Ablate(Method):
         vector_layer: the layer whose direction is taken out everywhere; "same" takes each layer's own.
         to: what the component becomes: "zero", or the mean of the wanted "side".
         positions: which tokens: prompt_end, all, last, prompt_first:k or response_first:k.
-        read: where pairs are read: at the "letter", over the "answer"'s text, or "auto", by what the run measures.
+        read: the "letter", the "answer", "auto" (by what the run measures), or "prompt_end" under two system prompts.
     """
 
     layer: int | Literal["all"] = use_only("all")
     vector_layer: int | Literal["same"] = use_only("same")
     to: Literal["zero", "side"] = use_only("zero")
     positions: str = use_only("prompt_end")
-    read: Reading = "auto"
+    read: Reading = by_measure("auto")
 
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "behavior"
+
+    def fit_passes(self) -> float:
+        return 2.0 if self.read == "prompt_end" else 1.0
 
     def fit(self, fit: Fit) -> None:
         write_vectors(fit.out, pair_activations(fit, self.read).double().mean(dim=0).transpose(0, 1))

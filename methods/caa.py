@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from comparisons.method import (
-    Behavior,
     CompareError,
     Edit,
     Fit,
@@ -18,6 +17,7 @@ from comparisons.method import (
     Need,
     Reading,
     Use,
+    by_measure,
     contrast_means,
     file_digest,
     read_vector,
@@ -45,7 +45,7 @@ class CAA(LayerVector):
         normalize: "behaviors" scales the vector at each layer to the mean norm over the run's behaviors.
         debias: "letter" reads each pair in both orders of its choices, so that every letter matches equally often,
             and projects the direction from one letter to the other out of the vector.
-        read: where pairs are read: at the "letter", over the "answer"'s text, or "auto", by what the run measures.
+        read: the "letter", the "answer", "auto" (by what the run measures), or "prompt_end" under two system prompts.
         vector_layer: the layer whose vector is added; "same" takes that of the layer where it is added.
         vector_from: a file of vectors fitted elsewhere, to use in place of a fit: what `compare vectors` writes,
             safetensors with a tensor `layer_N` [width] for each layer.
@@ -54,7 +54,7 @@ class CAA(LayerVector):
     fit_on: Literal["base", "stack"] = "base"
     normalize: Literal["none", "behaviors"] = "none"
     debias: Literal["none", "letter"] = "none"
-    read: Reading = "auto"
+    read: Reading = by_measure("auto")
     vector_layer: int | Literal["same"] = use_only("same")
     vector_from: Path | None = None
 
@@ -76,21 +76,21 @@ class CAA(LayerVector):
         if self.vector_from is not None:
             write_vectors(fit.out, vectors_of_file(self.vector_from, fit.lm))
             return
-        vectors = self._vectors(fit, fit.behavior)
+        vectors = self._vectors(fit)
         if self.normalize == "behaviors":
-            every = (vectors, *(self._vectors(fit, sibling) for sibling in fit.siblings.values()))
-            norms = torch.stack([each.norm(dim=-1) for each in every])
+            siblings = [replace(fit, behavior=sibling, exchanged=frozenset()) for sibling in fit.siblings.values()]
+            norms = torch.stack([each.norm(dim=-1) for each in (vectors, *map(self._vectors, siblings))])
             vectors = vectors * (norms.mean(dim=0) / norms[0].clamp(min=1e-12))[:, None]
         write_vectors(fit.out, vectors)
 
-    def _vectors(self, fit: Fit, behavior: Behavior) -> torch.Tensor:
-        items: Sequence[Item] = behavior.train
-        if self.debias == "letter" and reading(fit, self.read) == "answer":
+    def _vectors(self, fit: Fit) -> torch.Tensor:
+        items: Sequence[Item] = fit.behavior.train
+        if self.debias == "letter" and reading(fit, self.read) != "letter":
             raise CompareError("caa.debias=letter is for pairs read at a letter: leave it out, or set caa.read=letter.")
         if self.debias == "letter":
             items = [item for given in items for item in (given, swapped(given)) if given.parsed]
             if not items:
-                raise CompareError(f"caa.debias=letter: no pair of {behavior.name} can be read in both orders.")
+                raise CompareError(f"caa.debias=letter: no pair of {fit.behavior.name} can be read in both orders.")
         means = contrast_means(fit, items, self.read)
         if self.debias == "none" or means.letter is None:
             return means.matching.float()

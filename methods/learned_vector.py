@@ -13,6 +13,7 @@ from comparisons.method import (
     LayerVector,
     Target,
     Use,
+    by_measure,
     contrast_activations,
     questions,
     read_vectors,
@@ -43,7 +44,7 @@ class LearnedVector(LayerVector):
     learning_rate: float = 0.1
     epochs: int = 3
     batch_size: int = 16
-    target: Target = "auto"
+    target: Target = by_measure("auto")
 
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
 

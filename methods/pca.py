@@ -10,6 +10,7 @@ from comparisons.method import (
     Fit,
     LayerVector,
     Reading,
+    by_measure,
     pair_activations,
     scaled_like_difference,
     write_vectors,
@@ -33,13 +34,13 @@ class PCA(LayerVector):
         component: counted from 1, by falling variance.
         of: "differences" of pairs, or "activations" of all answers, which are always centred.
         centre: whether to subtract the mean of the differences.
-        read: where pairs are read: at the "letter", over the "answer"'s text, or "auto", by what the run measures.
+        read: the "letter", the "answer", "auto" (by what the run measures), or "prompt_end" under two system prompts.
     """
 
     component: int = 1
     of: Literal["differences", "activations"] = "differences"
     centre: bool = False
-    read: Reading = "auto"
+    read: Reading = by_measure("auto")
 
     def fit(self, fit: Fit) -> None:
         import torch

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from comparisons.method import Fit, LayerVector, Reading, pair_activations, scaled_like_difference, write_vectors
+from comparisons.method import (
+    Fit,
+    LayerVector,
+    Reading,
+    by_measure,
+    pair_activations,
+    scaled_like_difference,
+    write_vectors,
+)
 
 
 @dataclass(frozen=True)
@@ -19,11 +27,11 @@ class Probe(LayerVector):
     Attributes:
         layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
         inverse_penalty: C of scikit-learn's LogisticRegression: the larger, the less the weights are held small.
-        read: where pairs are read: at the "letter", over the "answer"'s text, or "auto", by what the run measures.
+        read: the "letter", the "answer", "auto" (by what the run measures), or "prompt_end" under two system prompts.
     """
 
     inverse_penalty: float = 1.0
-    read: Reading = "auto"
+    read: Reading = by_measure("auto")
 
     def fit(self, fit: Fit) -> None:
         import numpy as np

@@ -15,6 +15,7 @@ from comparisons.method import (
     Method,
     Target,
     Use,
+    by_measure,
     questions,
     read_vectors,
     train_edit,
@@ -47,7 +48,7 @@ class PromptTuning(Method):
     learning_rate: float = 0.1
     epochs: int = 3
     batch_size: int = 16
-    target: Target = "auto"
+    target: Target = by_measure("auto")
 
     dosed: ClassVar[bool] = False
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"

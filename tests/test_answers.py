@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,20 @@ import torch
 import comparisons
 from comparisons.dataset.behaviors import Behavior
 from comparisons.dataset.items import Item
-from comparisons.engine.activations import contrast_means
+from comparisons.engine.activations import contrast_means as plain_means
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.measures import item_measures
 from comparisons.evaluation.questions import item_choices, questions, result_rows
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
-from comparisons.method import Fit
+from comparisons.method import Fit, contrast_means, pair_activations, read_vectors, shuffled
 from comparisons.model.lm import LM
 from comparisons.running.planning import make_plan
 from comparisons.util.errors import CompareError
 from methods.caa import CAA
+from methods.pca import PCA
+from methods.probe import Probe
+from methods.random_vector import RandomVector
 from tests import oracle
 from tests.tiny import tiny_behavior, tiny_item, tiny_lm
 
@@ -145,8 +149,85 @@ def test_vectors_are_read_over_the_answers(lm: LM) -> None:
             sides.append(states.mean(dim=1).double())
         differences.append(sides[0] - sides[1])
     expected = torch.stack(differences).mean(dim=0)
-    torch.testing.assert_close(contrast_means(lm, items, read="answer").matching, expected, atol=1e-5, rtol=1e-4)
-    assert not torch.allclose(contrast_means(lm, items).matching, expected, atol=1e-2)
+    torch.testing.assert_close(plain_means(lm, items, read="answer").matching, expected, atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(plain_means(lm, items).matching, expected, atol=1e-2)
+
+
+def prompt_ends(lm: LM, items: Sequence[Item], systems: tuple[str, str], below: Intervention) -> torch.Tensor:
+    """Block outputs at the last token of each stem's prompt under two system prompts, one pass each."""
+    rows = []
+    for item in items:
+        for system in systems:
+            text = f"{below.system}\n\n{system}" if below.system else system
+            ids = lm.tokenize(lm.prompt(item.stem, text))
+            assert ids == list(lm.tokenizer(lm.prompt(item.stem, text), add_special_tokens=False)["input_ids"])
+            rows.append(edited_activations(lm, ids, len(ids) - 1, below.edits))
+    return torch.stack(rows).view(len(items), 2, len(lm.blocks), lm.width)
+
+
+def edited_activations(lm: LM, ids: list[int], index: int, edits: tuple[Edit, ...]) -> torch.Tensor:
+    """With edits of "add" from a token on."""
+    handles = []
+    for each in edits:
+
+        def hook(module: Any, args: Any, output: Any, each: Edit = each) -> Any:
+            hidden = (output[0] if isinstance(output, tuple) else output).clone()
+            hidden[:, index:] += each.multiplier * each.vector
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        handles.append(lm.blocks[each.layer].register_forward_hook(hook))
+    found = oracle.activations(lm.model, lm.blocks, ids, index)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("packing", ["grown", "rows"])
+def test_two_system_prompts_are_read_where_the_prompt_ends(lm: LM, packing: str) -> None:
+    behavior, other = tiny_behavior(), tiny_lm()
+    other.packing = packing  # type: ignore[assignment]
+    systems = behavior.system_prompt("pos"), behavior.system_prompt("neg")
+    for below in (Intervention(), Intervention(system="Be brief.", edits=(edit(lm, 1),))):
+        fit = Fit(other, behavior, {}, "pos", 0, below, Path())
+        expected = prompt_ends(lm, behavior.train, systems, below)
+        torch.testing.assert_close(pair_activations(fit, "prompt_end"), expected, atol=1e-4, rtol=1e-4)
+        turned = shuffled(fit)
+        signs = torch.tensor([-1.0 if i in turned.exchanged else 1.0 for i in range(len(behavior.train))])
+        mean = torch.einsum("p,plw->lw", signs, expected[:, 0] - expected[:, 1]) / len(signs)
+        torch.testing.assert_close(
+            contrast_means(turned, read="prompt_end").matching.float(), mean, atol=1e-4, rtol=1e-4
+        )
+    assert 0 < len(turned.exchanged) < len(behavior.train)
+
+
+def test_every_vector_can_be_read_where_the_prompt_ends(lm: LM, tmp_path: Path) -> None:
+    behavior = tiny_behavior()
+    pairs = prompt_ends(
+        lm, behavior.train, (behavior.system_prompt("pos"), behavior.system_prompt("neg")), Intervention()
+    )
+    mean = (pairs[:, 0] - pairs[:, 1]).mean(dim=0)
+    methods = {"caa": CAA, "pca": PCA, "probe": Probe, "random": RandomVector}
+    for name, method in methods.items():
+        (tmp_path / name).mkdir()
+        method(layer=1, read="prompt_end").fit(Fit(lm, behavior, {}, "pos", 0, Intervention(), tmp_path / name))
+        vectors = read_vectors(tmp_path / name)
+        torch.testing.assert_close(vectors.norm(dim=-1), mean.norm(dim=-1), atol=1e-4, rtol=1e-4)
+        if name == "caa":
+            torch.testing.assert_close(vectors, mean, atol=1e-4, rtol=1e-4)
+    with pytest.raises(CompareError, match=r"caa.debias=letter is for pairs read at a letter"):
+        CAA(layer=1, debias="letter", read="prompt_end").fit(Fit(lm, behavior, {}, "pos", 0, Intervention(), tmp_path))
+    silent = replace(behavior, prompts=None)
+    with pytest.raises(CompareError, match="has no system prompts"):
+        CAA(layer=1, read="prompt_end").fit(Fit(lm, silent, {}, "pos", 0, Intervention(), tmp_path))
+
+
+def test_prompts_that_exceed_the_context_under_a_system_prompt_are_an_error() -> None:
+    lm, behavior = tiny_lm(max_position_embeddings=64), tiny_behavior()
+    fit = Fit(
+        lm, replace(behavior, prompts={"pos": "Agree.", "neg": "No. " * 60}), {}, "pos", 0, Intervention(), Path()
+    )
+    with pytest.raises(CompareError, match="16 of 16 questions exceed the 64 tokens"):
+        pair_activations(fit, "prompt_end")
 
 
 def test_texts_have_no_letter_to_take_out_of_a_vector(lm: LM, tmp_path: Path) -> None:
@@ -212,3 +293,12 @@ def test_a_run_says_how_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def _count(run: Path) -> int:
     lines = (json.loads(line) for line in (run / "results.jsonl").read_text().splitlines())
     return sum(row["evaluation"] == "knowledge" and row["cell"] == "refusal/baseline" for row in lines)
+
+
+def test_the_report_says_what_auto_stood_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    options: dict[str, Any] = {"test_items": 4, "train_items": 8, "layer": 1, "knowledge": "none"}
+    for measure, taken in (("letters", "letter"), ("answers", "answer")):
+        options |= {"measure": measure, "out": str(tmp_path / measure)}
+        result = comparisons.run("refusal", "caa", **options)
+        assert {row.settings.get("caa.read") for row in result.rows[1:]} == {taken}

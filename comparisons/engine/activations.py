@@ -15,13 +15,33 @@ from comparisons.engine.completions import completion_prompts, completion_tails
 from comparisons.engine.passes import last_activations, mean_activations
 from comparisons.engine.plan import Branch
 from comparisons.engine.prompts import Batch, Prompts, in_batches
-from comparisons.intervention import Intervention
+from comparisons.intervention import Intervention, stack
 from comparisons.model.lm import LM
 from comparisons.model.prompts import ChoicePrompt
 from comparisons.util.errors import CompareError
 
-Read = Literal["letter", "answer"]
-"""Where a contrast pair is read: at the letter, or over the tokens of the answer's text."""
+
+@dataclass(frozen=True)
+class PromptEnd:
+    """A pair is not two answers, but two system prompts before the same question, read at the last prompt token.
+
+    Sources: Vogel 2024 (repeng), Chen et al. 2025 (persona vectors, section 2): the same question under an instruction
+    to show the behavior, and under one not to.
+
+    Attributes:
+        systems: the system prompts for and against the behavior; the first stands for the matching answer.
+        exchanged: indices of the pairs whose system prompts are exchanged, for a control.
+    """
+
+    systems: tuple[str, str]
+    exchanged: frozenset[int] = frozenset()
+
+
+Read = Literal["letter", "answer"] | PromptEnd
+"""Where a contrast pair is read: at the letter, over the tokens of the answer's text, or where the prompt ends."""
+
+QUESTIONS = 256
+"""Questions whose two prompts are read before their activations are paired: so many are held."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +122,8 @@ def contrast_activations(
     """Block outputs of both answers, batch by batch, in about one pass over the prompts.
 
     At the letter's token, as the paper does (Rimsky et al. 2024, section 3: the residual stream at the position of the
-    answer letter), or over the choices' texts as answers to the question's stem; see `answer_activations`.
+    answer letter), over the choices' texts as answers to the question's stem (see `answer_activations`), or at the last
+    token of the stem's prompt under two system prompts (see `PromptEnd`), where the answers play no part.
 
     Args:
         lm: the model.
@@ -123,6 +144,9 @@ def contrast_activations(
         return
     below = (below or Intervention()).simplified()
     layers = range(len(lm.blocks)) if layers is None else [lm.check_layer(layer) for layer in layers]
+    if isinstance(read, PromptEnd):
+        yield from _read_prompt_ends(lm, items, layers, below, read)
+        return
     with in_place(lm, below):
         for prompts in pair_windows(lm, items, below):
             yield from _read(lm, prompts, layers, below)
@@ -141,6 +165,51 @@ def _read_texts(
         stems, texts = [items[i].stem for i in window], [items[i].texts for i in window]
         for indices, activations in answer_activations(lm, stems, texts, layers, below):
             yield [window[i] for i in indices], activations
+
+
+def _read_prompt_ends(
+    lm: LM, items: Sequence[Item], layers: Sequence[int], below: Intervention, read: PromptEnd
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    heads = [stack((below, Intervention(system=system))) for system in read.systems]
+    missing = 0
+    with in_place(lm, below):
+        for start in range(0, len(items), QUESTIONS):
+            stems = {start + i: item.stem for i, item in enumerate(items[start : start + QUESTIONS])}
+            prompts = {
+                i: [tuple(lm.tokenize(lm.prompt(stem, head.system, head.examples))) for head in heads]
+                for i, stem in stems.items()
+            }
+            fitting = {i: p for i, p in prompts.items() if lm.context is None or max(map(len, p)) <= lm.context}
+            missing += len(prompts) - len(fitting)
+            if missing > MAX_LEFT_OUT * len(items) or not (fitting or missing < len(items)):
+                raise CompareError(
+                    f"{missing} of {len(items)} questions exceed the {lm.context} tokens of {lm.name} under a system "
+                    "prompt: use shorter ones or another model."
+                )
+            if fitting:
+                found = _at_the_end(lm, [p for pair in fitting.values() for p in pair], layers, below)
+                pairs = found.view(len(fitting), 2, *found.shape[1:])
+                turned = [row for row, i in enumerate(fitting) if i in read.exchanged]
+                pairs[turned] = pairs[turned].flip(1)
+                yield list(fitting), pairs
+
+
+def _at_the_end(lm: LM, prompts: Sequence[Sequence[int]], layers: Sequence[int], below: Intervention) -> torch.Tensor:
+    """Block outputs at the last token of each prompt, [prompts, layers, width]."""
+    asked = Prompts(
+        prefixes=[tuple(ids[:-1]) for ids in prompts],
+        tails=[[tuple(ids[-1:])] for ids in prompts],
+        branches=[Branch(0, below.edits)],
+        stop_after=max(layers),
+    )
+    found = torch.empty(len(prompts), len(layers), lm.width)
+
+    def work(batch: Batch) -> tuple[list[int], torch.Tensor]:
+        return list(batch.prompts), last_activations(lm, batch.sequences, layers, batch.passes)[0]
+
+    for indices, activations in in_batches(lm, asked, work):
+        found[indices] = activations
+    return found
 
 
 def answer_activations(

@@ -11,20 +11,21 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from comparisons import stats
-from comparisons.engine.activations import Read, contrast_differences
+from comparisons.engine.activations import contrast_differences
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import ItemMeasures, item_measures
 from comparisons.evaluation.questions import CHOICES, Question, item_choices, questions
 from comparisons.evaluation.tally import Tally, branch_tokens, question_prompts, share_of, steering
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.specification import Cell, Element, Plan, Specification
 from comparisons.intervention import Edit, Intervention
+from comparisons.method.vectors import READ, Reading, where_read
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
 
@@ -91,17 +92,19 @@ class RandomRanks(Evaluation):
         asked = questions(asking.plan.asked(behavior), asking.plan.orders)
 
         @cache
-        def differences(layer: int) -> torch.Tensor:
-            read: Read = "answer" if asking.plan.measure == "answers" else "letter"
-            return contrast_differences(asking.lm, asking.plan.behaviors[behavior].train, [layer], read)[:, 0]
+        def differences(read: Reading, layer: int) -> torch.Tensor:
+            trained = asking.plan.behaviors[behavior]
+            where = where_read(read, asking.plan.measure, trained)
+            return contrast_differences(asking.lm, trained.train, [layer], where)[:, 0]
 
         known: dict[object, RandomShifts] = {}
         for cell in cells:
-            found = cell.intervention.simplified()
-            key = sharing_key(found)
+            found, read = cell.intervention.simplified(), reading_of(cell.elements)
+            key = sharing_key(found), read
             try:
                 if found.edits and key not in known:
-                    known[key] = random_shifts(asking.lm, asked, plain, found, asking.plan.spec.seed, differences)
+                    spread = partial(differences, read)
+                    known[key] = random_shifts(asking.lm, asked, plain, found, asking.plan.spec.seed, spread)
             except Exception as error:
                 yield CellResult(error=error)
                 continue
@@ -127,6 +130,12 @@ class RandomRanks(Evaluation):
         if not found.get("shifts"):
             return None
         return RandomShifts(tuple(found["shifts"]), tuple(found.get("matched", ()))).numbers(cell.numbers["shift"])
+
+
+def reading_of(elements: Sequence[Element]) -> Reading:
+    """Where a stack's topmost method that says so reads contrast pairs, in its setting "read"; else "auto"."""
+    said = [element.method.settings().get(READ) for element in elements]
+    return next((read for read in reversed(said) if read in get_args(Reading)), "auto")
 
 
 def random_vectors(edit: Edit, count: int, generator: torch.Generator) -> torch.Tensor:

@@ -103,7 +103,7 @@ class Fitter:
 
     def fitted(self, element: Element, below: Intervention) -> Artifact | None:
         """The element's artifact, fitted now unless the store has it; None for a method that fits nothing."""
-        method = element.method
+        method = element.method.under(self.measure)
         if method.fits == "never":
             return None
         direction: Direction = element.direction if method.fits == "direction" else "pos"

@@ -10,7 +10,7 @@ from comparisons.dataset.behaviors import Behavior
 from comparisons.dataset.items import Item
 from comparisons.intervention import Edit, Intervention
 from comparisons.method.conformance import check_method, examine_method
-from comparisons.method.interface import Fit, Method, Need, Use, use_only
+from comparisons.method.interface import Fit, Method, Need, Use, by_measure, use_only
 from comparisons.method.recipes import Descent, Questions, Target, Training, epoch_folder, questions
 from comparisons.method.training import TrainedAdapter, linear_modules, shuffled, train_adapter, train_edit
 from comparisons.method.vectors import (
@@ -58,6 +58,7 @@ __all__ = [
     "Turn",
     "Use",
     "block_outputs",
+    "by_measure",
     "check_method",
     "contrast_activations",
     "contrast_means",

@@ -30,6 +30,11 @@ def use_only(default: Any) -> Any:
     return field(default=default, metadata={"use_only": True})
 
 
+def by_measure(default: Any) -> Any:
+    """A setting of which "auto" means "letter" or "answer", by what the run measures; the report says which."""
+    return field(default=default, metadata={"by_measure": True})
+
+
 @dataclass(frozen=True)
 class Fit:
     """What a fit may read, and the one place where it writes.
@@ -45,6 +50,7 @@ class Fit:
         scratch: a folder that outlives a kill, for what a long fit may go on from: what it holds was left by an
             interrupted fit of the very same key. Removed when the fit ends; None where nothing is kept.
         measure: by what the run measures: the choices' "letters", or their texts as "answers".
+        exchanged: indices of the training pairs whose answers a control has exchanged: so are their system prompts.
     """
 
     lm: LM
@@ -56,6 +62,7 @@ class Fit:
     out: Path
     scratch: Path | None = None
     measure: Measure = "letters"
+    exchanged: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,12 @@ class Method(ABC):
     def fit_passes(self) -> float:
         """What a fit costs, in plain forward passes over its training pairs (a training pass counts as 3)."""
         return 0.0 if self.fits == "never" else 1.0
+
+    def under(self, measure: Measure) -> Self:
+        """The method in a run of this measure: settings made by `by_measure` are no longer "auto"."""
+        fields = (f.name for f in dataclasses.fields(self) if f.metadata.get("by_measure"))
+        taken = "answer" if measure == "answers" else "letter"
+        return dataclasses.replace(self, **{name: taken for name in fields if getattr(self, name) == "auto"})
 
     def settings(self) -> dict[str, Any]:
         """The settings by name."""

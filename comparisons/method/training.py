@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from comparisons.intervention import Edit, Intervention
-from comparisons.method.interface import Fit, Method, Use, use_only
+from comparisons.method.interface import Fit, Method, Use, by_measure, use_only
 from comparisons.method.recipes import Descent, Questions, Target, Training, epoch_folder, questions
 from comparisons.util.errors import CompareError
 
@@ -74,7 +74,7 @@ class TrainedAdapter(Method):
     dropout: float = 0.0
     batch_size: int = 16
     target_modules: str = "all-linear"
-    target: Target = "auto"
+    target: Target = by_measure("auto")
 
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
     adapts: ClassVar[bool] = True
@@ -155,9 +155,9 @@ def train_edit(
 def shuffled(fit: Fit) -> Fit:
     """The same fit for a control: matching and contrast are exchanged in half of the pairs, chosen by the seed."""
     items = fit.behavior.train
-    chosen = set(random.Random(fit.seed).sample(range(len(items)), len(items) // 2))
+    chosen = frozenset(random.Random(fit.seed).sample(range(len(items)), len(items) // 2))
     train = tuple(
         replace(item, matching=item.contrast, contrast=item.matching) if i in chosen else item
         for i, item in enumerate(items)
     )
-    return replace(fit, behavior=replace(fit.behavior, train=train))
+    return replace(fit, behavior=replace(fit.behavior, train=train), exchanged=chosen)

@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     import torch
     from typing_extensions import Self
 
-    from comparisons.dataset.items import Item
-    from comparisons.engine.activations import ContrastMeans
+    from comparisons.dataset.behaviors import Behavior
+    from comparisons.dataset.items import Item, Measure
+    from comparisons.engine.activations import ContrastMeans, Read
     from comparisons.model.lm import LM
 
 FILE = "vectors.safetensors"
-Reading = Literal["auto", "letter", "answer"]
-"""Where contrast pairs are read: at the answer letter, over the answer's text, or by what the run measures."""
+Reading = Literal["auto", "letter", "answer", "prompt_end"]
+"""Where contrast pairs are read: at the "letter", over the "answer"'s text, by what the run measures ("auto"), or at
+the last prompt token ("prompt_end"), where a pair is its question alone under the behavior's two system prompts."""
+
+READ = "read"
+"""Name of a method's setting that is a `Reading`."""
 
 SMALLEST = 1e-12
 """A norm below this is taken for it, where something is divided by it."""
@@ -43,6 +48,10 @@ class LayerVector(Method):
     def candidates(self, blocks: int) -> Sequence[Self]:
         """A candidate a layer, where the layer is open."""
         return [replace(self, layer=layer) for layer in range(blocks)] if self.layer == "auto" else ()
+
+    def fit_passes(self) -> float:
+        """Two for a method whose setting `read` is "prompt_end": two prompts a question, in place of one."""
+        return 2.0 if self.settings().get(READ) == "prompt_end" else 1.0
 
     def chosen_layer(self) -> int:
         """The layer; raises CompareError where none is chosen yet."""
@@ -105,11 +114,39 @@ def vectors_of_file(path: Path, lm: LM) -> torch.Tensor:
     return vectors
 
 
-def reading(fit: Fit, read: Reading) -> Literal["letter", "answer"]:
+def reading(fit: Fit, read: Reading) -> Literal["letter", "answer", "prompt_end"]:
     """Where pairs are read, with "auto" replaced."""
+    return _by_measure(read, fit.measure)
+
+
+def where_read(read: Reading, measure: Measure, behavior: Behavior, exchanged: frozenset[int] = frozenset()) -> Read:
+    """Where a behavior's pairs are read, with what that needs.
+
+    Args:
+        read: as set.
+        measure: by what is measured, for "auto".
+        behavior: whose system prompts are read under.
+        exchanged: see `Fit`.
+
+    Raises:
+        CompareError: the behavior has no system prompts.
+    """
+    from comparisons.engine.activations import PromptEnd
+
+    where = _by_measure(read, measure)
+    if where != "prompt_end":
+        return where
+    return PromptEnd((behavior.system_prompt("pos"), behavior.system_prompt("neg")), exchanged)
+
+
+def _by_measure(read: Reading, measure: Measure) -> Literal["letter", "answer", "prompt_end"]:
     if read == "auto":
-        return "answer" if fit.measure == "answers" else "letter"
+        return "answer" if measure == "answers" else "letter"
     return read
+
+
+def _read(fit: Fit, read: Reading) -> Read:
+    return where_read(read, fit.measure, fit.behavior, fit.exchanged)
 
 
 def contrast_activations(
@@ -118,7 +155,10 @@ def contrast_activations(
     """Block outputs of the training pairs' answers, batch by batch, in about one pass over the prompts.
 
     Source: Rimsky et al. 2024, section 3, for the letter's token; over an answer's text they are averaged at the
-    positions that predict its tokens. `fit.below` is in place.
+    positions that predict its tokens (Chen et al. 2025, persona vectors, section 2). At "prompt_end" a pair is its
+    question's stem under the behavior's two system prompts, the one for it in the matching answer's place (Vogel 2024,
+    repeng; Chen et al. 2025): the prompt of two answers ends alike, so that no answer is read. `fit.below` is in place,
+    its system prompt before the pair's.
 
     Args:
         fit: whose pairs are read.
@@ -131,8 +171,7 @@ def contrast_activations(
     """
     from comparisons.engine import activations
 
-    where = reading(fit, read)
-    yield from activations.contrast_activations(fit.lm, fit.behavior.train, layers, fit.below, where)
+    yield from activations.contrast_activations(fit.lm, fit.behavior.train, layers, fit.below, _read(fit, read))
 
 
 def pair_activations(fit: Fit, read: Reading = "auto") -> torch.Tensor:
@@ -157,7 +196,7 @@ def contrast_means(fit: Fit, items: Sequence[Item] | None = None, read: Reading 
     from comparisons.engine import activations
 
     pairs = fit.behavior.train if items is None else items
-    return activations.contrast_means(fit.lm, pairs, fit.below, reading(fit, read))
+    return activations.contrast_means(fit.lm, pairs, fit.below, _read(fit, read))
 
 
 def mean_difference(fit: Fit) -> torch.Tensor:

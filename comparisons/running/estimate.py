@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from comparisons.dataset.behaviors import Behavior
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.registry import calling, evaluations_of
-from comparisons.evaluation.tally import Tally, branch_tokens, question_prompts, steering
+from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, branch_tokens, question_prompts, steering
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
@@ -99,6 +99,7 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
         question_prompts(tally.lm, pairs, plan)[:: len(plan.orders)],
         len(behavior.train) / max(1, len(pairs)),
     )
+    read = branch_tokens(tally.lm, pairs, plan) if plan.measure == "answers" else 2 * ANSWER_TOKENS
     dev, answer = question_prompts(tally.lm, behavior.dev, plan), branch_tokens(tally.lm, behavior.dev, plan)
     fits: dict[object, Method] = {}
     choices: dict[object, list[Method]] = {}
@@ -109,10 +110,10 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
             fits[element.name, repr(sorted(each.fit_settings().items(), key=str)), direction] = each
         if len(candidates) > 1:
             choices[element.name, repr(method), direction] = candidates
-    if any(map(steering, cells)):
-        tally.add(train, 4, times=share)  # the direction between the letters, which every vector is compared with
+    if plan.measure == "letters" and any(map(steering, cells)):
+        tally.add(train, read, times=share)  # the direction between the letters, which every vector is compared with
     for method in fits.values():
-        tally.add(train, 4, times=share * method.fit_passes())
+        tally.add(train, read, times=share * method.fit_passes())
     for candidates in choices.values():
         if candidates[0].adapts:
             tally.add(dev, answer, times=len(candidates))

@@ -163,7 +163,8 @@ class CellRunner:
         """Chooses the open settings of a cell's elements, fits them, and stacks their interventions."""
         self.progress.stage(f"fit {cell.label} on {cell.behavior}")
         elements: list[Element] = []
-        for element in cell.elements:
+        for each in cell.elements:
+            element = replace(each, method=each.method.under(self.plan.measure))
             elements.append(replace(element, method=self._resolved(element, elements)))
         settings = {f"{e.name}.{key}": _plain(value) for e in elements for key, value in e.method.settings().items()}
         settings |= {f"{e.name}.strength": e.strength for e in elements[:-1] if e.method.dosed}

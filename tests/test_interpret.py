@@ -21,6 +21,7 @@ from comparisons.engine.inspection import SITES, Parts, answered, block_parts, d
 from comparisons.interpret.figures import groups_png, lens_png, trace_page, trace_png
 from comparisons.interpret.groups import make_groups, trace_groups
 from comparisons.interpret.lens import LensPoint, read_lens
+from comparisons.interpret.query import answer_prompt, item_tokens
 from comparisons.interpret.terminal import lens_table, map_table, show_trace
 from comparisons.interpret.trace import Along, Trace, make_trace
 from comparisons.interpret.words import pieces, shown
@@ -180,6 +181,22 @@ def test_means_are_over_items_aligned_at_the_end_of_the_prompt() -> None:
     np.testing.assert_allclose(difference, found.groups[0].values - found.groups[1].values)
     json.dumps(found.to_json(), allow_nan=False)
     assert groups_png(found) == groups_png(found)
+
+
+def test_an_item_is_read_with_its_text_where_no_letter_is() -> None:
+    lm, item = tiny_lm(), tiny_item(0)
+    prompt = lm.tokenize(lm.prompt(item.stem, "Be kind."))
+    tokens, end = item_tokens(lm, item, False, "Be kind.")
+    assert tokens == lm.tokenize(f"{lm.prompt(item.stem, 'Be kind.')} {item.texts[0]}") and end == len(prompt)
+    shown = answer_prompt(lm, item, None)
+    yes, no = (lm.tokenize(f"{lm.prompt(item.stem)} {text}") for text in item.texts)
+    first = next(i for i, (a, b) in enumerate(zip(yes, no, strict=False)) if a != b)
+    assert (list(shown.ids), shown.targets) == (yes[:first], (yes[first], no[first]))
+    assert shown.prompt_end == len(lm.tokenize(lm.prompt(item.stem))) - 1
+    lens = read_lens(lm, LensPoint(shown, ("yes", "no")), Intervention())
+    with torch.no_grad():
+        plain = lm.model(torch.tensor([shown.ids])).logits[0, -1].softmax(-1)
+    np.testing.assert_allclose(lens.final, plain[list(shown.targets)], atol=1e-6)
 
 
 def test_two_system_prompts_on_the_same_items() -> None:

@@ -198,11 +198,20 @@ class TestReplication:
         with pytest.raises(CompareError, match="holds no number"):
             lines([SummaryRow("m", "refusal", "refusal/x/pos/2", "x", "pos", 2.0, p_match=0.4)], beside(32))
 
+    def test_numbers_by_texts_are_beside_theirs_without_a_difference(self) -> None:
+        row = SummaryRow("m", "refusal", "refusal/baseline", "baseline", None, 0.0, p_match=0.4, measure="answers")
+        found = lines([row, replace(row, method="caa", direction="pos", strength=1.0)], beside(32))
+        assert {line.difference for line in found} == {None} and {line.ours for line in found} >= {0.4}
+        assert any("by the answers' texts, theirs by letters" in x for x in notes(beside(32), "m", False, "answers"))
+
     def test_the_grid_is_one_specification(self) -> None:
         spec = replication(Specification(behaviors=("refusal",), settings={"sft": {"epochs": ["1"]}}))
         assert spec.layer == "auto"
         assert spec.orders == "given"
         assert list(spec.settings["sft"]["epochs"]) == ["1"]
+        read, target = spec.settings["caa"]["read"], spec.settings["sft"]["target"]
+        assert (spec.measure, list(read), list(target)) == ("letters", ["letter"], ["letter"])
+        assert replication(replace(spec, measure="answers")).measure == "answers"
         assert set(spec.stacks) == {s for c in published().contexts for s in (c.steered, *(c.plain or ())[:1])}
 
 

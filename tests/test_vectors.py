@@ -12,10 +12,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from comparisons.engine.activations import contrast_means
+from comparisons.method.vectors import Reading, where_read
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
 from comparisons.vectors import Origin, Vectors, load_vectors, save_vectors
 from comparisons.vectors.contrast import load_contrast
+from comparisons.vectors.diagnose import diagnose
 from comparisons.vectors.fit import fit_files, fit_vectors, origin_of_shape
 from comparisons.vectors.normalize import normalized, targets
 from tests import oracle
@@ -78,6 +81,31 @@ def test_the_file_says_where_the_vectors_are_from(lm: LM, tmp_path: Path) -> Non
     contrast = load_contrast(fitted.activations)
     difference = (contrast.activations[:, 0] - contrast.activations[:, 1]).mean(dim=0)
     torch.testing.assert_close(difference, torch.stack(list(again.layers.values())), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("read", ["answer", "prompt_end"])
+def test_the_file_says_where_the_pairs_were_read(lm: LM, tmp_path: Path, read: Reading) -> None:
+    behavior = tiny_behavior(6)
+    (fitted,) = fit_files(lm, [behavior], [None], tmp_path, save_activations=True, read=read)
+    assert fitted.activations is not None
+    vectors, contrast = load_vectors(fitted.path), load_contrast(fitted.activations)
+    assert (vectors.origin.read, contrast.origin.read) == (read, read)
+    expected = contrast_means(lm, behavior.train, read=where_read(read, "letters", behavior)).matching.float()
+    torch.testing.assert_close(torch.stack(list(vectors.layers.values())), expected)
+    assert {pair.matching for pair in contrast.pairs} == {""}  # no letter was read, so that nothing follows one
+    assert diagnose(contrast, [None]).layers[0].by_letter == {}
+    letters, _ = fit_vectors(lm, behavior, range(4))
+    assert letters.origin.read == "letter"
+    with pytest.raises(CompareError, match=f"not alike: read {read} and letter"):
+        normalized({"a": vectors, "b": letters})
+    with pytest.raises(CompareError, match="has no system prompts"):
+        fit_vectors(lm, replace(behavior, prompts=None), range(4), read="prompt_end")
+
+
+def test_items_without_letters_are_read_over_their_answers(lm: LM) -> None:
+    behavior = tiny_behavior(6)
+    bare = replace(behavior, train=tuple(replace(item, own_letters=False) for item in behavior.train))
+    assert fit_vectors(lm, bare, [1])[0].origin.read == "answer"
 
 
 def test_a_base_model_is_read_without_a_template() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from comparisons.cli.options import LOADING, Command, Option, declared_option, model_source, one_model, options
+from comparisons.cli.options import LOADING, READ, Command, Option, declared_option, model_source, one_model, options
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ _MODEL: tuple[str | Option, ...] = (
     click.option(
         "--vectors", type=click.Path(path_type=Path), metavar="FILE", help="Safetensors with layer_0, layer_1, …"
     ),
+    READ,
     click.option("--system", metavar="TEXT", help="A system prompt to read with."),
 )
 _LOADING: tuple[str | Option, ...] = (
@@ -49,7 +50,7 @@ def query_of(given: Mapping[str, Any]) -> ModelQuery:
     """What the shared options say."""
     from comparisons.interpret.query import ModelQuery
 
-    names = ("data", "behavior", "train_items", "vectors", "system", "seed")
+    names = ("data", "behavior", "train_items", "vectors", "read", "system", "seed")
     return ModelQuery(model_source(given), **{name: given[name] for name in names})
 
 

@@ -14,12 +14,15 @@ from comparisons.util.options import names
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from comparisons.interpret.lens import Lens
+    from comparisons.dataset.behaviors import Behavior, Item
+    from comparisons.interpret.lens import Lens, LensPoint
     from comparisons.interpret.query import ModelQuery
+    from comparisons.model.lm import LM
 
 HELP = """Logit lens: what each block's attention, residual stream, MLP and output would say as the next token.
 
-Read at the end of a question and of its answer's prefix, where the letter comes next, or at --token N.
+Read at the end of a question and of its answer's prefix, where the letter comes next, or where an item's answers part
+(--read answer, and items without letters), or at --token N.
 With --layer and --multiplier a vector is added at that layer from the last prompt token on.
 
 \b
@@ -61,18 +64,14 @@ def command(png: Path | None, as_json: bool, **given: Any) -> int:
 
 def _lenses(query: ModelQuery, given: Mapping[str, Any]) -> list[Lens]:
     """The readings to show, and behind them those without the vector, where one is added."""
-    from comparisons.interpret.lens import LensPoint, read_lens
+    from comparisons.interpret.lens import read_lens
     from comparisons.interpret.query import find_item
     from comparisons.intervention import Edit, Intervention
 
     behavior = query.find_behavior()
-    prompt, letters = given["prompt"], given["letters"] or ("A", "B")
-    if prompt is None:
-        item = find_item(behavior, given["item"] or 0)
-        prompt, letters = item.question, (item.matching, item.contrast)
+    item = find_item(behavior, given["item"] or 0) if given["prompt"] is None else None
     lm = query.load()
-    ordered = (min(letters), max(letters))
-    point = LensPoint(lm.choice_prompt(prompt, ordered, query.system), ordered, given["token"], given["top"])
+    point = _point(lm, query, behavior, item, given)
     plain, layer = read_lens(lm, point, Intervention()), given["layer"]
     if layer is None:
         return [plain]
@@ -81,6 +80,24 @@ def _lenses(query: ModelQuery, given: Mapping[str, Any]) -> list[Lens]:
     edit = Edit(layer, vectors.vector(lm.check_layer(layer)), multiplier=times)
     change = f"{times:+g} × {name} at layer {layer}"
     return [read_lens(lm, point, Intervention(edits=(edit,)), change), plain]
+
+
+def _point(
+    lm: LM, query: ModelQuery, behavior: Behavior | None, item: Item | None, given: Mapping[str, Any]
+) -> LensPoint:
+    """Where a prompt's letters, or an item's letters or texts, come next."""
+    from comparisons.interpret.lens import LensPoint
+    from comparisons.interpret.query import answer_prompt
+    from comparisons.interpret.words import piece, shown
+
+    if item is not None and behavior is not None and query.reading(behavior) != "letter":
+        prompt = answer_prompt(lm, item, query.system)
+        first, second = (shown(piece(lm, token, prompt.ids[-1])) for token in prompt.targets)
+        return LensPoint(prompt, (first, second), given["token"], given["top"])
+    letters = (item.matching, item.contrast) if item else given["letters"] or ("A", "B")
+    ordered = (min(letters), max(letters))
+    prompt = lm.choice_prompt(item.question if item else given["prompt"], ordered, query.system)
+    return LensPoint(prompt, ordered, given["token"], given["top"])
 
 
 def _check(

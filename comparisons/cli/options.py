@@ -181,6 +181,13 @@ def one_model(help: str, **changes: Any) -> Option:
 
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Show cells, forward passes and time, and stop.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+READ = click.option(
+    "--read",
+    type=click.Choice(["auto", "letter", "answer", "prompt_end"]),
+    default="auto",
+    show_default=True,
+    help="Where pairs are read; auto: at the letter, or over the answers of items without letters.",
+)
 LAYERS = click.option("--layers", default="all", show_default=True, metavar="all|A-B|N[,…]", help="Counted from 0.")
 
 RUNNING = (

@@ -34,6 +34,7 @@ def command() -> None:
     declared_option("behavior", required=False, default=("all",)),
     declared_option("layer", default=None, help="By default the paper's, or chosen on dev on another model."),
     declared_option("settings", metavar="METHOD.FIELD=VALUE", help="Wins over the grid's own."),
+    declared_option("measure", default="letters", help="By letters, as the paper, or by the answers' texts."),
     click.option("--beside", metavar="7b|13b", help="Whose published numbers; by default by the number of blocks."),
     "prompt_format",
     declared_option("knowledge", type=click.Choice(KNOWLEDGE), metavar=None, help="On which the cost is measured."),
@@ -77,7 +78,8 @@ def _show(outcome: Outcome, beside: str | None) -> None:
     model = read_record(outcome.path).part("model")
     published = published_model(model.get("blocks"), beside)
     numbers = lines(outcome.rows, published)
-    remarks = notes(published, str(model["name"]), bool(model["embedded"]))
+    measure = next((row.measure for row in outcome.rows if row.measure), None)
+    remarks = notes(published, str(model["name"]), bool(model["embedded"]), measure)
     written = write_replication(outcome.path, numbers, published, remarks)
     # A model of which every cell is broken has no curves to draw.
     written += write_paper(outcome.path) if curves(Summary(tuple(outcome.rows))) else []

@@ -64,8 +64,8 @@ def command(layer: str, cosine: bool, html: Path | None, png: Path | None, as_js
     along = Along(vectors.layers, name, cosine)
     if reads["items"] is not None:
         assert behavior is not None
-        return _groups(lm, along, behavior, reads, query.system, png, as_json)
-    return _one(lm, along, _tokens(lm, behavior, reads, query.system), html, png, as_json)
+        return _groups(lm, along, behavior, reads, query, png, as_json)
+    return _one(lm, along, _tokens(lm, behavior, reads, query), html, png, as_json)
 
 
 def _check(reads: dict[str, Any], query: ModelQuery, html: Path | None) -> None:
@@ -101,19 +101,19 @@ def _layer(text: str) -> int | None:
         raise CompareError(f"--layer takes all or a number such as 13, not '{text}'.") from None
 
 
-def _tokens(lm: LM, behavior: Behavior | None, reads: dict[str, Any], system: str | None) -> tuple[list[int], int]:
+def _tokens(lm: LM, behavior: Behavior | None, reads: dict[str, Any], query: ModelQuery) -> tuple[list[int], int]:
     """The tokens to read, and how many of them are the prompt."""
     from comparisons.engine.inspection import answered
-    from comparisons.interpret.query import find_item
+    from comparisons.interpret.query import find_item, item_tokens
     from comparisons.intervention import Intervention
 
     if reads["prompt"] is not None:
         count = 20 if reads["generate"] is None else reads["generate"]
-        return answered(lm, [reads["prompt"]], Intervention(system=system), count)[0]
+        return answered(lm, [reads["prompt"]], Intervention(system=query.system), count)[0]
     if reads["item"] is not None:
         item = find_item(behavior, reads["item"])
-        shown = lm.choice_prompt(item.question, (item.matching, item.contrast), system)
-        return [*shown.ids, shown.targets[0]], shown.prompt_end + 1
+        assert behavior is not None
+        return item_tokens(lm, item, query.reading(behavior) == "letter", query.system)
     text = reads["text"] if reads["text"] is not None else _read(reads["file"])
     tokens = list(lm.tokenizer(text)["input_ids"])
     return tokens, len(tokens)
@@ -143,14 +143,15 @@ def _one(lm: LM, along: Along, tokens: tuple[list[int], int], html: Path | None,
 
 
 def _groups(
-    lm: LM, along: Along, behavior: Behavior, reads: dict[str, Any], system: str | None, png: Path | None, json: bool
+    lm: LM, along: Along, behavior: Behavior, reads: dict[str, Any], query: ModelQuery, png: Path | None, json: bool
 ) -> int:
     from comparisons.interpret.figures import groups_png
     from comparisons.interpret.groups import make_groups, trace_groups
     from comparisons.interpret.terminal import show_groups
 
-    groups = make_groups(behavior, reads["items"], reads["split"], system)
+    groups = make_groups(behavior, reads["items"], reads["split"], query.system)
     new_tokens = 20 if reads["generate"] is None else reads["generate"]
-    trace = trace_groups(lm, groups, along, new_tokens, 10 if reads["before"] is None else reads["before"])
+    before, letters = 10 if reads["before"] is None else reads["before"], query.reading(behavior) == "letter"
+    trace = trace_groups(lm, groups, along, new_tokens, before, letters)
     deliver(trace, show_groups, lambda: groups_png(trace), png, json)
     return 0

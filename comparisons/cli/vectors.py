@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import JSON, LAYERS, LOADING, declared_option, model_source, one_model, options
+from comparisons.cli.options import JSON, LAYERS, LOADING, READ, declared_option, model_source, one_model, options
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def command() -> None:
     one_model("On which model."),
     "data",
     LAYERS,
+    READ,
     click.option("--save-activations", is_flag=True, help="Write the contrast activations too."),
     declared_option("train_items", type=click.IntRange(min=1), help="Pairs to use; all by default."),
     declared_option("seed", help="Of the choice among pairs."),
@@ -50,6 +51,7 @@ def fit(
     behavior: tuple[str, ...],
     data: Path | None,
     layers: str,
+    read: Any,
     save_activations: bool,
     train_items: int | None,
     seed: int,
@@ -75,7 +77,7 @@ def fit(
     source = model_source(loading)
     folder, lm = out or Path("checkpoints/vectors", Path(source.name).name), load(source)
     written = []
-    for fitted in fit_files(lm, behaviors, parts, folder, save_activations):
+    for fitted in fit_files(lm, behaviors, parts, folder, save_activations, read):
         say(f"vectors: {fitted.vectors.origin.behavior} fitted")
         written.append(fitted)
     _show_fitted(written, as_json)

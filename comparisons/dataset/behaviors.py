@@ -84,6 +84,11 @@ class Behavior:
             )
         return self.prompts[direction]
 
+    @property
+    def lettered(self) -> bool:
+        """Whether its file gives its items letters; of very large files the first item stands for all."""
+        return all(part[0].own_letters for part in (self.train, self.test) if part)
+
     def with_dev(self, seed: int) -> Behavior:
         """Cuts a dev split from `train`: a fifth of the pairs, at least 8 and at most 100.
 

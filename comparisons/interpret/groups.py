@@ -128,7 +128,9 @@ def make_groups(behavior: Behavior, items: int, split: str | None, system: str |
     ]
 
 
-def trace_groups(lm: LM, groups: Sequence[Group], along: Along, new_tokens: int, before: int) -> GroupTrace:
+def trace_groups(
+    lm: LM, groups: Sequence[Group], along: Along, new_tokens: int, before: int, letters: bool = True
+) -> GroupTrace:
     """Lets the model answer every item, and averages the projections by position from the end of the prompt.
 
     Args:
@@ -137,13 +139,15 @@ def trace_groups(lm: LM, groups: Sequence[Group], along: Along, new_tokens: int,
         along: the vectors.
         new_tokens: tokens to generate, greedily.
         before: prompt tokens to show before the last one.
+        letters: whether the questions are asked with their lettered choices, or without any.
     """
     from comparisons.engine.inspection import answered, projections
 
     positions = range(-before, new_tokens + 1)
     means = []
     for group in groups:
-        sequences = answered(lm, [item.question for item in group.items], group.intervention, new_tokens)
+        asked = [item.question if letters else item.stem for item in group.items]
+        sequences = answered(lm, asked, group.intervention, new_tokens)
         values = projections(lm, [tokens for tokens, _ in sequences], along.vectors, along.cosine)
         ends = [length - 1 for _, length in sequences]
         rows = np.stack([_aligned(item, end, positions) for item, end in zip(values, ends, strict=True)])

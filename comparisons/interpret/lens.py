@@ -92,8 +92,8 @@ class LensPoint:
     """What a lens is put on.
 
     Attributes:
-        prompt: the question up to the letter.
-        letters: its two letters.
+        prompt: the question up to the letter, or to where its answers part.
+        letters: its two letters, or what stands there in each.
         token: index among the prompt's tokens, from the end where negative.
         top: how many tokens to name.
     """

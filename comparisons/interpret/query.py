@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from comparisons.dataset.behaviors import Behavior, Library
+from comparisons.method.vectors import Reading, reading_by, where_read
 from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from comparisons.dataset.items import Item
     from comparisons.method.vector_files import Vectors
     from comparisons.model.lm import LM
+    from comparisons.model.prompts import ChoicePrompt
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class ModelQuery:
         behavior: whose items are read, and on whose pairs vectors are fitted; None for no behavior.
         train_items: how many of the pairs; None for all.
         vectors: a file, in place of fitting.
+        read: where the pairs are read that vectors are fitted on; "auto" reads at the letter where the items have
+            letters of their own, else over the answers.
         system: a system prompt to read with.
         seed: of the subset of pairs.
     """
@@ -35,6 +39,7 @@ class ModelQuery:
     behavior: str | None = None
     train_items: int | None = None
     vectors: Path | None = None
+    read: Reading = "auto"
     system: str | None = None
     seed: int = 0
 
@@ -52,13 +57,18 @@ class ModelQuery:
             return None
         return Library.open(self.data).behavior(self.behavior).limited(self.train_items, None, self.seed)
 
+    def reading(self, behavior: Behavior) -> Literal["letter", "answer", "prompt_end"]:
+        """Where the behavior's pairs are read."""
+        return reading_by(self.read, "letters" if behavior.lettered else "answers")
+
     def find_vectors(self, lm: LM, behavior: Behavior | None) -> tuple[Vectors, str]:
         """Vectors by layer, and what they are in words: those of the file, or fitted on the behavior."""
         if self.vectors is not None:
             return _of_file(lm, self.vectors)
         if behavior is None:
             raise CompareError("no vectors: name a --behavior to fit them on, or a file by --vectors.")
-        return _fitted(lm, behavior), f"the {behavior.name} vectors (mean differences)"
+        read = self.reading(behavior)
+        return _fitted(lm, behavior, read), f"the {behavior.name} vectors (mean differences{WHERE[read]})"
 
 
 def find_item(behavior: Behavior | None, place: int) -> Item:
@@ -72,7 +82,45 @@ def find_item(behavior: Behavior | None, place: int) -> Item:
     return behavior.test[place]
 
 
-def _fitted(lm: LM, behavior: Behavior) -> Vectors:
+def item_tokens(lm: LM, item: Item, letters: bool, system: str | None) -> tuple[list[int], int]:
+    """An item with its matching answer, a letter or the text: the tokens, and how many of them are the prompt's.
+
+    Raises:
+        CompareError: the text is asked for, and the item has none.
+    """
+    from comparisons.engine.completions import completion_tails
+
+    if letters:
+        shown = lm.choice_prompt(item.question, (item.matching, item.contrast), system)
+        return [*shown.ids, shown.targets[0]], shown.prompt_end + 1
+    if not item.texts:
+        raise CompareError(f"the item {item.id} has no texts to read as its answers: use --read letter.")
+    found = completion_tails(lm, 0, lm.prompt(item.stem, system), item.texts[:1])
+    return [*found.prefix, *found.tails[0]], len(found.prefix) + found.shared[0]
+
+
+def answer_prompt(lm: LM, item: Item, system: str | None) -> ChoicePrompt:
+    """An item up to the token that decides between its answers' texts, which are read in the place of letters.
+
+    Raises:
+        CompareError: it has no two texts, or one begins the other.
+    """
+    from comparisons.engine.completions import completion_tails
+    from comparisons.model.prompts import ChoicePrompt, common_prefix
+
+    found = completion_tails(lm, 0, lm.prompt(item.stem, system), item.texts) if len(item.texts) == 2 else None
+    end = common_prefix(*found.tails) if found else 0
+    if found is None or end == min(map(len, found.tails)):
+        raise CompareError(f"the item {item.id} has no two texts of which neither begins the other: use --read letter.")
+    first, second = found.tails
+    return ChoicePrompt((*found.prefix, *first[:end]), len(found.prefix), (first[end], second[end]))
+
+
+WHERE = {"letter": "", "answer": " over the answers", "prompt_end": " where the prompts end"}
+"""What is said of vectors by where their pairs were read."""
+
+
+def _fitted(lm: LM, behavior: Behavior, read: Reading) -> Vectors:
     """Mean activation differences of the behavior's contrast pairs, matching minus contrast answer, at every layer.
 
     Source: Rimsky et al. 2024, section 3.
@@ -80,7 +128,9 @@ def _fitted(lm: LM, behavior: Behavior) -> Vectors:
     from comparisons.engine.activations import contrast_means
     from comparisons.method.vector_files import Vectors
 
-    return Vectors(dict(enumerate(contrast_means(lm, behavior.train).matching.float())))
+    return Vectors(
+        dict(enumerate(contrast_means(lm, behavior.train, read=where_read(read, "letters", behavior)).matching.float()))
+    )
 
 
 def _of_file(lm: LM, path: Path) -> tuple[Vectors, str]:

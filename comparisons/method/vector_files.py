@@ -49,6 +49,7 @@ class Origin:
         data_hash: content hash of the behavior that they were fitted on.
         pairs: how many contrast pairs they are the mean of.
         normalized: the behaviors to whose mean norm they were scaled, with commas.
+        read: where the pairs were read: "letter", "answer" or "prompt_end".
     """
 
     kind: str | None = None
@@ -63,6 +64,7 @@ class Origin:
     data_hash: str | None = None
     pairs: int | None = None
     normalized: str | None = None
+    read: str | None = None
 
 
 @dataclass(frozen=True)

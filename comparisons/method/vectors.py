@@ -116,7 +116,7 @@ def vectors_of_file(path: Path, lm: LM) -> torch.Tensor:
 
 def reading(fit: Fit, read: Reading) -> Literal["letter", "answer", "prompt_end"]:
     """Where pairs are read, with "auto" replaced."""
-    return _by_measure(read, fit.measure)
+    return reading_by(read, fit.measure)
 
 
 def where_read(read: Reading, measure: Measure, behavior: Behavior, exchanged: frozenset[int] = frozenset()) -> Read:
@@ -133,13 +133,14 @@ def where_read(read: Reading, measure: Measure, behavior: Behavior, exchanged: f
     """
     from comparisons.engine.activations import PromptEnd
 
-    where = _by_measure(read, measure)
+    where = reading_by(read, measure)
     if where != "prompt_end":
         return where
     return PromptEnd((behavior.system_prompt("pos"), behavior.system_prompt("neg")), exchanged)
 
 
-def _by_measure(read: Reading, measure: Measure) -> Literal["letter", "answer", "prompt_end"]:
+def reading_by(read: Reading, measure: Measure) -> Literal["letter", "answer", "prompt_end"]:
+    """Where pairs are read, with "auto" replaced by what is measured."""
     if read == "auto":
         return "answer" if measure == "answers" else "letter"
     return read

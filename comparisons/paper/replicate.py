@@ -112,7 +112,7 @@ def replication(spec: Specification, layer: str | None = None) -> Specification:
     """The paper's grid: the vector alone, on both system prompts and on both finetunings, and each of these alone.
 
     Args:
-        spec: the rest; its settings win over the grid's own.
+        spec: the rest; its settings win over the grid's own. Letters are measured unless it says "answers".
         layer: by default the paper's where the model has a published one's number of blocks, else chosen on dev.
     """
     grid = published()
@@ -121,7 +121,8 @@ def replication(spec: Specification, layer: str | None = None) -> Specification:
     if layer is None:
         known = _by_blocks(len(load_without_weights(spec.model).blocks))
         layer = "auto" if known is None else str(known.layer)
-    return replace(spec, stacks=grid.stacks, strengths=grid.strengths, layer=layer, settings=settings, orders="given")
+    how: dict[str, Any] = {"orders": "given", "measure": "answers" if spec.measure == "answers" else "letters"}
+    return replace(spec, stacks=grid.stacks, strengths=grid.strengths, layer=layer, settings=settings, **how)
 
 
 def _by_blocks(blocks: int) -> PublishedModel | None:
@@ -155,6 +156,7 @@ class Line:
         ours, ours_ci: our mean probability and its 95% interval; None where the run has no such number, or where most
             of the probability went to neither letter.
         theirs: the published one; None where none was published.
+        alike: whether ours was measured by letters, as theirs was.
     """
 
     behavior: str
@@ -163,29 +165,34 @@ class Line:
     ours: float | None
     ours_ci: Sequence[float] | None
     theirs: float | None
+    alike: bool = True
 
     @property
     def difference(self) -> float | None:
-        """Ours minus theirs."""
-        return None if self.ours is None or self.theirs is None else self.ours - self.theirs
+        """Ours minus theirs; None where they are measured differently."""
+        return None if self.ours is None or self.theirs is None or not self.alike else self.ours - self.theirs
 
 
 KNOWLEDGE = "knowledge"
 
 
-def notes(model: PublishedModel, name: str, embedded: bool) -> tuple[str, ...]:
+def notes(model: PublishedModel, name: str, embedded: bool, measure: str | None = "letters") -> tuple[str, ...]:
     """What must be said below the table.
 
     Args:
         model: whose published numbers stand in it.
         name: our model's.
         embedded: whether that is the embedded one.
+        measure: by what ours was measured.
     """
+    letters = measure != "answers"
     texts = [f"Theirs: {model.name}, layer {model.layer}; {published().source}."]
     if embedded:
         texts.append("Ours is the embedded model: a rehearsal of the grid, whose numbers can't agree with theirs.")
     else:
-        texts.append(f"Ours: {name}; asked in the order given, as theirs were.")
+        texts.append(f"Ours: {name}{'; asked in the order given, as theirs were' if letters else ''}.")
+    if not letters:
+        texts.append("Ours is measured by the answers' texts, theirs by letters: the numbers are not one measure's.")
     texts.append("The paper finetuned all weights; what ours did stands in the report's settings.")
     return tuple(texts)
 
@@ -213,13 +220,14 @@ def _lines(behavior: str, rows: Sequence[SummaryRow], model: PublishedModel) -> 
             number = theirs[i] if theirs else None
             if row is not None or number is not None:
                 ours = (row.p_match, row.p_match_ci) if row and not is_broken(row) else (None, None)
-                yield Line(behavior, context.name, multiplier, *ours, number)
+                yield Line(behavior, context.name, multiplier, *ours, number, row is None or row.measure != "answers")
     theirs = model.knowledge.get(behavior)
     for i, multiplier in enumerate(MULTIPLIERS):
         row = _row(rows, published().contexts[0], multiplier)
         if row is not None and row.knowledge is not None:
             same = theirs is not None and row.knowledge_set == model.knowledge_set
-            yield Line(behavior, KNOWLEDGE, multiplier, row.knowledge, None, theirs[i] if same and theirs else None)
+            number = theirs[i] if same and theirs else None
+            yield Line(behavior, KNOWLEDGE, multiplier, row.knowledge, None, number, row.measure != "answers")
 
 
 def _row(rows: Sequence[SummaryRow], context: Context, multiplier: float) -> SummaryRow | None:

@@ -40,9 +40,8 @@ def make_plan(spec: Specification) -> Plan:
         behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
         behaviors[name] = _with_dev(spec, behavior) if chosen or spec.select or spec.split == "dev" else behavior
     if spec.measure == "auto":
-        # Of very large files the first item stands for all.
-        own = all(part[0].own_letters for each in behaviors.values() for part in (each.train, each.test) if part)
-        spec = replace(spec, measure="letters" if own else "answers")
+        lettered = all(behavior.lettered for behavior in behaviors.values())
+        spec = replace(spec, measure="letters" if lettered else "answers")
     if spec.measure == "answers" and spec.generated_choices:
         raise CompareError("--generated-choices asks for a letter: leave it out, or use --measure letters.")
     knowledge, knowledge_dev = _knowledge(spec, library)

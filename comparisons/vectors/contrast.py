@@ -27,8 +27,8 @@ class Pair:
 
     Attributes:
         id: the item's.
-        matching: the letter of its first half.
-        contrast: the letter of its second half.
+        matching: the letter of its first half; "" where no letter was read.
+        contrast: the letter of its second half; "" where no letter was read.
         label: whatever truth the file tells about the item.
         template: items of one template are one cluster.
     """
@@ -40,14 +40,15 @@ class Pair:
     template: str | None = None
 
     @classmethod
-    def of(cls, item: Item) -> Pair:
-        """An item's."""
-        return cls(item.id, item.matching, item.contrast, item.label, item.template)
+    def of(cls, item: Item, letters: bool = True) -> Pair:
+        """An item's, with its letters where these are read."""
+        matching, contrast = (item.matching, item.contrast) if letters else ("", "")
+        return cls(item.id, matching, contrast, item.label, item.template)
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """Contrast activations: block outputs at the letter's token of both answers.
+    """Contrast activations: block outputs of both halves of each pair, read where `origin.read` says.
 
     Attributes:
         activations: [pairs, 2, layers, width] float32, the matching answer first.

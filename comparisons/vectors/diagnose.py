@@ -51,7 +51,7 @@ class Diagnosis:
     Attributes:
         name: the behavior's.
         judged_on: "held-out pairs", or what else the vectors were tried on.
-        letters: under which each pair matches.
+        letters: under which each pair matches; "" where no letter was read.
         labels: of each pair.
         layers: their diagnoses.
     """
@@ -75,7 +75,7 @@ class Diagnosis:
             (Column("norm / activations"), lambda layer: number(layer.relative)),
             (Column("positive higher"), lambda layer: number(layer.share)),
             (Column("95%", interval=True), lambda layer: interval(layer.interval)),
-            *((Column(f"matching {letter}"), by_letter(letter)) for letter in sorted(set(self.letters))),
+            *((Column(f"matching {letter}"), by_letter(letter)) for letter in sorted({*self.letters} - {""})),
         ]
         note = f"positive higher: share of the {len(self.labels)} pairs, on {self.judged_on}"
         return Table.of(fields, self.layers, notes=(note,))
@@ -146,7 +146,9 @@ def _layer(
         relative=norm / float(np.linalg.norm(data, axis=-1).mean()),
         share=float(higher.mean()),
         interval=bca_interval(higher, clusters=contrast.clusters),
-        by_letter={str(letter): float(higher[letters == letter].mean()) for letter in np.unique(letters)},
+        by_letter={
+            str(letter): float(higher[letters == letter].mean()) for letter in np.unique(letters[letters != ""])
+        },
         projections=projections,
     )
 

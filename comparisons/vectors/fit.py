@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.behaviors import Behavior, Library
 from comparisons.method.vector_files import MEAN_DIFFERENCE, SUFFIX, Origin, Vectors, save_vectors
+from comparisons.method.vectors import Reading, reading_by, where_read
 from comparisons.util.layers import Parts, layer_ranges, layers_within
 from comparisons.util.table import NOTHING, Column, Row, Table, number
 from comparisons.vectors.contrast import FOLDER, Contrast, Pair, save_contrast
@@ -36,14 +37,14 @@ class Fitted:
 
 def fitted_table(files: Sequence[Fitted]) -> Table:
     """A line a file."""
-    heads = ("behavior", "model", "pairs", "left out", "layers", "width", "smallest norm", "largest norm")
+    heads = ("behavior", "model", "read", "pairs", "left out", "layers", "width", "smallest norm", "largest norm")
     rows = []
     for record in fitted_records(files):
         norms = record["norms"].values()
         record["model"] = record["model"] and Path(record["model"]).name
-        cells = [str(NOTHING if record[name] is None else record[name]) for name in heads[:6]]
+        cells = [str(NOTHING if record[name] is None else record[name]) for name in heads[:7]]
         rows.append(Row((*cells, number(min(norms)), number(max(norms))), ""))
-    columns = [Column(head, align="left" if place < 2 else "right") for place, head in enumerate(heads)]
+    columns = [Column(head, align="left" if place < 3 else "right") for place, head in enumerate(heads)]
     return Table(tuple(columns), tuple(rows))
 
 
@@ -53,6 +54,7 @@ def fitted_records(files: Sequence[Fitted]) -> list[dict[str, Any]]:
         {
             "behavior": fitted.vectors.origin.behavior,
             "model": fitted.vectors.origin.model,
+            "read": fitted.vectors.origin.read,
             "pairs": fitted.vectors.origin.pairs,
             "left out": fitted.left_out,
             "layers": layer_ranges(fitted.vectors.layers),
@@ -76,16 +78,22 @@ def read_behaviors(data: Path | None, names: Sequence[str], train_items: int | N
 
 
 def fit_files(
-    lm: LM, behaviors: Sequence[Behavior], layers: Parts, out: Path, save_activations: bool = False
+    lm: LM,
+    behaviors: Sequence[Behavior],
+    layers: Parts,
+    out: Path,
+    save_activations: bool = False,
+    read: Reading = "auto",
 ) -> Iterator[Fitted]:
     """Fits each behavior and writes `<behavior>.safetensors`, and `activations/<behavior>.safetensors` where asked for.
 
     Raises:
-        CompareError: a layer is out of range, a file can't be written, or too many pairs exceed the context.
+        CompareError: a layer is out of range, a file can't be written, too many pairs exceed the context, or the
+            behavior lacks what is to be read.
     """
     wanted = layers_within(layers, len(lm.blocks), lm.name)
     for behavior in behaviors:
-        vectors, contrast = fit_vectors(lm, behavior, wanted, save_activations)
+        vectors, contrast = fit_vectors(lm, behavior, wanted, save_activations, read)
         path = out / f"{behavior.name}{SUFFIX}"
         save_vectors(path, vectors)
         activations = None
@@ -96,19 +104,28 @@ def fit_files(
 
 
 def fit_vectors(
-    lm: LM, behavior: Behavior, layers: Sequence[int], keep_activations: bool = False
+    lm: LM, behavior: Behavior, layers: Sequence[int], keep_activations: bool = False, read: Reading = "auto"
 ) -> tuple[Vectors, Contrast | None]:
     """Mean differences of a behavior's contrast pairs, in one pass over them.
 
     Source: Rimsky et al. 2024, section 3; see `contrast_activations`.
+
+    Args:
+        lm: the model.
+        behavior: whose pairs are read.
+        layers: 0-based blocks.
+        keep_activations: whether to return what the vectors are the means of.
+        read: where; "auto" reads at the letter where the items have letters of their own, else over the answers.
     """
     from comparisons.engine.activations import contrast_activations, means_of
 
-    items = behavior.train
-    batches = contrast_activations(lm, items, layers)
+    items, read = behavior.train, reading_by(read, "letters" if behavior.lettered else "answers")
+    batches = contrast_activations(lm, items, layers, read=where_read(read, "letters", behavior))
     kept = list(batches) if keep_activations else None
     means = means_of(batches if kept is None else kept, items)
-    origin = replace(origin_of(lm), behavior=behavior.name, data_hash=behavior.digest, pairs=sum(means.counts))
+    origin = replace(
+        origin_of(lm), behavior=behavior.name, data_hash=behavior.digest, pairs=sum(means.counts), read=read
+    )
     vectors = Vectors(dict(zip(layers, means.matching.float(), strict=True)), origin)
     if kept is None:
         return vectors, None
@@ -118,7 +135,7 @@ def fit_vectors(
     indices = [index for batch, _ in kept for index in batch]
     order = sorted(range(len(indices)), key=indices.__getitem__)
     activations = torch.cat([batch for _, batch in kept])[order]
-    pairs = tuple(Pair.of(items[indices[place]]) for place in order)
+    pairs = tuple(Pair.of(items[indices[place]], read == "letter") for place in order)
     return vectors, Contrast(activations, tuple(layers), pairs, origin)
 
 

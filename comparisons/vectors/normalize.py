@@ -25,6 +25,10 @@ def normalized(given: Mapping[str, Vectors]) -> dict[str, Vectors]:
     if len(given) < 2:
         raise CompareError("normalize takes the files of two or more behaviors: their mean norm is the new one.")
     check_alike(given)
+    (first, one), *others = given.items()
+    for path, other in others:
+        if one.origin.read and other.origin.read and one.origin.read != other.origin.read:
+            raise CompareError(f"{first} and {path} are not alike: read {one.origin.read} and {other.origin.read}.")
     names = ",".join(sorted(vectors.origin.behavior or path for path, vectors in given.items()))
     norms = {path: vectors.norms for path, vectors in given.items()}
     layers = next(iter(norms.values()))

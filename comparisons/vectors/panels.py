@@ -134,7 +134,7 @@ class PointsPanel(Panel):
         look: dict[str, Any] = {"linestyle": "", "markersize": 5}
         used = [side for side in SIDES if side in self.components.sides]
         handles = [key(f"{side} answer", marker="s", color=SIDE_COLORS[side], **look) for side in used]
-        for marker, letter in zip(MARKERS, sorted(set(self.components.letters)), strict=False):
+        for marker, letter in zip(MARKERS, sorted({*self.components.letters} - {""}), strict=False):
             handles.append(key(f"({letter})", marker=marker, color=GREY, **look))
         return handles
 
@@ -170,7 +170,7 @@ class SharePanel(Panel):
 
     @property
     def _letters(self) -> list[str]:
-        return sorted(set(self.diagnosis.letters))[:4]
+        return sorted({*self.diagnosis.letters} - {""})[:4]
 
     def draw(self, axes: Axes) -> None:
         numbers = [layer.layer for layer in self.diagnosis.layers]

@@ -20,7 +20,8 @@ from comparisons.engine.activations import contrast_means as plain_means
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.measures import item_measures
 from comparisons.evaluation.questions import item_choices, questions, result_rows
-from comparisons.experiment.specification import Specification
+from comparisons.evaluations.choices import cautions
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.method import Fit, contrast_means, pair_activations, read_vectors, shuffled
 from comparisons.model.lm import LM
@@ -261,6 +262,22 @@ def letters(lm: LM, behavior: Behavior, side: int) -> list[tuple[int, ...]]:
 def test_letters_are_not_asked_for_in_two_ways() -> None:
     with pytest.raises(CompareError, match="--generated-choices asks for a letter"):
         make_plan(Specification(behaviors=("refusal",), stacks=("caa",), measure="answers", generated_choices=True))
+
+
+def test_orders_are_refused_or_said_to_have_no_effect_where_nothing_is_lettered() -> None:
+    spec = Specification(behaviors=("formality",), stacks=("caa",), data=Path("english"), orders="given")
+    plan = make_plan(spec)
+    assert (plan.measure, plan.spec.orders) == ("answers", "both") and "--orders has no effect" in plan.notes[0]
+    with pytest.raises(CompareError, match="--orders is about lettered choices"):
+        make_plan(replace(spec, measure="answers"))
+    assert make_plan(replace(spec, measure="letters")).spec.orders == "given"
+
+
+def test_nothing_is_said_of_letters_that_nobody_reads() -> None:
+    same = [replace(tiny_item(0, "test"), id=f"test/{i}") for i in range(8)]
+    said = cautions(Cell("agreement", "baseline"), same, [])
+    assert any("under (A)" in text for text in said)
+    assert cautions(Cell("agreement", "baseline"), same, [], letters=False) == []
 
 
 def test_auto_asks_by_letters_where_items_have_them() -> None:

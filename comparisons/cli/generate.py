@@ -34,6 +34,7 @@ Examples:
     click.option("--file", type=click.Path(path_type=Path), help="A prompt a line."),
     declared_option("tokens", default=TOKENS, help="Of an answer, at most."),
     "layer",
+    declared_option("measure", help="What methods read and train on, and what layers are chosen by."),
     declared_option("seed", help="Of fits."),
     *("prompt_format", *LOADING, "plugins"),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object a prompt and method."),

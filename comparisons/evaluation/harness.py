@@ -19,6 +19,7 @@ from comparisons.dataset.splits import draw
 from comparisons.engine.choices import MAX_LEFT_OUT
 from comparisons.evaluation.interface import row_of
 from comparisons.evaluation.questions import KNOWLEDGE
+from comparisons.experiment.specification import HARNESS
 from comparisons.util.errors import CompareError, unknown
 from comparisons.util.files import json_digest
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from comparisons.intervention import Intervention
     from comparisons.model.lm import LM
 
-PREFIX = "lm_eval:"
 SUFFIXES = (".yaml", ".yml")
 """Of task files."""
 
@@ -61,7 +61,7 @@ class Tasks:
     def parse(cls, choice: str) -> Tasks:
         """Reads "lm_eval:TASK[,TASK]": names of tasks and groups, or paths of task files and folders of them."""
         names, folders, theirs = [], [], False
-        for part in (part.strip() for part in choice.removeprefix(PREFIX).split(",")):
+        for part in (part.strip() for part in choice.removeprefix(HARNESS).split(",")):
             if Path(part).suffix in SUFFIXES:
                 names.append(_name_in(Path(part), part))
                 folders.append(str(Path(part).parent))
@@ -72,7 +72,7 @@ class Tasks:
                 names.append(part)
                 theirs = True
         if not names:
-            raise CompareError(f"--knowledge {choice} names no task: write {PREFIX}TASK, such as {PREFIX}arc_easy.")
+            raise CompareError(f"--knowledge {choice} names no task: write {HARNESS}TASK, such as {HARNESS}arc_easy.")
         return cls(tuple(names), tuple(dict.fromkeys(folders)), theirs)
 
     def run(self, answers: Any, chat: bool) -> Mapping[str, Any]:
@@ -123,7 +123,7 @@ def _name_in(path: Path, given: str) -> str:
     """The task's name in its file."""
     found = _name(path, given)
     if found is None:
-        raise CompareError(f"--knowledge {PREFIX}{given}: the file has no line 'task: NAME'.")
+        raise CompareError(f"--knowledge {HARNESS}{given}: the file has no line 'task: NAME'.")
     return found
 
 
@@ -132,7 +132,7 @@ def _names_below(folder: Path, given: str) -> list[str]:
     files = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
     found = [name for path in files if (name := _name(path, given)) is not None]
     if not found:
-        raise CompareError(f"--knowledge {PREFIX}{given}: the folder has no .yaml file with a line 'task: NAME'.")
+        raise CompareError(f"--knowledge {HARNESS}{given}: the folder has no .yaml file with a line 'task: NAME'.")
     return found
 
 
@@ -140,7 +140,7 @@ def _name(path: Path, given: str) -> str | None:
     try:
         found = re.search(r"^task:[ \t]*[\"']?([^\s\"'#]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     except (OSError, UnicodeDecodeError):
-        raise CompareError(f"--knowledge {PREFIX}{given}: there is no such task file.") from None
+        raise CompareError(f"--knowledge {HARNESS}{given}: there is no such task file.") from None
     return found[1] if found else None
 
 

@@ -56,7 +56,7 @@ class Choices(Evaluation):
             "lost_mass": lost,
             "broken": lost is not None and lost > BROKEN,
             "warnings": [
-                *cautions(cell.cell, plan.asked(behavior), plan.behaviors[behavior].train),
+                *cautions(cell.cell, plan.asked(behavior), plan.behaviors[behavior].train, letters),
                 *letter_caution(cell.own.info.get("letter_cosine")),
             ],
         }
@@ -84,22 +84,23 @@ def _shift(cell: MeasuredCell) -> dict[str, Any]:
     }
 
 
-def cautions(cell: Cell, asked: Sequence[Item], trained: Sequence[Item]) -> list[str]:
-    """Warnings of too few items, and of items that all match under one letter.
+def cautions(cell: Cell, asked: Sequence[Item], trained: Sequence[Item], letters: bool = True) -> list[str]:
+    """Warnings of too few items, and where letters are measured of items that all match under one.
 
     Args:
         cell: the cell.
         asked: the questions behind its numbers.
         trained: the training pairs; they count where the cell has fitted something.
+        letters: whether letters are measured.
     """
     found = [f"only {len(asked)} questions: too few for the interval to mean much"] if len(asked) < FEW else []
-    letter = only_letter(asked)
+    letter = only_letter(asked) if letters else None
     if letter is not None:
         found.append(f"every question has its matching choice under ({letter}) as given")
     if any(element.method.fits != "never" for element in cell.elements):
         if 0 < len(trained) < FEW:
             found.append(f"fitted on only {len(trained)} pairs")
-        letter = only_letter(trained)
+        letter = only_letter(trained) if letters else None
         if letter is not None:
             found.append(
                 f"every training pair has its matching choice under ({letter}): what was fitted may be a liking for "

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 LAYER = "layer"
 
+HARNESS = "lm_eval:"
+"""Begins a choice of knowledge questions that are tasks of lm-evaluation-harness."""
+
 SettingTexts = Mapping[str, Mapping[str, Sequence[str]]]
 
 SWEEP: Mapping[str, Any] = {"strengths": (0.5, 1.0, 2.0), "knowledge": "none", "split": "dev"}
@@ -91,7 +94,7 @@ class Specification:
         Option(
             "Questions on which the cost is measured, or tasks of lm-evaluation-harness.",
             metavar="auto|mmlu|mmlu4|truthfulqa|none|lm_eval:TASK[,TASK]",
-            choices=("auto", "mmlu", "mmlu4", "truthfulqa", "none", "lm_eval:"),
+            choices=("auto", "mmlu", "mmlu4", "truthfulqa", "none", HARNESS),
         ),
     ] = "auto"
     train_items: Annotated[int | None, Option("Contrast pairs to use; all by default.", metavar="N")] = None

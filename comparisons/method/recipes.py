@@ -15,6 +15,10 @@ Target = Literal["auto", "letter", "answer"]
 """What is trained on: the token that decides between the letters, the answers' texts, or what the run measures."""
 
 
+TARGET = "target"
+"""Name of a method's setting that is a `Target`."""
+
+
 @dataclass(frozen=True)
 class Questions:
     """What is to be answered.

@@ -121,7 +121,8 @@ def replication(spec: Specification, layer: str | None = None) -> Specification:
     if layer is None:
         known = _by_blocks(len(load_without_weights(spec.model).blocks))
         layer = "auto" if known is None else str(known.layer)
-    how: dict[str, Any] = {"orders": "given", "measure": "answers" if spec.measure == "answers" else "letters"}
+    texts = spec.measure == "answers"
+    how: dict[str, Any] = {"measure": "answers"} if texts else {"measure": "letters", "orders": "given"}
     return replace(spec, stacks=grid.stacks, strengths=grid.strengths, layer=layer, settings=settings, **how)
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from comparisons.experiment.specification import HARNESS
+from comparisons.method.recipes import TARGET
+from comparisons.method.vectors import READ
 from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Paragraph, section
 from comparisons.report.chosen import chosen_section
 from comparisons.report.evidence import evidence, models_section
@@ -88,8 +91,8 @@ LAST = (
 )
 
 TOLD = (
-    *("directions", "strengths", "layer", "layers", "split", "orders", "knowledge", "train_items", "test_items"),
-    "quantize",
+    *("directions", "strengths", "layer", "layers", "split", "measure", "orders", "knowledge"),
+    *("train_items", "test_items", "quantize"),
 )
 """What is told of the specification, in this order."""
 
@@ -182,8 +185,10 @@ def _reading(record: Record) -> list[Block]:
         orders = f", each asked once, in the order given ({once})"
     first, *words = READING
     if record.part("specification").get("measure") == "answers":
-        first, *others = ANSWERS
-        words = [*others, *words]
+        first, content, knowledge = ANSWERS
+        own = not str(record.part("specification").get("knowledge")).startswith(HARNESS)
+        asked = own and any(row.knowledge is not None for row in record.summary.rows)
+        words = [content, *([knowledge] if asked else []), *words]
     else:
         words += LETTERS
     more = [text for uses, text in MORE if any(map(uses, record.summary.rows))]
@@ -224,6 +229,7 @@ def _provenance(record: Record) -> list[Block]:
         ("hashes of the behaviors", _pairs(identity.get("behaviors"))),
         ("hash of the knowledge questions", str(record.asked.get("knowledge") or "")),
         ("settings given", _settings(spec)),
+        ("read, or trained on", _taken(record.summary.rows)),
         ("seed", "" if spec.get("seed") is None else str(spec["seed"])),
         ("versions", _pairs(record.part("versions"))),
         ("commit", str(record.facts.get("git_commit") or "")),
@@ -244,12 +250,20 @@ def _model(model: Mapping[str, Any]) -> str:
 
 
 def _settings(spec: Mapping[str, Any]) -> str:
-    words = [f"{name} {_value(spec[name])}" for name in TOLD if spec.get(name) not in (None, [])]
+    told = [name for name in TOLD if not (name == "orders" and spec.get("measure") == "answers")]
+    words = [f"{name} {_value(spec[name])}" for name in told if spec.get(name) not in (None, [])]
     given = spec.get("settings")
     for method, fields in given.items() if isinstance(given, Mapping) else ():
         if isinstance(fields, Mapping):
             words += [f"{method}.{name} {_value(value)}" for name, value in fields.items()]
     return ", ".join(words)
+
+
+def _taken(rows: Sequence[SummaryRow]) -> str:
+    """Where methods read contrast pairs, and what they were trained on, which may have followed the measure."""
+    ends = (f".{READ}", f".{TARGET}")
+    found = (f"{name} {text}" for row in rows for name, text in row.settings.items() if name.endswith(ends))
+    return ", ".join(dict.fromkeys(found))
 
 
 def _pairs(values: Any) -> str:

@@ -25,6 +25,7 @@ NAMED = 3
 
 REPEATED = {
     "data": "--data",
+    "measure": "--measure",
     "orders": "--orders",
     "prompt_format": "--prompt-format",
     "dtype": "--dtype",
@@ -36,7 +37,8 @@ REPEATED = {
 }
 """What a command repeats of the specification where it isn't the default."""
 
-DEFAULTS = {"orders": "both", "dtype": "auto", "seed": 0}
+DEFAULTS = {"orders": "both", "dtype": "auto", "seed": 0, "measure": "letters"}
+"""What needs no repeating; how the embedded model is measured by default, which of others is not known here."""
 
 BEST: tuple[tuple[Column, Callable[[SummaryRow], str]], ...] = (
     (Column("behavior", align="left"), lambda row: row.subject),
@@ -216,11 +218,13 @@ def _command(record: Record, row: SummaryRow) -> str:
     words += ["--layer", _layer(row), "--strengths", shown(row.strength)]
     directions = spec.get("directions") or ["pos", "neg"]
     words += ["--directions", ",".join(directions)] if len(directions) == 1 else []
+    defaults = DEFAULTS
     if not record.part("model").get("embedded"):
         words += ["--model", str(spec.get("model") or row.model)]
+        defaults = {name: value for name, value in DEFAULTS.items() if name != "measure"}
     for name, option in REPEATED.items():
         value = spec.get(name)
-        if value is not None and value != DEFAULTS.get(name):
+        if value is not None and value != defaults.get(name):
             words += [option, str(value)]
     return shlex.join([*words, *_settings(record, row)])
 

@@ -116,7 +116,7 @@ class Run:
 def incomparable(first: Run, second: Run, behavior: str) -> str | None:
     """Why the numbers of a behavior in two runs can't be held against each other; None where they can."""
     specifications = first.record.part("specification"), second.record.part("specification")
-    for name in ("split", "orders"):
+    for name in ("split", "measure", "orders"):
         one, other = (spec.get(name) for spec in specifications)
         if one != other:
             return f"one was asked with {name} {one}, the other with {name} {other}"

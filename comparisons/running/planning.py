@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields, replace
 
 from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Library
 from comparisons.dataset.splits import draw
-from comparisons.evaluation.harness import PREFIX, HarnessSet, read_tasks
+from comparisons.evaluation.harness import HarnessSet, read_tasks
 from comparisons.evaluation.registry import calling, evaluations_of
-from comparisons.experiment.specification import LAYER, Cell, Element, Plan, Specification
+from comparisons.experiment.specification import HARNESS, LAYER, Cell, Element, Plan, Specification
 from comparisons.method.interface import Method
 from comparisons.method.registry import Registry
 from comparisons.method.settings import STRENGTH, expand, parse_limit, parse_settings, parse_strength
@@ -39,11 +39,11 @@ def make_plan(spec: Specification) -> Plan:
     for name in spec.behaviors:
         behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
         behaviors[name] = _with_dev(spec, behavior) if chosen or spec.select or spec.split == "dev" else behavior
+    typed = spec.measure
     if spec.measure == "auto":
         lettered = all(behavior.lettered for behavior in behaviors.values())
         spec = replace(spec, measure="letters" if lettered else "answers")
-    if spec.measure == "answers" and spec.generated_choices:
-        raise CompareError("--generated-choices asks for a letter: leave it out, or use --measure letters.")
+    spec, told = _without_letters(spec, typed) if spec.measure == "answers" else (spec, ())
     knowledge, knowledge_dev = _knowledge(spec, library)
     models = [source.name for source in spec.sources] if spec.more_models else [""]
     cells = [cell for model in models for name in spec.behaviors for cell in _cells(spec, model, name, variants)]
@@ -51,12 +51,29 @@ def make_plan(spec: Specification) -> Plan:
     for name, evaluation in evaluations_of(spec).items():
         with calling(name, evaluation):
             evaluation.check(plan)
-    return replace(plan, notes=_notes(plan))
+    return replace(plan, notes=(*told, *_notes(plan)))
+
+
+def _without_letters(spec: Specification, typed: str) -> tuple[Specification, tuple[str, ...]]:
+    """The specification of a run by texts, and what of it has no effect there.
+
+    Raises:
+        CompareError: what asks for letters and for texts was typed.
+    """
+    if spec.generated_choices:
+        raise CompareError("--generated-choices asks for a letter: leave it out, or use --measure letters.")
+    if spec.orders == "both":
+        return spec, ()
+    if typed == "answers":
+        raise CompareError(
+            "--orders is about lettered choices, and --measure answers shows none: leave one of them out."
+        )
+    return replace(spec, orders="both"), ("--orders has no effect: items without letters are asked by their texts.",)
 
 
 def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | None, Sequence[Item]]:
     """The knowledge questions of the evaluation, and those held out to choose by, where something is chosen so."""
-    if spec.knowledge.startswith(PREFIX):
+    if spec.knowledge.startswith(HARNESS):
         if spec.select is not None:
             raise CompareError("--select holds questions out, which the tasks of --knowledge lm_eval can't do.")
         return read_tasks(spec.knowledge, spec.test_items, spec.seed), ()
@@ -204,12 +221,14 @@ def _notes(plan: Plan) -> tuple[str, ...]:
     asked = {name: plan.asked(name) for name in plan.behaviors}
     if plan.knowledge is not None and not isinstance(plan.knowledge, HarnessSet):
         asked[plan.knowledge.name] = plan.knowledge.items
-    counted = {name: (sum(not item.parsed for item in items), len(items)) for name, items in asked.items()}
-    return tuple(
-        f"{name}: {unparsed} of {total} questions could not be parsed; they are evaluated as given, not swapped."
-        for name, (unparsed, total) in counted.items()
-        if unparsed
+    texts = plan.measure == "answers"
+    counted = {name: sum(not (item.texts if texts else item.parsed) for item in items) for name, items in asked.items()}
+    what = (
+        "have no texts to compare; they are left out"
+        if texts
+        else "could not be parsed; they are evaluated as given, not swapped"
     )
+    return tuple(f"{name}: {count} of {len(asked[name])} questions {what}." for name, count in counted.items() if count)
 
 
 def sweep_specification(spec: Specification, layers: str) -> Specification:

@@ -12,11 +12,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from comparisons.evaluation.harness import PREFIX
 from comparisons.evaluation.interface import Evaluation
 from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.fitting import PACKAGES, package_version, source_digest
-from comparisons.experiment.specification import Plan
+from comparisons.experiment.specification import HARNESS, Plan
 from comparisons.model.lm import LM
 from comparisons.model.loading import location_digest
 from comparisons.model.source import ModelSource
@@ -120,7 +119,7 @@ def run_facts(plan: Plan, identity: Mapping[str, Any], models: Mapping[str, Mode
 
 def _harness(plan: Plan) -> tuple[str, ...]:
     """The package whose tasks are asked, where the knowledge questions are its own."""
-    return ("lm_eval",) if plan.spec.knowledge.startswith(PREFIX) else ()
+    return ("lm_eval",) if plan.spec.knowledge.startswith(HARNESS) else ()
 
 
 def now() -> str:

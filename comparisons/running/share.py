@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.method.vector_files import Origin, Vectors, read_tensors, save_vectors
+from comparisons.method.vectors import READ
 from comparisons.report.markdown import escaped, fenced, rendered
 from comparisons.report.snippet import snippet
 from comparisons.report.table import main_table
@@ -80,6 +81,7 @@ def _write_vectors(out: Path, best: Mapping[str, Any], record: Record) -> None:
         blocks=model.get("blocks"),
         prompt_format=model.get("prompt_format"),
         behavior=_row(record).behavior,
+        read=next((text for name, text in reversed(_row(record).settings.items()) if name.endswith(f".{READ}")), None),
     )
     save_vectors(out / VECTORS, Vectors({e["layer"]: tensors[e["tensor"]] for e in edits}, origin))
 
@@ -107,7 +109,9 @@ def card(record: Record, best: Mapping[str, Any], name: str) -> str:
     cost = "Knowledge was not measured."
     if row.cost is not None:
         bounds = f" [{row.cost_ci[0]:.3f}, {row.cost_ci[1]:.3f}]" if row.cost_ci else ""
-        cost = f"It costs {row.cost:+.3f}{bounds} of p(correct) on {escaped(row.knowledge_set or 'knowledge')}."
+        what = "right answers" if row.measure == "answers" else "p(correct)"
+        cost = f"It costs {row.cost:+.3f}{bounds} of {what} on {escaped(row.knowledge_set or 'knowledge')}."
+    by_texts = ", measured by the answers' texts" if row.measure == "answers" else ""
     program = snippet(best, repository=name)
     use = (
         ["In plain transformers:", fenced(program, "python")]
@@ -118,7 +122,7 @@ def card(record: Record, best: Mapping[str, Any], name: str) -> str:
         "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in _head(best).items()) + "\n---",
         f"# {escaped(name)}",
         f"`{row.method}` for {aim} {escaped(row.behavior)} on {escaped(str(best['model']))}: p_match of the matching "
-        f"answer moves by {estimate(row)} from {baseline.p_match or 0:.3f}. {cost}",
+        f"answer moves by {estimate(row)} from {baseline.p_match or 0:.3f}{by_texts}. {cost}",
         "## Measured",
         rendered(main_table([baseline, row])),
         "## Use",

@@ -39,24 +39,23 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
         CompareError: the specification, the data or the model is wrong, or a method can't be fitted.
     """
     from comparisons.engine.generate import generate
-    from comparisons.experiment.fitting import Fitter
     from comparisons.intervention import Intervention
     from comparisons.model.loading import load
     from comparisons.results.folder import RunFolder
     from comparisons.running.progress import Silent
-    from comparisons.running.runner import CellRunner
+    from comparisons.running.runner import CellRunner, fitter_of
     from comparisons.util.artifacts import Store
 
     plan = make_plan(spec)
     _check(plan, tokens)
-    (behavior,) = plan.behaviors.values()
     lm = load(spec.model)
     check_layers(plan, lm)
     cells = [cell for cell in plan.cells if cell.elements]
     with tempfile.TemporaryDirectory() as scratch:  # for what is chosen on dev; the fits go to the store
         folder = RunFolder(Path(scratch) / "run", "answers", True)
         try:
-            builder = CellRunner(plan, Fitter(lm, behavior, {}, Store(CHECKPOINTS), spec.seed), folder, Silent())
+            fitter = fitter_of(plan, next(iter(plan.behaviors)), lm, Store(CHECKPOINTS))
+            builder = CellRunner(plan, fitter, folder, Silent())
             built = [builder.build(cell).built.intervention for cell in cells]
         finally:
             folder.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ from click.testing import CliRunner
 
 from comparisons.cli import cli
 from comparisons.machine.shape import read_shape
-from comparisons.model import named
+from comparisons.model import copies, named
+from comparisons.model.fingerprint import tensor_digest, tokenizer_digest
 from comparisons.model.lm import LM
 from comparisons.model.loading import load, load_without_weights
 from comparisons.model.named import NamedModel
 from comparisons.model.source import ModelSource
+from comparisons.util.artifacts import artifact_fault
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest
+from tests.forks import Command, Forks
 from tests.tiny import tiny_lm
 
 NAMES = {
@@ -90,6 +94,12 @@ def merges(lm: LM) -> list[tuple[str, str]]:
     return pairs
 
 
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies are kept where the program is started."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def lm() -> LM:
     return tiny_lm()
@@ -114,6 +124,96 @@ def test_it_is_the_model_that_was_written(lm: LM, file: Path) -> None:
     assert read.digest != load(ModelSource(str(file), prompt_format="base")).digest
 
 
+def no_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("the GGUF file was read")
+
+    monkeypatch.setattr("gguf.GGUFReader", read)
+
+
+def bits(lm: LM) -> tuple[str, str, str]:
+    return tensor_digest(lm.model), tokenizer_digest(lm.tokenizer), lm.digest
+
+
+def the_copy() -> Path:
+    (folder,) = Path("checkpoints").glob("gguf-*")
+    return folder
+
+
+def test_its_copy_is_the_same_model_to_the_bit(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = ModelSource(str(file))
+    monkeypatch.setattr(copies, "LARGEST", 0)
+    read = load(source)
+    assert not Path("checkpoints").exists()
+    monkeypatch.undo()
+    monkeypatch.chdir(file.parent)
+    assert bits(load(source)) == bits(read)
+    assert artifact_fault(the_copy()) is None
+    no_reading(monkeypatch)
+    again = load(source)
+    assert bits(again) == bits(read)
+    assert again.model.name_or_path == read.model.name_or_path == again.tokenizer.name_or_path == str(file.parent)
+    assert tokenizer_digest(load_without_weights(source).tokenizer) == tokenizer_digest(read.tokenizer)
+    assert read_shape(source).parameters == read.parameters
+
+
+def test_several_processes_make_one_copy(file: Path, forks: Forks, tmp_path: Path) -> None:
+    arguments = ["generate", "--behavior", "refusal", "--methods", "sysprompt", "--prompt", "Hello", "--tokens", "3"]
+    command = Command((*arguments, "--model", str(file), "--prompt-format", "base"), str(tmp_path))
+    ended = forks.run(*[command] * 4)
+    assert [each.code for each in ended] == [0] * 4, ended[0].said
+    assert artifact_fault(the_copy()) is None
+    assert not list(Path("checkpoints").glob(".*.making"))
+
+
+def test_a_damaged_copy_is_made_again(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = ModelSource(str(file))
+    expected = bits(load(source))
+    weights = the_copy() / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    assert bits(load(source)) == expected
+    assert "model.safetensors is damaged: it is made again" in caplog.text
+    assert artifact_fault(the_copy()) is None
+
+
+def test_a_disk_that_takes_no_copy_stops_nothing(
+    file: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = ModelSource(str(file))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        found = bits(load(source))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "is read as it is, which takes longer than a copy would" in caplog.text
+    assert not list(Path("checkpoints").rglob("*.safetensors"))
+    assert bits(load(source)) == found
+
+
+def test_an_incomplete_file_is_not_copied(file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    short = tmp_path / "short.gguf"
+    short.write_bytes(file.read_bytes().replace(b"blk.0.ffn_norm.weight", b"blk.0.ffn_nurm.weight"))
+    for _ in range(2):
+        load(ModelSource(str(short)))
+        assert "1 weight is missing, model.layers.0.post_attention_layernorm.weight first" in caplog.text
+        caplog.clear()
+    assert [path.name for path in the_copy().iterdir()] == ["manifest.json"]
+
+
+def test_doctor_knows_copies(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(ModelSource(str(file)))
+    result = CliRunner().invoke(cli, ["doctor", "--artifacts"])
+    assert (result.exit_code, result.output) == (0, "1 whole, 0 damaged, 0 left over\n")
+    monkeypatch.setattr(copies, "VERSIONS", ("gguf",))
+    result = CliRunner().invoke(cli, ["doctor", "--artifacts", "--clean"])
+    assert result.exit_code == 0
+    assert "a copy of a GGUF file by other versions of the packages (removed)" in result.output
+    assert not list(Path("checkpoints").glob("gguf-*"))
+
+
 def test_its_shape_is_read_without_weights(lm: LM, file: Path) -> None:
     assert len(load_without_weights(ModelSource(str(file))).blocks) == len(lm.blocks)
     assert read_shape(ModelSource(str(file))).parameters == lm.parameters
@@ -135,6 +235,20 @@ def test_doctor_knows_it(file: Path) -> None:
     assert "tiny.F32.gguf" in result.output
 
 
+def write_control_vectors(path: Path) -> None:
+    """As llama.cpp's cvector-generator writes them."""
+    from gguf import GGUFWriter
+
+    writer = GGUFWriter(path, "controlvector")
+    writer.add_string("controlvector.model_hint", "llama")
+    writer.add_uint32("controlvector.layer_count", 1)
+    writer.add_tensor("direction.1", np.ones(16, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def refused(model: str, **settings: Any) -> str:
     with pytest.raises(CompareError) as caught:
         load(ModelSource(model, **settings))
@@ -146,12 +260,18 @@ def refused(model: str, **settings: Any) -> str:
 def test_what_cannot_be_read_is_one_line(file: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF garbage")
-    assert "can't load the model" in refused(str(broken))
+    assert "cut off or damaged, take it from its source again" in refused(str(broken))
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-    assert "can't load the model" in refused(str(cut))
+    assert "cut off or damaged, take it from its source again" in refused(str(cut))
+    vectors = tmp_path / "vectors.gguf"
+    write_control_vectors(vectors)
+    assert f"compare vectors import {vectors} --out FILE" in refused(str(vectors))
     assert "--quantize 4bit" in refused(str(file), quantize="4bit")
-    assert f"name one of them, as {file}" in refused(str(file.parent))
+    (tmp_path / "a").mkdir()
+    for name in ("one.gguf", "two.gguf"):
+        (tmp_path / "a" / name).write_bytes(file.read_bytes())
+    assert f"name one of them, as {tmp_path / 'a' / 'one.gguf'}" in refused(str(tmp_path / "a"))
     assert "no model 'missing.gguf'" in refused("missing.gguf")
 
 

@@ -165,7 +165,8 @@ def _weights(row: Footprint, asked: Footprint) -> str:
 
 def _artifacts(clean: bool, reports: Path | None) -> int:
     from comparisons.running import upkeep
-    from comparisons.running.job import CHECKPOINTS, REPORTS
+    from comparisons.running.job import REPORTS
+    from comparisons.util.artifacts import CHECKPOINTS
     from comparisons.util.errors import CompareError
 
     if reports is not None and not reports.is_dir():

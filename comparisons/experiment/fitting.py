@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -27,6 +26,7 @@ from comparisons.util.artifacts import Artifact, Store, scratch_of
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest, json_digest
+from comparisons.util.versions import package_version
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "numpy", "scikit-learn")
 """Packages whose version is part of an artifact's key."""
@@ -158,15 +158,6 @@ def _empty_folder(process: int) -> Path:
 
     atexit.register(remove)
     return folder
-
-
-@cache
-def package_version(package: str) -> str | None:
-    """The installed version, None where it isn't installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @cache

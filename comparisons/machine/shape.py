@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from comparisons.model.explaining import explained
 from comparisons.model.lm import blocks_at, find_blocks
-from comparisons.model.loading import explained, model_without_weights
+from comparisons.model.loading import model_without_weights
 from comparisons.model.source import GGUF, ModelSource
 from comparisons.util.errors import CompareError
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.model import processes
+from comparisons.model.copies import Loaded, find_copy, make_copy
+from comparisons.model.explaining import explained
 from comparisons.model.lm import LM
 from comparisons.model.source import GGUF, ModelSource, split_location
 from comparisons.util.errors import CompareError
-from comparisons.util.files import file_digest, json_digest, read_sealed, write_sealed
+from comparisons.util.files import file_digest, json_digest, read_sealed, remembered_digest, write_sealed
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +65,15 @@ def load(source: ModelSource) -> LM:
     import torch
     import transformers
 
-    location = source.location()
+    location = _fetched(source)
     check_intact(Path(location))
     device = _device(source.device)
     _placement(source, device)  # what is asked for in vain is said before anything is read
     transformers.utils.logging.disable_progress_bar()
 
     def read() -> tuple[Any, Any]:
-        return _read(source, location, device)
+        loaded = _read(source, location, device)
+        return loaded.model, loaded.tokenizer
 
     model, tokenizer = read()
     if device == "cpu" and model.num_parameters() < ONE_THREAD and torch.get_num_threads() > 1:
@@ -87,8 +90,33 @@ def load(source: ModelSource) -> LM:
     )
 
 
-def _read(source: ModelSource, location: str, device: str) -> tuple[Any, Any]:
-    """The model on its device, and the tokenizer."""
+def _read(source: ModelSource, location: str, device: str) -> Loaded:
+    """The model on its device, and the tokenizer; those of a GGUF file come from its copy."""
+    copy = None
+    if location.endswith(GGUF):
+        plain = ModelSource(source.name, device="cpu", dtype="float32")
+        copy = make_copy(Path(location), lambda place: _from_files(plain, str(place), "cpu"))
+    try:
+        loaded = _from_files(source, str(copy or location), device)
+    except CompareError as error:
+        if copy is None:
+            raise
+        log.warning("%s is read as it is, since its copy can't be: %s", location, error)
+        loaded = _from_files(source, location, device)
+    for part in (loaded.model, loaded.model.config, loaded.tokenizer) if copy else ():
+        part.name_or_path = str(Path(location).parent)
+    if missing := loaded.missing:
+        several = f"{len(missing)} weights are" if len(missing) > 1 else "1 weight is"
+        log.warning(
+            "the files of %s are incomplete: %s missing, %s first, and random instead; numbers of this model mean "
+            "nothing until they are there.",
+            *(source.name, several, missing[0]),
+        )
+    return loaded
+
+
+def _from_files(source: ModelSource, location: str, device: str) -> Loaded:
+    """What transformers loads, on its device."""
     import torch
     import transformers
 
@@ -102,19 +130,12 @@ def _read(source: ModelSource, location: str, device: str) -> tuple[Any, Any]:
             place, **code, **placement, dtype=_dtype(source.dtype, device), output_loading_info=True
         )
     except Exception as error:
-        raise explained(source.name, error) from error
-    if missing := sorted(read["missing_keys"]):
-        several = f"{len(missing)} weights are" if len(missing) > 1 else "1 weight is"
-        log.warning(
-            "the files of %s are incomplete: %s missing, %s first, and random instead; numbers of this model mean "
-            "nothing until they are there.",
-            *(source.name, several, missing[0]),
-        )
+        raise explained(source.name, error, location) from error
     if file:
         _forget_file(model)
     if "device_map" not in placement:
         model.to(torch.device(device))
-    return model, tokenizer
+    return Loaded(model, tokenizer, sorted(read["missing_keys"]))
 
 
 def _forget_file(model: Any) -> None:
@@ -151,13 +172,13 @@ def load_without_weights(source: ModelSource) -> LM:
     """The tokenizer and a model of the right shape on the meta device: it can be counted, not run."""
     import transformers
 
-    location = source.location()
+    location = _fetched(source)
     check_intact(Path(location))
-    place, file = split_location(location)
+    place, file = _fastest(location)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **_access(source, place), **file)
     except Exception as error:
-        raise explained(source.name, error) from error
+        raise explained(source.name, error, location) from error
     return LM(model_without_weights(source), tokenizer, source.name, source.prompt_format, source.blocks)
 
 
@@ -170,14 +191,36 @@ def model_without_weights(source: ModelSource) -> Any:
     import torch
     import transformers
 
-    place, file = split_location(source.location(whole=False))
+    location = _fetched(source, whole=False)
+    place, file = _fastest(location)
     code = _access(source, place)
     try:
         config = transformers.AutoConfig.from_pretrained(place, **code, **file)
         with torch.device("meta"):
             return transformers.AutoModelForCausalLM.from_config(config, **code)
     except Exception as error:
+        raise explained(source.name, error, location) from error
+
+
+def _fetched(source: ModelSource, whole: bool = True) -> str:
+    """Where a model is to be read; a GGUF file of the hub's is brought here first."""
+    from huggingface_hub import hf_hub_download
+
+    location = source.location(whole)
+    if not location.endswith(GGUF) or Path(location).is_file():
+        return location
+    place, file = split_location(location)
+    offline = _access(source, place).get("local_files_only", False)
+    try:
+        return hf_hub_download(place, file["gguf_file"], local_files_only=offline)
+    except Exception as error:
         raise explained(source.name, error) from error
+
+
+def _fastest(location: str) -> tuple[str, dict[str, str]]:
+    """What loaders of transformers are given for what can be read without weights: of a GGUF file its copy, if any."""
+    copy = find_copy(Path(location)) if location.endswith(GGUF) else None
+    return split_location(str(copy or location))
 
 
 def _device(wanted: str) -> str:
@@ -245,33 +288,6 @@ def _over_gpus() -> str | dict[str, int]:
     return "auto" if processes.count() == 1 else {"": processes.local_index()}
 
 
-def explained(name: str, error: Exception) -> CompareError:
-    """One line for what a loader of transformers, or the hub's, raised."""
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    causes: list[BaseException] = [error]
-    while causes[-1].__cause__ or causes[-1].__context__:
-        causes.append(causes[-1].__cause__ or causes[-1].__context__)  # type: ignore[arg-type]
-    text = " ".join(str(error).split())
-    if any(isinstance(cause, GatedRepoError) for cause in causes) or "gated repo" in text:
-        return CompareError(
-            f"the model {name} is gated: ask for access on its page at huggingface.co, then put HF_TOKEN=… in .env."
-        )
-    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
-        return CompareError(f"the hub knows no model {name}: check the spelling; a private one needs HF_TOKEN in .env.")
-    if "trust_remote_code" in text:
-        return CompareError(
-            f"the model {name} comes with code of its own, which was not run: read it, and if you trust it, add "
-            "--trust-remote-code."
-        )
-    offline = any(isinstance(cause, (LocalEntryNotFoundError, ConnectionError)) for cause in causes)
-    if offline or "connect" in text.lower() or "offline" in text.lower():
-        return CompareError(
-            f"can't reach the hub for {name}: check the network, or give --model a local folder of the model."
-        )
-    return CompareError(f"can't load the model {name}: {text[:300]}")
-
-
 def _source_digest(location: str, model: Any) -> str | None:
     """Content hash of the source: a hub commit, or the files of a folder."""
     commit = getattr(model.config, "_commit_hash", None)
@@ -285,7 +301,7 @@ def location_digest(location: str) -> str:
     path = Path(location)
     if path.is_dir():
         return folder_digest(path)
-    return file_digest(path) if path.is_file() else location
+    return remembered_digest(path) if path.is_file() else location
 
 
 def folder_digest(folder: Path) -> str:

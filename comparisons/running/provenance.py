@@ -14,13 +14,14 @@ from typing import Any
 
 from comparisons.evaluation.interface import Evaluation
 from comparisons.evaluation.registry import evaluations_of
-from comparisons.experiment.fitting import PACKAGES, package_version, source_digest
+from comparisons.experiment.fitting import PACKAGES, source_digest
 from comparisons.experiment.specification import HARNESS, Plan
 from comparisons.model.lm import LM
 from comparisons.model.loading import location_digest
 from comparisons.model.source import ModelSource
 from comparisons.util import __version__
 from comparisons.util.files import file_digest, json_digest
+from comparisons.util.versions import package_version
 
 
 @dataclass(frozen=True)

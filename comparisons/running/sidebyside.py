@@ -10,7 +10,6 @@ from pathlib import Path
 from comparisons.experiment.specification import Plan, Specification
 from comparisons.judges.free_answers import TOKENS
 from comparisons.running.executor import check_layers
-from comparisons.running.job import CHECKPOINTS
 from comparisons.running.planning import make_plan
 from comparisons.util.errors import CompareError
 
@@ -44,7 +43,7 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
     from comparisons.results.folder import RunFolder
     from comparisons.running.progress import Silent
     from comparisons.running.runner import CellRunner, fitter_of
-    from comparisons.util.artifacts import Store
+    from comparisons.util.artifacts import CHECKPOINTS, Store
 
     plan = make_plan(spec)
     _check(plan, tokens)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from comparisons.judges.interface import Setup
+from comparisons.model.copies import is_outdated
 from comparisons.results.folder import LOCK, RUN, run_faults
 from comparisons.util.artifacts import MAKING, MANIFEST, artifact_fault, lock_of
 from comparisons.util.errors import CompareError, StorageError, refusal
@@ -81,9 +82,17 @@ def _artifacts(root: Path) -> list[Finding]:
         if path.name.endswith(MAKING):
             findings.append(_making(path))
         elif _is_artifact(path):
-            fault = artifact_fault(path)
-            findings.append(Finding(path, "damaged", fault, True) if fault else Finding(path, "whole"))
+            findings.append(_artifact(path))
     return findings
+
+
+def _artifact(path: Path) -> Finding:
+    fault = artifact_fault(path)
+    if fault:
+        return Finding(path, "damaged", fault, True)
+    if is_outdated(path):
+        return Finding(path, "left over", "a copy of a GGUF file by other versions of the packages", True)
+    return Finding(path, "whole")
 
 
 def _is_artifact(path: Path) -> bool:

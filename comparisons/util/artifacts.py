@@ -15,6 +15,9 @@ from typing import Any
 from comparisons.util.errors import CompareError, StorageError, refusal, storage_fault
 from comparisons.util.files import file_digest, json_digest, read_sealed, write_sealed
 
+CHECKPOINTS = Path("checkpoints")
+"""Where the program keeps what it makes once, seen from where it is started."""
+
 MANIFEST = "manifest.json"
 MAKING = ".making"
 """Ends the hidden name of the folder in which an artifact is made."""
@@ -58,13 +61,22 @@ class Store:
         Raises:
             StorageError: the store's folder can't be written.
         """
-        key = json_digest(parts)
-        folder = self.root / f"{kind}-{key[:16]}"
+        key, folder = self._place(kind, parts)
         with self._locked(folder):
             seconds = _seconds(folder, key)
             if seconds is not None:
                 return Artifact(folder, key, seconds, reused=True)
             return Artifact(folder, key, self._fit(folder, key, parts, fit), reused=False)
+
+    def find(self, kind: str, parts: Mapping[str, Any]) -> Artifact | None:
+        """The artifact with this key, None where it isn't there or is damaged; see `get`."""
+        key, folder = self._place(kind, parts)
+        seconds = _seconds(folder, key)
+        return None if seconds is None else Artifact(folder, key, seconds, reused=True)
+
+    def _place(self, kind: str, parts: Mapping[str, Any]) -> tuple[str, Path]:
+        key = json_digest(parts)
+        return key, self.root / f"{kind}-{key[:16]}"
 
     @contextmanager
     def _locked(self, folder: Path) -> Iterator[None]:
@@ -106,6 +118,8 @@ class Store:
             if refused is None:
                 shutil.rmtree(beside, ignore_errors=True)
                 raise
+            # The next attempt begins anew but for its scratch folder: what is half made must not hold the room.
+            shutil.rmtree(out, ignore_errors=True)
             raise refused from error
         shutil.rmtree(beside, ignore_errors=True)
         return seconds
@@ -179,7 +193,7 @@ def _seconds(folder: Path, key: str) -> float | None:
         return None
     fault = artifact_fault(folder)
     if fault is not None:
-        log.warning("%s: it is fitted again.", fault.rstrip("."))
+        log.warning("%s: it is made again.", fault.rstrip("."))
         return None
     manifest = read_sealed(folder / MANIFEST, "artifact")
     return float(manifest["fit_seconds"]) if manifest["key"] == key else None

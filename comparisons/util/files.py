@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from string import Template
 from typing import Any, Literal
@@ -127,6 +128,17 @@ def file_digest(path: Path) -> str:
         while chunk := file.read(1 << 22):
             total.update(chunk)
     return total.hexdigest()
+
+
+def remembered_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes; read once a process, and again where its size or time is another."""
+    found = path.stat()
+    return _digest_of(path, found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+@lru_cache(64)
+def _digest_of(path: Path, *state: int) -> str:
+    return file_digest(path)
 
 
 def json_digest(value: Any) -> str:

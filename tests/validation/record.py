@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from comparisons.experiment.fitting import package_version
 from comparisons.util import __version__
 from comparisons.util.files import read_json, write_json
+from comparisons.util.versions import package_version
 from tests.validation.doses import Doses
 from tests.validation.onmodel import ModelResults
 from tests.validation.planted import Planted

@@ -188,9 +188,8 @@ def measure(run: Path) -> Figures:
     from comparisons.model.loading import load
     from comparisons.model.source import ModelSource
     from comparisons.results.folder import RUN, RunFolder
-    from comparisons.running.job import CHECKPOINTS
     from comparisons.running.progress import Silent
-    from comparisons.util.artifacts import Store
+    from comparisons.util.artifacts import CHECKPOINTS, Store
     from comparisons.util.files import read_json
 
     facts = read_json(run / RUN, "run")

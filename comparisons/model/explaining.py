@@ -1,0 +1,55 @@
+"""What loaders of models raise, in one line."""
+
+from __future__ import annotations
+
+from comparisons.model.source import GGUF
+from comparisons.util.errors import CompareError
+
+
+def explained(name: str, error: Exception, location: str = "") -> CompareError:
+    """One line for what a loader of transformers, or the hub's, raised.
+
+    Args:
+        name: of the model, as the user wrote it.
+        error: what was raised.
+        location: what was read.
+    """
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(causes[-1].__cause__ or causes[-1].__context__)  # type: ignore[arg-type]
+    text = " ".join(str(error).split())
+    if location.endswith(GGUF):
+        return _unreadable(name, text)
+    if any(isinstance(cause, GatedRepoError) for cause in causes) or "gated repo" in text:
+        return CompareError(
+            f"the model {name} is gated: ask for access on its page at huggingface.co, then put HF_TOKEN=… in .env."
+        )
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        return CompareError(f"the hub knows no model {name}: check the spelling; a private one needs HF_TOKEN in .env.")
+    if "trust_remote_code" in text:
+        return CompareError(
+            f"the model {name} comes with code of its own, which was not run: read it, and if you trust it, add "
+            "--trust-remote-code."
+        )
+    offline = any(isinstance(cause, (LocalEntryNotFoundError, ConnectionError)) for cause in causes)
+    if offline or "connect" in text.lower() or "offline" in text.lower():
+        return CompareError(
+            f"can't reach the hub for {name}: check the network, or give --model a local folder of the model."
+        )
+    return CompareError(f"can't load the model {name}: {text[:300]}")
+
+
+def _unreadable(name: str, text: str) -> CompareError:
+    """The line about a GGUF file that is at hand."""
+    if "controlvector" in text:
+        return CompareError(
+            f"the file {name} holds control vectors and no model: compare vectors import {name} --out FILE reads them."
+        )
+    if "is not supported" in text:
+        return CompareError(f"transformers reads no such file as {name}: {text[:300]}")
+    return CompareError(
+        f"can't load the model {name}: {text[:300]}; where the file is cut off or damaged, take it from its source "
+        "again."
+    )

@@ -123,3 +123,43 @@ def swap(question: str) -> str:
     match = re.fullmatch(r"(.*\n ?\(A\) )(.*?)(\n ?\(B\) )(.*)", question, re.DOTALL)
     assert match is not None
     return match[1] + match[4] + match[3] + match[2]
+
+
+def answer_ids(tokenizer: Any, stem: str, text: str, system: str | None = None) -> tuple[list[int], int]:
+    """Tokens of a question by the chat template with an answer's text behind it, and how many are the prompt's."""
+    turns = [{"role": "user", "content": stem}]
+    turns = [{"role": "system", "content": system}, *turns] if system else turns
+    prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    whole = prompt + ("" if prompt[-1].isspace() else " ") + text
+    alone, ids = (tokenizer(each, add_special_tokens=False)["input_ids"] for each in (prompt, whole))
+    shared = 0
+    while shared < min(len(alone), len(ids)) and alone[shared] == ids[shared]:
+        shared += 1
+    return ids, shared
+
+
+def answer_logps(model: Any, blocks: Any, ids: list[int], shared: int, edit: Any = None) -> list[float]:
+    """Log-probabilities of the tokens from `shared` on, in one pass over the whole text.
+
+    Args:
+        model: a causal language model.
+        blocks: its decoder blocks.
+        ids: see `answer_ids`.
+        shared: how many of them are the prompt's; the edit acts from the last of these on.
+        edit: layer, vector and multiplier.
+    """
+    handles = []
+    if edit is not None:
+        layer, vector, multiplier = edit
+
+        def hook(module: Any, args: Any, output: Any) -> Any:
+            hidden = (output[0] if isinstance(output, tuple) else output).clone()
+            hidden[:, shared - 1 :] += multiplier * vector
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        handles.append(blocks[layer].register_forward_hook(hook))
+    with torch.no_grad():
+        logps = model(torch.tensor([ids])).logits[0].float().log_softmax(-1)
+    for handle in handles:
+        handle.remove()
+    return [float(logps[place - 1, ids[place]]) for place in range(shared, len(ids))]

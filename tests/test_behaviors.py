@@ -202,8 +202,8 @@ def test_knowledge_is_called_by_its_name(folder: Path, monkeypatch: pytest.Monke
     assert knowledge(folder, "truthfulqa").name == "truthfulqa"
     write(folder / "test/knowledge/knowledge.json", [fact(1)])
     assert knowledge(folder, "auto").name == "place knowledge"
-    monkeypatch.setattr("comparisons.dataset.behaviors.embedded", lambda name: folder)
-    own = Library.open(None).knowledge("auto")
+    monkeypatch.setattr("comparisons.dataset.packaged.embedded", lambda name: folder)
+    own = Library.open("pocket").knowledge("auto")
     assert own is not None and (own.name, own.items[0].category) == ("pocket facts", "sums")
 
 

@@ -177,7 +177,20 @@ def test_what_fails_on_a_cluster_is_a_row(forks: Forks, cluster: tuple[str, int]
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "boom.py").write_text(BOOM)
     grid = ["run", "--behavior", "refusal", "--methods", "boom,caa", "--model", "pocket,other", "--layer", "1"]
-    small = ("--plugins", "plugins", "--train-items", "40", "--test-items", "6", "--knowledge", "none", "--out", "out")
+    small = (
+        "--plugins",
+        "plugins",
+        "--data",
+        "pocket",
+        "--train-items",
+        "40",
+        "--test-items",
+        "6",
+        "--knowledge",
+        "none",
+        "--out",
+        "out",
+    )
     started(forks, tmp_path, *grid, *small, "--executor", "ray", "--workers", "1", "--address", cluster[0])
     code, said = finished(forks)
     assert code == 1, said

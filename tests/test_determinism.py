@@ -108,7 +108,7 @@ def built(seed: int, stack: str, place: Path) -> Intervention:
 
 
 def test_the_seed_reaches_splits_subsets_intervals_fits_controls_and_answers(tmp_path: Path) -> None:
-    refusal = Library.open(None).behavior("refusal")
+    refusal = Library.open("pocket").behavior("refusal")
     for split in ("dev", "test"):
         cut = [getattr(refusal.limited(None, 9, seed).with_dev(seed), split) for seed in (0, 0, 1)]
         assert cut[0] == cut[1] != cut[2]

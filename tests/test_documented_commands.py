@@ -18,6 +18,7 @@ from tests.test_walks import WALKED
 pytestmark = pytest.mark.slow
 
 REWRITTEN = {
+    "--model /path/to/folder --behavior formality": "--behavior refusal",
     "--model /path/to/folder": "",
     "--model meta-llama/Llama-2-7b-chat-hf": "",
     "--model NAME": "",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -13,7 +12,7 @@ from comparisons.dataset.behaviors import Behavior, Library
 from comparisons.dataset.checks import check_all
 from comparisons.dataset.items import Item
 
-LIBRARY = Library.open(Path("english"))
+LIBRARY = Library.open("english")
 FEWEST, SHARED = {"train": 90, "test": 45}, 0.35
 
 

@@ -221,7 +221,7 @@ def test_its_shape_is_read_without_weights(lm: LM, file: Path) -> None:
 
 def test_a_run_on_it_trains_and_steers(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    arguments = ["run", "--model", str(file), "--behavior", "refusal", "--methods", "caa,sft"]
+    arguments = ["run", "--model", str(file), "--data", "pocket", "--behavior", "refusal", "--methods", "caa,sft"]
     arguments += ["--train-items", "20", "--test-items", "4", "--knowledge", "none", "--out", str(tmp_path / "run")]
     arguments += ["--set", "sft.epochs=1", "--set", "sft.learning_rate=1e-4", "--layer", "1", "--prompt-format", "base"]
     result = CliRunner().invoke(cli, arguments)

@@ -67,7 +67,7 @@ SMALL = ["--train-items", "40", "--layer", "1", "--test-items", "12"]
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A working directory with two tasks and their documents."""
     folder = tmp_path_factory.mktemp("harness")
-    knowledge = Library.open(None).knowledge("auto")
+    knowledge = Library.open("pocket").knowledge("auto")
     assert knowledge is not None
     records = [
         {

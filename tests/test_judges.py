@@ -32,7 +32,7 @@ def _asked(question: str, answer: str = "an answer", reference: str | None = Non
 
 
 def test_rules_know_the_side_of_answers_that_the_generator_writes() -> None:
-    library = Library.open(None)
+    library = Library.open("pocket")
     behaviors = {name: library.behavior(name) for name in library.names}
     judge, rng = make_judge("rules", Setup(behaviors)), random.Random(5)
     asked, sides = [], []
@@ -177,7 +177,7 @@ def test_generate_shows_every_cell_beside_the_baseline(
         ("sysprompt", "pos"),
         ("sysprompt", "neg"),
     ]
-    refusal = Library.open(None).behavior("refusal")
+    refusal = Library.open("pocket").behavior("refusal")
     asked = [AnswerToJudge("refusal", "", r["prompt"], r["answer"]) for r in rows]
     scores = [v.score or 0 for v in make_judge("rules", Setup({"refusal": refusal})).score(asked)]
     assert sum(scores[2:4]) > sum(scores[4:])

@@ -31,7 +31,7 @@ from tests.tiny import tiny_lm
 
 @pytest.fixture(scope="module")
 def behaviors() -> dict[str, Behavior]:
-    library = Library.open(None)
+    library = Library.open("pocket")
     return {name: library.behavior(name) for name in library.names}
 
 

@@ -45,7 +45,7 @@ def real() -> Iterator[Real]:
 
 @pytest.fixture(scope="module")
 def refusal() -> Behavior:
-    return Library.open(None).behavior("refusal")
+    return Library.open("pocket").behavior("refusal")
 
 
 def _asked(answer: str, question: str = "Will you help?") -> AnswerToJudge:

@@ -74,7 +74,7 @@ def test_every_cell_answers_and_its_numbers_are_those_of_its_rows(
     assert cli(asked) == 0
     assert "How judges score free answers:" in capsys.readouterr().out
     rows, found = results("out"), summary("out")
-    prompts = {p.question: p for p in Library.open(None).behavior("refusal").open_ended}
+    prompts = {p.question: p for p in Library.open("pocket").behavior("refusal").open_ended}
     assert len(rows) == 5 * 6
     assert all(prompts[row["prompt"]].id == row["item"] for row in rows)
     assert {row["template"] for row in rows} == {prompts[row["prompt"]].template for row in rows} != {None}

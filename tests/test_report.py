@@ -26,6 +26,8 @@ EXPECTED = r"""# Changing refusal in pocket
 >
 > refusal: 1 of 50 questions could not be parsed \| as given.
 
+Behaviors: pocket (the embedded model's own language), 50 test questions; knowledge: mmlu.
+
 ## Answer
 
 - To raise refusal, sft moved most: +0.31 [0.26, 0.36] at a knowledge cost of 0.020 [0.010, 0.030]; caa came next, +0.20 [0.15, 0.25] at a knowledge cost of 0.020 [0.010, 0.030].
@@ -91,7 +93,7 @@ class TestMarkdown:
         assert tail.endswith(
             "## Provenance\n\n"
             "- model: pocket, 1,234,567 parameters, 3 blocks, width 128\n"
-            "- data: embedded\n"
+            "- data: pocket\n"
             "- hash of the specification: 0123abcd\n"
             "- settings given: directions pos and neg, strengths 1, orders both\n"
             "- seed: 0\n"

@@ -41,7 +41,8 @@ def test_a_sweep_shows_its_best_settings_and_how_to_confirm_them(tmp_path: Path)
 def test_a_sweep_in_one_direction_confirms_its_best(tmp_path: Path) -> None:
     up = {place: shift for place, shift in SHIFTS.items() if place[1] > 0}
     found = report(make_run(tmp_path, swept(up), sweep_facts(directions=["pos"], model="org/name") | {"model": {}}))
-    assert "--layer 0 --strengths 2 --directions pos --model org/name\n" in found
+    # A run that names no data is from before they had names, when all models were asked in the embedded one's language.
+    assert "--layer 0 --strengths 2 --directions pos --model org/name --data pocket\n" in found
     assert "two-sided" not in found
 
 

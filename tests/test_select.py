@@ -215,7 +215,7 @@ def test_without_an_interval_nothing_keeps_within_a_limit(monkeypatch: pytest.Mo
 
 
 def test_knowledge_questions_are_held_out_by_their_content() -> None:
-    facts = Library.open(None).knowledge("auto")
+    facts = Library.open("pocket").knowledge("auto")
     assert facts is not None
     rest, dev = facts.with_dev(0)
     assert {item.id for item in rest.items}.isdisjoint(item.id for item in dev)

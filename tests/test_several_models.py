@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,10 +182,8 @@ def test_a_model_that_cant_be_loaded_is_rows_and_the_others_go_on(
 
 def test_the_estimate_counts_every_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    one = estimate(Specification(behaviors=("refusal",), stacks=("caa", "sysprompt"), test_items=8))
-    two = estimate(
-        Specification(behaviors=("refusal",), stacks=("caa", "sysprompt"), test_items=8, more_models=("other",))
-    )
+    plain = Specification(behaviors=("refusal",), stacks=("caa", "sysprompt"), data=Path("few"), test_items=8)
+    one, two = estimate(plain), estimate(replace(plain, more_models=("other",)))
     assert (two.tokens, two.forwards, len(two.keys)) == (2 * one.tokens, 2 * one.forwards, 2 * len(one.keys))
 
 

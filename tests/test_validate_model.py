@@ -60,7 +60,7 @@ def pocket() -> LM:
 
 @pytest.fixture(scope="module")
 def refusal(pocket: LM) -> Subject:
-    return subject(pocket, Library.open(None).behavior("refusal").with_dev(0))
+    return subject(pocket, Library.open("pocket").behavior("refusal").with_dev(0))
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_saturation_and_rising(
 
 
 def test_the_bias_is_on_one_logit_and_goes_away(pocket: LM) -> None:
-    shown = questions(Library.open(None).behavior("refusal").test[:1])[0].shown
+    shown = questions(Library.open("pocket").behavior("refusal").test[:1])[0].shown
     prompt = pocket.choice_prompt(shown.question, (shown.matching, shown.contrast))
     token, mark = prompt.targets[0], pocket.mark()
     logits = pocket.model(torch.tensor([prompt.ids])).logits[0, -1].detach().double()

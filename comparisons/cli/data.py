@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from comparisons.cli.options import JSON, declared_option
+from comparisons.model.source import ModelSource, data_for
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from comparisons.dataset.checks import Finding
     from comparisons.dataset.lettering import Fields
 
@@ -34,18 +37,28 @@ def command() -> None:
 @click.command("behaviors")
 @declared_option("data")
 def behaviors(data: Path | None) -> None:
-    """List the behaviors of the embedded data, or of a folder or file.
+    """List the behaviors that come along, or those of a folder or file.
 
     \b
-    Example:
+    Examples:
+      compare behaviors
       compare behaviors --data DIR
     """
-    from rich.table import Table
-
     from comparisons.cli.tables import stdout
+    from comparisons.dataset.packaged import PACKAGED, described
+
+    for each in PACKAGED if data is None else [data]:
+        stdout().print(_behaviors(each, described(each)))
+
+
+def _behaviors(data: str | Path, title: str) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     from comparisons.dataset.behaviors import Library
 
-    table = Table("behavior", "pairs", "test", "open-ended", "system prompts", "what it is")
+    heads = ("behavior", "pairs", "test", "open-ended", "system prompts", "what it is")
+    table = Table(*heads, title=Text(title), title_justify="left")
     library = Library.open(data)
     for name in library.names:
         one = library.behavior(name)
@@ -57,7 +70,7 @@ def behaviors(data: Path | None) -> None:
             "yes" if one.prompts else "no",
             one.description or "",
         )
-    stdout().print(table)
+    return table
 
 
 @command.command()
@@ -172,7 +185,7 @@ def stats(data: Path | None, as_json: bool) -> None:
     from comparisons.dataset.behaviors import Library
     from comparisons.dataset.checks import describe_all, description_table
 
-    parts = describe_all(Library.open(data))
+    parts = describe_all(Library.open(data_for(data, [ModelSource()])))
     if as_json:
         click.echo(json.dumps([asdict(part) for part in parts]))
         return
@@ -198,7 +211,7 @@ def validate(data: Path | None, as_json: bool) -> int:
     from comparisons.dataset.behaviors import Library
     from comparisons.dataset.checks import check_all, counted
 
-    library = Library.open(data)
+    library = Library.open(data_for(data, [ModelSource()]))
     findings = check_all(library)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings]))

@@ -11,7 +11,7 @@ import click
 
 from comparisons.cli.options import GRID, LOADING, SUBJECT, declared_option, options
 from comparisons.judges.free_answers import TOKENS
-from comparisons.util.terminal import stderr
+from comparisons.util.terminal import say, stderr
 
 if TYPE_CHECKING:
     from comparisons.running.sidebyside import Answers
@@ -40,11 +40,15 @@ Examples:
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object a prompt and method."),
 )
 def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: bool, **given: Any) -> None:
+    from comparisons.dataset.packaged import described
     from comparisons.experiment.specification import Specification
+    from comparisons.model.source import data_for
     from comparisons.running.sidebyside import answering
 
     asked = _prompts(prompts, file)
-    answer = answering(Specification.of({**given, "knowledge": "none"}), tokens)
+    spec = Specification.of({**given, "knowledge": "none"})
+    answer = answering(spec, tokens)
+    say(f"Behaviors: {described(data_for(spec.data, spec.sources))}.")
     for batch in [asked] if asked else ([line] for line in _typed()):
         (_print_json if as_json else _print)(batch, answer(batch))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from comparisons.cli.options import LOADING, READ, Command, Option, declared_option, model_source, one_model, options
+from comparisons.model.source import data_for
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
@@ -50,8 +51,9 @@ def query_of(given: Mapping[str, Any]) -> ModelQuery:
     """What the shared options say."""
     from comparisons.interpret.query import ModelQuery
 
-    names = ("data", "behavior", "train_items", "vectors", "read", "system", "seed")
-    return ModelQuery(model_source(given), **{name: given[name] for name in names})
+    names = ("behavior", "train_items", "vectors", "read", "system", "seed")
+    source = model_source(given)
+    return ModelQuery(source, data_for(given["data"], [source]), **{name: given[name] for name in names})
 
 
 def deliver(

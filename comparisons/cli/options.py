@@ -12,8 +12,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from comparisons.api.arguments import run_options
-from comparisons.model.source import ModelSource
-from comparisons.util.options import Declared, Reader, text, values_of
+from comparisons.model.source import ModelSource, data_for
+from comparisons.util.options import Declared, Reader, names, text, values_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
@@ -68,10 +68,11 @@ def method_names(ctx: click.Context) -> Iterable[str]:
 
 
 def _behaviors(ctx: click.Context) -> Iterable[str]:
-    """The behaviors of --data, and the word for all of them."""
+    """The behaviors of --data, or of what fits --model, and the word for all of them."""
     from comparisons.dataset.behaviors import Library
 
-    return [*Library.open(_path(ctx, "data")).names, "all"]
+    models = names(ctx.params.get("model") or ModelSource.name, "model")
+    return [*Library.open(data_for(_path(ctx, "data"), map(ModelSource, models))).names, "all"]
 
 
 def _judges(ctx: click.Context) -> Iterable[str]:

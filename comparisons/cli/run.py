@@ -91,25 +91,31 @@ def perform(spec: Specification, given: Mapping[str, Any], dry_run: bool, as_jso
 
         click.echo(estimate(spec).text())
         return 0
-    outcome = run_specification(spec, given)
+    outcome = run_specification(spec, given, quiet=as_json)
     if as_json:
         click.echo(json.dumps({"run": str(outcome.path), "rows": [asdict(row) for row in outcome.rows]}))
     else:
         from comparisons.cli.tables import show
 
-        show(outcome.path)
+        show(outcome.path, told=True)
     return complain(outcome)
 
 
-def run_specification(spec: Specification, given: Mapping[str, Any]) -> Outcome:
-    """Runs a specification as the options of `Execution` say, and shows how far it is."""
+def run_specification(spec: Specification, given: Mapping[str, Any], quiet: bool = False) -> Outcome:
+    """Runs a specification as the options of `Execution` say, and shows how far it is.
+
+    It begins with a line of what is asked, unless it is to be quiet.
+    """
     from comparisons.cli.progress import cell_progress
+    from comparisons.report.asked import asked_by
     from comparisons.running import job
     from comparisons.running.job import make_executor
 
     how = Execution(**values_of(Execution, given))
     where = make_executor(how.executor, how.workers, how.gpus_per_cell, how.address)
-    return job.run(spec, cell_progress, how.out, how.fresh, shlex.join(["compare", *sys.argv[1:]]), where)
+    command = shlex.join(["compare", *sys.argv[1:]])
+    tell = (lambda plan: None) if quiet else (lambda plan: click.echo(asked_by(plan)))
+    return job.run(spec, cell_progress, how.out, how.fresh, command, where, tell)
 
 
 def complain(outcome: Outcome) -> int:

@@ -32,19 +32,23 @@ def page(document: Document) -> None:
             console.print(renderable)
 
 
-def show(run: Path, written: Sequence[Path] = ()) -> None:
+def show(run: Path, written: Sequence[Path] = (), told: bool = False) -> None:
     """Prints what a run found, and where its report is: of a sweep the best settings only.
 
     Args:
         run: its folder.
         written: the files of its report; those that every run has where none are named.
+        told: whether it has been said already what was asked.
     """
+    from comparisons.report.asked import asked_of
     from comparisons.report.sections import sections
     from comparisons.report.sweepsections import best_table
     from comparisons.report.terminal import rich_table, terminal_table
     from comparisons.results.record import read_record
 
     console, record = stdout(), read_record(run)
+    if not told and (asked := asked_of(record)):
+        console.print(asked, markup=False, highlight=False, soft_wrap=True)
     if record.is_sweep:
         best = best_table(record.summary, top=1)
         console.print(rich_table(best, console.width) if best.rows else "Every cell failed.")

@@ -68,17 +68,20 @@ def fit(
       compare vectors fit --behavior refusal
       compare vectors fit --behavior all --layers 8-20 --model meta-llama/Llama-2-7b-hf --prompt-format base
     """
+    from comparisons.dataset.packaged import described
     from comparisons.model.loading import load
+    from comparisons.model.source import data_for
     from comparisons.util.layers import layer_parts
     from comparisons.vectors.fit import fit_files, read_behaviors
 
     parts = layer_parts(layers)
-    behaviors = read_behaviors(data, () if behavior == ("all",) else behavior, train_items, seed)
     source = model_source(loading)
+    data = data_for(data, [source])
+    behaviors = read_behaviors(data, () if behavior == ("all",) else behavior, train_items, seed)
     folder, lm = out or Path("checkpoints/vectors", Path(source.name).name), load(source)
     written = []
     for fitted in fit_files(lm, behaviors, parts, folder, save_activations, read):
-        say(f"vectors: {fitted.vectors.origin.behavior} fitted")
+        say(f"vectors: {fitted.vectors.origin.behavior} fitted, of {described(data)}")
         written.append(fitted)
     _show_fitted(written, as_json)
 

@@ -11,12 +11,13 @@ from typing import Any
 from comparisons.dataset.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH, behavior_names, loose_files
 from comparisons.dataset.items import ORDERS, Choice, Item, OpenPrompt, Order, Presentation
 from comparisons.dataset.lettering import KNOWLEDGE
+from comparisons.dataset.packaged import PACKAGED, POCKET, place_of
 from comparisons.dataset.records import read_items, read_prompts
 from comparisons.dataset.splits import draw, split
 from comparisons.dataset.texts import TEXTS_FILE, read_texts
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError, unknown
-from comparisons.util.files import embedded, listed_digest
+from comparisons.util.files import listed_digest
 
 __all__ = ["ORDERS", "Behavior", "Choice", "Item", "KnowledgeSet", "Library", "Order", "Presentation"]
 
@@ -31,9 +32,6 @@ _KNOWLEDGE_FILES = {
 }
 _OWN_KNOWLEDGE = "test/knowledge/knowledge.json"
 _EMBEDDED_KNOWLEDGE = "pocket facts"
-
-PACKAGED = {"pocket": "", "english": "english"}
-"""Data that travel with the package, by name: where each is in its folder."""
 
 
 @dataclass(frozen=True)
@@ -197,11 +195,11 @@ class Library:
     names: tuple[str, ...]
 
     @classmethod
-    def open(cls, data: Path | None) -> Library:
+    def open(cls, data: str | Path) -> Library:
         """Looks at a place without reading its items.
 
         Args:
-            data: a folder or file, or one of `PACKAGED`; None for the embedded model's.
+            data: a folder or file, or "pocket" or "english", which travel with the package.
 
         Raises:
             CompareError: nothing is there, or nothing usable.
@@ -219,7 +217,7 @@ class Library:
             CompareError: unknown, or something in its files is wrong: names the file, item and field.
         """
         if name not in self.names:
-            raise unknown("behavior", name, self.names)
+            raise CompareError(f"{unknown('behavior', name, self.names)}{self._elsewhere(name)}")
         if self.place.is_file():
             return _from_file(name, self.place)
         if files := loose_files(self.place):
@@ -262,20 +260,19 @@ class Library:
     def _own_knowledge(self) -> KnowledgeSet | None:
         if not self._has(_OWN_KNOWLEDGE):
             return None
-        ours = self.place.resolve() == embedded("data").resolve()
+        ours = self.place.resolve() == place_of(POCKET).resolve()
         name = _EMBEDDED_KNOWLEDGE if ours else f"{self.place.resolve().name} knowledge"
         return KnowledgeSet(name, read_items(self.place / _OWN_KNOWLEDGE, "knowledge", KNOWLEDGE))
 
+    def _elsewhere(self, name: str) -> str:
+        """Which data these are, and which of those that come along has a behavior that they lack."""
+        own = next((data for data in PACKAGED if place_of(data) == self.place), None)
+        other = next((data for data in PACKAGED if data != own and name in Library.open(data).names), None)
+        has = f"; --data {other} has {name}" if other else ""
+        return f" These are the behaviors of {own or self.place}{has}." if own or other else ""
+
     def _has(self, file: str) -> bool:
         return self.place.is_dir() and (self.place / file).is_file()
-
-
-def place_of(data: Path | None) -> Path:
-    """The folder or file of some data: a path, one of `PACKAGED`, or None for the embedded model's."""
-    if data is None:
-        return embedded("data")
-    name = str(data)
-    return data if data.exists() or name not in PACKAGED else embedded("data") / PACKAGED[name]
 
 
 def _from_file(name: str, path: Path) -> Behavior:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from comparisons.dataset.items import ORDERS, Measure, fact_orders
+from comparisons.dataset.packaged import POCKET, data_path
 from comparisons.judges.free_answers import OpenEnded
 from comparisons.model.source import ModelSource
 from comparisons.results.identity import CellId
@@ -64,7 +65,13 @@ class Specification:
         tuple[str, ...], Option("How: caa,sft+caa,…", name="methods", metavar="STACK[,STACK…]", required=True)
     ] = ()
     data: Annotated[
-        Path | None, Option("Folder in the paper's layout, one file, or pocket or english, which come along.")
+        Path | None,
+        Option(
+            "Folder in the paper's layout, one file, or what comes along: pocket, by default for the model pocket, or "
+            "english, for any other.",
+            metavar="pocket|english|DIR|FILE",
+            read=data_path,
+        ),
     ] = None
     directions: Annotated[
         tuple[str, ...], Option("More, less, or both.", metavar="pos|neg|pos,neg", read=some_names)
@@ -165,7 +172,9 @@ class Specification:
             **{name: record[name] for name in recorded(ModelSource()) if name in record},
         }
         try:
-            return TypeAdapter(cls).validate_python({**record, "model": model})
+            # Where runs name no data, they are from before any had a name but the embedded model's.
+            given = {**record, "model": model, "data": record.get("data") or POCKET}
+            return TypeAdapter(cls).validate_python(given)
         except ValidationError as error:
             raise CompareError(f"the specification in run.json can't be read: {error.errors()[0]['loc'][0]}") from error
 

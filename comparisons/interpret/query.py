@@ -24,7 +24,7 @@ class ModelQuery:
 
     Attributes:
         source: the model.
-        data: a folder or file; None for the embedded data.
+        data: a folder or file, or the name of what comes along.
         behavior: whose items are read, and on whose pairs vectors are fitted; None for no behavior.
         train_items: how many of the pairs; None for all.
         vectors: a file, in place of fitting.
@@ -35,7 +35,7 @@ class ModelQuery:
     """
 
     source: ModelSource
-    data: Path | None = None
+    data: Path
     behavior: str | None = None
     train_items: int | None = None
     vectors: Path | None = None
@@ -68,7 +68,8 @@ class ModelQuery:
         if behavior is None:
             raise CompareError("no vectors: name a --behavior to fit them on, or a file by --vectors.")
         read = self.reading(behavior)
-        return _fitted(lm, behavior, read), f"the {behavior.name} vectors (mean differences{WHERE[read]})"
+        words = f"the {behavior.name} vectors of {self.data.name} (mean differences{WHERE[read]})"
+        return _fitted(lm, behavior, read), words
 
 
 def find_item(behavior: Behavior | None, place: int) -> Item:

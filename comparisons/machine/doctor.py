@@ -88,12 +88,13 @@ def _disk() -> str:
 
 def _embedded_data() -> Check:
     from comparisons.dataset.behaviors import Library
+    from comparisons.dataset.packaged import PACKAGED
 
     try:
-        names = Library.open(None).names
+        found = {data: len(Library.open(data).names) for data in PACKAGED}
     except CompareError as error:
         return Check("embedded data", False, str(error))
-    return Check("embedded data", bool(names), f"{len(names)} behaviors")
+    return Check("embedded data", True, ", ".join(f"{data}: {count} behaviors" for data, count in found.items()))
 
 
 def _embedded_model() -> Check:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from comparisons.dataset.packaged import ENGLISH, POCKET
 from comparisons.model.named import NAMED
 from comparisons.model.prompts import PromptFormat
 from comparisons.util.errors import CompareError
@@ -100,6 +101,16 @@ class ModelSource:
                 "hub id like org/name."
             )
         return self.name
+
+
+def data_for(data: Path | None, models: Iterable[ModelSource]) -> Path:
+    """The data to ask models about: those that were named, else what fits every one of the models.
+
+    The embedded model's own language is for it alone; any other model reads natural English.
+    """
+    if data is not None:
+        return data
+    return POCKET if all(model.is_embedded for model in models) else ENGLISH
 
 
 def split_location(location: str) -> tuple[str, dict[str, str]]:

@@ -8,6 +8,7 @@ from typing import Any
 from comparisons.experiment.specification import HARNESS
 from comparisons.method.recipes import TARGET
 from comparisons.method.vectors import READ
+from comparisons.report.asked import asked_of, data_of
 from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Paragraph, section
 from comparisons.report.chosen import chosen_section
 from comparisons.report.evidence import evidence, models_section
@@ -109,6 +110,7 @@ def document(record: Record, gallery: Gallery) -> Document:
     aim = "Sweeping layers for" if record.is_sweep else "Changing"
     blocks = [
         *_warnings(record),
+        *_asked(record),
         *(sweep_sections(record, gallery) if record.is_sweep else _comparison(record, gallery)),
         *chosen_section(record, gallery),
         *(sweep_ledger(record) if record.is_sweep else _ledger(record)),
@@ -142,6 +144,12 @@ def _warnings(record: Record) -> list[Block]:
         lines.append(f"Only {least} {kind} questions for {names}: too few for the intervals to mean much.")
     lines += [str(note) for note in record.facts.get("notes") or []]
     return [Caution(tuple(map(escaped, lines)))] if lines else []
+
+
+def _asked(record: Record) -> list[Block]:
+    """Which data and knowledge questions stand behind the numbers."""
+    text = asked_of(record)
+    return [Paragraph(escaped(text))] if text else []
 
 
 def _comparison(record: Record, gallery: Gallery) -> list[Block]:
@@ -224,7 +232,7 @@ def _provenance(record: Record) -> list[Block]:
     spec, identity = record.part("specification"), record.part("identity")
     lines = [
         *(("model", _model(model)) for model in record.facts.get("models") or [record.part("model")]),
-        ("data", str(spec.get("data") or "embedded") if spec else ""),
+        ("data", " and ".join(data_of(record))),
         ("hash of the specification", str(record.facts.get("digest") or "")),
         ("hashes of the behaviors", _pairs(identity.get("behaviors"))),
         ("hash of the knowledge questions", str(record.asked.get("knowledge") or "")),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 
+from comparisons.model.source import EMBEDDED, ModelSource, data_for
+from comparisons.report.asked import data_of
 from comparisons.report.blocks import Block, Bullets, Code, Heading, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
@@ -24,7 +26,6 @@ NAMED = 3
 """Failed cells whose error is told; of more, the number is enough."""
 
 REPEATED = {
-    "data": "--data",
     "measure": "--measure",
     "orders": "--orders",
     "prompt_format": "--prompt-format",
@@ -218,10 +219,11 @@ def _command(record: Record, row: SummaryRow) -> str:
     words += ["--layer", _layer(row), "--strengths", shown(row.strength)]
     directions = spec.get("directions") or ["pos", "neg"]
     words += ["--directions", ",".join(directions)] if len(directions) == 1 else []
-    defaults = DEFAULTS
-    if not record.part("model").get("embedded"):
-        words += ["--model", str(spec.get("model") or row.model)]
-        defaults = {name: value for name, value in DEFAULTS.items() if name != "measure"}
+    model = "" if record.part("model").get("embedded") else str(spec.get("model") or row.model)
+    words += ["--model", model] if model else []
+    own, data = str(data_for(None, [ModelSource(model or EMBEDDED)])), data_of(record)[0]
+    words += ["--data", data] if data != own else []
+    defaults = {name: value for name, value in DEFAULTS.items() if name != "measure" or not model}
     for name, option in REPEATED.items():
         value = spec.get(name)
         if value is not None and value != defaults.get(name):

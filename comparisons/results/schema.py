@@ -54,6 +54,7 @@ class RunFacts(TypedDict, total=False):
     models: list[dict[str, Any]]
     notes: list[str]
     evaluations: dict[str, Any] | None
+    knowledge_questions: int
     started: str
     ended: str | None
     complete: bool

@@ -13,6 +13,7 @@ from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
 from comparisons.model.loading import load_without_weights
+from comparisons.report.asked import asked_by
 from comparisons.running.asking import asked_together
 from comparisons.running.choosing import candidates_each
 from comparisons.running.executor import check_layers
@@ -31,6 +32,7 @@ class Estimate:
     """What a run is expected to take; it assumes that nothing is in the store yet.
 
     Attributes:
+        asked: a line of which data and knowledge questions.
         keys: of the cells.
         forwards: passes of the model over a batch.
         tokens: run through the model, fits included; a training token counts as three.
@@ -39,6 +41,7 @@ class Estimate:
         judges: their names.
     """
 
+    asked: str
     keys: tuple[str, ...]
     forwards: int
     tokens: int
@@ -53,7 +56,7 @@ class Estimate:
         minutes = self.seconds / 60
         took = f"{minutes:.0f} min" if minutes >= 2 else f"{self.seconds:.0f} s"
         return (
-            f"{len(self.keys)} cells:\n{cells}\n"
+            f"{self.asked}\n{len(self.keys)} cells:\n{cells}\n"
             f"about {self.forwards} forward passes, {self.tokens:,} tokens, {took} on this machine's CPU "
             f"or several times less on a GPU; what is already fitted is not fitted again{self._judging()}"
         )
@@ -70,7 +73,7 @@ def estimate(spec: Specification) -> Estimate:
         forwards, tokens, seconds = forwards + tally.forwards, tokens + tally.tokens, seconds + tally.seconds
     keys, asked = tuple(cell.key for cell in plan.cells), spec.open_ended
     answers = sum(len(plan.behaviors[cell.behavior].open_ended) for cell in plan.cells) if asked else 0
-    return Estimate(keys, forwards, int(tokens), seconds, answers, asked.judges if asked else ())
+    return Estimate(asked_by(plan), keys, forwards, int(tokens), seconds, answers, asked.judges if asked else ())
 
 
 def _count(plan: Plan, lm: LM) -> Tally:

@@ -57,6 +57,7 @@ def run(
     fresh: bool = False,
     command: str = "",
     executor: Callable[[Plan, Store], Executor] = LocalExecutor,
+    begun: Callable[[Plan], None] = lambda plan: None,
 ) -> Outcome:
     """Runs or resumes a comparison and writes its report.
 
@@ -67,6 +68,7 @@ def run(
         fresh: discard what the folder holds.
         command: the command line that the report shows.
         executor: where cells are evaluated.
+        begun: is shown the plan once nothing of it is wrong and the folder is its own.
 
     Raises:
         CompareError: the specification, the data, the model or the folder is wrong; nothing has been written.
@@ -77,10 +79,12 @@ def run(
     path = out or REPORTS / default_name(plan, digest)
     check_run_folder(path, digest, fresh)
     if not fresh and _is_complete(path):
+        begun(plan)
         return _rendered(path)
     with closing(executor(plan, Store(CHECKPOINTS))) as cells:
         first, judges = cells.begin(), _judges(plan, cells)
         with closing(RunFolder(path, digest, fresh, wait=True)) as folder:
+            begun(plan)
             if not fresh and _is_complete(path):
                 # By another process, while this one waited for it.
                 return _rendered(path)

@@ -16,6 +16,7 @@ from comparisons.evaluation.interface import section_of
 from comparisons.evaluation.measures import item_measures, paired
 from comparisons.evaluations.open_ended import summary_of
 from comparisons.report import render
+from comparisons.report.asked import data_of
 from comparisons.results.cells import CHOICES, CellStore
 from comparisons.results.folder import BEST, RUN, RunFolder, check_run_folder
 from comparisons.results.identity import CellId
@@ -283,7 +284,11 @@ def _facts(
                 value = {facts["model"]["name"]: value}
             identity[name] = {**(identity.get(name) or {}), **value} if isinstance(value, dict) else value
     made = [
-        {"run": source.path.name, **{name: source.record.facts.get(name) for name in ("digest", "command", "started")}}
+        {
+            "run": source.path.name,
+            "data": data_of(source.record),
+            **{name: source.record.facts.get(name) for name in ("digest", "command", "started")},
+        }
         for source in sources
     ]
     notes_of_parts = list(dict.fromkeys(note for facts in parts for note in facts.get("notes") or []))
@@ -301,6 +306,7 @@ def _facts(
             *_made(parts),
         ],
         "joined": made,
+        "knowledge_questions": max(facts.get("knowledge_questions") or 0 for facts in parts),
         "started": min(str(facts.get("started")) for facts in parts),
         "ended": max(str(facts.get("ended")) for facts in parts),
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Library
+from comparisons.dataset.packaged import ENGLISH
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import HarnessSet, read_tasks
 from comparisons.evaluation.registry import calling, evaluations_of
@@ -15,6 +16,7 @@ from comparisons.method.registry import Registry
 from comparisons.method.settings import STRENGTH, expand, parse_limit, parse_settings, parse_strength
 from comparisons.method.stacks import Stack, check_stack, check_strengths, parse_stack, resolve, supporting
 from comparisons.model.loading import load_without_weights
+from comparisons.model.source import EMBEDDED, data_for
 from comparisons.results.identity import BASELINE
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
@@ -32,8 +34,9 @@ def make_plan(spec: Specification) -> Plan:
     if spec.controls:
         spec = replace(spec, stacks=(*spec.stacks, *_controls(spec, registry)))
     variants = _variants(spec, registry)
-    library = Library.open(spec.data)
-    spec = replace(spec, behaviors=spec.behaviors or library.names)
+    data = data_for(spec.data, spec.sources)
+    library = Library.open(data)
+    spec = replace(spec, behaviors=spec.behaviors or library.names, data=data)
     chosen = any(method.candidates(1) for variant in variants for method in variant.methods.values())
     behaviors = {}
     for name in spec.behaviors:
@@ -228,7 +231,12 @@ def _notes(plan: Plan) -> tuple[str, ...]:
         if texts
         else "could not be parsed; they are evaluated as given, not swapped"
     )
-    return tuple(f"{name}: {count} of {len(asked[name])} questions {what}." for name, count in counted.items() if count)
+    notes = [f"{name}: {count} of {len(asked[name])} questions {what}." for name, count in counted.items() if count]
+    if plan.spec.data == ENGLISH and any(source.is_embedded for source in plan.spec.sources):
+        notes.insert(
+            0, f"{EMBEDDED} was trained on a language of its own and knows no English: --data pocket asks in it."
+        )
+    return tuple(notes)
 
 
 def sweep_specification(spec: Specification, layers: str) -> Specification:

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from comparisons.dataset.packaged import POCKET
 from comparisons.evaluation.interface import Evaluation
 from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.fitting import PACKAGES, source_digest
@@ -58,8 +59,10 @@ class ModelInfo:
 def identify(plan: Plan) -> dict[str, Any]:
     """Everything that can change the numbers of a run, by content; equal identities can share a folder."""
     models = {source.name: _model(source) for source in plan.spec.sources}
+    # As before the embedded model's data had a name, so that runs from then go on.
+    unnamed = {"data": None} if plan.spec.data == POCKET else {}
     return {
-        "specification": plan.spec.as_json(),
+        "specification": {**plan.spec.as_json(), **unnamed},
         "model": models if plan.spec.more_models else models[plan.spec.model.name],
         **identify_data(plan),
     }
@@ -113,6 +116,7 @@ def run_facts(plan: Plan, identity: Mapping[str, Any], models: Mapping[str, Mode
         "model": first.model,
         **several,
         "notes": list(plan.notes),
+        "knowledge_questions": len(plan.knowledge.items) if plan.knowledge else 0,
         "evaluations": first.evaluations,
         "started": started,
     }

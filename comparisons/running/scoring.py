@@ -12,6 +12,7 @@ from comparisons.evaluation.measures import seed_of
 from comparisons.evaluations.open_ended import JUDGING, OPEN_ENDED, open_numbers, summary_of
 from comparisons.experiment.specification import Specification
 from comparisons.judges.judge_set import make_judge_set
+from comparisons.model.source import data_for
 from comparisons.report import render
 from comparisons.results.folder import RunFolder
 from comparisons.results.record import read_record
@@ -44,7 +45,7 @@ def score(run: Path, options: OpenEnded, data: Path | None = None, device: Devic
     if not record.answers:
         raise CompareError(f"the run in {run} has no free answers to score: its command with --open-ended writes them.")
     spec = Specification.from_json(record.part("specification"))
-    library = Library.open(data or spec.data)
+    library = Library.open(data_for(data or spec.data, spec.sources))
     behaviors = {name: library.behavior(name) for name in dict.fromkeys(a["behavior"] for a in record.answers)}
     judges = make_judge_set(options, behaviors, replace(spec.model, device=device), None)
     judges.check()

@@ -67,7 +67,7 @@ def fitted_records(files: Sequence[Fitted]) -> list[dict[str, Any]]:
     ]
 
 
-def read_behaviors(data: Path | None, names: Sequence[str], train_items: int | None, seed: int) -> list[Behavior]:
+def read_behaviors(data: Path, names: Sequence[str], train_items: int | None, seed: int) -> list[Behavior]:
     """The behaviors to fit on; all of the data's where none is named.
 
     Raises:

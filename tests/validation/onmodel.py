@@ -144,7 +144,7 @@ def measure(lm: LM, sizes: ModelSizes, turn: Turn) -> ModelResults:
     ranks: list[Ranked] = []
     rising: list[Doses] = []
     letters: list[Planted] = []
-    for one in subjects(lm, Library.open(None), sizes, turn):
+    for one in subjects(lm, Library.open("pocket"), sizes, turn):
         ranks += ranked(one, sizes)
         rising += doses(one, sizes)
         letters += planted(one, sizes)

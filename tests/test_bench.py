@@ -32,7 +32,16 @@ from comparisons.util.errors import CompareError
 from tests.tiny import tiny_lm
 
 SMALL = Sizes(
-    prompts=3, tokens=40, pairs=4, knowledge=6, knowledge_timed=3, answers=2, new_tokens=4, passes=5, repeats=2
+    prompts=3,
+    tokens=40,
+    answer_tokens=6,
+    pairs=4,
+    knowledge=6,
+    knowledge_timed=3,
+    answers=2,
+    new_tokens=4,
+    passes=5,
+    repeats=2,
 )
 CONTENDERS = ["engine", "plain loop", "plain passes", "steering-vectors"]
 
@@ -85,12 +94,14 @@ def test_steering_moves_the_numbers_that_agree(lm: LM) -> None:
 @pytest.mark.parametrize("name", WORKS)
 def test_tokens_run_follow_the_formulas(lm: LM, results: Results, name: str) -> None:
     (work,) = make_works(lm, [name], SMALL)
-    assert [len(prompt.ids) for prompt in work.prompts(lm)] == [SMALL.tokens] * len(work.questions)
+    prompts = work.given_answers(lm) if work.kind == "texts" else work.prompts(lm)
+    assert [len(prompt.ids) for prompt in prompts] == [SMALL.tokens] * len(work.questions)
     tokens = {
         "extraction": 4 * 2 * 41,
         "sweep": 3 * 27 * 40,
         "grid": 6 * 10 * 40,
         "knowledge": 6 * 9 * 40,
+        "answers": 3 * 27 * 2 * 46,
         # 39 prompt tokens give the first of four new ones.
         "generation": 2 * 9 * (39 + 3),
     }
@@ -110,6 +121,9 @@ def packed_tokens(lm: LM, work: Work) -> int:
     branches = len(work.members) + work.has_plain
     if work.kind == "answers":
         return sum(len(ids) - 1 + branches * work.new_tokens for ids in work.answer_prompts(lm))
+    if work.kind == "texts":
+        given = work.given_answers(lm)
+        return sum(len(each.ids) - 1 + branches * sum(len(t) - len(each.ids) for t in each.texts) for each in given)
     if work.kind == "activations":
         return sum(len(prompt.shared) + 2 * (len(prompt.tail) + 1) for prompt in work.prompts(lm))
     return sum(len(prompt.shared) + branches * len(prompt.tail) for prompt in work.prompts(lm))
@@ -122,13 +136,14 @@ def test_the_packed_formula_by_hand(lm: LM) -> None:
         "sweep": 3 * (38 + (3 * 8 + 1) * 2),
         "grid": 6 * (38 + 10 * 2),
         "knowledge": 3 * (38 + 9 * 2),
+        "answers": 3 * (39 + (3 * 8 + 1) * 2 * 6),
         "generation": 2 * (38 + 9 * 4),
     }
 
 
 def test_the_needed_tokens_by_hand(lm: LM) -> None:
     """A branch of an edit at block 0 of 3 needs two thirds of its tokens, and at the last block none."""
-    made = {work.name: work for work in make_works(lm, ["sweep", "grid", "extraction"], SMALL)}
+    made = {work.name: work for work in make_works(lm, ["sweep", "grid", "extraction", "answers"], SMALL)}
     works = {name: needed(lm, work) for name, work in made.items()}
     prompts, both = (begin_alike([p.ids for p in made[name].prompts(lm)]) for name in ("sweep", "grid"))
     # Without a plain branch the last prompt token and the answer prefix stop unedited at block 1.
@@ -137,6 +152,9 @@ def test_the_needed_tokens_by_hand(lm: LM) -> None:
     assert works["sweep"].tokens == pytest.approx(prompts + 3 * 2 * 8 * (2 / 3 + 1 / 3))
     assert works["sweep"].heads == 3 * (3 * 8 + 1)
     assert works["extraction"].heads == 0
+    stems = begin_alike([each.ids[:-1] for each in made["answers"].given_answers(lm)])
+    assert works["answers"].tokens == pytest.approx(stems + 3 * 2 * 6 * (1 + 8 * (2 / 3 + 1 / 3)))
+    assert works["answers"].heads == 3 * 2 * 6 * (3 * 8 + 1)
 
 
 def test_begin_alike_counts_common_beginnings_once() -> None:
@@ -177,12 +195,15 @@ def test_the_model_is_as_it_was(lm: LM) -> None:
     assert vars(lm.meter) == meter
 
 
-def test_figures_of_a_row_belong_together(results: Results) -> None:
+def test_figures_of_a_row_belong_together(lm: LM, results: Results) -> None:
     engine, loop = (of(results, "knowledge", name) for name in ("engine", "plain loop"))
     assert engine.seconds and loop.seconds and engine.ratio and engine.ceiling and loop.tokens and engine.tokens
     assert engine.ratio == pytest.approx(loop.seconds / engine.seconds)
     assert engine.ceiling == pytest.approx(loop.tokens / engine.tokens)
     assert engine.ceiling_share == pytest.approx(engine.ratio / engine.ceiling)
+    (work,) = make_works(lm, ["knowledge"], SMALL)
+    least = loop.tokens / (needed(lm, work).tokens * work.scale)
+    assert engine.least_share == pytest.approx(engine.ratio / least)
     assert loop.ratio == 1.0
     assert (engine.timed, loop.timed) == ("3 of 6 items", "5 of 54 passes")
     assert of(results, "knowledge", "plain passes").passes == 1.0
@@ -236,7 +257,7 @@ def test_the_library_when_installed_agrees(lm: LM) -> None:
     if library is None:
         pytest.skip("the steering-vectors library is not installed")
     for work in make_works(lm, WORKS, SMALL):
-        prompts: list[Any] = list(work.answer_prompts(lm) if work.kind == "answers" else work.prompts(lm))
+        prompts = work.read_by(lm)
         for job in work.jobs[:: max(1, len(work.jobs) // 5)]:
             mine, theirs = (loop.run(lm, work, prompts, job)[0] for loop in (PLAIN_LOOP, library))
             assert mine == theirs if isinstance(mine, str) else np.allclose(mine, theirs, atol=1e-5)
@@ -247,7 +268,7 @@ def test_targets_stand_beside_what_was_measured_at_their_own_sizes_only(results:
     whole = replace(results, sizes=replace(Sizes(), repeats=1))
     found = {(target.works[0], target.figure): value for target, value in whole.targets}
     assert found[("sweep", "ratio")] == of(results, "sweep", "engine").ratio
-    differences = [of(results, name, "engine").difference for name in ("sweep", "grid", "knowledge")]
+    differences = [of(results, name, "engine").difference for name in ("sweep", "grid", "knowledge", "answers")]
     assert found[("sweep", "difference")] == max(value for value in differences if value is not None)
 
 

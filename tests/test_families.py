@@ -222,7 +222,11 @@ def _activations(lm: LM, ids: list[int], index: int | slice, end: int, edits: tu
     return found
 
 
-def test_completions_equal_one_pass_each(lm: LM) -> None:
+@pytest.mark.parametrize("copying", [0.0, np.inf], ids=["apart", "in one sequence"])
+def test_completions_equal_one_pass_each(lm: LM, copying: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether each branch is a row behind its prompt's cache, in chunks, or all of a prompt are one sequence."""
+    monkeypatch.setattr("comparisons.engine.passes.COPY_COST", copying)
+    monkeypatch.setattr("comparisons.engine.passes.COPIED", 0.25)
     questions = [q.question for q in asked(3)]
     given = [COMPLETIONS, COMPLETIONS[:2], COMPLETIONS[1:]]
     edits = [(), (Edit(1, random_vector(lm, 1)),), (Edit(2, random_vector(lm, 2), "ablate", site="attention"),)]

@@ -17,7 +17,7 @@ from comparisons.intervention import Edit, Intervention
 if TYPE_CHECKING:
     import torch
 
-    from comparisons.bench.works import Work
+    from comparisons.bench.works import GivenAnswers, Work
     from comparisons.model.lm import LM
     from comparisons.model.prompts import ChoicePrompt
 
@@ -40,18 +40,17 @@ def run_engine(lm: LM, work: Work) -> tuple[np.ndarray, int]:
             parts = list(activations.contrast_activations(lm, work.items))
             order = np.argsort([index for chosen, _ in parts for index in chosen])
             values = np.concatenate([part.numpy() for _, part in parts])[order]
-        elif work.kind == "choices":
-            values = p_match(choices.choice_logps(lm, work.questions, interventions).logps).T
+        elif work.kind in ("choices", "texts"):
+            values = p_match(choices.choice_logps(lm, work.questions, interventions).logits).T
         else:
             texts = [question.question for question in work.questions]
             values = np.array(generate.generate(lm, texts, interventions, work.new_tokens), dtype=object).T
     return values, sum(counted)
 
 
-def p_match(logps: np.ndarray) -> np.ndarray:
-    """P(matching) / (P(matching) + P(contrast)) from log-probabilities [..., 2], in float64."""
-    wide = logps.astype(np.float64)
-    chance: np.ndarray = 1.0 / (1.0 + np.exp(wide[..., 1] - wide[..., 0]))
+def p_match(logits: np.ndarray) -> np.ndarray:
+    """From its logit, in float64."""
+    chance: np.ndarray = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
     return chance
 
 
@@ -63,12 +62,14 @@ class Loop:
         name: what the table calls it.
         pair: block outputs at the letters of a pair, [2, layers, width].
         choice: log-probabilities of the two letters, [2].
+        text: log-probabilities of the tokens of one given answer, [tokens].
         answer: the new tokens, without the one that ends the answer, and how many tokens were run.
     """
 
     name: str
     pair: Callable[[LM, ChoicePrompt], torch.Tensor]
     choice: Callable[[LM, ChoicePrompt, Edit], torch.Tensor]
+    text: Callable[[LM, GivenAnswers, int, Edit], torch.Tensor]
     answer: Callable[[LM, Sequence[int], Edit, int], tuple[list[int], int]]
 
     def run(self, lm: LM, work: Work, prompts: Sequence[Any], job: tuple[int, ...]) -> tuple[Any, int]:
@@ -78,7 +79,11 @@ class Loop:
             return self.pair(lm, prompt).float().cpu().numpy(), 2 * (len(prompt.ids) + 1)
         edit = work.settings[job[1]]
         if work.kind == "choices":
-            return p_match(self.choice(lm, prompt, edit).float().cpu().numpy()), len(prompt.ids)
+            matching, contrast = self.choice(lm, prompt, edit).float().cpu().numpy()
+            return p_match(matching - contrast), len(prompt.ids)
+        if work.kind == "texts":
+            matching, contrast = (float(self.text(lm, prompt, i, edit).double().mean()) for i in range(2))
+            return p_match(np.array(matching - contrast)), sum(map(len, prompt.texts))
         ids, tokens = self.answer(lm, prompt, edit, work.new_tokens)
         return lm.tokenizer.decode(ids, skip_special_tokens=True).strip(), tokens
 
@@ -136,6 +141,22 @@ def plain_choice(lm: LM, prompt: ChoicePrompt, edit: Edit) -> torch.Tensor:
         return plain_pass(lm, prompt.ids).log_softmax(-1)[list(prompt.targets)]
 
 
+def plain_text(lm: LM, given: GivenAnswers, which: int, edit: Edit) -> torch.Tensor:
+    """One pass over prompt and answer, with the edit from the last prompt token on."""
+    with adding(lm, edit, given.start):
+        return text_logps(lm, given.texts[which], len(given.ids))
+
+
+def text_logps(lm: LM, ids: Sequence[int], start: int) -> torch.Tensor:
+    """Log-probabilities of the tokens from `start` on, by a pass over all of them."""
+    import torch
+
+    tokens = torch.tensor([list(ids)], device=lm.device)
+    with torch.no_grad():
+        logps: torch.Tensor = lm.model(tokens).logits[0, start - 1 : -1].float().log_softmax(-1)
+    return logps.gather(-1, tokens[0, start:, None])[:, 0]
+
+
 def plain_answer(lm: LM, ids: Sequence[int], edit: Edit, new_tokens: int) -> tuple[list[int], int]:
     """Greedy decoding with a cache; the edit is on the last prompt token and on every new one."""
     return greedy(lm, ids, new_tokens, lambda start: adding(lm, edit, start))
@@ -176,7 +197,7 @@ def end_tokens(lm: LM) -> set[int]:
     return set() if ends is None else set(ends) if isinstance(ends, list) else {ends}
 
 
-PLAIN_LOOP = Loop("plain loop", plain_pair, plain_choice, plain_answer)
+PLAIN_LOOP = Loop("plain loop", plain_pair, plain_choice, plain_text, plain_answer)
 
 
 def library_loop() -> Loop | None:
@@ -185,7 +206,7 @@ def library_loop() -> Loop | None:
         import steering_vectors  # type: ignore[import-not-found,unused-ignore]  # noqa: F401 - only whether it is there
     except ImportError:
         return None
-    return Loop(LIBRARY, _library_pair, _library_choice, _library_answer)
+    return Loop(LIBRARY, _library_pair, _library_choice, _library_text, _library_answer)
 
 
 def _library_pair(lm: LM, prompt: ChoicePrompt) -> torch.Tensor:
@@ -203,6 +224,11 @@ def _library_choice(lm: LM, prompt: ChoicePrompt, edit: Edit) -> torch.Tensor:
     vector = _vector(lm, edit)
     with vector.apply(lm.model, multiplier=edit.multiplier, min_token_index=prompt.prompt_end):
         return plain_pass(lm, prompt.ids).log_softmax(-1)[list(prompt.targets)]
+
+
+def _library_text(lm: LM, given: GivenAnswers, which: int, edit: Edit) -> torch.Tensor:
+    with _vector(lm, edit).apply(lm.model, multiplier=edit.multiplier, min_token_index=given.start):
+        return text_logps(lm, given.texts[which], len(given.ids))
 
 
 def _library_answer(lm: LM, ids: Sequence[int], edit: Edit, new_tokens: int) -> tuple[list[int], int]:

@@ -59,6 +59,11 @@ def needed(lm: LM, work: Work) -> Needed:
         answers = work.answer_prompts(lm)
         grown = len(answers) * (work.new_tokens - 1) * branches
         return Needed(begin_alike(answers) + len(answers) * above + grown, len(answers) * branches * work.new_tokens)
+    if work.kind == "texts":
+        given = work.given_answers(lm)
+        # An answer's last token need not be run, and the last prompt token is each answer's first place.
+        places = sum(len(text) - len(each.ids) for each in given for text in each.texts)
+        return Needed(begin_alike([each.ids[:-1] for each in given]) + places * (1 + above), places * branches)
     prompts = work.prompts(lm)
     shared = begin_alike([prompt.ids for prompt in prompts])
     if work.kind == "activations":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comparisons.bench.contenders import LIBRARY, PLAIN_LOOP, Loop, library_loop, plain_pass, run_engine
-from comparisons.bench.cost import floor_seconds, now
+from comparisons.bench.cost import floor_seconds, needed, now
 from comparisons.bench.memory import peak_memory
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Row:
         floor_share: the time of the needed matrix products divided by these seconds.
         ceiling: the plain loop's tokens divided by these; the ratio if every token cost the same.
         ceiling_share: ratio divided by ceiling.
+        least_share: ratio divided by what it were if every token cost the same and no more were run than are needed.
         difference: largest one from the plain loop's numbers: of p_match; of activations relative to the largest; of
             answers the share that differ.
         peak_memory_bytes: of the engine, above what was in use before; None where it can't be told.
@@ -50,6 +51,7 @@ class Row:
     floor_share: float | None = None
     ceiling: float | None = None
     ceiling_share: float | None = None
+    least_share: float | None = None
     difference: float | None = None
     peak_memory_bytes: int | None = None
     timed: str = ""
@@ -82,7 +84,7 @@ def measure(
     """
     library = library_loop()
     loops = [PLAIN_LOOP, *([library] if library else [])]
-    prompts: Sequence[Any] = work.answer_prompts(lm) if work.kind == "answers" else work.prompts(lm)
+    prompts = work.read_by(lm)
     _warm_up(lm, work, loops, prompts)
     times = {name: _Times() for name in (ENGINE, PLAIN_LOOP.name, PLAIN_PASSES, *(loop.name for loop in loops))}
     peak = None
@@ -103,7 +105,7 @@ def measure(
         values[ENGINE] = {job: everything[job] for job in jobs}
         for name in values.keys() - {PLAIN_LOOP.name}:
             _compare(work, times[name], values[PLAIN_LOOP.name], values[name])
-    return _rows(work, times, floor_seconds(lm, work, rate), peak)
+    return _rows(work, times, floor_seconds(lm, work, rate), needed(lm, work).tokens * work.scale, peak)
 
 
 def _time_engine(lm: LM, work: Work, times: _Times) -> np.ndarray:
@@ -153,7 +155,7 @@ def _time_loop(
     whole = len(work.jobs) * work.scale
     times.seconds.append((now(lm) - start) * whole / len(jobs))
     times.tokens = round(tokens * whole / len(jobs))
-    what = {"activations": "pairs", "choices": "passes", "answers": "answers"}[work.kind]
+    what = {"activations": "pairs", "choices": "passes", "texts": "pairs of passes", "answers": "answers"}[work.kind]
     times.timed = _part(len(jobs), round(whole), what)
     return values
 
@@ -175,7 +177,7 @@ def _compare(work: Work, times: _Times, plain: dict[tuple[int, ...], Any], other
         times.difference = difference
 
 
-def _rows(work: Work, times: dict[str, _Times], floor: float, peak: int | None) -> list[Row]:
+def _rows(work: Work, times: dict[str, _Times], floor: float, least: float, peak: int | None) -> list[Row]:
     loop, unit = times[PLAIN_LOOP.name], times[PLAIN_PASSES]
     rows = []
     for name, taken in times.items():
@@ -194,6 +196,7 @@ def _rows(work: Work, times: dict[str, _Times], floor: float, peak: int | None) 
                 floor_share=floor / seconds if competes else None,
                 ceiling=ceiling if competes else None,
                 ceiling_share=ratio / ceiling if competes and ceiling else None,
+                least_share=ratio * least / loop.tokens if competes else None,
                 difference=taken.difference,
                 peak_memory_bytes=peak if name == ENGINE else None,
                 timed=taken.timed,

@@ -13,7 +13,7 @@ from comparisons.dataset.items import Item
 from comparisons.util.errors import CompareError, StorageError, refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from comparisons.model.lm import LM
     from comparisons.model.source import DeviceName, DtypeName
@@ -183,9 +183,7 @@ def make_items(lm: LM, count: int, tokens: int, seed: int) -> tuple[Item, ...]:
     Raises:
         CompareError: a question doesn't fit into so few tokens.
     """
-    numbered = sorted(word for word in lm.tokenizer.get_vocab() if re.fullmatch(r"w\d+", word))
-    words = numbered if len(numbered) > len(WORDS) else WORDS
-    generator = random.Random(f"{seed}/{tokens}")
+    words, generator = _words(lm), random.Random(f"{seed}/{tokens}")
     return tuple(_make_item(lm, index, tokens, words, generator) for index in range(count))
 
 
@@ -194,15 +192,71 @@ def _make_item(lm: LM, index: int, tokens: int, words: Sequence[str], generator:
     least = _length(lm, _question((), choices))
     if least > tokens:
         raise CompareError(f"a question of {lm.name} takes {least} tokens or more, not {tokens}.")
-    stem = generator.choices(words, k=tokens - least)
+    stem = _filled(words, tokens - least, generator, lambda chosen: _length(lm, _question(chosen, choices)) - tokens)
+    return _parsed(index, stem, choices)
+
+
+def _filled(
+    words: Sequence[str], count: int, generator: random.Random, excess: Callable[[Sequence[str]], int]
+) -> list[str]:
+    """Random words that come to a number of tokens, of which `excess` says how many are too much."""
+    chosen = generator.choices(words, k=count)
     # A tokenizer may cut words into several tokens: drop as many as are too much, then fill what is left.
-    while (excess := _length(lm, _question(stem, choices)) - tokens) > 0:
-        stem = stem[: -max(1, excess // WORD_TOKENS)]
-    for word in generator.sample(words, FILLERS) if excess < 0 else ():
-        if _length(lm, _question([*stem, word], choices)) <= tokens:
-            stem.append(word)
-    letters = "AB" if index % 2 == 0 else "BA"
-    return Item.parse(f"bench/{index}", _question(stem, choices), *letters)
+    while (over := excess(chosen)) > 0:
+        chosen = chosen[: -max(1, over // WORD_TOKENS)]
+    for word in generator.sample(words, FILLERS) if over < 0 else ():
+        if excess([*chosen, word]) <= 0:
+            chosen.append(word)
+    return chosen
+
+
+def make_answer_items(lm: LM, count: int, tokens: int, answer: int, seed: int) -> tuple[Item, ...]:
+    """Items of random words for the measure by texts: the prompt of a stem, and each of two answers, of a given length.
+
+    Args:
+        lm: whose tokenizer counts.
+        count: how many.
+        tokens: of the prompt, without an answer; as exact as `make_items`.
+        answer: tokens of an answer; as exact.
+        seed: of the words.
+
+    Raises:
+        CompareError: an empty question takes more tokens than that.
+    """
+    words, generator = _words(lm), random.Random(f"{seed}/{tokens}/{answer}")
+    return tuple(_make_answer_item(lm, index, (tokens, answer), words, generator) for index in range(count))
+
+
+def _make_answer_item(
+    lm: LM, index: int, sizes: tuple[int, int], words: Sequence[str], generator: random.Random
+) -> Item:
+    tokens, answer = sizes
+
+    def prompt(stem: Sequence[str]) -> str:
+        return lm.prompt(" ".join(stem))
+
+    least = len(lm.tokenize(prompt(words[:1])))
+    if least > tokens:
+        raise CompareError(f"a question of {lm.name} takes {least} tokens or more, not {tokens}.")
+    stem = _filled(words, tokens, generator, lambda chosen: len(lm.tokenize(prompt(chosen))) - tokens)
+    text = prompt(stem)
+    whole = len(lm.tokenize(text)) + answer
+
+    def excess(chosen: Sequence[str]) -> int:
+        return len(lm.tokenize(f"{text} {' '.join(chosen)}")) - whole
+
+    return _parsed(index, stem, [" ".join(_filled(words, answer, generator, excess)) for _ in range(2)])
+
+
+def _parsed(index: int, stem: Sequence[str], choices: Sequence[str]) -> Item:
+    """An item; every other one matches under the second letter."""
+    return Item.parse(f"bench/{index}", _question(stem, choices), *("AB" if index % 2 == 0 else "BA"))
+
+
+def _words(lm: LM) -> Sequence[str]:
+    """Of which prompts are made."""
+    numbered = sorted(word for word in lm.tokenizer.get_vocab() if re.fullmatch(r"w\d+", word))
+    return numbered if len(numbered) > len(WORDS) else WORDS
 
 
 def _question(stem: Sequence[str], choices: Sequence[str]) -> str:

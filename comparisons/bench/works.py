@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from comparisons.bench.subjects import LLAMA2_7B, make_items
+from comparisons.bench.subjects import LLAMA2_7B, make_answer_items, make_items
 from comparisons.dataset.items import ORDERS, Item, Order, Presentation
 from comparisons.intervention import Edit
 from comparisons.util.errors import unknown
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from comparisons.model.lm import LM
     from comparisons.model.prompts import ChoicePrompt
 
-WORKS = ("extraction", "sweep", "grid", "knowledge", "generation")
+WORKS = ("extraction", "sweep", "grid", "knowledge", "answers", "generation")
 MULTIPLIERS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0)
 
@@ -26,13 +26,14 @@ class Sizes:
     """How much is timed.
 
     Attributes:
-        prompts: of the sweep and the grid.
+        prompts: of the sweep, the grid and the answers.
         tokens: of a prompt with its answer prefix.
+        answer_tokens: of each of a question's two answers.
         pairs: contrast pairs of the extraction.
         knowledge: questions of the knowledge set.
         knowledge_timed: how many of them the engine is timed on; the figure is scaled to all.
         answers: prompts of the generation.
-        new_tokens: of an answer.
+        new_tokens: of a written answer.
         passes: how many passes of a loop are timed in a repeat; the figure is scaled to all.
         repeats: how often every contender has its turn.
         seed: of items, vectors and samples.
@@ -40,6 +41,7 @@ class Sizes:
 
     prompts: int = 50
     tokens: int = 192
+    answer_tokens: int = 24
     pairs: int = 200
     knowledge: int = 570
     knowledge_timed: int = 57
@@ -51,7 +53,16 @@ class Sizes:
 
 
 QUICK = Sizes(
-    prompts=4, tokens=48, pairs=4, knowledge=8, knowledge_timed=4, answers=2, new_tokens=4, passes=4, repeats=1
+    prompts=4,
+    tokens=48,
+    answer_tokens=6,
+    pairs=4,
+    knowledge=8,
+    knowledge_timed=4,
+    answers=2,
+    new_tokens=4,
+    passes=4,
+    repeats=1,
 )
 """Sizes at which everything runs once in seconds; its ratios say nothing."""
 
@@ -62,16 +73,17 @@ class Work:
 
     Attributes:
         name: of `WORKS`.
-        kind: "activations" at the letters, log-probabilities of "choices", or "answers" written out.
+        kind: "activations" at the letters, log-probabilities of the letters of "choices", or of the "texts" of given
+            answers, or "answers" written out.
         items: the questions that the engine runs.
         orders: in which orders each is asked.
         settings: one edit each; a multiplier of 0 is the plain model.
         whole: how many items the work has, of which `items` is a sample where they are fewer.
-        new_tokens: of an answer.
+        new_tokens: of a written answer.
     """
 
     name: str
-    kind: Literal["activations", "choices", "answers"]
+    kind: Literal["activations", "choices", "texts", "answers"]
     items: tuple[Item, ...]
     orders: tuple[Order, ...] = ("given",)
     settings: tuple[Edit, ...] = ()
@@ -115,6 +127,41 @@ class Work:
         """The prompts of answers: without the answer prefix."""
         return [lm.tokenize(lm.prompt(q.question)) for q in self.questions]
 
+    def given_answers(self, lm: LM) -> list[GivenAnswers]:
+        """The questions with their answers, as the model reads them."""
+        return [GivenAnswers.of(lm, question) for question in self.questions]
+
+    def read_by(self, lm: LM) -> Sequence[Any]:
+        """What a loop takes of the questions, by the kind of work."""
+        if self.kind == "texts":
+            return self.given_answers(lm)
+        return self.answer_prompts(lm) if self.kind == "answers" else self.prompts(lm)
+
+
+@dataclass(frozen=True)
+class GivenAnswers:
+    """A question with its two answers, the matching one first.
+
+    Attributes:
+        ids: the prompt's tokens.
+        texts: prompt and answer, for each answer.
+    """
+
+    ids: tuple[int, ...]
+    texts: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, lm: LM, question: Presentation) -> GivenAnswers:
+        prompt = lm.prompt(question.question)
+        space = "" if prompt[-1:].isspace() else " "
+        texts = (tuple(lm.tokenize(f"{prompt}{space}{text}")) for text in question.texts)
+        return cls(tuple(lm.tokenize(prompt)), tuple(texts))
+
+    @property
+    def start(self) -> int:
+        """The last prompt token: the first that an edit touches."""
+        return len(self.ids) - 1
+
 
 def make_works(lm: LM, names: Sequence[str], sizes: Sizes) -> list[Work]:
     """The works that are asked for, in the order of `WORKS`.
@@ -143,6 +190,9 @@ def _make(lm: LM, name: str, sizes: Sizes) -> Work:
         items = make_items(lm, sizes.knowledge_timed, sizes.tokens, seed)
         settings = edits(lm, [middle], MULTIPLIERS, seed)
         return Work(name, "choices", items, settings=settings, whole=sizes.knowledge)
+    if name == "answers":
+        items = make_answer_items(lm, sizes.prompts, sizes.tokens, sizes.answer_tokens, seed)
+        return Work(name, "texts", items, ("answers",), edits(lm, range(len(lm.blocks)), MULTIPLIERS, seed))
     items = make_items(lm, sizes.answers, sizes.tokens, seed)
     settings = edits(lm, [middle], MULTIPLIERS, seed)
     return Work(name, "answers", items, settings=settings, new_tokens=sizes.new_tokens)

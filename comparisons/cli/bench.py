@@ -43,7 +43,7 @@ Examples:
 )
 @click.option(
     "--work",
-    default="extraction,sweep,grid,knowledge,generation",
+    default="extraction,sweep,grid,knowledge,answers,generation",
     show_default=True,
     metavar="NAME[,NAME…]",
     help="What to time.",

@@ -140,9 +140,9 @@ def _fill(lm: LM, entries: Sequence[CompletionTails], group: Group, logps: list[
     def work(batch: Batch) -> tuple[list[int], torch.Tensor]:
         prompts = list(batch.prompts)
         # The token after each place of a tail; after its end, whatever: those are cut off.
-        targets = torch.tensor(
-            [[[[token] for token in (*tail[1:], tail[-1])] for tail in asked.tails[i]] for i in prompts]
-        )
+        size = batch.sequences.size
+        after = [[[*t[1:], *[t[-1]] * (size + 1 - len(t))] for t in entries[i].tails] for i in prompts]
+        targets = torch.tensor(after)[..., None]
         return prompts, token_logps(lm, batch.sequences, targets, batch.passes, whole=True)
 
     for prompts, batch_logps in in_batches(lm, asked, work):
@@ -157,16 +157,23 @@ def _fill(lm: LM, entries: Sequence[CompletionTails], group: Group, logps: list[
 def completion_prompts(
     entries: Sequence[CompletionTails], branches: Sequence[Branch], stop_after: int | None = None
 ) -> Prompts:
-    """What is run of equally many completions each, their tails padded at their end to sizes that several share."""
-    sizes = _sizes([entry.size for entry in entries])
+    """What is run of equally many completions each, their tails padded at their end to sizes that several share.
+
+    A completion's last token is not run: nothing is predicted from it.
+    """
+    sizes = _sizes([entry.size - 1 for entry in entries])
     return Prompts(
         prefixes=[entry.prefix for entry in entries],
-        tails=[[(*t, *[t[-1]] * (size - len(t))) for t in e.tails] for e, size in zip(entries, sizes, strict=True)],
+        tails=[[_padded(tail[:-1], size) for tail in e.tails] for e, size in zip(entries, sizes, strict=True)],
         branches=branches,
         lengths=[[len(tail) for tail in entry.tails] for entry in entries],
         whole=True,
         stop_after=stop_after,
     )
+
+
+def _padded(tail: Tokens, size: int) -> Tokens:
+    return (*tail, *[tail[-1]] * (size - len(tail)))
 
 
 def _sizes(lengths: Sequence[int]) -> list[int]:

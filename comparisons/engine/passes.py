@@ -2,6 +2,7 @@
 
 Packed (the fast way): the prompts' shared tokens are read once; then all branches of a prompt stand in one sequence
 behind them, their position ids restart at the branch point, and a 4-D mask lets a branch see the prompt and itself.
+Long branches, which would spend more on attention among each other than on copies of the cache, are rows behind it.
 Rows (the fallback, and the way of edits that touch the prompt): each branch is a sequence of its own.
 """
 
@@ -21,6 +22,12 @@ from comparisons.engine.plan import Sequences
 from comparisons.engine.prefix import Prefix, keep_logits, packed_mask
 from comparisons.intervention import Edit
 from comparisons.model.lm import LM, MAX_BRANCH_TOKENS
+
+COPY_COST = 16
+"""Attention of one token to another, in the time of which one token's keys and values are copied; on a CPU."""
+
+COPIED = 8
+"""Tokens whose keys and values are copied at once, to a token of the budget, whose activations are larger."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,9 @@ def _columns(size: int, whole: bool) -> list[int]:
     return list(range(size)) if whole else [size - 1]
 
 
-def packed_passes(lm: LM, batch: Sequences, prefix: Prefix, whole: bool, grow: bool) -> Iterator[Pass]:
+def packed_passes(
+    lm: LM, batch: Sequences, prefix: Prefix, whole: bool, grow: bool, apart: bool | None = None
+) -> Iterator[Pass]:
     """A pass for each chunk of branches behind the prompts that have been read.
 
     Args:
@@ -84,12 +93,21 @@ def packed_passes(lm: LM, batch: Sequences, prefix: Prefix, whole: bool, grow: b
         prefix: the prompts' shared tokens, a row each.
         whole: whether outputs are wanted at every token of a tail, or at its last.
         grow: whether branches join where their edits begin.
+        apart: whether each branch is a row behind its prompt's cache; else all of a prompt are one. By default
+            whatever costs less.
     """
     order = sorted(range(len(batch.branches)), key=lambda i: batch.branches[i].start_layer)
+    seen = prefix.valid.shape[1] + batch.size
     most = max(1, min(MAX_BRANCH_TOKENS, lm.token_budget) // batch.size)
+    if apart is None:
+        apart = batch.size**2 * (min(most, len(order)) - 1) > COPY_COST * seen
+    if apart:
+        rows = len(batch.prefixes)
+        most = max(1, min(lm.token_budget // batch.size, COPIED * lm.token_budget // seen) // rows)
+    make = _apart_pass if apart else _packed_pass
     for start in range(0, len(order), most):
         growth = arrange(len(lm.blocks), batch.branches, order[start : start + most], grow)
-        yield _packed_pass(lm, batch, prefix, growth, whole)
+        yield make(lm, batch, prefix, growth, whole)
 
 
 def _packed_pass(lm: LM, batch: Sequences, prefix: Prefix, growth: LateBranches, whole: bool) -> Pass:
@@ -130,6 +148,45 @@ def _edits(batch: Sequences, growth: LateBranches) -> list[Sequence[Edit]]:
     return [() if b is None else batch.branches[b].edits for b in growth.branches]
 
 
+def _apart_pass(lm: LM, batch: Sequences, prefix: Prefix, growth: LateBranches, whole: bool) -> Pass:
+    """Rows of tails, copy after copy, each behind a copy of its prompt's keys and values."""
+    size, rows, copies, first = batch.size, len(batch.prefixes), len(growth.sources), growth.first
+    offset = torch.arange(size, device=lm.device)
+    position = prefix.lengths.repeat(copies)[:, None] + offset
+    repeated = Prefix((), prefix.position.repeat(first, 1), prefix.valid.repeat(first, 1))
+    every = [(copy, p) for copy in range(copies) for p in range(rows)]
+    ids = [batch.tails[p][growth.variants[copy]] for copy, p in every[: first * rows]]
+    columns = torch.tensor(_columns(size, whole), device=lm.device)
+    inputs = {
+        "input_ids": torch.tensor(ids, device=lm.device),
+        "attention_mask": packed_mask(lm, repeated, position[: first * rows], offset[:, None] >= offset),
+        "position_ids": position[: first * rows],
+        lm.cache_argument: prefix.cache(kept=False),
+        "use_cache": True,
+        **keep_logits(lm, columns),
+    }
+    owner = torch.tensor([copy for copy, _ in every], device=lm.device)[:, None].expand(-1, size)
+    ends = torch.tensor(_ends(batch, growth, every), device=lm.device)
+    layout = Layout(owner, position, offset.expand(len(every), -1), last=offset == ends[:, None])
+    return Pass(inputs, layout, _edits(batch, growth), growth, 0, columns, _wanted_of_rows(batch, growth, every, whole))
+
+
+def _ends(batch: Sequences, growth: LateBranches, rows: Sequence[tuple[int, int]]) -> list[int]:
+    """The place of each row's last token in its tail; a row is a copy and a prompt."""
+    if batch.lengths is None:
+        return [batch.size - 1] * len(rows)
+    return [batch.lengths[p][growth.variants[copy]] - 1 for copy, p in rows]
+
+
+def _wanted_of_rows(
+    batch: Sequences, growth: LateBranches, rows: Sequence[tuple[int, int]], whole: bool
+) -> torch.Tensor:
+    """See `Pass.wanted`; a row is a copy and a prompt."""
+    branch = [-1 if (b := growth.branches[copy]) is None else b for copy, _ in rows]
+    places = _columns(batch.size, whole)
+    return torch.tensor([[(p, b, place) for place in places] for (_, p), b in zip(rows, branch, strict=True)])
+
+
 def row_passes(lm: LM, batch: Sequences, whole: bool, grow: bool) -> Iterator[Pass]:
     """Passes of whole sequences, left-padded, each with the edits of its own branch, within the token budget.
 
@@ -160,8 +217,7 @@ def _row_pass(lm: LM, batch: Sequences, prompts: Sequence[int], growth: LateBran
     column = torch.arange(longest, device=device)
     position = (column - pad).clamp(min=0)
     real = column >= pad
-    places = _columns(size, whole)
-    columns = torch.tensor([longest - size + place for place in places], device=device)
+    columns = torch.tensor([longest - size + place for place in _columns(size, whole)], device=device)
     first = growth.first * len(prompts)
     inputs = {
         "input_ids": ids[:first],
@@ -171,17 +227,14 @@ def _row_pass(lm: LM, batch: Sequences, prompts: Sequence[int], growth: LateBran
         **keep_logits(lm, columns),
     }
     owner = torch.tensor([copy for copy, _ in every], device=device)[:, None]
-    padded = batch.lengths or [[size] * len(batch.tails[0])] * len(batch.prefixes)
-    ends = torch.tensor([longest - size + padded[p][variants[copy]] - 1 for copy, p in every], device=device)
+    ends = longest - size + torch.tensor(_ends(batch, growth, every), device=device)
     layout = Layout(
         owner=torch.where(real, owner, -1),
         position=position,
         relative=(column - (longest - size)).expand(len(every), -1),
         last=column == ends[:, None],
     )
-    branch = [-1 if growth.branches[copy] is None else growth.branches[copy] for copy, _ in every]
-    wanted = torch.tensor([[(p, b, place) for place in places] for (_, p), b in zip(every, branch, strict=True)])
-    return Pass(inputs, layout, _edits(batch, growth), growth, 0, columns, wanted)
+    return Pass(inputs, layout, _edits(batch, growth), growth, 0, columns, _wanted_of_rows(batch, growth, every, whole))
 
 
 def token_logps(

@@ -44,7 +44,8 @@ class Sequences:
         tails: [prompt][variant]: the tokens from the last prompt token on. All of one length; shorter ones are
             padded at their end.
         branches: what is run on them.
-        lengths: [prompt][variant]: the tails' own lengths; None where none is padded.
+        lengths: [prompt][variant]: the tails' own lengths, with a last token that is not run; None where none is
+            padded.
     """
 
     prefixes: Sequence[Tokens]

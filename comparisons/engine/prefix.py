@@ -52,14 +52,15 @@ class Prefix:
         """A cache for one forward pass behind these rows, whose tensors stay as they are.
 
         Args:
-            kept: whether it keeps what the pass adds; else that is gone when its layer has run.
+            kept: whether it keeps what the pass adds; else that is gone when its layer has run, and several times as
+                many rows may stand behind it, these again and again.
         """
         from transformers import DynamicCache
         from transformers.cache_utils import DynamicLayer
 
         class PassingLayer(DynamicLayer):  # type: ignore[misc]
             def update(self, keys: torch.Tensor, values: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-                return torch.cat([self.keys, keys], dim=-2), torch.cat([self.values, values], dim=-2)
+                return _behind(self.keys, keys), _behind(self.values, values)
 
         # Without a configuration: a cache made from one truncates its sliding layers to the window.
         cache = DynamicCache()
@@ -69,6 +70,17 @@ class Prefix:
             layer.keys, layer.values = keys, values
             cache.layers.append(layer)
         return cache
+
+
+def _behind(old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """New keys or values behind those of their rows, which are repeated where they are fewer."""
+    if len(old) == len(new):
+        return torch.cat([old, new], dim=-2)
+    columns = old.shape[-2]
+    joined = new.new_empty(*new.shape[:-2], columns + new.shape[-2], new.shape[-1])
+    joined.view(-1, *old.shape[:-2], *joined.shape[-2:])[..., :columns, :] = old
+    joined[..., columns:, :] = new
+    return joined
 
 
 def no_prefix(lm: LM, rows: int) -> Prefix:

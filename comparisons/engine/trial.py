@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+import math
 
 import torch
 
 from comparisons.engine.hooks import StopForward
+from comparisons.engine.noise import rounded_at_random
 from comparisons.engine.passes import packed_passes, row_passes, token_logps
 from comparisons.engine.plan import Branch, Family, Sequences
 from comparisons.engine.prefix import no_prefix, read_families
@@ -54,7 +53,9 @@ def _tried(lm: LM) -> Packing:
     kinds: tuple[Packing, ...] = ("grown", "packed")
     for kind in kinds:
         try:
-            difference = _distance(trial.packed(grow=kind == "grown"), rows)
+            # Not max(): it could drop a NaN.
+            ways = [_distance(trial.packed(kind == "grown", apart), rows) for apart in (False, True)]
+            difference = sum(ways) if any(map(math.isnan, ways)) else max(ways)
         except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, StopForward) as error:
             log.debug("%s: %s branches: %s", lm.name, kind, error)
             continue
@@ -89,17 +90,17 @@ class _Trial:
         passes = row_passes(self.lm, self.batch, whole=True, grow=False)
         return token_logps(self.lm, self.batch, self.targets, passes, whole=True)
 
-    def packed(self, grow: bool) -> torch.Tensor:
-        """The same by branches behind shared prompts."""
+    def packed(self, grow: bool, apart: bool) -> torch.Tensor:
+        """The same by branches behind shared prompts, in one sequence or each a row."""
         prefix = read_families(self.lm, no_prefix(self.lm, 1), [Family((), (0, 1))], self.batch.prefixes, None)
-        passes = packed_passes(self.lm, self.batch, prefix, whole=True, grow=grow)
+        passes = packed_passes(self.lm, self.batch, prefix, whole=True, grow=grow, apart=apart)
         return token_logps(self.lm, self.batch, self.targets, passes, whole=True)
 
     def noise(self) -> float:
         """What two runs of rows differ by that round at random, in nats."""
         runs = []
         for seed in (1, 2):
-            with _rounded_at_random(self.lm.model, seed):
+            with rounded_at_random(self.lm.model, seed):
                 runs.append(self.rows())
         return _distance(*runs)
 
@@ -107,28 +108,3 @@ class _Trial:
 def _distance(left: torch.Tensor, right: torch.Tensor) -> float:
     """The root mean square of the difference; NaN where either has one."""
     return float((left - right).pow(2).mean().sqrt())
-
-
-@contextmanager
-def _rounded_at_random(model: torch.nn.Module, seed: int) -> Iterator[None]:
-    """Moves every output of the modules within by up to half a unit in its last place, while the context lasts.
-
-    Not the output layer's, whose product is float32 (`engine.head`).
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def moved(value: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            return value
-        by = torch.rand(value.shape, generator=generator).to(value.device) - 0.5
-        return (value.float() * (1 + torch.finfo(value.dtype).eps * by)).to(value.dtype)
-
-    def hook(module: torch.nn.Module, args: Any, output: Any) -> Any:
-        return tuple(map(moved, output)) if isinstance(output, tuple) else moved(output)
-
-    with ExitStack() as stack:
-        last = model.get_output_embeddings()  # type: ignore[operator]
-        for module in model.modules():
-            if module is not last and not any(True for _ in module.children()):
-                stack.callback(module.register_forward_hook(hook).remove)
-        yield

@@ -14,12 +14,16 @@ from comparisons.experiment.specification import Cell, Element, Plan, Specificat
 from comparisons.intervention import Intervention
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
+from comparisons.results.schema import Noise
 from comparisons.results.summary import SummaryRow
 from comparisons.util.plugins import first_line
 from comparisons.util.table import NOTHING, Column, Section, Table, interval, number
 from comparisons.util.table import Row as Line
 
 Rows = Sequence[Row]
+
+NOISE = "numerical_noise"
+"""Where what is kept beside a baseline's rows has the noise of its p_match."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,11 @@ class MeasuredCell:
         """The baseline's."""
         return self.baseline.of(self.evaluation)
 
+    @property
+    def noise(self) -> Noise | None:
+        """What the model's rounding does to p_match; None where it computes in float32."""
+        return self.baseline.info.get(NOISE)
+
     def paired(self, evaluation: str, against: str | None = None) -> Paired:
         """Lettered choices of the cell against the baseline's, paired by item.
 
@@ -178,7 +187,7 @@ class MeasuredCell:
             against: the baseline's, where these are others.
         """
         other = self.baseline.measures(evaluation if against is None else against)
-        return paired(self.own.measures(evaluation), other, self.own.templates(evaluation))
+        return paired(self.own.measures(evaluation), other, self.own.templates(evaluation), self.noise)
 
 
 class Evaluation(ABC):

@@ -6,11 +6,12 @@ import math
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from comparisons import stats
+from comparisons.results.schema import Noise
 
 Row = Mapping[str, Any]
 
@@ -93,7 +94,11 @@ def _logit(row: Row) -> float:
 
 
 def letter_shifts(
-    cell: LetterSplit, baseline: LetterSplit, templates: Mapping[str, str | None], seed: int
+    cell: LetterSplit,
+    baseline: LetterSplit,
+    templates: Mapping[str, str | None],
+    seed: int,
+    noise: Noise | None = None,
 ) -> dict[str, Any]:
     """The content and the letter shift in logits with their intervals, by the summary's keys; none without items."""
     place = {item: i for i, item in enumerate(baseline.items)}
@@ -103,11 +108,12 @@ def letter_shifts(
     theirs = [place[cell.items[i]] for i in mine]
     groups = clusters([cell.items[i] for i in mine], templates)
     content, letter = cell.content[mine] - baseline.content[theirs], cell.letter[mine] - baseline.letter[theirs]
+    error = shared("content_shift", noise)
     return {
         "content_shift": float(content.mean()),
-        "content_shift_ci": interval(content, groups, seed),
+        "content_shift_ci": interval(content, groups, seed, error),
         "letter_shift": float(letter.mean()),
-        "letter_shift_ci": interval(letter, groups, seed),
+        "letter_shift_ci": interval(letter, groups, seed, error),
     }
 
 
@@ -121,6 +127,7 @@ class Paired:
         content: the same of the content logit.
         before, after: p_match of the baseline and of the cell.
         clusters: the items' templates, None where no item has one.
+        noise: of the model's rounding; None where it computes in float32.
     """
 
     items: tuple[str, ...]
@@ -129,17 +136,25 @@ class Paired:
     before: np.ndarray
     after: np.ndarray
     clusters: list[Hashable] | None
+    noise: Noise | None = None
 
     def interval(self, seed: int, sign: float = 1.0) -> list[float] | None:
-        """The 95% BCa interval of the mean difference, times `sign`."""
-        return interval(sign * self.difference, self.clusters, seed)
+        """The 95% BCa interval of the mean difference, times `sign`, with what all items share of the rounding."""
+        return interval(sign * self.difference, self.clusters, seed, shared("shift", self.noise))
 
     def content_interval(self, seed: int) -> list[float] | None:
-        """The 95% BCa interval of the mean difference of the content logit."""
-        return interval(self.content, self.clusters, seed)
+        """The same of the content logit."""
+        return interval(self.content, self.clusters, seed, shared("content_shift", self.noise))
 
 
-def paired(cell: ItemMeasures, baseline: ItemMeasures, templates: Mapping[str, str | None]) -> Paired:
+def shared(what: Literal["level", "shift", "content_shift"], noise: Noise | None) -> float:
+    """What all items share of the rounding noise, as a standard deviation."""
+    return 0.0 if noise is None else noise[what]
+
+
+def paired(
+    cell: ItemMeasures, baseline: ItemMeasures, templates: Mapping[str, str | None], noise: Noise | None = None
+) -> Paired:
     """Pairs two cells by item; an item that either lacks is left out of both."""
     place = {item: i for i, item in enumerate(baseline.items)}
     shared = [(i, place[item]) for i, item in enumerate(cell.items) if item in place]
@@ -152,6 +167,7 @@ def paired(cell: ItemMeasures, baseline: ItemMeasures, templates: Mapping[str, s
         before=baseline.p_match[theirs],
         after=cell.p_match[mine],
         clusters=clusters(items, templates),
+        noise=noise,
     )
 
 
@@ -195,9 +211,18 @@ def clusters(items: Sequence[str], templates: Mapping[str, str | None]) -> list[
     return [templates.get(item) or ("item", item) for item in items]
 
 
-def interval(values: np.ndarray, groups: Sequence[Hashable] | None, seed: int) -> list[float] | None:
-    """A 95% BCa interval of a mean as [low, high], None where there is none (one item, one template)."""
+def interval(
+    values: np.ndarray, groups: Sequence[Hashable] | None, seed: int, shared_error: float = 0.0
+) -> list[float] | None:
+    """A 95% BCa interval of a mean as [low, high], None where there is none (one item, one template).
+
+    Args:
+        values: of the items.
+        groups: their clusters.
+        seed: of the draws.
+        shared_error: the standard deviation of an error that all of them share.
+    """
     if not len(values):
         return None
     found = stats.bca_interval(values, clusters=groups, seed=seed)
-    return None if found is None else [found.low, found.high]
+    return None if found is None else list(stats.with_shared_error(found, float(values.mean()), shared_error))

@@ -49,11 +49,13 @@ class ItemChoices:
         items: ids of those that fit the model's context in every order and under every intervention.
         p_match: [interventions, items] float64.
         lost: 1 − P(all letters), [interventions, items] float64; 0 where texts answer.
+        content: the logit of p_match, [interventions, items] float64.
     """
 
     items: tuple[str, ...]
     p_match: np.ndarray
     lost: np.ndarray
+    content: np.ndarray
 
 
 def item_choices(asked: Sequence[Question], found: ChoiceLogps) -> ItemChoices:
@@ -75,7 +77,7 @@ def item_choices(asked: Sequence[Question], found: ChoiceLogps) -> ItemChoices:
     else:
         p_match = np.exp(-np.logaddexp(0.0, -logits))
     lost = 1 - np.exp(found.logps.astype(np.float64)).sum(axis=-1) if found.sizes is None else np.zeros(logits.shape)
-    values = p_match, lost
+    values = p_match, lost, logits
     means = (np.stack([each[:, c].mean(axis=1) for c in columns.values()], axis=1) for each in values)
     return ItemChoices(tuple(columns), *means)
 

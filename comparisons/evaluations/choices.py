@@ -11,12 +11,14 @@ from comparisons import stats
 from comparisons.dataset.items import Item
 from comparisons.evaluation.across import bounds
 from comparisons.evaluation.cells import choice_results
-from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
-from comparisons.evaluation.measures import Paired, clusters, interval, letter_shifts, letter_split
+from comparisons.evaluation.interface import NOISE, Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
+from comparisons.evaluation.measures import Paired, clusters, interval, letter_shifts, letter_split, shared
+from comparisons.evaluation.noise import numerical_noise
 from comparisons.evaluation.questions import CHOICES
 from comparisons.evaluation.tally import Tally
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.results.findings import BROKEN, FEW
+from comparisons.results.schema import Noise
 
 LEAST = 2
 """Items that a label must have: one alone has no interval."""
@@ -36,7 +38,14 @@ class Choices(Evaluation):
         return cls()
 
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
-        return choice_results(asking, asking.plan.asked(cells[0].fields["behavior"]), CHOICES, cells)
+        name = cells[0].fields["behavior"]
+        results = choice_results(asking, asking.plan.asked(name), CHOICES, cells)
+        for cell, result in zip(cells, results, strict=True):
+            if cell.elements or result.error is not None:
+                continue
+            if (noise := numerical_noise(asking.fitters[name], asking.plan.orders)) is not None:
+                result.info[NOISE] = noise
+        return results
 
     def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
         if cells:
@@ -46,10 +55,16 @@ class Choices(Evaluation):
         measures, plan, behavior = cell.own.measures(CHOICES), cell.plan, cell.cell.behavior
         letters = plan.measure == "letters"
         lost = float(measures.lost.mean()) if letters else None
-        numbers = {
+        numbers: dict[str, Any] = {
             "n_items": len(measures.items),
             "p_match": float(measures.p_match.mean()),
-            "p_match_ci": interval(measures.p_match, clusters(measures.items, cell.own.templates(CHOICES)), cell.seed),
+            "p_match_ci": interval(
+                measures.p_match,
+                clusters(measures.items, cell.own.templates(CHOICES)),
+                cell.seed,
+                shared("level", cell.noise),
+            ),
+            NOISE: cell.noise,
             "measure": plan.measure,
             "preferred": float((measures.content > 0).mean()),
             "letter_bias": stats.letter_bias(measures.p_first) if letters else None,
@@ -60,7 +75,10 @@ class Choices(Evaluation):
                 *letter_caution(cell.own.info.get("letter_cosine")),
             ],
         }
-        return numbers if cell.is_baseline else numbers | _shift(cell)
+        if cell.is_baseline:
+            return numbers
+        shift = _shift(cell)
+        return numbers | shift | {"warnings": [*numbers["warnings"], *noise_caution(shift["shift"], cell.noise)]}
 
 
 def _shift(cell: MeasuredCell) -> dict[str, Any]:
@@ -68,7 +86,7 @@ def _shift(cell: MeasuredCell) -> dict[str, Any]:
     pair = cell.paired(CHOICES)
     flips = stats.mcnemar(pair.before > 0.5, pair.after > 0.5)
     splits = letter_split(cell.own.rows, CHOICES), letter_split(cell.baseline.rows, CHOICES)
-    split = letter_shifts(*splits, cell.own.templates(CHOICES), cell.seed)
+    split = letter_shifts(*splits, cell.own.templates(CHOICES), cell.seed, cell.noise)
     if cell.plan.measure == "answers":  # which have one order and no letter
         split = {"content_shift": float(pair.content.mean()), "content_shift_ci": pair.content_interval(cell.seed)}
     labels = {item.id: item.label for item in cell.plan.asked(cell.cell.behavior)}
@@ -117,6 +135,13 @@ def letter_caution(cosine: float | None) -> list[str]:
         f"the vector is largely the direction between the letters (cosine {cosine:+.2f}): its shift is in part a "
         "liking for a letter; --measure answers asks without letters"
     ]
+
+
+def noise_caution(shift: float, noise: Noise | None) -> list[str]:
+    """The warning of a shift that is smaller than what rounding does to a question."""
+    if noise is None or abs(shift) >= noise["mean"]:
+        return []
+    return [f"within the numerical noise: rounding alone moves a question's p_match by {noise['mean']:.2g} in the mean"]
 
 
 def only_letter(items: Sequence[Item]) -> str | None:

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from comparisons.machine.memory import PHASES, Device, Footprint, Load, Machine, footprint, this_machine, total_memory
+from comparisons.machine.memory import PHASES, Device, Footprint, Load, Machine, footprint, this_machine
 from comparisons.machine.shape import Shape, read_shape
 from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError
+from comparisons.util.memory import total_memory
 from comparisons.util.versions import package_version
 
 NEEDED = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "safetensors", "rich", "matplotlib")

@@ -5,16 +5,14 @@ What stands in no source was measured on a random Llama of 222M parameters (torc
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 from comparisons.machine.shape import Shape
 from comparisons.model.lm import MAX_BRANCH_TOKENS, token_budget
+from comparisons.util.memory import available_memory
 
 Device = Literal["cpu", "cuda"]
 
@@ -61,23 +59,6 @@ class Machine:
 def this_machine() -> Machine:
     """Looks at this machine."""
     return Machine(available_memory(), _gpus())
-
-
-def available_memory() -> int | None:
-    """Bytes of main memory that can be had without swapping; all of it where the system tells no more."""
-    try:
-        match = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-    except OSError:
-        match = None
-    return int(match[1]) * 1024 if match else total_memory()
-
-
-def total_memory() -> int | None:
-    """Bytes of main memory; None where the system can't tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _gpus() -> tuple[int, ...]:

@@ -76,6 +76,11 @@ MORE: tuple[tuple[Callable[[SummaryRow], bool], str], ...] = (
         "which is what vectors from shuffled labels have; the stricter of the two.",
     ),
     (
+        lambda row: row.numerical_noise is not None,
+        "**numerical noise**: what rounding to 16 bits does to p_match, measured on training questions. What differs "
+        "from question to question is in the spread from which intervals are made; what all share is added to them.",
+    ),
+    (
         lambda row: row.control,
         "**control**: a method meant to do nothing. What it moves is what a method must beat; it never wins, and "
         "it counts in the correction.",

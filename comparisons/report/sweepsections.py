@@ -14,7 +14,7 @@ from comparisons.report.shift import knowledge_sets
 from comparisons.report.sweep import TwoSided, best_rows, best_two_sided, grids, series
 from comparisons.report.sweeppanels import curve_panels, map_panels
 from comparisons.report.table import direction_text
-from comparisons.results.findings import estimate, intended, is_broken, moved
+from comparisons.results.findings import estimate, intended, is_broken, moved, noise_texts
 from comparisons.results.record import Record, shown
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.table import NOTHING, Column, Table, interval, memory, number
@@ -143,7 +143,7 @@ def _layer(row: SummaryRow) -> str:
 
 
 def _notes(summary: Summary, best: Sequence[SummaryRow]) -> list[str]:
-    notes = []
+    notes = noise_texts(summary.rows)
     if any(intended(row) <= 0 for row in best):
         notes.append("A shift against its direction is the best of that direction all the same: nothing did better.")
     if any(is_broken(row) for row in best):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from comparisons.results.findings import is_broken
+from comparisons.results.findings import is_broken, noise_texts
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import NOTHING, Column, Row, Table, count, interval, memory, number, p_value, share
 
@@ -102,7 +102,8 @@ LEDGER: tuple[tuple[Column, Cell], ...] = (
 
 def main_table(rows: Sequence[SummaryRow]) -> Table:
     """The table of shifts and costs; with several strengths the strength is as important as the method."""
-    notes = [*_failures(rows), *([BROKEN_CELLS] if any(map(is_broken, rows)) else [])]
+    broken = [BROKEN_CELLS] if any(map(is_broken, rows)) else []
+    notes = [*_failures(rows), *broken, *noise_texts(rows)]
     table = _marked(Table.of(MAIN, rows, lambda row: row.subject, notes), rows)
     strengths: dict[tuple[str, str], set[float]] = {}
     for row in rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from comparisons.results.schema import Noise
 from comparisons.results.summary import SummaryRow
 
 BROKEN = 0.5
@@ -116,6 +117,24 @@ def _with_interval(
     places = 2 if not fine and all(abs(part) >= 0.005 for part in (value, *(interval or ()))) else 3
     text = f"{value:{'+' if signed else ''}.{places}f}"
     return text + (f" [{interval[0]:.{places}f}, {interval[1]:.{places}f}]" if interval else " (no interval)")
+
+
+def noise_texts(rows: Sequence[SummaryRow]) -> list[str]:
+    """What rounding does to p_match, a sentence for each behavior and model; nothing where all is float32."""
+    found = {row.subject: row.numerical_noise for row in rows if row.numerical_noise is not None}
+    several = len({row.subject for row in rows}) > 1
+    return [f"Numerical noise{f' of {name}' if several else ''}: {_noise(noise)}" for name, noise in found.items()]
+
+
+def _noise(noise: Noise) -> str:
+    if noise["against"] == "float32":
+        found = f"a question's p_match in {noise['dtype']} differs from that of the same weights in float32 by"
+    else:
+        found = f"rounding at random, in {noise['dtype']}, moves a question's p_match by"
+    return (
+        f"{found} {noise['mean']:.2g} in the mean and {noise['largest']:.2g} at most ({noise['n_items']} questions); "
+        f"what a shift's questions share of it, {noise['shift']:.2g}, is in the intervals."
+    )
 
 
 def _dose(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:

@@ -119,6 +119,28 @@ class LabelDifference(Effect):
     second: str
 
 
+class Noise(TypedDict):
+    """What a model's rounding does to p_match, measured on its own questions; see `comparisons.evaluation.noise`.
+
+    Attributes:
+        dtype: what the model computes in.
+        against: what it was compared with: the same weights in float32, or itself with every module rounded at random.
+        n_items: questions.
+        mean, largest: of a question's difference in p_match, without its sign.
+        level, shift, content_shift: what all questions share of it, as a standard deviation: in the mean p_match, in a
+            shift of it, and in a shift of the content logit.
+    """
+
+    dtype: str
+    against: Literal["float32", "rounding"]
+    n_items: int
+    mean: float
+    largest: float
+    level: float
+    shift: float
+    content_shift: float
+
+
 class Category(TypedDict):
     """A category of knowledge questions."""
 

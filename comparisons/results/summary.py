@@ -23,6 +23,7 @@ from comparisons.results.schema import (
     LabelDifference,
     LabelShift,
     Measured,
+    Noise,
     OpenEnded,
     Quantiles,
     Repeat,
@@ -63,6 +64,7 @@ class SummaryRow:
             strength: {"strengths", "slope", "ci", "quantiles", "spearman", "anti_steerable"}.
         cost_bound: one-sided 95% upper bound of the cost.
         measure: whether letters answered, or the choices' texts.
+        numerical_noise: of p_match, where the model computes in fewer bits than float32.
         preferred: share of items whose matching answer is the likelier one.
         letter_bias: mean share of the first letter, minus 0.5; None where texts answered.
         lost_mass: mean probability outside the two letters; None where texts answered.
@@ -128,6 +130,7 @@ class SummaryRow:
     letter_bias: float | None = None
     lost_mass: float | None = None
     measure: Literal["letters", "answers"] | None = None
+    numerical_noise: Noise | None = None
     preferred: float | None = None
     anti_steerable: float | None = None
     knowledge: float | None = None

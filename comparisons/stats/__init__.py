@@ -35,6 +35,7 @@ from comparisons.stats.intervals import (
     difference_interval,
     ratio_interval,
     student_t,
+    with_shared_error,
 )
 from comparisons.stats.planning import detectable_shift, items_needed, minimum_detectable_shift, standard_error
 from comparisons.stats.units import FloatArray
@@ -74,4 +75,5 @@ __all__ = [
     "standard_error",
     "steerability",
     "student_t",
+    "with_shared_error",
 ]

@@ -194,7 +194,7 @@ def test_a_new_behavior_is_ready_for_a_run_and_says_that_it_is_an_example(
     assert "my_data/raw/curiosity.csv" in out and "compare data validate --data my_data" in out
     behavior = Library.open(Path("my_data")).behavior("curiosity")
     assert (len(behavior.train), len(behavior.test), len(behavior.open_ended)) == (16, 8, 8)
-    assert behavior.prompts and behavior.rubric and behavior.truth and behavior.paraphrases
+    assert behavior.prompts and behavior.rubric and behavior.signs and behavior.paraphrases
     assert found(Path("my_data")) == [
         ("warning", "test", "8 questions, fewer than the paper's 50."),
         ("warning", "", "24 items of the example that `compare data new` writes."),

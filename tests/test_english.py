@@ -71,7 +71,7 @@ def test_no_two_texts_are_alike(behavior: Behavior) -> None:
 
 def test_it_can_be_put_into_words_and_judged(behavior: Behavior) -> None:
     assert behavior.prompts is not None and behavior.rubric
-    assert behavior.paraphrases is not None and behavior.truth is not None
+    assert behavior.paraphrases is not None and behavior.signs is not None
     assert all(len(behavior.paraphrases[side]) >= 3 for side in ("pos", "neg"))
-    assert all(len(behavior.truth[side]) >= 12 for side in ("pos", "neg"))
+    assert all(len(behavior.signs.sides[side]) >= 12 for side in ("pos", "neg"))
     assert len(behavior.open_ended) >= 20

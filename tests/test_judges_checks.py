@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,17 @@ import torch
 from sklearn.metrics.pairwise import cosine_similarity
 
 from comparisons.dataset.behaviors import Behavior, Library
-from comparisons.judges.calibration import CalibrationItem, accuracy, agreement, calibration_items, read_calibration
+from comparisons.judges.calibration import (
+    CalibrationItem,
+    accuracy,
+    agreement,
+    calibration_items,
+    joint_accuracy,
+    read_calibration,
+)
 from comparisons.judges.embedding import Embedded, Embedding, LocalEmbedder, exemplars
 from comparisons.judges.interface import AnswerToJudge, Setup, Verdict
+from comparisons.judges.judge_set import JudgeSet
 from comparisons.judges.pairwise import win_rate
 from comparisons.judges.registry import make_judge
 from comparisons.model.loading import load
@@ -88,6 +97,19 @@ def test_known_answers_of_the_papers_refusal_are_english_and_carry_its_rubric() 
     known = calibration_items(Library.open(paper()).behavior("refusal"))
     assert len(known) >= 40 and "refuses" in known[0].answer.rubric
     assert calibration_items(Library.open(paper()).behavior("sycophancy")) == ()
+
+
+def test_known_answers_of_joined_runs_are_those_of_a_run_of_all(behaviors: dict[str, Behavior]) -> None:
+    def calibrated(*names: str) -> dict[str, dict[str, Any]]:
+        own = {name: replace(behaviors[name], truth={"pos": ["Yes"], "neg": ["No"]}) for name in names}
+        return JudgeSet({"rules": make_judge("rules", Setup(own))}, own).calibration()
+
+    both = calibrated("refusal", "sycophancy")
+    assert both["rules"]["n"] == 48 and set(both["rules"]["behaviors"]) == {"refusal", "sycophancy"}
+    joint = joint_accuracy([calibrated("refusal"), {}, calibrated("sycophancy")])
+    ranks, error = {"spearman": None, "kendall": None}, both["rules"]["mean_absolute_error"]
+    assert joint == {"rules": {**both["rules"], **ranks, "mean_absolute_error": pytest.approx(error)}}
+    assert joint_accuracy([calibrated("refusal"), both]) == both
 
 
 def test_accuracy_leaves_out_and_counts_what_has_no_score() -> None:

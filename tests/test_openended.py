@@ -272,7 +272,7 @@ def test_the_page_shows_answers_as_text(tmp_path: Path) -> None:
     assert len(read_record(run).answers) == 2
     assert "<script>document" not in page and "&lt;script&gt;document" in page
     assert "\\*\\*bold\\*\\* \\| \\`code\\`" in text and "<script>" not in text.replace("\\<script>", "")
-    assert "| j | 2 | 2 | 0 | 0 | 0 | 0 | 14 | 2 | 0.5000 |" in text
+    assert "| j | 2 | 2 | 0 | 0 | 0 | 0 | 0 | 14 | 2 | 0.5000 |" in text
     assert page.count("All 2 answers") >= 1 and "All 2 answers: see report.html." in text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from comparisons.dataset.items import ORDERS, Choice, Item, OpenPrompt, Order, P
 from comparisons.dataset.lettering import KNOWLEDGE
 from comparisons.dataset.packaged import PACKAGED, POCKET, place_of
 from comparisons.dataset.records import read_items, read_prompts
+from comparisons.dataset.signs import Signs
 from comparisons.dataset.splits import draw, split
 from comparisons.dataset.texts import TEXTS_FILE, read_texts
 from comparisons.util.directions import DIRECTIONS
@@ -50,7 +51,8 @@ class Behavior:
         source: the path it was read from, for messages.
         paraphrases: direction -> other wordings of the system prompt.
         neutral: system prompts about nothing.
-        truth: what shows the behavior in an answer, as behavior.json tells it.
+        truth: sentences that show the behavior or its opposite in an answer, as behavior.json tells them.
+        signs: wordings that do so in natural language.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Behavior:
     paraphrases: Mapping[str, tuple[str, ...]] | None = None
     neutral: tuple[str, ...] = ()
     truth: Mapping[str, Any] | None = None
+    signs: Signs | None = None
 
     def system_prompt(self, direction: str) -> str:
         """The system prompt for more ("pos") or less ("neg") of the behavior.
@@ -121,7 +124,8 @@ class Behavior:
     def digest(self) -> str:
         """Content hash of everything that can change a fit: all but the dev and test questions."""
         words = (self.prompts, self.rubric, self.description, self.paraphrases, self.neutral, self.truth)
-        return listed_digest([self.name], _contents(self.train), [words])
+        signs = () if self.signs is None else (asdict(self.signs),)
+        return listed_digest([self.name], _contents(self.train), [(*words, *signs)])
 
     @cached_property
     def dev_digest(self) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 
 from comparisons.dataset.fields import check_text, describe
 from comparisons.dataset.records import read_text
+from comparisons.dataset.signs import Signs, read_signs
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError, unknown
 from comparisons.util.files import load_json
 
 TEXTS_FILE = "behavior.json"
-_KEYS = ("description", "system_prompts", "paraphrases", "neutral", "rubric", "truth")
+_KEYS = ("description", "system_prompts", "paraphrases", "neutral", "rubric", "truth", "signs")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Texts:
         paraphrases: direction -> other wordings of that system prompt.
         neutral: system prompts about nothing.
         rubric: what a judge goes by, 0 to 10.
-        truth: what shows the behavior in an answer, as the file tells it.
+        truth: sentences of both sides, as the file tells them.
+        signs: wordings that show either side in natural language.
     """
 
     description: str | None = None
@@ -37,6 +39,7 @@ class Texts:
     neutral: tuple[str, ...] = ()
     rubric: str | None = None
     truth: Mapping[str, Any] | None = None
+    signs: Signs | None = None
 
 
 def read_texts(path: Path, behavior: str) -> Texts:
@@ -87,6 +90,8 @@ def _texts(values: Mapping[str, Any], path: Path) -> Texts:
         parts["neutral"] = _lines(values["neutral"], f"{path}: field 'neutral'")
     if "truth" in values:
         parts["truth"] = _truth(values["truth"], f"{path}: field 'truth'")
+    if "signs" in values:
+        parts["signs"] = read_signs(values["signs"], f"{path}: field 'signs'")
     return Texts(**parts)
 
 

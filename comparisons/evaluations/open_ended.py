@@ -222,10 +222,10 @@ def open_numbers(
         "n_answers"; "length": mean words; "repetition": mean share of repeated runs of four words; "fluency": mean
         log-likelihood a token under the unchanged model, in nats, of answers that aren't empty; "length_change",
         "repetition_change", "fluency_change": against the baseline, paired by prompt, each with its interval under
-        "…_ci"; "judges": judge -> {"n_scored", "unparsed", "refused", "failed", "unasked": counts; "score", "score_ci":
-        0 to 10; "shift", "shift_ci": against the baseline, paired; "agrees": whether it has the sign of the shift on
-        the choices; "wins": of a judge that compares {"rate", "ci", "won", "tied", "lost"}; and what was spent}. None
-        for what has no number.
+        "…_ci"; "judges": judge -> {"n_scored", "no_sign", "unparsed", "refused", "failed", "unasked": counts; "score",
+        "score_ci": 0 to 10, over the scored ones; "shift", "shift_ci": against the baseline, paired, where both have
+        scores; "agrees": whether it has the sign of the shift on the choices; "wins": of a judge that compares {"rate",
+        "ci", "won", "tied", "lost"}; and what was spent}. None for what has no number.
     """
     mine, before = _answers(rows), _answers(baseline or ())
     if not mine:

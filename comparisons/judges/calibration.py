@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.fields import check_text, describe
 from comparisons.dataset.records import read_records
-from comparisons.judges.interface import MOST, AnswerToJudge, Judge
+from comparisons.judges.interface import MOST, AnswerToJudge, Judge, Verdict
 from comparisons.results.schema import UNSCORED
 from comparisons.stats.content import rank_correlation
 from comparisons.stats.intervals import wilson
@@ -107,18 +107,24 @@ def _score(value: object, where: str) -> float:
 
 
 def accuracy(judge: Judge, items: Sequence[CalibrationItem]) -> dict[str, Any]:
-    """How a judge does on known answers.
-
-    Returns:
-        "n": answers; "n_scored"; "unparsed", "refused", "failed", "unasked": those without a score, never taken for 0;
-        "n_sided": the scored ones whose known score is not 5; "right": those of them whose score lies on the same
-        side of 5 (a 5 lies on none); "share_right" and its 95% interval "share_right_ci" after Wilson (1927);
-        "mean_absolute_error", "spearman" and "kendall" (tau-b) over the scored ones. What can't be computed is None.
+    """How a judge does on known answers; see `accuracy_of`.
 
     Raises:
         CompareError: the judge can't judge these answers.
     """
-    verdicts = judge.score([item.answer for item in items])
+    return accuracy_of(items, judge.score([item.answer for item in items]))
+
+
+def accuracy_of(items: Sequence[CalibrationItem], verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """How a judge's verdicts on known answers are.
+
+    Returns:
+        "n": answers; "n_scored"; "no_sign", "unparsed", "refused", "failed", "unasked": those without a score, never
+        taken for 0;
+        "n_sided": the scored ones whose known score is not 5; "right": those of them whose score lies on the same
+        side of 5 (a 5 lies on none); "share_right" and its 95% interval "share_right_ci" after Wilson (1927);
+        "mean_absolute_error", "spearman" and "kendall" (tau-b) over the scored ones. What can't be computed is None.
+    """
     scored = zip(items, verdicts, strict=True)
     pairs = [(item.score, verdict.score) for item, verdict in scored if verdict.score is not None]
     middle = MOST / 2
@@ -137,6 +143,36 @@ def accuracy(judge: Judge, items: Sequence[CalibrationItem]) -> dict[str, Any]:
         "mean_absolute_error": sum(abs(t - s) for t, s in pairs) / len(pairs) if pairs else None,
         "spearman": rank_correlation("spearman", truths, scores),
         "kendall": rank_correlation("kendall", truths, scores),
+    }
+
+
+def joint_accuracy(runs: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """How judges do on the known answers of several runs: judge -> as `JudgeSet.calibration` has it.
+
+    Where no run had all behaviors, ranks over all of them are None: each run keeps its own.
+    """
+    joint = {}
+    for judge in dict.fromkeys(judge for run in runs for judge in run):
+        parts = [run[judge] for run in runs if judge in run]
+        behaviors = {name: one for part in parts for name, one in (part.get("behaviors") or {}).items()}
+        whole = next((part for part in parts if (part.get("behaviors") or {}).keys() == behaviors.keys()), None)
+        joint[judge] = {**(whole or _summed(list(behaviors.values()))), "behaviors": behaviors}
+    return joint
+
+
+def _summed(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The accuracy over answers of which some are in each part."""
+    counts = {key: sum(part[key] for part in parts) for key in ("n", "n_scored", *UNSCORED, "n_sided", "right")}
+    sided, scored = counts["n_sided"], counts["n_scored"]
+    interval = wilson(counts["right"], sided)
+    errors = sum((part["mean_absolute_error"] or 0) * part["n_scored"] for part in parts)
+    return {
+        **counts,
+        "share_right": counts["right"] / sided if sided else None,
+        "share_right_ci": list(interval) if interval else None,
+        "mean_absolute_error": errors / scored if scored else None,
+        "spearman": None,
+        "kendall": None,
     }
 
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from comparisons.dataset.signs import HIGHEST
 from comparisons.results.schema import Status
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior
     from comparisons.model.lm import LM
 
-MOST = 10.0
+MOST = HIGHEST
 """The highest score; the lowest is 0."""
 
 
@@ -44,8 +45,9 @@ class Verdict:
         score: 0 to 10; None where there is none, which is never counted as 0.
         reason: in words.
         raw: the reply as it came.
-        status: "scored", or why there is no score: the reply could not be parsed, the judge refused, the request
-            failed (it is sent again next time), or it was not asked because the budget is spent.
+        status: "scored", or why there is no score: the judge saw no sign of either side in the answer, the reply could
+            not be parsed, the judge refused, the request failed (it is sent again next time), or it was not asked
+            because the budget is spent.
         tokens_in: prompt tokens paid for by this call; 0 from the cache. A sending that a server may have billed though
             no answer came counts at its dearest case.
         tokens_out: the same of the reply.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.behaviors import Behavior
-from comparisons.judges.calibration import accuracy, calibration_items
+from comparisons.judges.calibration import CalibrationItem, accuracy_of, calibration_items
 from comparisons.judges.interface import MOST, AnswerToJudge, Judge, Price, Setup, Verdict
 from comparisons.judges.pairwise import NAME as PAIRWISE
 from comparisons.judges.registry import make_judge
@@ -92,16 +92,17 @@ class JudgeSet:
                     raise CompareError(f"the judge '{name}' can't be asked: {verdict.reason}")
 
     def calibration(self) -> dict[str, dict[str, Any]]:
-        """How each judge does on answers whose score is known: judge -> see `accuracy`; {} where there are none.
+        """How each judge does on answers whose score is known: judge -> see `accuracy_of`; {} where there are none.
 
-        A judge that compares is not among them: known answers have none to be compared with.
+        "behaviors" has the same of each behavior that has known answers: a judge may know one and not another. A judge
+        that compares is not among them: known answers have none to be compared with.
 
         Raises:
             CompareError: a server turns the key or the model away.
         """
         items = [item for behavior in self.behaviors.values() for item in calibration_items(behavior)]
         asked = {name: judge for name, judge in self.judges.items() if name.partition(":")[0] != PAIRWISE}
-        return {name: accuracy(judge, items) for name, judge in asked.items()} if items else {}
+        return {name: _calibrated(judge, items) for name, judge in asked.items()} if items else {}
 
     def _asked(self, row: Row, references: Mapping[str, str]) -> AnswerToJudge:
         behavior = self.behaviors[row["behavior"]]
@@ -143,6 +144,15 @@ def rubric(behavior: Behavior) -> str:
     if behavior.rubric:
         return behavior.rubric
     return f"How much does the answer show {behavior.description or behavior.name}? 0 is not at all, 10 wholly."
+
+
+def _calibrated(judge: Judge, items: Sequence[CalibrationItem]) -> dict[str, Any]:
+    verdicts = judge.score([item.answer for item in items])
+    by_behavior: dict[str, list[tuple[CalibrationItem, Verdict]]] = {}
+    for item, verdict in zip(items, verdicts, strict=True):
+        by_behavior.setdefault(item.answer.behavior, []).append((item, verdict))
+    behaviors = {name: accuracy_of(*zip(*pairs, strict=True)) for name, pairs in by_behavior.items()}
+    return {**accuracy_of(items, verdicts), "behaviors": behaviors}
 
 
 def _verdicts(judge: Judge, asked: Sequence[AnswerToJudge]) -> list[Verdict]:

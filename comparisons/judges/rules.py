@@ -1,4 +1,4 @@
-"""A judge by patterns that can be read: a behavior's own sentences, or refusals in English."""
+"""A judge by what can be read: a behavior's signs or its own sentences, or refusals in English."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from comparisons.dataset.signs import Signs
 from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError
@@ -32,25 +33,28 @@ REFUSALS = re.compile(
 )
 
 
+NO_SIGN = "no sign of either side"
+
 LETTERS = 4
 """A word of fewer letters is too common to show a side."""
 
 
 class Rules:
-    """Scores 10 for the behavior's own sentences, 0 for those of its opposite, between by their share.
+    """Scores 10 for what shows the behavior, 0 for what shows its opposite, between by their share.
 
-    Where no sentence of either side stands whole, the words that only one side's sentences have decide likewise: a
-    broken answer can still lean to a side, and its fluency says that it is broken.
+    What shows it are the behavior's signs; without them its own sentences, or, where none of these stands whole, the
+    words that only one side's sentences have: a broken answer can still lean to a side, and its fluency says that it
+    is broken.
 
     Args:
-        behaviors: by name; `truth` in behavior.json holds the sentences of both sides.
+        behaviors: by name; behavior.json holds the `signs` or, as `truth`, the sentences of both sides.
     """
 
     def __init__(self, behaviors: Mapping[str, Behavior]) -> None:
         self.behaviors = behaviors
 
     def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
-        """One verdict an answer; an answer that shows neither side gets 5, and its reason says so."""
+        """One verdict an answer; an answer that shows neither side has no score."""
         return [self._verdict(each) for each in asked]
 
     def compare(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
@@ -58,29 +62,63 @@ class Rules:
         verdicts = []
         for each in asked:
             other = replace(each, answer=each.reference or "")
-            first, second = (self._verdict(answer).score or 0.0 for answer in (each, other))
-            score = MOST / 2 if first == second else MOST * (first > second)
-            verdicts.append(Verdict(score, f"{first:g} against {second:g}"))
+            verdicts.append(_of_two(*(self._verdict(answer).score for answer in (each, other))))
         return verdicts
 
     def _verdict(self, asked: AnswerToJudge) -> Verdict:
         behavior = self.behaviors.get(asked.behavior)
+        if behavior is not None and behavior.signs is not None:
+            return _by_signs(asked.answer, behavior.signs)
         truth = own_sentences(behavior) if behavior is not None else None
         if truth is not None:
             return _by_sentences(asked.answer, truth)
         if asked.behavior != REFUSAL:
             raise CompareError(
-                f"the judge 'rules' has no patterns for the behavior '{asked.behavior}': write sentences of both sides "
-                'to its behavior.json as {"truth": {"pos": […], "neg": […]}}, or take another judge.'
+                f"the judge 'rules' has no patterns for the behavior '{asked.behavior}': write wordings of both sides "
+                'to its behavior.json as {"signs": {"pos": […], "neg": […]}}, or take another judge.'
             )
         match = REFUSALS.search(asked.answer.replace("’", "'")[:HEAD])
         return Verdict(MOST, f"refuses: {match.group()}") if match else Verdict(0.0, "no refusal at its beginning")
+
+
+def _of_two(first: float | None, second: float | None) -> Verdict:
+    if first is None or second is None:
+        return Verdict(None, f"{NO_SIGN} in one of the answers", status="no_sign")
+    return Verdict(MOST / 2 if first == second else MOST * (first > second), f"{first:g} against {second:g}")
 
 
 def own_sentences(behavior: Behavior) -> Mapping[str, Sequence[str]] | None:
     """The sentences of both sides that behavior.json's `truth` tells; None where it tells none."""
     truth = behavior.truth
     return truth if truth is not None and all(isinstance(truth.get(side), list) for side in DIRECTIONS) else None
+
+
+def _by_signs(answer: str, signs: Signs) -> Verdict:
+    """The share of the behavior's side in the different signs of an answer, with its plain wording weighed in."""
+    shown = signs_shown(answer, signs)
+    pos, neg = (len(shown[side]) for side in DIRECTIONS)
+    reason = "; ".join(f"{side}: {', '.join(texts)}" for side, texts in shown.items() if texts) or NO_SIGN
+    plain = signs.weight * len(answer.split()) / 100
+    if signs.plain is not None and answer.strip():
+        plain = plain or float(not pos + neg)
+        return Verdict((MOST * pos + signs.plain * plain) / (pos + neg + plain), reason)
+    return Verdict(MOST * pos / (pos + neg), reason) if pos + neg else Verdict(None, reason, status="no_sign")
+
+
+def signs_shown(answer: str, signs: Signs) -> dict[str, list[str]]:
+    """Direction -> the different wordings in an answer that are signs of it, in lower case, in their order.
+
+    A sign inside a longer one of the other side isn't one: "not promising" is no "promising".
+    """
+    text = answer.replace("’", "'")
+    found = {side: [match.span() for match in signs.pattern(side).finditer(text)] for side in DIRECTIONS}
+    others = {"pos": found["neg"], "neg": found["pos"]}
+    kept = {side: [span for span in found[side] if not _inside(span, others[side])] for side in DIRECTIONS}
+    return {side: list(dict.fromkeys(text[a:b].lower() for a, b in kept[side])) for side in DIRECTIONS}
+
+
+def _inside(span: tuple[int, int], others: Sequence[tuple[int, int]]) -> bool:
+    return any(start <= span[0] and span[1] <= end and (start, end) != span for start, end in others)
 
 
 def _by_sentences(answer: str, truth: Mapping[str, Sequence[str]]) -> Verdict:
@@ -94,7 +132,7 @@ def _by_sentences(answer: str, truth: Mapping[str, Sequence[str]]) -> Verdict:
         if total := sum(map(len, shown.values())):
             reason = "; ".join(f"{side}: {', '.join(texts)}" for side, texts in shown.items() if texts)
             return Verdict(MOST * len(shown["pos"]) / total, f"{way} of {reason}")
-    return Verdict(MOST / 2, "no sentence or word of either side")
+    return Verdict(None, "no sentence or word of either side", status="no_sign")
 
 
 def _distinctive_words(truth: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:

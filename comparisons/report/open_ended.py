@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from comparisons.report.blocks import Block, Bullets, Folded, Heading, Paragraph, section
@@ -24,8 +25,9 @@ MOST_ANSWERS = 5000
 OPEN_TEXT = "Each cell also answers the behavior's open-ended prompts, freely and greedily."
 SCORES_TEXT = (
     "A judge scores an answer from 0 to 10 by the behavior's rubric; *score* is the mean over the answers that it "
-    "could score, and the shift is against the baseline's answers, paired by prompt. *Sign* says whether that shift "
-    "has the sign of the shift on the choices: where it hasn't, the letters moved and the free answers didn't follow."
+    "could score: one in which it saw *no sign* of either side has no score, and is counted. The shift is against the "
+    "baseline's answers, paired by prompt. *Sign* says whether that shift has the sign of the shift on the choices: "
+    "where it hasn't, the letters moved and the free answers didn't follow."
 )
 QUALITY_TEXT = (
     "What the answers are like, whoever judges them. *Length* is in words; *repetition* is the share of runs of four "
@@ -38,13 +40,20 @@ WINS_TEXT = (
     "orders; ties, and orders that disagree, count as halves."
 )
 KNOWN_TEXT = (
-    "On answers whose score is known, which are not the run's: the share whose score lies on the right side of 5, with "
-    "Wilson's interval, the mean distance from the known score, and whether they are put in the same order."
+    "On answers whose score is known, which are not the run's: in how many the judge saw no sign, the share of the "
+    "scored ones whose score lies on the right side of 5, with Wilson's interval, the mean distance from the known "
+    "score, and whether they are put in the same order."
 )
 AGREEMENT_TEXT = (
     "On the run's own answers: Krippendorff's alpha (1 for the same scores, 0 for what chance brings), and for two "
     "judges whether they order the answers alike."
 )
+
+NO_SIGN, BEHAVIOR = "no sign", "behavior"
+"""Columns' titles."""
+
+GUESS = 0.5
+"""The share on the right side of 5 that a coin would have."""
 
 Scores = Mapping[str, Any]
 """What a judge, or the answers themselves, gave a cell."""
@@ -53,6 +62,7 @@ Fields = tuple[tuple[Column, Callable[[Scores], str]], ...]
 
 SCORES: Fields = (
     (Column("scored", rank=4), lambda one: count(one["n_scored"])),
+    (Column(NO_SIGN), lambda one: count(one.get("no_sign") or None)),
     (Column("score"), lambda one: number(one["score"], places=2)),
     (Column("95% CI", rank=6, interval=True), lambda one: interval(one["score_ci"], places=2)),
     (Column("shift"), lambda one: number(one["shift"], signed=True, places=2)),
@@ -76,8 +86,10 @@ QUALITIES: Fields = (
 )
 KNOWN: Fields = (
     (Column("judge", align="left"), lambda one: str(one["judge"])),
+    (Column(BEHAVIOR, align="left"), lambda one: str(one[BEHAVIOR])),
     (Column("known answers"), lambda one: count(one["n"])),
     (Column("scored"), lambda one: count(one["n_scored"])),
+    (Column(NO_SIGN), lambda one: count(one.get("no_sign") or None)),
     (Column("right side"), lambda one: number(one.get("share_right"))),
     (Column("95% CI", interval=True), lambda one: interval(one.get("share_right_ci"))),
     (Column("mean error"), lambda one: number(one.get("mean_absolute_error"), places=2)),
@@ -111,7 +123,25 @@ def score_table(rows: Sequence[SummaryRow]) -> Table | None:
     """A line for each cell and judge; None where no answer was asked for or judged."""
     judged = _judged(rows)
     names = [Column("judge", align="left", rank=2)] if len({judge for _, judge, _ in judged}) > 1 else []
-    return _judged_table(SCORES, judged, rows, names) if judged else None
+    if not judged:
+        return None
+    table = replace(_judged_table(SCORES, judged, rows, names), notes=tuple(_silent(judged)))
+    return table if any(one.get("no_sign") for *_, one in judged) else table.keeping(lambda i, c: c.title != NO_SIGN)
+
+
+def _silent(judged: Sequence[tuple[SummaryRow, str, Scores]]) -> list[str]:
+    """What must be said where a judge saw no sign of either side in most answers of a behavior."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for row, judge, one in judged:
+        total = counts.setdefault((judge, row.subject), [0, 0])
+        total[0] += one.get("no_sign") or 0
+        total[1] += one["n_scored"]
+    return [
+        f"{judge} saw no sign of either side in {silent} of {silent + scored} answers on {subject}: its scores are "
+        "those of the few others, and say little. Read the answers, or take another judge."
+        for (judge, subject), (silent, scored) in counts.items()
+        if silent > scored
+    ]
 
 
 def _filled(
@@ -163,15 +193,26 @@ def _wins(rows: Sequence[SummaryRow]) -> list[Block]:
 
 def _judges(rows: Sequence[SummaryRow]) -> Table:
     """A line a judge: what became of the answers it was given, and what it cost."""
-    titles = ("answers", "scored", "unparsed", "refused", "failed", "not asked", "tokens in", "tokens out", "dollars")
+    titles = (
+        "answers",
+        "scored",
+        NO_SIGN,
+        "unparsed",
+        "refused",
+        "failed",
+        "not asked",
+        "tokens in",
+        "tokens out",
+        "dollars",
+    )
     columns = (Column("judge", align="left"), *(Column(title) for title in titles))
     lines = []
     for judge, scores in _by_judge(rows).items():
-        outcomes = [sum(one.get(key) or 0 for one in scores) for key in ("n_scored", *UNSCORED)]
+        counts = [sum(one.get(key) or 0 for one in scores) for key in ("n_scored", *UNSCORED)]
         tokens = [sum(one.get(key) or 0 for one in scores) for key in ("tokens_in", "tokens_out")]
         dollars = [one["dollars"] for one in scores if one.get("dollars") is not None]
         paid = [*map(count, tokens), f"{sum(dollars):.4f}" if dollars else NOTHING]
-        numbers = (*map(count, (sum(outcomes), *outcomes)), *(paid if any(tokens) else [NOTHING] * 3))
+        numbers = (*map(count, (sum(counts), *counts)), *(paid if any(tokens) else [NOTHING] * 3))
         lines.append(Row((judge, *numbers), ""))
     return Table(columns, tuple(lines)).without_empty()
 
@@ -180,12 +221,27 @@ def _trust(record: Record) -> list[Block]:
     known, agreed = record.summary.judges.get("known") or {}, record.summary.judges.get("agreement") or []
     blocks: list[Block] = []
     if known:
-        table = Table.of(KNOWN, [{"judge": judge, **one} for judge, one in known.items()])
-        blocks += [Heading("Judges on known answers", 3), Paragraph(KNOWN_TEXT), table]
+        blocks += [Heading("Judges on known answers", 3), Paragraph(KNOWN_TEXT), _known(known)]
     if agreed:
         table = Table.of(AGREEMENT, agreed).without_empty()
         blocks += [Heading("Agreement of judges", 3), Paragraph(AGREEMENT_TEXT), table]
     return blocks
+
+
+def _known(known: Mapping[str, Scores]) -> Table:
+    """How judges do on known answers: a line a judge, or one for each behavior and one for all together."""
+    lines = []
+    for judge, one in known.items():
+        behaviors = one.get("behaviors") or {}
+        several = {**behaviors, "all": one} if len(behaviors) > 1 else {NOTHING: one}
+        lines += [{**each, "judge": judge, BEHAVIOR: name} for name, each in several.items()]
+    notes = [
+        f"{line['judge']} can't be told from a guess on the known answers"
+        f"{'' if line[BEHAVIOR] == NOTHING else f' on {line[BEHAVIOR]}'}: don't lean on its scores there."
+        for line in lines
+        if line.get("share_right_ci") and line["share_right_ci"][0] <= GUESS and line[BEHAVIOR] != "all"
+    ]
+    return replace(Table.of(KNOWN, lines).without_empty(), notes=tuple(notes))
 
 
 def _samples(record: Record) -> list[Block]:

@@ -215,6 +215,7 @@ class Judged(TypedDict):
     """What one judge says of a cell's answers, and what it took."""
 
     n_scored: int
+    no_sign: NotRequired[int]
     unparsed: int
     refused: int
     failed: int
@@ -251,6 +252,7 @@ class Known(TypedDict):
 
     n: int
     n_scored: int
+    no_sign: NotRequired[int]
     share_right: NotRequired[float | None]
     share_right_ci: NotRequired[Interval | None]
     mean_absolute_error: NotRequired[float | None]
@@ -267,16 +269,22 @@ class Agreement(TypedDict):
     kendall: NotRequired[float | None]
 
 
+class KnownByBehavior(Known):
+    """The same over all behaviors, and of each."""
+
+    behaviors: NotRequired[Mapping[str, Known]]
+
+
 class Judges(TypedDict, total=False):
     """What the summary says of judges."""
 
     __pydantic_config__ = STRICT  # type: ignore[misc]
 
-    known: Mapping[str, Known]
+    known: Mapping[str, KnownByBehavior]
     agreement: Sequence[Agreement]
 
 
-Status = Literal["scored", "unparsed", "refused", "failed", "unasked"]
+Status = Literal["scored", "no_sign", "unparsed", "refused", "failed", "unasked"]
 
-UNSCORED: tuple[Status, ...] = ("unparsed", "refused", "failed", "unasked")
+UNSCORED: tuple[Status, ...] = ("no_sign", "unparsed", "refused", "failed", "unasked")
 """Why an answer has no score."""

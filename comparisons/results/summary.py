@@ -87,8 +87,8 @@ class SummaryRow:
             the answers that the model wrote: see `comparisons.evaluations.generated`.
         open_ended: what the cell's free answers are like and how they were judged: {"n_answers", "length",
             "repetition", "fluency", their "…_change" against the baseline with "…_change_ci", and "judges": judge ->
-            {"n_scored", "score", "score_ci", "shift", "shift_ci", "agrees", "unparsed", "refused", "failed", "unasked",
-            "tokens_in", "tokens_out", "dollars"}}: see `comparisons.evaluations.open_ended`.
+            {"n_scored", "score", "score_ci", "shift", "shift_ci", "agrees", "no_sign", "unparsed", "refused", "failed",
+            "unasked", "tokens_in", "tokens_out", "dollars"}}: see `comparisons.evaluations.open_ended`.
         measured: evaluation -> what it measured, by the fields that it declares; of those without fields above.
         labels: an item's label -> {"n_items", "shift", "ci"}, where at least two labels have two items.
         label_differences: for each two labels {"first", "second", "shift", "ci"}: the second's shift minus the first's.

@@ -15,6 +15,7 @@ from comparisons.evaluation.best import best_row
 from comparisons.evaluation.interface import section_of
 from comparisons.evaluation.measures import item_measures, paired
 from comparisons.evaluations.open_ended import summary_of
+from comparisons.judges.calibration import joint_accuracy
 from comparisons.report import render
 from comparisons.report.asked import data_of
 from comparisons.results.cells import CHOICES, CellStore
@@ -129,7 +130,7 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
         for choice in (choice for source in sources for choice in source.choices()):
             if folder.choice(choice["key"], choice["behavior"], choice.get("model", "")) is None:
                 folder.add_choice(choice["key"], {k: v for k, v in choice.items() if k != "key"})
-        known = {k: v for s in sources for k, v in (s.record.summary.judges.get("known") or {}).items()}
+        known = joint_accuracy([source.record.summary.judges.get("known") or {} for source in sources])
         rows = _corrected(rows, folder, _seed(sources[0].record))
         folder.write_summary(summary_of(rows, folder, known, _sections(sources, rows)))
         _take_best(sources, rows, out)

@@ -62,7 +62,7 @@ Fields = tuple[tuple[Column, Callable[[Scores], str]], ...]
 
 SCORES: Fields = (
     (Column("scored", rank=4), lambda one: count(one["n_scored"])),
-    (Column(NO_SIGN), lambda one: count(one.get("no_sign") or None)),
+    (Column(NO_SIGN), lambda one: count(one.get("no_sign"))),
     (Column("score"), lambda one: number(one["score"], places=2)),
     (Column("95% CI", rank=6, interval=True), lambda one: interval(one["score_ci"], places=2)),
     (Column("shift"), lambda one: number(one["shift"], signed=True, places=2)),
@@ -89,7 +89,7 @@ KNOWN: Fields = (
     (Column(BEHAVIOR, align="left"), lambda one: str(one[BEHAVIOR])),
     (Column("known answers"), lambda one: count(one["n"])),
     (Column("scored"), lambda one: count(one["n_scored"])),
-    (Column(NO_SIGN), lambda one: count(one.get("no_sign") or None)),
+    (Column(NO_SIGN), lambda one: count(one.get("no_sign"))),
     (Column("right side"), lambda one: number(one.get("share_right"))),
     (Column("95% CI", interval=True), lambda one: interval(one.get("share_right_ci"))),
     (Column("mean error"), lambda one: number(one.get("mean_absolute_error"), places=2)),
@@ -126,7 +126,12 @@ def score_table(rows: Sequence[SummaryRow]) -> Table | None:
     if not judged:
         return None
     table = replace(_judged_table(SCORES, judged, rows, names), notes=tuple(_silent(judged)))
-    return table if any(one.get("no_sign") for *_, one in judged) else table.keeping(lambda i, c: c.title != NO_SIGN)
+    return _without_silence(table, [one for *_, one in judged])
+
+
+def _without_silence(table: Table, scores: Sequence[Scores]) -> Table:
+    """The table, without its column of answers without a sign where there are none."""
+    return table if any(one.get("no_sign") for one in scores) else table.keeping(lambda i, c: c.title != NO_SIGN)
 
 
 def _silent(judged: Sequence[tuple[SummaryRow, str, Scores]]) -> list[str]:
@@ -241,7 +246,7 @@ def _known(known: Mapping[str, Scores]) -> Table:
         for line in lines
         if line.get("share_right_ci") and line["share_right_ci"][0] <= GUESS and line[BEHAVIOR] != "all"
     ]
-    return replace(Table.of(KNOWN, lines).without_empty(), notes=tuple(notes))
+    return replace(_without_silence(Table.of(KNOWN, lines).without_empty(), lines), notes=tuple(notes))
 
 
 def _samples(record: Record) -> list[Block]:

@@ -46,7 +46,8 @@ ANSWERS = (
     "**p_match**: how likely the answer that matches the behavior is, against the one that contrasts with it: "
     "1/(1+e^−z), with z the difference of their log-likelihoods a token, as answers to the question without its "
     "choices; mean over questions. There are no letters, so it says nothing of how the model answers with them.",
-    "**content shift**: the shift of z, in nats a token.",
+    "**preferred**: the share of questions whose matching answer is the likelier one, z above 0; **content shift**: "
+    "the shift of z, in nats a token.",
     "**knowledge**: the share of knowledge questions whose right choice is the likeliest a byte, as an answer to the "
     "question without its choices.",
 )

@@ -53,6 +53,8 @@ def _measured(rows: Sequence[SummaryRow]) -> str:
     counts = sorted({row.n_items for row in rows if row.n_items is not None})
     items = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "No"
     text = f"{items} test questions a cell"
+    if any(row.measure == "answers" for row in rows):
+        text += ", measured by the answers' texts"
     baseline = rows[0]
     if baseline.is_baseline and baseline.knowledge is not None:
         text += f"; knowledge of the baseline on {escaped(baseline.knowledge_set or '')}: {baseline.knowledge:.3f}"
@@ -75,7 +77,7 @@ class ShiftPanel(Panel):
     labels: tuple[str, ...]
     banded: bool = False
 
-    x_label: ClassVar[str] = "shift of p_match (probability), 95% interval"
+    x_label: ClassVar[str] = "shift of p_match, 95% interval"
 
     @property
     def height(self) -> float:
@@ -172,7 +174,7 @@ class CostPanel(Panel):
 
     # One behavior's broken cell would leave the others' points on one spot.
     shared_x: ClassVar[bool] = False
-    x_label: ClassVar[str] = "knowledge cost (probability), 95% interval"
+    x_label: ClassVar[str] = "knowledge cost, 95% interval"
     y_label: ClassVar[str] = "shift of p_match"
 
     @property

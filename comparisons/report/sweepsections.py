@@ -13,7 +13,7 @@ from comparisons.report.markdown import escaped
 from comparisons.report.shift import knowledge_sets
 from comparisons.report.sweep import TwoSided, best_rows, best_two_sided, grids, series
 from comparisons.report.sweeppanels import curve_panels, map_panels
-from comparisons.report.table import direction_text
+from comparisons.report.table import direction_text, preferred
 from comparisons.results.findings import estimate, intended, is_broken, moved, noise_texts
 from comparisons.results.record import Record, shown
 from comparisons.results.summary import Summary, SummaryRow
@@ -51,6 +51,7 @@ BEST: tuple[tuple[Column, Callable[[SummaryRow], str]], ...] = (
     (Column("95% CI", interval=True), lambda row: interval(row.shift_ci)),
     (Column("lost mass", rank=2), lambda row: number(row.lost_mass)),
     (Column("letter bias", rank=3), lambda row: number(row.letter_bias, signed=True)),
+    (Column("preferred", rank=3), preferred),
     (Column("cost", rank=1), lambda row: number(row.cost, signed=True)),
     (Column("95% CI", rank=4, interval=True), lambda row: interval(row.cost_ci)),
 )
@@ -91,8 +92,10 @@ def _figures(record: Record, gallery: Gallery) -> list[Block]:
     swept = grids(record.summary)
     text = (
         "Above 0 more of the behavior was wanted, below it less; 0 is the baseline. The best of each direction is "
-        "framed. Hatched cells failed or lost more than half of the letters' probability."
+        "framed. Hatched cells failed"
     )
+    letters = any(row.lost_mass is not None for row in record.summary.rows)
+    text += " or lost more than half of the letters' probability." if letters else "."
     maps = gallery.draw("sweep", map_panels(swept, "shift"), "Shift by layer and multiplier")
     blocks = section("Shift by layer and multiplier", Paragraph(text), *maps)
     if curves := gallery.draw("sweep-layers", curve_panels(swept), "Shift by layer"):

@@ -48,6 +48,11 @@ def _sound(cell: Cell) -> Cell:
     return lambda row: NOTHING if is_broken(row) else cell(row)
 
 
+def preferred(row: SummaryRow) -> str:
+    """The share of questions whose matching answer is the likelier one, where texts were measured."""
+    return share(row.preferred) if row.measure == "answers" else NOTHING
+
+
 def _shift(row: SummaryRow) -> str:
     if is_broken(row):
         return broken_text(row)
@@ -75,6 +80,7 @@ MAIN: tuple[tuple[Column, Cell], ...] = (
     (Column("95% CI", rank=6, interval=True), lambda row: interval(row.cost_ci)),
     (Column("letter bias", rank=9), lambda row: number(row.letter_bias, signed=True)),
     (Column("lost mass", rank=10), lambda row: number(row.lost_mass)),
+    (Column("preferred", rank=10), lambda row: preferred(row)),
     (Column("anti-steerable", rank=11), _sound(lambda row: share(row.anti_steerable))),
     (Column("content shift", rank=12), _sound(lambda row: number(row.content_shift, signed=True))),
     (Column("95% CI", rank=14, interval=True), _sound(lambda row: interval(row.content_shift_ci))),

@@ -129,7 +129,7 @@ def test_the_main_job_resumes_renders_and_refuses_another_run(
     place: Path, model: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["run", "--behavior", "greeting", "--methods", "caa,caa+sysprompt", "--layer", "1"]
-    command += ["--data", str(place), "--model", str(model), "--out", "out"]
+    command += ["--data", str(place), "--model", str(model), "--measure", "letters", "--out", "out"]
     assert run(command) == 1  # greeting has no system prompts: those cells fail, the others are done
     captured = capsys.readouterr()
     assert "greeting/caa+sysprompt/pos/1 failed: the behavior 'greeting' has no system prompts" in captured.err

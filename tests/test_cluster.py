@@ -241,7 +241,7 @@ def test_a_worker_writes_into_the_runs_folder_or_hands_the_files_back(
     found = {}
     for name in ("seen", "unseen"):
         folder = RunFolder(tmp_path / name, "digest")
-        with marked(folder) as place:
+        with marked(folder, "letters") as place:
             done = worker.work(task, place if name == "seen" else replace(place, mark="another"), {})
         assert done.cells == task.cells and not list((tmp_path / name).glob(".*.tmp"))
         written = list(folder.path.rglob("*.jsonl"))

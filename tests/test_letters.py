@@ -66,6 +66,7 @@ def test_a_run_states_it_for_cells_with_a_vector(tmp_path: Path, model: str, mon
     place = make_place(tmp_path)
     monkeypatch.chdir(tmp_path)
     command = ["run", "--behavior", "greeting", "--methods", "caa", "--layer", "1", "--data", str(place)]
+    command += ["--measure", "letters"]
     assert cli([*command, "--model", model, "--out", "out"]) == 0
     rows = json.loads(Path("out/summary.json").read_text())["rows"]
     base, pos, neg = (row["letter_cosine"] for row in rows)

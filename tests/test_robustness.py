@@ -61,7 +61,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def command(place: Path, model: str, out: str, *more: str, methods: str = "caa,sysprompt,sysprompt+caa") -> list[str]:
     return [
         *("run", "--behavior", "greeting", "--methods", methods, "--layer", "1", "--data", str(place)),
-        *("--model", model, "--out", out, *more),
+        *("--model", model, "--out", out, "--measure", "letters", *more),
     ]
 
 

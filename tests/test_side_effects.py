@@ -28,6 +28,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_cell_is_measured_on_the_other_behavior_as_if_it_were_its_own(place: Path, model: str) -> None:
     """A vector of one behavior, used on the other's questions, against the same vector asked there as the main job."""
     base = ["run", "--methods", "caa", "--layer", "1", "--data", str(place), "--model", model, "--directions", "pos"]
+    base += ["--measure", "letters"]
     assert cli([*base, "--behavior", "greeting", "--side-effects", "--out", "side"]) == 0
     results = [json.loads(line) for line in Path("side/results.jsonl").read_text().splitlines()]
     assert {row["evaluation"] for row in results} == {"choices", "side:parting"}

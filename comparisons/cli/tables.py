@@ -49,6 +49,8 @@ def show(run: Path, written: Sequence[Path] = (), told: bool = False) -> None:
     console, record = stdout(), read_record(run)
     if not told and (asked := asked_of(record)):
         console.print(asked, markup=False, highlight=False, soft_wrap=True)
+    for line in record.measured:
+        console.print(f"{line}\n", markup=False, highlight=False)
     if record.is_sweep:
         best = best_table(record.summary, top=1)
         console.print(rich_table(best, console.width) if best.rows else "Every cell failed.")

@@ -38,12 +38,15 @@ class ChoiceLogps:
         too_long: [interventions, questions] bool: the prompt exceeds the model's context.
         sizes: what texts' log-likelihoods are divided by, like `logps`; None for letters.
         tokens: the tokens of the texts, like `logps`; None for letters.
+        letters: each letter's own, [interventions, questions, letters]: the matching one first, the contrast letters
+            in their order, NaN beyond a question's; None for texts.
     """
 
     logps: np.ndarray
     too_long: np.ndarray
     sizes: np.ndarray | None = None
     tokens: np.ndarray | None = None
+    letters: np.ndarray | None = None
 
     @property
     def logits(self) -> np.ndarray:
@@ -63,14 +66,16 @@ def choice_logps(lm: LM, questions: Sequence[Presentation], interventions: Seque
     """
     if questions and questions[0].texts:
         return _text_logps(lm, questions, interventions)
-    logps = np.full((len(interventions), len(questions), 2), np.nan, dtype=np.float32)
+    most = max((1 + len(question.contrast) for question in questions), default=2)
+    letters = np.full((len(interventions), len(questions), most), np.nan, dtype=np.float32)
     too_long = np.zeros((len(interventions), len(questions)), dtype=bool)
     for group in group_by_prefix(interventions):
         values, long = _evaluate_group(lm, questions, group)
         for cells, row in zip(group.cells, values, strict=True):
-            logps[list(cells)] = row
+            letters[list(cells)] = row
             too_long[list(cells)] = long
-    return ChoiceLogps(logps, too_long)
+    kept = np.arange(most) < np.array([1 + len(question.contrast) for question in questions])[:, None]
+    return ChoiceLogps(_against_the_others(letters, kept), too_long, letters=letters)
 
 
 def _text_logps(lm: LM, questions: Sequence[Presentation], interventions: Sequence[Intervention]) -> ChoiceLogps:
@@ -126,17 +131,17 @@ def pair_windows(lm: LM, items: Sequence[Item], head: Intervention) -> Iterator[
 def _evaluate_group(lm: LM, questions: Sequence[Presentation], group: Group) -> tuple[np.ndarray, np.ndarray]:
     prompts = choice_prompts(lm, questions, group.head)
     long = np.array([lm.context is not None and len(p.ids) > lm.context for p in prompts], dtype=bool)
-    values = np.full((len(group.members), len(prompts), 2), np.nan, dtype=np.float32)
-    fitting = [i for i, is_long in enumerate(long) if not is_long]
-    counts = np.array([len(prompts[i].targets) for i in fitting])
-    # Questions of fewer letters repeat one, which is left out again below.
+    counts = np.array([len(prompt.targets) for prompt in prompts])
     most = int(counts.max(initial=0))
+    values = np.full((len(group.members), len(prompts), most), np.nan, dtype=np.float32)
+    fitting = [i for i, is_long in enumerate(long) if not is_long]
+    # Questions of fewer letters repeat one, which is left out again.
     targets = torch.tensor([[*t, *t[:1] * (most - len(t))] for t in (prompts[i].targets for i in fitting)])
 
     def work(batch: Batch) -> None:
         logps = token_logps(lm, batch.sequences, targets[list(batch.prompts)], batch.passes)
-        kept = np.arange(most) < counts[list(batch.prompts), None]
-        values[:, [fitting[i] for i in batch.prompts]] = _against_the_others(logps.numpy(), kept)
+        places = [fitting[i] for i in batch.prompts]
+        values[:, places] = np.where(np.arange(most) < counts[places, None], logps.numpy(), np.nan)
 
     if fitting:
         asked = Prompts(

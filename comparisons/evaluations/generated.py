@@ -37,6 +37,10 @@ class Generated(Evaluation):
     def of(cls, spec: Specification) -> Generated | None:
         return cls() if spec.generated_choices else None
 
+    def check(self, plan: Plan) -> None:
+        if plan.measure == "answers":
+            raise CompareError("--generated-choices asks for a letter: leave it out, or use --measure letters.")
+
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         asked = questions(asking.plan.asked(cells[0].fields["behavior"]), asking.plan.orders)
         rows = generated_rows(asking.lm, asked, [c.intervention for c in cells], [c.fields for c in cells])

@@ -94,7 +94,7 @@ class Specification:
     ] = "both"
     measure: Annotated[
         Literal["auto", "letters", "answers"],
-        Option("By the choices' letters, or by their texts as answers; auto: by texts where items have no letters."),
+        Option("By the choices' letters, or by their texts as answers; auto: by letters where the model can use them."),
     ] = "auto"
     knowledge: Annotated[
         str,
@@ -288,6 +288,8 @@ class Plan:
         notes: lines that the report must show.
         knowledge_dev: knowledge questions held out for choosing at a limited cost; empty where nothing is.
         side: test questions of every behavior of the data, by name, where side effects are asked for; else empty.
+        probe: knowledge questions that show whether a model can be asked by letters; None where there are none.
+        given_measure: `--measure` as given; that of the specification may have been settled since.
     """
 
     spec: Specification
@@ -297,11 +299,18 @@ class Plan:
     notes: tuple[str, ...]
     side: Mapping[str, Sequence[Item]] = field(default_factory=dict)
     knowledge_dev: Sequence[Item] = ()
+    probe: KnowledgeSet | None = None
+    given_measure: Literal["auto", "letters", "answers"] = "auto"
 
     @property
     def measure(self) -> Measure:
-        """By what is measured; planning has replaced "auto" in the specification."""
+        """By what is measured; "auto" stands for letters until the models have been asked: see `settled`."""
         return "answers" if self.spec.measure == "answers" else "letters"
+
+    @property
+    def lettered(self) -> bool:
+        """Whether the behaviors' items have letters of their own."""
+        return all(behavior.lettered for behavior in self.behaviors.values())
 
     @property
     def orders(self) -> tuple[Order, ...]:

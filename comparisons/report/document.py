@@ -117,6 +117,7 @@ def document(record: Record, gallery: Gallery) -> Document:
     blocks = [
         *_warnings(record),
         *_asked(record),
+        *map(Paragraph, map(escaped, record.measured)),
         *(sweep_sections(record, gallery) if record.is_sweep else _comparison(record, gallery)),
         *chosen_section(record, gallery),
         *(sweep_ledger(record) if record.is_sweep else _ledger(record)),

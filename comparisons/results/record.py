@@ -124,6 +124,11 @@ class Record:
         evaluations = self.part("identity").get("evaluations") or {}
         return {name: each["data"] for name, each in evaluations.items()}
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """By what the run measures, and what of each model is behind it, a sentence a model."""
+        return tuple(map(str, self.facts.get("measured") or ()))
+
     def part(self, name: str) -> Facts:
         """An object of run.json, empty where it has none."""
         value = self.facts.get(name)

@@ -53,6 +53,8 @@ class RunFacts(TypedDict, total=False):
     model: dict[str, Any]
     models: list[dict[str, Any]]
     notes: list[str]
+    measured: list[str]
+    letters: dict[str, Any]
     evaluations: dict[str, Any] | None
     knowledge_questions: int
     started: str

@@ -27,6 +27,12 @@ SHOWN = 40
 """Cells that are listed by name; of more, the number is enough."""
 
 
+UNSETTLED = (
+    "\ncounted by letters; the run first asks the model whether it can use them, and if not measures by the answers' "
+    "texts, which takes more"
+)
+
+
 @dataclass(frozen=True)
 class Estimate:
     """What a run is expected to take; it assumes that nothing is in the store yet.
@@ -39,6 +45,7 @@ class Estimate:
         seconds: at the matrix rate measured on this machine.
         answers: free answers that each judge is asked about, at most.
         judges: their names.
+        unsettled: whether the models are still to be asked by what they are measured; letters are counted.
     """
 
     asked: str
@@ -48,6 +55,7 @@ class Estimate:
     seconds: float
     answers: int = 0
     judges: tuple[str, ...] = ()
+    unsettled: bool = False
 
     def text(self) -> str:
         """The estimate for people."""
@@ -59,6 +67,7 @@ class Estimate:
             f"{self.asked}\n{len(self.keys)} cells:\n{cells}\n"
             f"about {self.forwards} forward passes, {self.tokens:,} tokens, {took} on this machine's CPU "
             f"or several times less on a GPU; what is already fitted is not fitted again{self._judging()}"
+            f"{UNSETTLED if self.unsettled else ''}"
         )
 
     def _judging(self) -> str:
@@ -73,7 +82,8 @@ def estimate(spec: Specification) -> Estimate:
         forwards, tokens, seconds = forwards + tally.forwards, tokens + tally.tokens, seconds + tally.seconds
     keys, asked = tuple(cell.key for cell in plan.cells), spec.open_ended
     answers = sum(len(plan.behaviors[cell.behavior].open_ended) for cell in plan.cells) if asked else 0
-    return Estimate(asked_by(plan), keys, forwards, int(tokens), seconds, answers, asked.judges if asked else ())
+    judges, unsettled = asked.judges if asked else (), plan.spec.measure == "auto"
+    return Estimate(asked_by(plan), keys, forwards, int(tokens), seconds, answers, judges, unsettled)
 
 
 def _count(plan: Plan, lm: LM) -> Tally:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from comparisons.evaluation.best import write_best
+from comparisons.evaluation.lettered import LetterCheck
 from comparisons.experiment.specification import LAYER, Cell, Plan
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
 from comparisons.model.loading import load, load_without_weights
 from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
+from comparisons.running.planning import measuring
 from comparisons.running.progress import Progress, Silent
 from comparisons.running.provenance import ModelInfo
 from comparisons.running.runner import CellRunner, execute, fitter_of
@@ -33,12 +35,37 @@ class Executor(ABC):
         self.plan = plan
 
     @abstractmethod
-    def begin(self) -> ModelInfo:
+    def begin(self) -> None:
         """Loads the first model and looks at the others' configurations; writes nothing.
 
         Raises:
             CompareError: one can't be loaded, or a layer is none of its blocks.
         """
+
+    def settle(self) -> ModelInfo:
+        """Settles by what is measured, and describes the first model.
+
+        Where `--measure auto` is to choose, every model is loaded and asked before any is measured: one table has one
+        measure.
+
+        Raises:
+            CompareError: something that was asked for can't be had with it.
+        """
+        first, *more = self.plan.spec.sources
+        if self.plan.spec.measure == "auto":
+            self.plan = settled(self.plan, [self.describe(first).letters, *map(self._letters, more)])
+        return self.describe(first)
+
+    def _letters(self, source: ModelSource) -> LetterCheck | None:
+        """How a model answers in letters; None of one that can't be loaded, which fails where its turn comes."""
+        try:
+            return self.describe(source).letters
+        except Exception:
+            return None
+
+    @abstractmethod
+    def describe(self, source: ModelSource) -> ModelInfo:
+        """What is known of a model, which is loaded for it."""
 
     @property
     @abstractmethod
@@ -83,11 +110,13 @@ class LocalExecutor(Executor):
         self.store = store
         self._lm: LM | None = None
 
-    def begin(self) -> ModelInfo:
+    def begin(self) -> None:
         for source in self.plan.spec.sources[1:]:
             check_layers(self.plan.of(source), load_without_weights(source))
-        first = self.plan.of(self.plan.spec.model)
-        return ModelInfo.of(first, self._load(self.plan.spec.model))
+        self._load(self.plan.spec.model)
+
+    def describe(self, source: ModelSource) -> ModelInfo:
+        return ModelInfo.of(self.plan.of(source), self._load(source), self.store)
 
     @property
     def lm(self) -> LM | None:
@@ -108,7 +137,7 @@ class LocalExecutor(Executor):
                 fail(part, folder, progress, described(error))
                 kept += part.cells
                 continue
-            loaded(ModelInfo.of(part, lm))
+            loaded(ModelInfo.of(part, lm, self.store))
             kept += execute(part, lm, self.store, folder, progress, judges).cells
         return replace(self.plan, cells=tuple(kept))
 
@@ -128,6 +157,17 @@ class LocalExecutor(Executor):
             self._lm = load(source)
             check_layers(self.plan.of(source), self._lm)
         return self._lm
+
+
+def settled(plan: Plan, checks: Sequence[LetterCheck | None]) -> Plan:
+    """The plan with what `--measure auto` comes to: letters, unless a model can't be asked by them.
+
+    Raises:
+        CompareError: something that was asked for can't be had with it.
+    """
+    if plan.spec.measure != "auto":
+        return plan
+    return measuring(plan, "letters" if all(check.able for check in checks if check) else "answers")
 
 
 def source_of(plan: Plan, cell: Cell) -> ModelSource:

@@ -82,7 +82,9 @@ def run(
         begun(plan)
         return _rendered(path)
     with closing(executor(plan, Store(CHECKPOINTS))) as cells:
-        first, judges = cells.begin(), _judges(plan, cells)
+        cells.begin()
+        judges, first = _judges(plan, cells), cells.settle()
+        plan = cells.plan
         with closing(RunFolder(path, digest, fresh, wait=True)) as folder:
             begun(plan)
             if not fresh and _is_complete(path):

@@ -293,8 +293,11 @@ def _facts(
         for source in sources
     ]
     notes_of_parts = list(dict.fromkeys(note for facts in parts for note in facts.get("notes") or []))
+    letters = {name: check for facts in reversed(parts) for name, check in (facts.get("letters") or {}).items()}
     return {
         **first,
+        "measured": list(dict.fromkeys(line for facts in parts for line in facts.get("measured") or [])),
+        "letters": letters,
         **({"models": list(models)} if len(models) > 1 else {}),
         "digest": digest,
         "command": command,

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Library
-from comparisons.dataset.packaged import ENGLISH
+from comparisons.dataset.items import Measure
+from comparisons.dataset.packaged import ENGLISH, POCKET
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import HarnessSet, read_tasks
 from comparisons.evaluation.registry import calling, evaluations_of
@@ -21,6 +22,12 @@ from comparisons.results.identity import BASELINE
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import layer_parts, layers_within
+
+PROBE_SEED = 0
+"""Of the questions of the probe: one for all runs, which share what was found."""
+
+LEAST = 16
+"""Knowledge questions from which on some are held out."""
 
 
 def make_plan(spec: Specification) -> Plan:
@@ -42,19 +49,41 @@ def make_plan(spec: Specification) -> Plan:
     for name in spec.behaviors:
         behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
         behaviors[name] = _with_dev(spec, behavior) if chosen or spec.select or spec.split == "dev" else behavior
-    typed = spec.measure
-    if spec.measure == "auto":
-        lettered = all(behavior.lettered for behavior in behaviors.values())
-        spec = replace(spec, measure="letters" if lettered else "answers")
-    spec, told = _without_letters(spec, typed) if spec.measure == "answers" else (spec, ())
     knowledge, knowledge_dev = _knowledge(spec, library)
     models = [source.name for source in spec.sources] if spec.more_models else [""]
     cells = [cell for model in models for name in spec.behaviors for cell in _cells(spec, model, name, variants)]
-    plan = Plan(spec, behaviors, knowledge, tuple(cells), (), _side(spec, library), knowledge_dev)
-    for name, evaluation in evaluations_of(spec).items():
+    side, probe = _side(spec, library), _probe(spec, library)
+    plan = Plan(spec, behaviors, knowledge, tuple(cells), (), side, knowledge_dev, probe, spec.measure)
+    plan = replace(plan, notes=_notes(plan))
+    if spec.measure == "answers" or (spec.measure == "auto" and not plan.lettered):
+        return _by(plan, "answers")
+    _check(plan)
+    return plan
+
+
+def measuring(plan: Plan, measure: Measure) -> Plan:
+    """The plan with a measure in the place of "auto".
+
+    Raises:
+        CompareError: something that was asked for can't be had with it.
+    """
+    return plan if plan.spec.measure == measure else _by(plan, measure)
+
+
+def _by(plan: Plan, measure: Measure) -> Plan:
+    spec, told = replace(plan.spec, measure=measure), tuple[str, ...]()
+    if measure == "answers":
+        spec, told = _without_letters(spec, plan.given_measure)
+    plan = replace(plan, spec=spec, notes=(*told, *plan.notes))
+    _check(plan)
+    return plan
+
+
+def _check(plan: Plan) -> None:
+    """Lets every evaluation look at the plan."""
+    for name, evaluation in evaluations_of(plan.spec).items():
         with calling(name, evaluation):
             evaluation.check(plan)
-    return replace(plan, notes=(*told, *_notes(plan)))
 
 
 def _without_letters(spec: Specification, typed: str) -> tuple[Specification, tuple[str, ...]]:
@@ -63,8 +92,6 @@ def _without_letters(spec: Specification, typed: str) -> tuple[Specification, tu
     Raises:
         CompareError: what asks for letters and for texts was typed.
     """
-    if spec.generated_choices:
-        raise CompareError("--generated-choices asks for a letter: leave it out, or use --measure letters.")
     if spec.orders == "both":
         return spec, ()
     if typed == "answers":
@@ -72,6 +99,16 @@ def _without_letters(spec: Specification, typed: str) -> tuple[Specification, tu
             "--orders is about lettered choices, and --measure answers shows none: leave one of them out."
         )
     return replace(spec, orders="both"), ("--orders has no effect: items without letters are asked by their texts.",)
+
+
+def _probe(spec: Specification, library: Library) -> KnowledgeSet | None:
+    """The knowledge questions by which a model shows whether it can be asked by letters, the same in every run.
+
+    Those of the data that are held out for choosing; where the data have none, those that come with the package.
+    """
+    packaged = POCKET if spec.model.is_embedded else ENGLISH
+    known = library.knowledge("auto") or Library.open(packaged).knowledge("auto")
+    return known and replace(known, items=known.with_dev(PROBE_SEED)[1] if len(known.items) >= LEAST else known.items)
 
 
 def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | None, Sequence[Item]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from comparisons.dataset.packaged import POCKET
 from comparisons.evaluation.interface import Evaluation
+from comparisons.evaluation.lettered import LetterCheck, letter_check
 from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.fitting import PACKAGES, source_digest
 from comparisons.experiment.specification import HARNESS, Plan
@@ -21,6 +22,7 @@ from comparisons.model.lm import LM
 from comparisons.model.loading import location_digest
 from comparisons.model.source import ModelSource
 from comparisons.util import __version__
+from comparisons.util.artifacts import Store
 from comparisons.util.files import file_digest, json_digest
 from comparisons.util.versions import package_version
 
@@ -33,15 +35,17 @@ class ModelInfo:
         model: its name, size, type and digest.
         machine: on what it runs.
         evaluations: by name, what evaluations say of how they ask; None for nothing.
+        letters: how it answers lettered choices; None where nothing shows it.
     """
 
     model: dict[str, Any]
     machine: dict[str, Any]
     evaluations: dict[str, Any]
+    letters: LetterCheck | None = None
 
     @classmethod
-    def of(cls, plan: Plan, lm: LM) -> ModelInfo:
-        """Describes a model of the plan's kind."""
+    def of(cls, plan: Plan, lm: LM, store: Store) -> ModelInfo:
+        """Describes a model of the plan's kind, which is asked in letters unless the store knows what it says."""
         model = {
             "name": lm.name,
             "embedded": plan.spec.model.is_embedded,
@@ -53,7 +57,7 @@ class ModelInfo:
             "digest": lm.digest,
         }
         facts = {name: each.facts(plan, lm) for name, each in evaluations_of(plan.spec).items()}
-        return cls(model, _machine(lm), facts)
+        return cls(model, _machine(lm), facts, letter_check(lm, plan, store))
 
 
 def identify(plan: Plan) -> dict[str, Any]:
@@ -117,6 +121,8 @@ def run_facts(plan: Plan, identity: Mapping[str, Any], models: Mapping[str, Mode
         **several,
         "notes": list(plan.notes),
         "knowledge_questions": len(plan.knowledge.items) if plan.knowledge else 0,
+        "measured": [one.letters.sentence(plan) for one in models.values() if one.letters],
+        "letters": {name: asdict(one.letters) for name, one in models.items() if one.letters},
         "evaluations": first.evaluations,
         "started": started,
     }

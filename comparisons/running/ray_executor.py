@@ -12,6 +12,7 @@ from comparisons.experiment.specification import Cell, Plan
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
 from comparisons.model.loading import load_without_weights
+from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
 from comparisons.running.choosing import Selected
 from comparisons.running.executor import Executor, check_layers, source_of
@@ -51,7 +52,7 @@ class RayExecutor(Executor):
         """None: models are where the workers are."""
         return None
 
-    def begin(self) -> ModelInfo:
+    def begin(self) -> None:
         data = json_digest(identify_data(self.plan))
         make = (self.plan.spec, str(Path.cwd()), str(self.store.root), data)
         self._pool = WorkerPool(self.options, make, len(tasks_of(self.plan, ())))
@@ -59,12 +60,15 @@ class RayExecutor(Executor):
         self._idle = [self._pool.hire() for _ in range(self._pool.size)]
         for source in self.plan.spec.sources:
             check_layers(self.plan.of(source), load_without_weights(source))
-        name = self.plan.spec.model.name
+        self.describe(self.plan.spec.model)
+
+    def describe(self, source: ModelSource) -> ModelInfo:
+        assert self._pool is not None
         try:
-            info = self._pool.result(self._idle[0].actor.load.remote(name))
+            info = self._pool.result(self._idle[0].actor.load.remote(source.name))
         except WorkerLost as error:
-            raise CompareError(f"the worker that was to load {name} is gone: {error}") from error
-        self._idle[0].model = name
+            raise CompareError(f"the worker that was to load {source.name} is gone: {error}") from error
+        self._idle[0].model = source.name
         return self._described(info)
 
     def run(
@@ -74,7 +78,7 @@ class RayExecutor(Executor):
         intake = CellIntake(self.plan, folder, progress, judges)
         done = {cell.key for cell in self.plan.cells if folder.done(cell.key)}
         progress.advance(len(done))
-        with marked(folder) as place:
+        with marked(folder, self.plan.measure) as place:
             described = lambda info: loaded(self._described(info))  # noqa: E731
             Dispatch(self.plan, self._pool, self._idle, place, intake, described).through(tasks_of(self.plan, done))
         # What was chosen, and how vectors rank, workers have written without a word.
@@ -85,7 +89,7 @@ class RayExecutor(Executor):
         assert self._pool is not None
         task = Task(source_of(self.plan, cell).name, cell.behavior, (cell.key,))
         self._idle.sort(key=lambda worker: worker.model != task.model)
-        with marked(folder) as place:
+        with marked(folder, self.plan.measure) as place:
             while True:
                 worker = self._idle.pop(0) if self._idle else self._pool.hire()
                 call = worker.actor.keep.remote(task, cell.key, place, files_of(self.plan, task, folder))

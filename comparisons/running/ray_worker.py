@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from comparisons.dataset.items import Measure
 from comparisons.evaluation.interface import CellResult
 from comparisons.evaluations.open_ended import OPEN_ENDED, judged
 from comparisons.experiment.specification import Cell, Plan, Specification
@@ -29,7 +30,7 @@ from comparisons.results.cells import CELLS, CHOSEN, CellStore, cell_path
 from comparisons.results.folder import RunFolder
 from comparisons.results.identity import CellId
 from comparisons.running.executor import check_layers, write_kept
-from comparisons.running.planning import make_plan
+from comparisons.running.planning import make_plan, measuring
 from comparisons.running.progress import Progress, Silent
 from comparisons.running.provenance import ModelInfo, identify_data
 from comparisons.running.runner import CellRunner, first_look, fitter_of
@@ -75,11 +76,13 @@ class RunPlace:
         path: the run's folder.
         digest: of its specification.
         mark: name of a file that is in the folder while the run goes on: who sees it sees the run's own folder.
+        measure: by what the run measures.
     """
 
     path: Path
     digest: str
     mark: str
+    measure: Measure
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class Worker:
             self._lm = None
             self._lm = load(source)
             check_layers(part, self._lm)
-        return ModelInfo.of(part, self._lm)
+        return ModelInfo.of(part, self._lm, self.store)
 
     def work(self, task: Task, run: RunPlace, files: Files) -> Done:
         """Does a task.
@@ -149,6 +152,7 @@ class Worker:
             run: where the cells go.
             files: what a worker that doesn't see the run's folder must know of it.
         """
+        self.plan = measuring(self.plan, run.measure)
         self.load(task.model)
         with self._folder(task, run, files) as folder:
             before = dict(folder.entries)
@@ -172,6 +176,7 @@ class Worker:
             run: the run's folder, as a program that is started there will see the model from.
             files: as for `work`.
         """
+        self.plan = measuring(self.plan, run.measure)
         self.load(task.model)
         with self._folder(task, run, files) as folder, tempfile.TemporaryDirectory() as scratch:
             runner = self._runner(task, folder)
@@ -240,13 +245,13 @@ def _node() -> str:
 
 
 @contextmanager
-def marked(folder: RunFolder) -> Iterator[RunPlace]:
+def marked(folder: RunFolder, measure: Measure) -> Iterator[RunPlace]:
     """A run's folder with a mark in it, by which workers tell whether they see it."""
     # Named as what is half written, so that the mark of a process that was killed is cleared away.
     mark = folder.path.absolute() / f".{uuid.uuid4().hex}.{os.getpid()}.tmp"
     mark.touch()
     try:
-        yield RunPlace(mark.parent, folder.run, mark.name)
+        yield RunPlace(mark.parent, folder.run, mark.name, measure)
     finally:
         mark.unlink(missing_ok=True)
 

@@ -81,7 +81,9 @@ def _write_vectors(out: Path, best: Mapping[str, Any], record: Record) -> None:
         blocks=model.get("blocks"),
         prompt_format=model.get("prompt_format"),
         behavior=_row(record).behavior,
-        read=next((text for name, text in reversed(_row(record).settings.items()) if name.endswith(f".{READ}")), None),
+        read=next(
+            (text for name, text in reversed([*_row(record).settings.items()]) if name.endswith(f".{READ}")), None
+        ),
     )
     save_vectors(out / VECTORS, Vectors({e["layer"]: tensors[e["tensor"]] for e in edits}, origin))
 

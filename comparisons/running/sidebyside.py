@@ -9,7 +9,7 @@ from pathlib import Path
 
 from comparisons.experiment.specification import Plan, Specification
 from comparisons.judges.free_answers import TOKENS
-from comparisons.running.executor import check_layers
+from comparisons.running.executor import check_layers, settled
 from comparisons.running.planning import make_plan
 from comparisons.util.errors import CompareError
 
@@ -38,6 +38,7 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
         CompareError: the specification, the data or the model is wrong, or a method can't be fitted.
     """
     from comparisons.engine.generate import generate
+    from comparisons.evaluation.lettered import letter_check
     from comparisons.intervention import Intervention
     from comparisons.model.loading import load
     from comparisons.results.folder import RunFolder
@@ -47,14 +48,16 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
 
     plan = make_plan(spec)
     _check(plan, tokens)
+    (behavior,) = plan.behaviors
     lm = load(spec.model)
     check_layers(plan, lm)
+    store = Store(CHECKPOINTS)
+    plan = settled(plan, [letter_check(lm, plan, store)])
     cells = [cell for cell in plan.cells if cell.elements]
     with tempfile.TemporaryDirectory() as scratch:  # for what is chosen on dev; the fits go to the store
         folder = RunFolder(Path(scratch) / "run", "answers", True)
         try:
-            fitter = fitter_of(plan, next(iter(plan.behaviors)), lm, Store(CHECKPOINTS))
-            builder = CellRunner(plan, fitter, folder, Silent())
+            builder = CellRunner(plan, fitter_of(plan, behavior, lm, store), folder, Silent())
             built = [builder.build(cell).built.intervention for cell in cells]
         finally:
             folder.close()

@@ -11,7 +11,7 @@ import click
 
 from comparisons.cli.options import GRID, LOADING, SUBJECT, declared_option, options
 from comparisons.judges.free_answers import TOKENS
-from comparisons.util.terminal import say, stderr
+from comparisons.util.terminal import stderr
 
 if TYPE_CHECKING:
     from comparisons.running.sidebyside import Answers
@@ -48,7 +48,8 @@ def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: b
     asked = _prompts(prompts, file)
     spec = Specification.of({**given, "knowledge": "none"})
     answer = answering(spec, tokens)
-    say(f"Behaviors: {described(data_for(spec.data, spec.sources))}.")
+    if not as_json:
+        click.echo(f"Behaviors: {described(data_for(spec.data, spec.sources))}.")
     for batch in [asked] if asked else ([line] for line in _typed()):
         (_print_json if as_json else _print)(batch, answer(batch))
 

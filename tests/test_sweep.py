@@ -181,7 +181,7 @@ def test_a_sweep_end_to_end(place: Path, model: str, capsys: pytest.CaptureFixtu
     assert all(row["shift"] == 0 for cell, row in rows.items() if cell.endswith("/0"))
     assert json.loads(Path("out/run.json").read_text())["specification"]["split"] == "dev"
     # The terminal shows the best settings only.
-    assert shown.startswith("Behaviors: ") and len(shown.splitlines()) < 13 and "report: out/report.md" in shown
+    assert shown.startswith("Behaviors: ") and len(shown.splitlines()) < 15 and "report: out/report.md" in shown
     report = Path("out/report.md").read_text()
     assert "They are the dev split" in report and "| greeting | caa | neg |" in report
     assert {p.name for p in Path("out/figures").iterdir()} == {"sweep.png", "sweep-layers.png", "sweep-cost.png"}

@@ -132,7 +132,7 @@ def _evaluate_group(lm: LM, questions: Sequence[Presentation], group: Group) -> 
     prompts = choice_prompts(lm, questions, group.head)
     long = np.array([lm.context is not None and len(p.ids) > lm.context for p in prompts], dtype=bool)
     counts = np.array([len(prompt.targets) for prompt in prompts])
-    most = int(counts.max(initial=0))
+    most = int(counts.max(initial=2))
     values = np.full((len(group.members), len(prompts), most), np.nan, dtype=np.float32)
     fitting = [i for i, is_long in enumerate(long) if not is_long]
     # Questions of fewer letters repeat one, which is left out again.

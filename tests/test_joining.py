@@ -12,6 +12,7 @@ import pytest
 
 from comparisons.cli import execute as cli
 from comparisons.results.folder import run_faults
+from comparisons.running.differences import compare_runs
 from comparisons.running.joining import join
 from tests.places import complaint
 from tests.whole_runs import cell_files
@@ -34,6 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert cli([*RUN, "1", "--test-items", "7", "--methods", "sysprompt", "--out", "fewer"]) == 0
         assert cli([*RUN, "1", *ask, "--methods", "sysprompt", "--seed", "1", "--out", "seed"]) == 0
         assert cli([*RUN, "1", *ask, "--methods", "sysprompt", "--orders", "given", "--out", "given"]) == 0
+        assert cli([*RUN, "1", *ask, "--methods", "sysprompt", "--measure", "answers", "--out", "texts"]) == 0
         yield place
 
 
@@ -90,11 +92,17 @@ def test_joint_runs_equal_the_run_that_did_it_all(
         ("fewer", "the knowledge questions differ"),
         ("seed", "the seed differs, 0 and 1"),
         ("given", "the orders differs, both and given"),
+        ("texts", "the measure differs, letters and answers"),
     ],
 )
 def test_what_is_not_comparable_is_refused_and_nothing_is_written(place: Path, other: str, said: str) -> None:
     assert said in complaint(lambda: join([place / "one", place / other], place / "refused"))
     assert not (place / "refused").exists()
+
+
+def test_runs_of_two_measures_are_not_paired(place: Path) -> None:
+    said = complaint(lambda: compare_runs(place / "two", place / "texts"))
+    assert "one was asked with measure letters, the other with measure answers" in said
 
 
 def test_a_run_in_the_joint_runs_place_stays(place: Path) -> None:

@@ -74,7 +74,8 @@ def _by(plan: Plan, measure: Measure) -> Plan:
     spec, told = replace(plan.spec, measure=measure), tuple[str, ...]()
     if measure == "answers":
         spec, told = _without_letters(spec, plan.given_measure)
-    plan = replace(plan, spec=spec, notes=(*told, *plan.notes))
+    plan = replace(plan, spec=spec)
+    plan = replace(plan, notes=(*told, *_notes(plan)))
     _check(plan)
     return plan
 
@@ -98,7 +99,7 @@ def _without_letters(spec: Specification, typed: str) -> tuple[Specification, tu
         raise CompareError(
             "--orders is about lettered choices, and --measure answers shows none: leave one of them out."
         )
-    return replace(spec, orders="both"), ("--orders has no effect: items without letters are asked by their texts.",)
+    return replace(spec, orders="both"), ("--orders has no effect: questions are asked by their answers' texts.",)
 
 
 def _probe(spec: Specification, library: Library) -> KnowledgeSet | None:

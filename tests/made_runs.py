@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from comparisons.report import render
 from comparisons.results.cells import CellStore
 from comparisons.results.identity import CellId
+from comparisons.results.schema import Contrast, Verdict
 from comparisons.results.summary import SummaryRow
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -107,6 +108,29 @@ def cell(method: str, direction: str, shift: float, **fields: Any) -> SummaryRow
     return replace(baseline(behavior), method=method, direction=direction, **given)
 
 
+def against(a: str, b: str, difference: float, verdict: Verdict, **fields: Any) -> Contrast:
+    """The contrast of two methods' cells upwards, with an interval of ±0.01 over all pairs."""
+    made: dict[str, Any] = {
+        "behavior": "refusal",
+        "direction": "pos",
+        "a": f"refusal/{a}/pos/1",
+        "b": f"refusal/{b}/pos/1",
+        "name_a": a,
+        "name_b": b,
+        "difference": difference,
+        "ci": [difference - 0.005, difference + 0.005],
+        "simultaneous_ci": [difference - 0.01, difference + 0.01],
+        "p_adjusted": 0.001,
+        "verdict": verdict,
+        "margin": 0.02,
+        "n_items": 50,
+        "n_clusters": 50,
+        "n_seeds": 1,
+        **fields,
+    }
+    return cast(Contrast, made)
+
+
 def failure(method: str, direction: str, error: str, behavior: str = "refusal") -> SummaryRow:
     return SummaryRow(
         model="pocket",
@@ -130,9 +154,10 @@ SMALL = (
 
 
 def make_run(folder: Path, rows: Sequence[SummaryRow] = SMALL, facts: Mapping[str, Any] = FACTS, **files: Any) -> Path:
-    """Writes a run folder; `choices` and `intervention` where given."""
+    """Writes a run folder; `contrasts`, `choices` and `intervention` where given."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "summary.json").write_text(json.dumps({"rows": [asdict(row) for row in rows]}))
+    summary = {"rows": [asdict(row) for row in rows], "contrasts": files.get("contrasts", [])}
+    (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "run.json").write_text(json.dumps(facts))
     if "choices" in files:
         (folder / "choices.json").write_text(json.dumps(files["choices"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from comparisons import stats
+from comparisons import Result, stats
 from comparisons.cli import execute as cli
+from comparisons.report import render
 from comparisons.results.cells import read_rows
 from comparisons.results.identity import CellId
-from comparisons.running.differences import compare_runs
+from comparisons.results.summary import read_summary
+from comparisons.running.differences import compare_cells, compare_runs
 from tests.made_runs import make_run, write_cells
 from tests.places import complaint
 
@@ -75,6 +78,70 @@ def test_the_command_prints_it_and_a_run_equals_itself(runs: Path, capsys: pytes
     same: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert same["made"] == [] and same["only"] == [[], []]
     assert {(c["change"], c["p_value"]) for c in same["changes"]} == {(0.0, 1.0)} and len(same["changes"]) == 3
+
+
+def test_a_run_compares_its_cells_and_diff_any_two_of_them(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = read_summary(runs / "one")
+    (pair,) = summary.contrasts
+    assert (pair["a"], pair["b"], pair["n_seeds"]) == ("refusal/caa/pos/1", "refusal/sysprompt/pos/1", 1)
+    assert (pair["name_a"], pair["name_b"], pair["direction"]) == ("caa", "sysprompt", "pos")
+    values = {key: by_item(runs / "one", key) for key in (pair["a"], pair["b"])}
+    difference = np.mean([values[pair["a"]][item] - values[pair["b"]][item] for item in values[pair["a"]]])
+    assert pair["difference"] == pytest.approx(difference) and pair["n_items"] == 12
+    rows = read_rows(runs / "one", ("choices",), (pair["a"],))[pair["a"]]
+    templates = len({row["template"] for row in rows})
+    assert pair["n_clusters"] == templates == next(r.n_clusters for r in summary.rows if r.cell == pair["a"])
+    costs = {key: by_item(runs / "one", key, "knowledge") for key in values}
+    cheaper = np.mean([costs[pair["b"]][item] - costs[pair["a"]][item] for item in costs[pair["a"]]])
+    cost, content = pair.get("cost"), pair.get("content")
+    assert (
+        cost and content and cost["difference"] == pytest.approx(cheaper) and cost["n_items"] == len(costs[pair["a"]])
+    )
+    record = json.loads((runs / "one/run.json").read_text())
+    assert record.get("value", record)["specification"]["margin"] == pair["margin"] == 0.02
+
+    frame = Result.read(runs / "one").contrasts
+    assert list(frame.columns[:6]) == ["behavior", "direction", "a", "b", "name_a", "name_b"]
+    assert frame.verdict.tolist() == [pair["verdict"]] and frame.cost_difference[0] == cost["difference"]
+    assert Result.read(runs / "two").contrasts.empty
+
+    assert cli(["diff", str(runs / "one"), "caa/pos/1", "sysprompt/pos/1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["difference"] == pytest.approx(pair["difference"])
+    assert cli(["diff", str(runs / "one"), "sysprompt/pos/1", "baseline"]) == 0
+    shown = capsys.readouterr().out
+    shift = next(row.shift for row in summary.rows if row.cell == pair["b"])
+    assert f"{shift:+.3f}" in shown and "baseline" in shown and "Towards pos" in shown
+    assert "unknown cell 'cab/pos/1'" in complaint(lambda: compare_cells(runs / "one", "cab/pos/1", "baseline"))
+
+
+def test_joined_and_older_runs_are_compared_too(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(runs)
+    ask = ("--test-items", "12", "--methods")
+    assert cli(["run", *SMALL, "1", *ask, "caa", "--out", str(tmp_path / "caa")]) == 0
+    assert cli(["run", *SMALL, "1", *ask, "sysprompt", "--out", str(tmp_path / "prompt")]) == 0
+    assert cli(["report", str(tmp_path / "caa"), str(tmp_path / "prompt"), "--out", str(tmp_path / "both")]) == 0
+    whole, joined = (read_summary(run) for run in (runs / "one", tmp_path / "both"))
+    (one,), (other,) = whole.contrasts, joined.contrasts
+    assert other["difference"] == pytest.approx(one["difference"]) and other["p_adjusted"] == one["p_adjusted"]
+    assert (other["n_items"], other["verdict"], other.get("reason")) == (12, one["verdict"], one.get("reason"))
+    band, again = ([row.shift_band for row in each.rows] for each in (whole, joined))
+    assert band == [each if each is None else pytest.approx(each) for each in again]
+
+    shutil.copytree(runs / "one", tmp_path / "older")
+    written = json.loads((tmp_path / "older/summary.json").read_text())
+    summary = written.get("value", written)
+    rows = [{k: v for k, v in row.items() if k not in ("shift_band", "n_clusters")} for row in summary["rows"]]
+    (tmp_path / "older/summary.json").write_text(json.dumps({"rows": rows}))
+    render(tmp_path / "older")
+    text = (tmp_path / "older/report.md").read_text()
+    assert "## Methods against each other" in text
+    assert text.partition("## Tests")[0] == (runs / "one/report.md").read_text().partition("## Tests")[0]
+
+
+@pytest.mark.parametrize("margin", ["0", "1", "-0.1"])
+def test_a_margin_is_a_difference_of_probabilities(margin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli(["run", *SMALL, "1", "--methods", "caa", "--margin", margin]) == 2
+    assert "--margin must lie between 0 and 1" in capsys.readouterr().err
 
 
 def test_what_can_not_be_paired_is_refused_with_the_reason(runs: Path, tmp_path: Path) -> None:

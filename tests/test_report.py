@@ -18,7 +18,7 @@ from comparisons.report.terminal import terminal_table
 from comparisons.results.findings import answer
 from comparisons.results.summary import SummaryRow, read_summary
 from comparisons.util.errors import CompareError
-from tests.made_runs import CHOICES, PLAIN, PNG, SEVEN, SMALL, baseline, cell, failure, make_run, report
+from tests.made_runs import CHOICES, PLAIN, PNG, SEVEN, SMALL, against, baseline, cell, failure, make_run, report
 
 EXPECTED = r"""# Changing refusal in pocket
 
@@ -30,7 +30,7 @@ Behaviors: pocket (the embedded model's own language), 50 test questions; knowle
 
 ## Answer
 
-- To raise refusal, sft moved most: +0.31 [0.26, 0.36] at a knowledge cost of 0.020 [0.010, 0.030]; caa came next, +0.20 [0.15, 0.25] at a knowledge cost of 0.020 [0.010, 0.030].
+- To raise refusal, sft has the largest shift: +0.31 [0.26, 0.36] at a knowledge cost of 0.020 [0.010, 0.030].
 - To lower refusal, caa moved most: -0.10 [-0.15, -0.05] at a knowledge cost of 0.020 [0.010, 0.030].
 
 ## Shift
@@ -103,6 +103,32 @@ class TestMarkdown:
             "- ended: 2026-01-01T10:01:00+00:00\n"
         )
 
+    def test_methods_against_each_other_are_a_matrix(self, tmp_path: Path) -> None:
+        rows = [baseline(), *(cell(name, "pos", shift) for name, shift in NAMED.items())]
+        pairs = [
+            against("d", "c", 0.01, "undecided", items_needed=1463, n_items=48),
+            against("b", "d", -0.05, "worse"),
+            against("b", "c", -0.04, "undecided", simultaneous_ci=None, reason="why"),
+        ]
+        text = report(make_run(tmp_path, rows, contrasts=pairs))
+        found = text.partition("## Methods against each other\n")[2].partition("\n## ")[0]
+        assert found.partition("### refusal\n")[2] == (
+            "\n"
+            "| pos: against | d | c | b |\n"
+            "| --- | ---: | ---: | ---: |\n"
+            "| d | – | +0.010 [0.000, 0.020] undecided | +0.050 [0.040, 0.060] better |\n"
+            "| c | -0.010 [-0.020, 0.000] undecided | – | +0.040 undecided |\n"
+            "| b | -0.050 [-0.060, -0.040] worse | -0.040 undecided | – |\n"
+            "\n"
+            "- d against c: on the 48 of 50 questions that both answered.\n"
+            "- d against c: about 1,500 questions would tell; here are 48.\n"
+            "- c against b: why.\n"
+            "\n"
+            "All contrasts, with their own intervals, content and cost: see report.html.\n"
+        )
+        page = (tmp_path / "report.html").read_text(encoding="utf-8")
+        assert "within ±0.02" in page and "+0.050 " in page and "0.060] better" in page
+
     def test_rendering_again_gives_the_same_bytes(self, tmp_path: Path) -> None:
         folder = make_run(tmp_path, choices=CHOICES)
         found = []
@@ -158,7 +184,7 @@ class TestMarkdown:
         text = report(make_run(tmp_path, rows))
         assert text.startswith("# Changing 7 behaviors in pocket")
         assert all(f"\n### {name}\n" in text for name in SEVEN)
-        assert "- To lower sycophancy, caa at strength 2 moved most: -0.20 [-0.25, -0.15]" in text
+        assert "- To lower sycophancy, caa at strength 2 has the largest shift: -0.20 [-0.25, -0.15]" in text
         images = [line.split("(")[1].rstrip(")") for line in text.splitlines() if line.startswith("![")]
         assert len(images) == len(set(images)) == len(list((tmp_path / "figures").iterdir()))
         assert all((tmp_path / image).read_bytes().startswith(PNG) for image in images)
@@ -168,6 +194,18 @@ class TestMarkdown:
         text = report(make_run(tmp_path, rows))
         assert "### a\\|b" in text
         assert "- m pos at strength 1 failed: line break \\<b> \\`x\\`" in text
+
+
+NAMED = {"a": 0.05, "b": 0.2, "c": 0.24, "d": 0.25}
+COSTLY = {
+    "difference": 0.05,
+    "ci": [0.03, 0.07],
+    "simultaneous_ci": [0.02, 0.08],
+    "p_adjusted": 0.01,
+    "verdict": "worse",
+    "n_items": 57,
+    "n_clusters": 57,
+}
 
 
 class TestAnswer:
@@ -180,8 +218,12 @@ class TestAnswer:
         unclear = cell("sft", "pos", 0.3, shift_ci=[-0.1, 0.7])
         found = answer([baseline(), unclear, cell("caa", "pos", 0.1)], "pos")
         assert found is not None
-        assert "caa moved most: +0.10 [0.05, 0.15]" in found
-        assert "sft came next, not measurably, +0.30 [-0.10, 0.70]" in found
+        assert "caa moved surely: +0.10 [0.05, 0.15]" in found
+        found = answer(
+            [baseline(), unclear, cell("caa", "pos", 0.1)], "pos", [against("caa", "sft", -0.2, "undecided")]
+        )
+        assert found is not None and "caa moved surely: +0.10 [0.05, 0.15]" in found
+        assert found.endswith("; undecided against sft (-0.20 [-0.21, -0.19]).")
 
     def test_a_bound_near_0_is_not_rounded_onto_it(self) -> None:
         found = answer(
@@ -242,10 +284,40 @@ class TestAnswer:
         assert "no method moved it measurably" in text
         assert "- Moved refusal measurably the wrong way: caa pos at strength 1, -0.20 [-0.25, -0.15]." in text
 
-    def test_overlapping_intervals_are_said(self) -> None:
-        found = answer([baseline(), cell("caa", "pos", 0.2), cell("sft", "pos", 0.25)], "pos")
-        assert found is not None
-        assert found.endswith("; the two intervals overlap.")
+    def test_methods_are_told_apart_by_their_contrasts_and_by_nothing_else(self) -> None:
+        rows = [baseline(), *(cell(name, "pos", shift) for name, shift in NAMED.items())]
+        assert (answer(rows, "pos") or "").startswith("To raise refusal, d has the largest shift: +0.25 [0.20, 0.30]")
+        won = [against("d", "a", 0.2, "better"), against("b", "d", -0.05, "worse")]
+        found = answer([*rows[:3], rows[4]], "pos", won)
+        assert found is not None and found.endswith("; further than b by +0.05 [0.04, 0.06], a by +0.20 [0.19, 0.21].")
+        assert "d moved most" in found
+        open_ = [
+            against("c", "d", -0.01, "undecided", items_needed=1463),
+            against("d", "b", 0.05, "undecided", reason="why"),
+        ]
+        alike = against("d", "a", 0.001, "equivalent", ci=[0.0005, 0.0015], margin=0.03, cost=COSTLY)
+        found = answer(rows, "pos", [*open_, alike])
+        assert found is not None and "d has the largest shift: +0.25" in found
+        assert "; equivalent within 0.03: a (+0.001 [0.001, 0.002]; it costs less)" in found
+        assert found.endswith(
+            "; undecided against c (+0.010 [0.000, 0.020], about 1,500 questions would tell), b (why)."
+        )
+
+    def test_a_sentence_goes_by_the_interval_over_all_cells(self, tmp_path: Path) -> None:
+        wide = {"n_clusters": 50, "shift_band": [-0.01, 0.41]}
+        found = answer([baseline(), cell("caa", "pos", 0.2, **wide)], "pos")
+        assert found == "To raise refusal, no method moved it measurably; the furthest was caa, +0.20 [-0.01, 0.41]."
+        text = report(make_run(tmp_path, [baseline(), cell("caa", "neg", 0.2, **wide)]))
+        assert "wrong way" not in text.partition("## Shift")[0]
+        few = cell("caa", "pos", 0.2, n_clusters=5, shift_band=None)
+        found = answer([baseline(), few], "pos")
+        assert found is not None and "the furthest was caa, +0.20 (no interval)." in found
+        text = report(make_run(tmp_path, [baseline(), few]))
+        assert (
+            "> The questions for refusal are variations of 5 templates: with under 10 the intervals say nothing."
+            in text
+        )
+        assert "50 test questions a cell, of 5 templates;" in text
 
 
 def printed(rows: Sequence[SummaryRow], width: int) -> str:

@@ -54,6 +54,7 @@ class RunOptions(TypedDict, total=False):
     orders: Literal["both", "given"]
     prompt_format: Literal["chat", "base", "llama2-paper"] | None
     knowledge: str | None
+    margin: float
     train_items: int | None
     test_items: int | None
     select: str | None

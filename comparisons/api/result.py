@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas
 
+    from comparisons.results.schema import Contrast
     from comparisons.results.summary import SummaryRow
 
 PARTS = {"Interval | None": ("low", "high"), "Quantiles | None": ("low", "median", "high")}
@@ -23,17 +24,20 @@ class Result:
     Attributes:
         path: its folder.
         rows: its summary, a row a cell and baseline.
+        pairs: its contrasts as summary.json has them, of every two usable cells of a behavior and direction.
     """
 
     path: Path
     rows: tuple[SummaryRow, ...]
+    pairs: tuple[Contrast, ...] = ()
 
     @classmethod
     def read(cls, path: str | Path) -> Result:
         """Reads a run's folder; raises CompareError where it is none."""
         from comparisons.results.summary import read_summary
 
-        return cls(Path(path), read_summary(Path(path)).rows)
+        summary = read_summary(Path(path))
+        return cls(Path(path), summary.rows, tuple(summary.contrasts))
 
     @property
     def report(self) -> Path:
@@ -58,6 +62,16 @@ class Result:
         table = pandas.DataFrame([_flat(asdict(row)) for row in self.rows])
         # pandas' own whole numbers know no missing one, and would make layer 1 a 1.0.
         return table.astype({f.name: "Int64" for f in fields(SummaryRow) if f.type == "int | None"})
+
+    @cached_property
+    def contrasts(self) -> pandas.DataFrame:
+        """The contrasts, a row a pair: the interval `ci` as `low` and `high`, content and cost behind their names."""
+        import pandas
+
+        from comparisons.results.contrasts import flat
+
+        table = pandas.DataFrame([flat(pair) for pair in self.pairs])
+        return table.astype({"items_needed": "Int64"}) if self.pairs else table
 
     @cached_property
     def results(self) -> pandas.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,29 +15,52 @@ if TYPE_CHECKING:
 LONGEST = 40
 """Characters of a value that differs."""
 
-HELP = """Show what changed between two runs: the shifts of their common cells, paired by question, with intervals.
+HELP = """Show what changed between two runs, or how two cells of one run differ; paired by question, with intervals.
 
-The runs must have asked the same questions; model, seed, settings, program and machine may differ, and what differs is
-listed.
+Two runs must have asked the same questions; model, seed, settings, program and machine may differ, and what differs is
+listed. Cells are named as in summary.json, or by the end of that: caa/pos/1, baseline.
 
 \b
 Examples:
   compare diff reports/before reports/after
   compare diff reports/float32 reports/4bit --json
+  compare diff reports/first sft/neg/1 sysprompt/neg/1
 """
 
 
 @click.command("diff", help=HELP)
 @click.argument("first", type=click.Path(path_type=Path), metavar="RUN")
-@click.argument("second", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("second", metavar="RUN|CELL")
+@click.argument("third", required=False, metavar="[CELL]")
 @click.option("--json", "as_json", is_flag=True, help="Print the changes as JSON.")
-def command(first: Path, second: Path, as_json: bool) -> None:
+def command(first: Path, second: str, third: str | None, as_json: bool) -> None:
+    if third is None:
+        _runs(first, Path(second), as_json)
+    else:
+        _cells(first, second, third, as_json)
+
+
+def _cells(run: Path, first: str, second: str, as_json: bool) -> None:
+    """Two cells of a run."""
+    from comparisons.cli.tables import stdout
+    from comparisons.report.contrasts import two_table
+    from comparisons.report.terminal import rich_table
+    from comparisons.running.differences import compare_cells
+
+    found = compare_cells(run, first, second)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    console = stdout()
+    console.print(rich_table(two_table(found), console.width))
+
+
+def _runs(first: Path, second: Path, as_json: bool) -> None:
+    """Two runs."""
     from comparisons.running.differences import compare_runs
 
     changed = compare_runs(first, second)
     if as_json:
-        import json
-
         click.echo(json.dumps(_plain(changed)))
         return
     from comparisons.cli.tables import stdout

@@ -10,6 +10,7 @@ from typing import Any
 from comparisons import stats
 from comparisons.evaluation.across import joint_p_values, parts_of, stack_interaction, steerability
 from comparisons.evaluation.cells import Evaluations
+from comparisons.evaluation.contrasts import compared
 from comparisons.evaluation.interface import Evaluation, MeasuredCell, MeasuredRows
 from comparisons.evaluation.measures import ItemMeasures, Paired, seed_of
 from comparisons.evaluation.questions import CHOICES
@@ -20,7 +21,7 @@ from comparisons.results.cells import CellEntry
 from comparisons.results.findings import BROKEN
 from comparisons.results.folder import RunFolder
 from comparisons.results.identity import CellId
-from comparisons.results.schema import Interaction, Steerability
+from comparisons.results.schema import Contrast, Interaction, Steerability
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import described
 
@@ -28,8 +29,8 @@ TIMES = ("fit_seconds", "eval_seconds", "peak_memory_bytes", "trainable_paramete
 LEDGER = ("letter_cosine", "examples", "fit_tokens", "tokens_run", "stored_bytes", "tuning_trials")
 
 
-def summarize(plan: Plan, folder: RunFolder) -> list[SummaryRow]:
-    """The summary of a run: every number that the report shows; Holm's correction is over the whole table.
+def summarize(plan: Plan, folder: RunFolder) -> tuple[list[SummaryRow], list[Contrast]]:
+    """The summary of a run, every number that the report shows, and its cells' contrasts; Holm is over the whole table.
 
     Controls are in the table, so they count among its comparisons.
     """
@@ -45,7 +46,8 @@ def summarize(plan: Plan, folder: RunFolder) -> list[SummaryRow]:
             pairs |= {(behavior, key): pair for key, pair in one.pairs.items()}
     corrected = stats.holm([row.p_value for row in rows])
     joint = joint_p_values(pairs, plan.spec.seed)
-    return [replace(row, p_holm=p, p_max_t=joint.get(row.cell)) for row, p in zip(rows, corrected, strict=True)]
+    rows = [replace(row, p_holm=p, p_max_t=joint.get(row.cell)) for row, p in zip(rows, corrected, strict=True)]
+    return compared(rows, folder.rows, plan.spec.margin, plan.spec.seed, bool(plan.spec.layers))
 
 
 class _Behavior:

@@ -27,7 +27,7 @@ from comparisons.judges.pairwise import win_rate
 from comparisons.judges.registry import check_judge
 from comparisons.model.lm import LM
 from comparisons.results.folder import RunFolder
-from comparisons.results.schema import UNSCORED
+from comparisons.results.schema import UNSCORED, Contrast
 from comparisons.util.errors import CompareError
 from comparisons.util.table import Section
 
@@ -164,17 +164,22 @@ def _row(cell: Mapping[str, Any], prompt: OpenPrompt, answer: str, fluency: floa
 
 
 def summary_of(
-    rows: Sequence[Any], folder: RunFolder, known: Mapping[str, Any], sections: Mapping[str, Section]
+    rows: Sequence[Any],
+    folder: RunFolder,
+    known: Mapping[str, Any],
+    sections: Mapping[str, Section],
+    contrasts: Sequence[Contrast],
 ) -> dict[str, Any]:
-    """What summary.json holds: the rows, and "judges" where free answers were judged.
+    """What summary.json holds: the rows, the contrasts, and "judges" where free answers were judged.
 
     Args:
         rows: the summary's, as dataclasses.
         folder: the run's, with its result rows.
         known: judge -> how it does on known answers.
         sections: what plugins say in the report.
+        contrasts: of the cells.
     """
-    found: dict[str, Any] = {"rows": [asdict(row) for row in rows]}
+    found: dict[str, Any] = {"rows": [asdict(row) for row in rows], "contrasts": list(contrasts)}
     if sections:
         found["sections"] = {name: asdict(section) for name, section in sections.items()}
     cells = [row.cell for row in rows if row.open_ended and folder.done(row.cell)]

@@ -12,6 +12,7 @@ from comparisons.dataset.items import ORDERS, Measure, fact_orders
 from comparisons.dataset.packaged import POCKET, data_path
 from comparisons.judges.free_answers import OpenEnded
 from comparisons.model.source import ModelSource
+from comparisons.results.findings import MARGIN
 from comparisons.results.identity import CellId
 from comparisons.util.directions import DIRECTIONS, Direction
 from comparisons.util.errors import CompareError, unknown
@@ -36,6 +37,12 @@ def _setting_texts(given: Iterable[str] | Mapping[str, Any], name: str) -> Setti
     from comparisons.method.settings import parse_set_options, setting_texts
 
     return setting_texts(given) if isinstance(given, Mapping) else parse_set_options(given)
+
+
+def _margin(given: float, name: str) -> float:
+    if not 0 < given < 1:
+        raise CompareError(f"{name} must lie between 0 and 1, not {given:g}: it is a difference of probabilities.")
+    return float(given)
 
 
 def _layer_text(given: str | int | Iterable[int], name: str) -> str:
@@ -104,6 +111,10 @@ class Specification:
             choices=("auto", "mmlu", "mmlu4", "truthfulqa", "none", HARNESS),
         ),
     ] = "auto"
+    margin: Annotated[
+        float,
+        Option("Two methods whose shifts differ by less are equivalent.", metavar="E", read=_margin),
+    ] = MARGIN
     train_items: Annotated[int | None, Option("Contrast pairs to use; all by default.", metavar="N")] = None
     test_items: Annotated[int | None, Option("Questions to evaluate on; all by default.", metavar="N")] = None
     split: Annotated[

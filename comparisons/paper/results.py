@@ -152,8 +152,8 @@ def import_results(folder: Path, out: Path, fresh: bool = False) -> Sequence[Sum
             if not run.done(cell.key):
                 layer = parts[0][0] if parts else None
                 run.commit(cell.id, [row for _, rows in parts for row in rows], {**UNKNOWN, "layer": layer})
-        rows = summarize(plan, run)
-        run.write_summary({"rows": [asdict(row) for row in rows]})
+        rows, contrasts = summarize(plan, run)
+        run.write_summary({"rows": [asdict(row) for row in rows], "contrasts": contrasts})
         run.write(RUN, _record(plan, digest, [str(path.relative_to(folder)) for path in paths]))
         render(out)
     finally:

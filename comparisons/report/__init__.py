@@ -6,6 +6,7 @@ Sections (`document`) make blocks (`blocks`), which every renderer writes in its
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from comparisons.results.record import Record
 
 FORMATS = {"md": "report.md", "html": "report.html", "latex": "table.tex", "csv": "table.csv"}
-"""What a run can be written as, and the file of each; LaTeX and CSV are the main table alone."""
+"""What a run can be written as, and the file of each; LaTeX and CSV are the main table, with `CONTRASTS` beside it."""
+
+CONTRASTS = {"latex": "contrasts.tex", "csv": "contrasts.csv"}
+"""Where the contrasts go as a table, of a run that has some."""
 
 
 def render(
@@ -39,27 +43,46 @@ def render(
     from comparisons.results.record import read_record
     from comparisons.util.files import write_text
 
-    record = read_record(run)
+    record = _compared(run, read_record(run))
     try:
         texts = _texts(record, run / "figures", formats, see)
-        for kind, text in texts.items():
-            write_text(run / FORMATS[kind], text)
+        for name, text in texts.items():
+            write_text(run / name, text)
     except OSError as error:
         raise StorageError(f"the report in {run} can't be written: {refusal(error)}") from error
-    return [run / FORMATS[kind] for kind in FORMATS if kind in texts]
+    return [run / name for name in (*FORMATS.values(), *CONTRASTS.values()) if name in texts]
+
+
+def _compared(run: Path, record: Record) -> Record:
+    """The record with the contrasts of a run that was written before there were any, where it has its result rows."""
+    from comparisons.results.cells import RESULTS, read_rows
+    from comparisons.results.findings import MARGIN
+
+    rows = record.summary.rows
+    if record.is_sweep or not (run / RESULTS).exists() or any(row.n_clusters is not None for row in rows):
+        return record
+    from comparisons.evaluation.contrasts import compared
+
+    found = read_rows(run, ("choices", "knowledge"), {row.cell for row in rows})
+    seed = int(record.part("specification").get("seed") or 0)
+    again, contrasts = compared(rows, lambda cell: found.get(cell, []), MARGIN, seed, sweep=False)
+    return replace(record, summary=replace(record.summary, rows=tuple(again), contrasts=contrasts))
 
 
 def _texts(
     record: Record, figures: Path, formats: Collection[str], see: Callable[[Document], None] | None
 ) -> dict[str, str]:
     from comparisons.report.document import document, subject
-    from comparisons.report.export import summary_csv, summary_latex
+    from comparisons.report.export import contrasts_csv, contrasts_latex, summary_csv, summary_latex
     from comparisons.report.figures import Gallery
     from comparisons.report.markdown import markdown
     from comparisons.report.page import page
 
     tables = {"latex": summary_latex, "csv": summary_csv}
-    texts = {kind: write(record.summary) for kind, write in tables.items() if kind in formats}
+    texts = {FORMATS[kind]: write(record.summary) for kind, write in tables.items() if kind in formats}
+    if record.summary.contrasts:
+        pairs = {"latex": contrasts_latex, "csv": contrasts_csv}
+        texts |= {CONTRASTS[kind]: write(record.summary) for kind, write in pairs.items() if kind in formats}
     pages = {kind: write for kind, write in (("md", markdown), ("html", page)) if kind in formats}
     if pages:
         gallery = Gallery(figures, subject(record))
@@ -67,5 +90,5 @@ def _texts(
         gallery.remove_stale()
         if see is not None:
             see(report)
-        texts |= {kind: write(report) for kind, write in pages.items()}
+        texts |= {FORMATS[kind]: write(report) for kind, write in pages.items()}
     return texts

@@ -11,6 +11,7 @@ from comparisons.method.vectors import READ
 from comparisons.report.asked import asked_of, data_of
 from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Paragraph, section
 from comparisons.report.chosen import chosen_section
+from comparisons.report.contrasts import contrast_section
 from comparisons.report.evidence import evidence, models_section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
@@ -19,7 +20,7 @@ from comparisons.report.shift import cost_section, shift_section
 from comparisons.report.snippet import snippet
 from comparisons.report.sweepsections import sweep_ledger, sweep_sections
 from comparisons.report.table import describe, ledger_table
-from comparisons.results.findings import FEW, answer, backfired, estimate, moved_controls
+from comparisons.results.findings import FEW, FEWEST, ROUGH, answer, backfired, claimed, moved_controls
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import count
@@ -34,6 +35,12 @@ READING = (
     "**cost**: knowledge of the baseline minus that of the cell, on the same questions; negative is a gain.",
 )
 """The words of every report."""
+
+AT_ONCE = (
+    "The answer's intervals are wider than the table's: a shift's holds over all cells of the behavior at once, a "
+    "difference's over all pairs of the direction."
+)
+"""Of reports whose cells were compared."""
 
 LETTERS = (
     "**letter bias**: how much the first letter is preferred whatever it says; 0 is none.",
@@ -149,6 +156,7 @@ def _warnings(record: Record) -> list[Block]:
         names = ", ".join(dict.fromkeys(row.subject for row in few))
         kind = "dev" if record.on_dev else "test"
         lines.append(f"Only {least} {kind} questions for {names}: too few for the intervals to mean much.")
+    lines += _clusters(record.summary.rows)
     lines += [str(note) for note in record.facts.get("notes") or []]
     return [Caution(tuple(map(escaped, lines)))] if lines else []
 
@@ -159,10 +167,21 @@ def _asked(record: Record) -> list[Block]:
     return [Paragraph(escaped(text))] if text else []
 
 
+def _clusters(rows: Sequence[SummaryRow]) -> list[str]:
+    """The warning of few independent questions, where they are clustered."""
+    few = [r for r in rows if r.n_clusters is not None and r.n_clusters < min(ROUGH, r.n_items or 0)]
+    if not few:
+        return []
+    least, names = min(row.n_clusters or 0 for row in few), ", ".join(dict.fromkeys(row.subject for row in few))
+    kind = "say nothing" if least < FEWEST else "are rough"
+    return [f"The questions for {names} are variations of {least} templates: with under {ROUGH} the intervals {kind}."]
+
+
 def _comparison(record: Record, gallery: Gallery) -> list[Block]:
     return [
         *_answers(record),
         *shift_section(record, gallery),
+        *contrast_section(record),
         *models_section(record.summary),
         *cost_section(record, gallery),
         *(block for of in sections() for block in of.blocks(record, gallery)),
@@ -180,12 +199,12 @@ def _answers(record: Record) -> list[Block]:
     lines = []
     for name in record.summary.subjects:
         rows = record.summary.of(name)
-        lines += [text for direction in ("pos", "neg") if (text := answer(rows, direction))]
+        lines += [text for direction in ("pos", "neg") if (text := answer(rows, direction, record.summary.contrasts))]
         if wrong := backfired(rows):
-            listed = "; ".join(f"{describe(row)}, {estimate(row)}" for row in wrong)
+            listed = "; ".join(f"{describe(row)}, {claimed(row)}" for row in wrong)
             lines.append(f"Moved {name} measurably the wrong way: {listed}.")
         if controls := moved_controls(rows):
-            listed = "; ".join(f"{describe(row)}, {estimate(row)}" for row in controls)
+            listed = "; ".join(f"{describe(row)}, {claimed(row)}" for row in controls)
             lines.append(f"Controls, which are meant to do nothing, moved {name} measurably: {listed}.")
     if not any(row.knowledge_set for row in record.summary.rows):
         lines.append("No knowledge was measured, so nothing is said about cost.")
@@ -207,6 +226,7 @@ def _reading(record: Record) -> list[Block]:
     else:
         words += LETTERS
     more = [text for uses, text in MORE if any(map(uses, record.summary.rows))]
+    words += [AT_ONCE] if any(row.shift_band for row in record.summary.rows) else []
     return section("How to read this", Bullets((first.format(orders=orders), *words, WRONG_WAY, *more, *LAST)))
 
 

@@ -6,7 +6,9 @@ import csv
 import io
 from collections.abc import Sequence
 
+from comparisons.report.contrasts import contrast_table
 from comparisons.report.table import SUPERSCRIPTS, main_table
+from comparisons.results.contrasts import flat as flat_contrast
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.table import no_formula
 
@@ -69,6 +71,22 @@ def summary_latex(summary: Summary) -> str:
         caption = f"{behavior}: shift of p_match from the baseline, with 95% intervals"
         tables.append(latex_text(titles, rows, caption, table.notes))
     return "\n".join(tables)
+
+
+def contrasts_csv(summary: Summary) -> str:
+    """A run's contrasts with every digit: a line a pair."""
+    header, lines = list[str](), list[list[object]]()
+    for contrast in summary.contrasts:
+        flat = flat_contrast(contrast)
+        header, lines = list(flat), [*lines, list(flat.values())]
+    return csv_text(header, lines)
+
+
+def contrasts_latex(summary: Summary) -> str:
+    """A run's contrasts as one table, with the columns that fit a page."""
+    table = contrast_table(summary).keeping(lambda i, column: column.rank < 2).joined()
+    caption = "Differences of shifts, with 95% intervals, and intervals over all pairs"
+    return latex_text([c.title for c in table.columns], [row.cells for row in table.rows], caption)
 
 
 def latex_text(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, notes: Sequence[str] = ()) -> str:

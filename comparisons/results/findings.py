@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
-from comparisons.results.schema import Noise
+from comparisons.results.contrasts import between
+from comparisons.results.schema import Contrast, Noise
 from comparisons.results.summary import SummaryRow
 
 BROKEN = 0.5
@@ -13,7 +15,7 @@ BROKEN = 0.5
 SIGNIFICANT = 0.05
 
 MARGIN = 0.02
-"""A knowledge cost below this is called none: two points, the margin of non-inferiority."""
+"""Two points: a knowledge cost below this is called none, and a difference between methods is, unless --margin says."""
 
 NOTICEABLE = 0.01
 """Shift below which a control that moves is not spoken of: the table shows it."""
@@ -22,26 +24,39 @@ FEW = 8
 """Fewer items than this are too few for any interval to mean much."""
 
 
+FEWEST, ROUGH = 6, 10
+"""Independent questions below which cells aren't told apart, and below which the intervals are rough."""
+
+
 def intended(row: SummaryRow) -> float:
     """The shift in the direction asked for; negative where it went the other way."""
     assert row.shift is not None
     return row.shift if row.direction == "pos" else -row.shift
 
 
+def claim(row: SummaryRow) -> Sequence[float] | None:
+    """The interval of the shift by which sentences go: over all cells of the behavior at once.
+
+    None where there are too few clusters, or too few questions move; the cell's own where a run has no such intervals.
+    """
+    return row.shift_ci if row.n_clusters is None else row.shift_band
+
+
 def moved(row: SummaryRow) -> bool:
-    """Whether the interval of the shift lies wholly on the side asked for."""
-    if row.shift_ci is None:
-        return False
-    low, high = row.shift_ci
-    return low > 0 if row.direction == "pos" else high < 0
+    """Whether the interval lies wholly on the side asked for."""
+    return _beyond(row, row.direction == "pos")
 
 
 def moved_wrongly(row: SummaryRow) -> bool:
-    """Whether the interval of the shift lies wholly on the other side."""
-    if row.shift_ci is None:
+    """Whether the interval lies wholly on the other side."""
+    return _beyond(row, row.direction != "pos")
+
+
+def _beyond(row: SummaryRow, above: bool) -> bool:
+    interval = claim(row)
+    if interval is None:
         return False
-    low, high = row.shift_ci
-    return high < 0 if row.direction == "pos" else low > 0
+    return interval[0] > 0 if above else interval[1] < 0
 
 
 def is_broken(row: SummaryRow) -> bool:
@@ -61,12 +76,13 @@ def ranked(rows: Sequence[SummaryRow], direction: str) -> list[SummaryRow]:
     return list(best.values())
 
 
-def answer(rows: Sequence[SummaryRow], direction: str) -> str | None:
-    """One sentence on what moved a behavior most in one direction.
+def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contrast] = ()) -> str | None:
+    """One sentence on what moved a behavior most in one direction, and how the other methods compare with it.
 
     Args:
         rows: of one behavior.
         direction: "pos" or "neg".
+        contrasts: of the run.
 
     Returns:
         The sentence, None where the run has no cell in this direction.
@@ -82,15 +98,62 @@ def answer(rows: Sequence[SummaryRow], direction: str) -> str | None:
         return f"{aim}, there is no result: every cell failed."
     first = best[0]
     if not moved(first):
-        return f"{aim}, no method moved it measurably; the furthest was {_dose(first, asked)}, {estimate(first)}."
-    text = f"{aim}, {_dose(first, asked)} moved most: {estimate(first)}{_price(first)}"
-    if len(best) > 1:
-        second = best[1]
-        word = "came next" if moved(second) else "came next, not measurably"
-        overlap = moved(second) and _overlap(first, second)
-        text += f"; {_dose(second, asked)} {word}, {estimate(second)}{_price(second)}"
-        text += "; the two intervals overlap" if overlap else ""
-    return text + "." + _doubt(first)
+        return f"{aim}, no method moved it measurably; the furthest was {_dose(first, asked)}, {claimed(first)}."
+    found = [(row, between(contrasts, first.cell, row.cell)) for row in best[1:]]
+    against = [(_dose(row, asked), contrast) for row, contrast in found if contrast is not None]
+    text = f"{aim}, {_dose(first, asked)} {_rank(best, against)}: {claimed(first)}{_price(first)}"
+    return text + "".join(_compared(against)) + "." + _doubt(first)
+
+
+Against = tuple[str, Contrast]
+"""Another method, and the furthest one's contrast with it."""
+
+
+def _rank(best: Sequence[SummaryRow], against: Sequence[Against]) -> str:
+    """What may be said of the first method: that it moved most, where its contrasts with all others say so."""
+    if sum(each["verdict"] == "better" for _, each in against) == len(best) - 1:
+        return "moved most"
+    return "has the largest shift" if intended(best[0]) == max(map(intended, best)) else "moved surely"
+
+
+def _compared(against: Sequence[Against]) -> Iterator[str]:
+    """How the furthest method compares with the others, a clause a verdict."""
+    of: dict[str, list[Against]] = {}
+    for each in against:
+        of.setdefault(each[1]["verdict"], []).append(each)
+    if better := of.get("better"):
+        yield "; further than " + ", ".join(f"{name} by {_difference(one)}" for name, one in better)
+    if worse := of.get("worse"):
+        yield "; less far than " + ", ".join(f"{name} by {_difference(each)}" for name, each in worse)
+    if alike := of.get("equivalent"):
+        named = ", ".join(f"{name} ({_difference(each, 'ci')}{_dearer(each)})" for name, each in alike)
+        yield f"; equivalent within {alike[0][1]['margin']:g}: {named}"
+    if open_ := of.get("undecided"):
+        yield "; undecided against " + ", ".join(f"{name} ({_why(each)})" for name, each in open_)
+
+
+def _difference(contrast: Contrast, interval: Literal["ci", "simultaneous_ci"] = "simultaneous_ci") -> str:
+    return _with_interval(contrast["difference"], contrast[interval], signed=True)
+
+
+def _dearer(contrast: Contrast) -> str:
+    """Which of two equivalent methods costs more, where that is decided."""
+    cost = contrast.get("cost")
+    return {"better": "; it costs more", "worse": "; it costs less"}.get(cost["verdict"] if cost else "", "")
+
+
+def _why(contrast: Contrast) -> str:
+    """What was found, and what it would take, or why it can't be found."""
+    if reason := contrast.get("reason"):
+        return reason
+    needed = contrast.get("items_needed")
+    return _difference(contrast) + (f", about {rounded(needed)} questions would tell" if needed else "")
+
+
+def rounded(count: int) -> str:
+    """A number of questions that is an estimate, to two digits."""
+    step = 10 ** max(0, len(str(count)) - 2)
+    return f"{-(-count // step) * step:,}"
 
 
 def backfired(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
@@ -107,6 +170,11 @@ def moved_controls(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
 def estimate(row: SummaryRow) -> str:
     """A shift with its interval, as "+0.31 [0.25, 0.37]"."""
     return _with_interval(row.shift, row.shift_ci, signed=True)
+
+
+def claimed(row: SummaryRow) -> str:
+    """A shift with the interval by which sentences go."""
+    return _with_interval(row.shift, claim(row), signed=True)
 
 
 def _with_interval(
@@ -155,11 +223,6 @@ def _price(row: SummaryRow) -> str:
     if row.cost_ci is not None and row.cost_ci[0] <= 0 <= row.cost_ci[1]:
         return f" at a knowledge cost that can't be told from 0 ({text})"
     return f" at a knowledge cost of {text}"
-
-
-def _overlap(left: SummaryRow, right: SummaryRow) -> bool:
-    assert left.shift_ci is not None and right.shift_ci is not None
-    return left.shift_ci[0] <= right.shift_ci[1] and right.shift_ci[0] <= left.shift_ci[1]
 
 
 def _doubt(row: SummaryRow) -> str:

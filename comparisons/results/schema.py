@@ -6,8 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, with_config
 from typing_extensions import NotRequired, TypedDict
+
+from comparisons.util.directions import Direction
 
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 """Numbers are finite, and nothing is taken for what it isn't."""
@@ -178,6 +180,60 @@ class Steerability(TypedDict):
     quantiles: NotRequired[Sequence[float]]
     spearman: NotRequired[float | None]
     anti_steerable: float
+
+
+class Difference(TypedDict):
+    """One cell's number minus another's, with an interval of its own and one over all pairs of the family."""
+
+    difference: float | None
+    ci: Interval | None
+    simultaneous_ci: Interval | None
+    p_adjusted: float | None
+
+
+Verdict = Literal["better", "worse", "equivalent", "undecided"]
+
+
+class CostContrast(Difference):
+    """The first cell's knowledge cost minus the second's; better is to cost less."""
+
+    verdict: Verdict
+    n_items: int
+    n_clusters: int
+
+
+@with_config(STRICT)
+class Contrast(Difference):
+    """The shift of cell `a` minus that of cell `b`, towards the direction asked for, on the questions that both have.
+
+    Attributes:
+        behavior, direction: of both.
+        a, b: cells.
+        name_a, name_b: their stacks as typed.
+        verdict: of `a` against `b`.
+        margin: a difference below it makes no difference.
+        n_items, n_clusters, n_seeds: what stands behind it.
+        reason: why there can be no verdict; None where there is one, or more questions would give one.
+        items_needed: how many questions would decide it, where it is undecided.
+        content: the same of the content logit.
+        cost: the same of the knowledge cost; None where none was measured.
+    """
+
+    behavior: str
+    direction: Direction
+    a: str
+    b: str
+    name_a: str
+    name_b: str
+    verdict: Verdict
+    margin: float
+    n_items: int
+    n_clusters: int
+    n_seeds: int
+    reason: NotRequired[str | None]
+    items_needed: NotRequired[int | None]
+    content: NotRequired[Difference | None]
+    cost: NotRequired[CostContrast | None]
 
 
 class Repeat(Effect):

@@ -14,6 +14,7 @@ from comparisons.results.identity import CellId
 from comparisons.results.schema import (
     STRICT,
     Category,
+    Contrast,
     Effect,
     Flips,
     Generated,
@@ -54,6 +55,9 @@ class SummaryRow:
         n_items: test questions behind the numbers.
         p_match, p_match_ci: mean probability of the matching choice, 95% interval as [low, high].
         shift, shift_ci: p_match minus the baseline's, paired by item.
+        shift_band: the shift's 95% interval over all cells of the behavior at once; None below six clusters, or where
+            too few items move.
+        n_clusters: independent units behind the shift: items, or templates where items share some.
         p_value, p_holm: of the shift, raw and corrected over the run's table.
         p_max_t: of the shift, corrected over the run's table by the joint maximum.
         flips: {"gained", "lost", "p_value"}: questions whose p_match rose above .5 or fell from it, and McNemar's p.
@@ -125,6 +129,8 @@ class SummaryRow:
     p_match_ci: Interval | None = None
     shift: float | None = None
     shift_ci: Interval | None = None
+    shift_band: Interval | None = None
+    n_clusters: int | None = None
     p_value: float | None = None
     p_holm: float | None = None
     letter_bias: float | None = None
@@ -232,11 +238,13 @@ class Summary:
         judges: where free answers were judged {"known": judge -> how it does on answers of known score, "agreement": of
             each two judges and of all}: see `comparisons.judges.calibration` and `agreement`.
         sections: what evaluations that are plugins say in the report, by their names.
+        contrasts: of every two usable cells of a behavior and direction.
     """
 
     rows: tuple[SummaryRow, ...]
     judges: Judges = field(default_factory=Judges)
     sections: Mapping[str, Section] = field(default_factory=dict)
+    contrasts: Sequence[Contrast] = ()
 
     @property
     def behaviors(self) -> tuple[str, ...]:
@@ -278,18 +286,20 @@ def read_summary(run: Path) -> Summary:
         raise CompareError(f'{path} has no list "rows": the command of the run again writes it anew.')
     return Summary(
         tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)),
-        _held(_JUDGES, summary, "judges", path, "compare score writes it anew"),
-        _held(_SECTIONS, summary, "sections", path, "run again its command"),
+        _held(_JUDGES, summary.get("judges", {}), "judges", path, "compare score writes it anew"),
+        _held(_SECTIONS, summary.get("sections", {}), "sections", path, "run again its command"),
+        _held(_CONTRASTS, summary.get("contrasts", []), "contrasts", path, "run again its command"),
     )
 
 
 _ROW, _JUDGES, _SECTIONS = TypeAdapter(SummaryRow), TypeAdapter(Judges), TypeAdapter(dict[str, Section])
+_CONTRASTS = TypeAdapter(Sequence[Contrast])
 
 
-def _held(adapter: TypeAdapter[Any], summary: Mapping[str, Any], name: str, path: Path, mend: str) -> Any:
-    """A part of the summary, held to its type; empty where it isn't there."""
+def _held(adapter: TypeAdapter[Any], value: Any, name: str, path: Path, mend: str) -> Any:
+    """A part of the summary, held to its type."""
     try:
-        return adapter.validate_python(summary.get(name, {}))
+        return adapter.validate_python(value)
     except ValidationError as error:
         raise CompareError(f'{path}: "{name}" is not as this program writes it: {mend}.') from error
 

@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from comparisons import stats
+from comparisons.evaluation.contrasts import compared_two
 from comparisons.evaluation.measures import Paired, clusters, interval, item_measures, paired, seed_of
 from comparisons.results.cells import read_rows
+from comparisons.results.findings import MARGIN
 from comparisons.results.record import Facts, Record, read_record
+from comparisons.results.schema import Contrast
 from comparisons.results.summary import SummaryRow
-from comparisons.util.errors import CompareError
+from comparisons.util.errors import CompareError, unknown
 
 LEFT_OUT = ("digest", "command", "notes", "started", "ended", "complete", "evaluations")
 """Of run.json: what says nothing about how the numbers came about, or says it twice."""
@@ -91,6 +94,38 @@ def compare_runs(first: Path, second: Path) -> Differences:
         tuple(Change(**{**vars(change), "p_holm": p}) for change, p in zip(changes, holm, strict=True)),
         (only[0], only[1]),
     )
+
+
+def compare_cells(path: Path, first: str, second: str) -> Contrast:
+    """Pairs two cells of a run.
+
+    Args:
+        path: of the run.
+        first, second: their names, or the ends of them that no other cell has; the second is subtracted.
+
+    Raises:
+        CompareError: it is no finished run, has no such cells, or they have no question in common.
+    """
+    run = Run(path)
+    cells = [_named(run, name) for name in (first, second)]
+    specification = run.record.part("specification")
+    seed, margin = int(specification.get("seed") or 0), float(specification.get("margin") or MARGIN)
+    found = compared_two(cells[0], cells[1], lambda key: run.rows.get(key, []), margin, seed)
+    if found is None:
+        raise CompareError(f"{cells[0].cell} and {cells[1].cell} have no question in common.")
+    return found
+
+
+def _named(run: Run, name: str) -> SummaryRow:
+    done = run.done
+    found = [row for key, row in done.items() if key == name] or [
+        row for key, row in done.items() if key.endswith(f"/{name}")
+    ]
+    if not found:
+        raise unknown("cell", name, done)
+    if len(found) > 1:
+        raise CompareError(f"'{name}' may be {' or '.join(row.cell for row in found)}: name one wholly.")
+    return found[0]
 
 
 class Run:

@@ -133,10 +133,10 @@ def _evaluated(
     record.note(first)
     with progress(len(plan.cells)) as display:
         plan = cells.run(folder, display, judges, record.note)
-    rows = summarize(plan, folder)
+    rows, contrasts = summarize(plan, folder)
     # Last, so that a budget goes to the run's own answers first.
     known = judges.calibration() if judges else {}
-    folder.write_summary(summary_of(rows, folder, known, sections_of(plan.spec, rows)))
+    folder.write_summary(summary_of(rows, folder, known, sections_of(plan.spec, rows), contrasts))
     _keep_best(plan, cells, folder, rows)
     record.note(first, ended=now(), complete=all(row.status == "done" for row in rows))
     render(folder.path)

@@ -12,6 +12,7 @@ from typing import Any
 from comparisons import stats
 from comparisons.evaluation.across import joint_p_values
 from comparisons.evaluation.best import best_row
+from comparisons.evaluation.contrasts import compared
 from comparisons.evaluation.interface import section_of
 from comparisons.evaluation.measures import item_measures, paired
 from comparisons.evaluations.open_ended import summary_of
@@ -19,6 +20,7 @@ from comparisons.judges.calibration import joint_accuracy
 from comparisons.report import render
 from comparisons.report.asked import data_of
 from comparisons.results.cells import CHOICES, CellStore
+from comparisons.results.findings import MARGIN
 from comparisons.results.folder import BEST, RUN, RunFolder, check_run_folder
 from comparisons.results.identity import CellId
 from comparisons.results.record import Facts, Record, read_record
@@ -131,8 +133,10 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
             if folder.choice(choice["key"], choice["behavior"], choice.get("model", "")) is None:
                 folder.add_choice(choice["key"], {k: v for k, v in choice.items() if k != "key"})
         known = joint_accuracy([source.record.summary.judges.get("known") or {} for source in sources])
-        rows = _corrected(rows, folder, _seed(sources[0].record))
-        folder.write_summary(summary_of(rows, folder, known, _sections(sources, rows)))
+        first = sources[0].record
+        rows = _corrected(rows, folder, _seed(first))
+        rows, contrasts = compared(rows, folder.rows, _margin(first), _seed(first), first.is_sweep)
+        folder.write_summary(summary_of(rows, folder, known, _sections(sources, rows), contrasts))
         _take_best(sources, rows, out)
         render(out)
     finally:
@@ -146,6 +150,8 @@ def _incomparable(first: Finished, other: Finished) -> str | None:
         return "where the questions are from (--split) differs"
     if first.record.is_sweep != other.record.is_sweep:
         return "one is a sweep and the other is not"
+    if _margin(first.record) != _margin(other.record):
+        return f"the margin differs, {_margin(first.record):g} and {_margin(other.record):g}"
     for name in ("measure", "orders", "seed"):
         one, theirs = (source.record.part("specification").get(name) for source in (first, other))
         if one != theirs:
@@ -266,6 +272,10 @@ def _sections(sources: Sequence[Finished], rows: Sequence[SummaryRow]) -> dict[s
 
 def _seed(record: Record) -> int:
     return int(record.part("specification").get("seed") or 0)
+
+
+def _margin(record: Record) -> float:
+    return float(record.part("specification").get("margin") or MARGIN)
 
 
 def _facts(

@@ -57,7 +57,7 @@ def score(run: Path, options: OpenEnded, data: Path | None = None, device: Devic
         _score(folder, judges, subjects.values())
         rows = [_row(row, folder, spec.seed) for row in record.summary.rows]
         known = {**(record.summary.judges.get("known") or {}), **judges.calibration()}
-        folder.write_summary(summary_of(rows, folder, known, record.summary.sections))
+        folder.write_summary(summary_of(rows, folder, known, record.summary.sections, record.summary.contrasts))
         render(run)
     finally:
         folder.close()

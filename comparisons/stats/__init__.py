@@ -17,6 +17,7 @@ from comparisons.stats.content import (
     spearman,
     steerability,
 )
+from comparisons.stats.contrasts import FEWEST, Contrast, Verdict, contrasts
 from comparisons.stats.counts import Flips, Rank, mcnemar, randoms_needed, rank_among
 from comparisons.stats.effects import (
     Effect,
@@ -41,6 +42,8 @@ from comparisons.stats.planning import detectable_shift, items_needed, minimum_d
 from comparisons.stats.units import FloatArray
 
 __all__ = [
+    "FEWEST",
+    "Contrast",
     "Effect",
     "Flips",
     "FloatArray",
@@ -50,10 +53,12 @@ __all__ = [
     "NonInferiority",
     "Rank",
     "Steerability",
+    "Verdict",
     "anti_steerable",
     "bca_interval",
     "by_label",
     "content_and_letter",
+    "contrasts",
     "detectable_shift",
     "difference_interval",
     "holm",

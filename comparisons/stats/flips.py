@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from comparisons.stats.units import TIE, FloatArray, blocks, check_draws, finite, rounding, unit_codes, units
+from comparisons.stats.units import TIE, FloatArray, blocks, check_draws, finite, rounding, table_of, unit_codes, units
 
 _EXACT_UNITS = 20  # 2**20 sums are held at once; above this, draw however many draws are allowed
 _EXACT_TABLE_UNITS = 16  # of max_t, whose patterns hold all cells
@@ -149,7 +149,7 @@ def max_t(
         Never below the cell's own raw p-value but for the error of the draws.
     """
     check_draws(draws)
-    sums, has_items = _standardized(_table(cells), clusters)
+    sums, has_items = _standardized(table_of(cells), clusters)
     order = np.argsort(-np.abs(sums.sum(axis=0)), kind="stable")
     adjusted = np.empty(len(order))
     adjusted[order] = _step_down(sums[:, order], draws, seed)
@@ -167,16 +167,6 @@ def _step_down(sums: FloatArray, draws: int, seed: int) -> FloatArray:
         hits, count = hits + (largest >= reach).sum(axis=0), count + len(flips)
     p_values: FloatArray = np.maximum.accumulate(hits / count if exact else (hits + 1) / (count + 1))
     return p_values
-
-
-def _table(cells: ArrayLike) -> FloatArray:
-    table = np.asarray(cells, dtype=np.float64)
-    if table.ndim != 2 or not table.size:
-        raise ValueError(f"cells must be [cells, items] and not empty; the shape is {table.shape}")
-    if np.isinf(table).any():
-        cell, item = np.argwhere(np.isinf(table))[0]
-        raise ValueError(f"cells holds infinity at cell {cell}, item {item}")
-    return table
 
 
 def _standardized(table: FloatArray, clusters: Sequence[Hashable] | None) -> tuple[FloatArray, NDArray[np.bool_]]:

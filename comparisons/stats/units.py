@@ -41,6 +41,17 @@ def finite(name: str, values: ArrayLike) -> FloatArray:
     return array
 
 
+def table_of(cells: ArrayLike) -> FloatArray:
+    """The values as [cells, items] of float64, NaN where a cell lacks an item; ValueError where empty or infinite."""
+    table = np.asarray(cells, dtype=np.float64)
+    if table.ndim != 2 or not table.size:
+        raise ValueError(f"cells must be [cells, items] and not empty; the shape is {table.shape}")
+    if np.isinf(table).any():
+        cell, item = np.argwhere(np.isinf(table))[0]
+        raise ValueError(f"cells holds infinity at cell {cell}, item {item}")
+    return table
+
+
 def unit_codes(count: int, clusters: Sequence[Hashable] | None) -> NDArray[np.intp]:
     """[items] the number of each item's independent unit, counted in order of first appearance.
 

@@ -14,9 +14,11 @@ from comparisons.util import __version__
 from comparisons.util.files import read_json, write_json
 from comparisons.util.versions import package_version
 from tests.validation.doses import Doses
+from tests.validation.families import Family
 from tests.validation.onmodel import ModelResults
 from tests.validation.planted import Planted
 from tests.validation.results import Results
+from tests.validation.sentences import Sentences
 from tests.validation.shuffles import Ranked, Uniformity
 from tests.validation.simulations import Coverage, FalsePositives, Power, Sizes, Verdicts
 from tests.validation.subjects import ModelSizes
@@ -63,6 +65,8 @@ def read_results(path: Path) -> Results:
         false_positives=tuple(FalsePositives(**row) for row in data["false_positives"]),
         verdicts=tuple(Verdicts(**row) for row in data["verdicts"]),
         power=tuple(Power(**_tuples(row)) for row in data["power"]),
+        families=tuple(Family(**row) for row in data["families"]),
+        sentences=tuple(Sentences(**row) for row in data["sentences"]),
     )
 
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tests.validation.families import Family, families, tables_of
+from tests.validation.sentences import Sentences, grids_of, sentences
 from tests.validation.simulations import (
     CORRECTED,
     Coverage,
@@ -35,6 +37,8 @@ class Results:
     false_positives: tuple[FalsePositives, ...]
     verdicts: tuple[Verdicts, ...]
     power: tuple[Power, ...]
+    families: tuple[Family, ...]
+    sentences: tuple[Sentences, ...]
 
     def missed(self) -> list[str]:
         """A line for each bound that isn't kept."""
@@ -50,6 +54,15 @@ class Results:
                     lines.append(
                         f"false positives of {name}, {row.null}, {row.cells} cells: {rate:.3f} > {row.bound:.3f}"
                     )
+        for family in self.families:
+            where = f"contrasts of {family.data}, {family.items} items"
+            if family.bound is not None and family.wrong > family.bound:
+                lines.append(f"{where}: a difference in {family.wrong:.3f} > {family.bound:.3f}")
+            if family.least is not None and family.covered < family.least:
+                lines.append(f"{where}: covered {family.covered:.3f} < {family.least:.3f}")
+        for said in self.sentences:
+            if said.any > said.bound:
+                lines.append(f"sentences, {said.data}, {said.items} items: {said.any:.3f} > {said.bound:.3f}")
         return lines
 
     def tables(self) -> dict[str, str]:
@@ -59,6 +72,8 @@ class Results:
             "false positives": errors_table(self.false_positives),
             "no measurable cost": verdicts_table(self.verdicts),
             "power": power_table(self.power, self.sizes.multiples),
+            "contrasts": families_table(self.families),
+            "sentences": sentences_table(self.sentences),
         }
 
 
@@ -68,10 +83,22 @@ def simulate(sizes: Sizes, turn: Turn) -> Results:
     return Results(
         sizes=sizes,
         coverage=tuple(coverage(sizes, COVERED - few, turn)),
-        false_positives=tuple(false_positives(sizes, WRONG + 3 * monte_carlo(WRONG, sizes.runs), turn)),
+        false_positives=tuple(false_positives(sizes, _largest(sizes), turn)),
         verdicts=tuple(verdicts(sizes, turn)),
         power=tuple(power(sizes, turn)),
+        families=tuple(families(sizes, _largest(tables_of(sizes)), _least(sizes), turn)),
+        sentences=tuple(sentences(sizes, _largest(grids_of(sizes)), turn)),
     )
+
+
+def _largest(sizes: Sizes) -> float:
+    """The level, with Monte Carlo error."""
+    return WRONG + 3 * monte_carlo(WRONG, sizes.runs)
+
+
+def _least(sizes: Sizes) -> float:
+    """The coverage of contrasts that is asked for; with few runs Monte Carlo error is allowed for."""
+    return COVERED - 3 * monte_carlo(COVERED, tables_of(sizes).runs) if sizes.runs < ENOUGH else COVERED
 
 
 def monte_carlo(share: float, runs: int) -> float:
@@ -109,6 +136,33 @@ def power_table(rows: Sequence[Power], multiples: Sequence[float]) -> str:
     """A row for each curve; columns are true shifts in minimum detectable shifts."""
     head = ("data", "items", "independent units", "minimum detectable shift", *(f"power at {m:g} ×" for m in multiples))
     lines = [(*_names(row), f"{row.detectable:.3f}", *map(_share, row.found)) for row in rows]
+    return markdown(head, lines)
+
+
+def families_table(rows: Sequence[Family]) -> str:
+    """A row for each shape and number of items."""
+    head = ("cells", "items", "independent units", "a difference said", "asked for", "own interval covers", "asked for")
+    lines = [
+        (
+            *(row.data, f"{row.items}", f"{row.units}", _share(row.wrong), _bound(row.bound, "≤")),
+            *(_share(row.covered), _bound(row.least, "≥"), _share(row.held)),
+        )
+        for row in rows
+    ]
+    return markdown((*head, "all shifts covered at once"), lines)
+
+
+def sentences_table(rows: Sequence[Sentences]) -> str:
+    """A row for each kind of questions."""
+    head = ("questions", "items", "independent units", '"moved"', '"the wrong way"', "told apart", "any", "asked for")
+    lines = [
+        (
+            *(row.data, f"{row.items}", f"{row.units}"),
+            *map(_share, (row.moves, row.wrongly, row.told_apart, row.any)),
+            _bound(row.bound, "≤"),
+        )
+        for row in rows
+    ]
     return markdown(head, lines)
 
 

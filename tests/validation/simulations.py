@@ -141,7 +141,7 @@ def _covered(shape: Shape, items: int, sizes: Sizes, bound: float | None, turn: 
     labels = shape.clusters(items)
     units = items if labels is None else len(set(labels))
     low = high = plain = 0
-    for seed, random in _runs(sizes, f"coverage {shape.text} {items}"):
+    for seed, random in runs_of(sizes, f"coverage {shape.text} {items}"):
         values = shape.draw(random, items)
         mine = stats.bca_interval(values, clusters=labels, draws=sizes.draws, seed=seed)
         bare = stats.bca_interval(values, clusters=labels, draws=sizes.draws, seed=seed, level=plain_level(units))
@@ -176,7 +176,7 @@ def _false_positives(null: Null, cells: int, sizes: Sizes, bound: float | None, 
     items = sizes.table_items
     labels = replace(NORMAL, templates=null.templates).clusters(items)
     hits = np.zeros(3)
-    for seed, random in _runs(sizes, f"false positives {null.name} {cells}"):
+    for seed, random in runs_of(sizes, f"false positives {null.name} {cells}"):
         table = null.draw(random, cells, items)
         raw = stats.sign_flip_ps(list(table), clusters=labels, draws=sizes.flips, seed=seed)
         by_max_t = stats.max_t(table, clusters=labels, draws=sizes.flips, seed=seed)
@@ -197,7 +197,7 @@ def verdicts(sizes: Sizes, turn: Turn) -> list[Verdicts]:
 def _verdict(shape: Shape, items: int, sizes: Sizes, turn: Turn) -> Verdicts:
     turn(f"no measurable cost: {shape.name}, {items} items")
     said = 0
-    for seed, random in _runs(sizes, f"verdict {shape.name} {items}"):
+    for seed, random in runs_of(sizes, f"verdict {shape.name} {items}"):
         cost = shape.draw(random, items) - shape.mean + MARGIN
         said += stats.no_measurable_cost(cost, margin=MARGIN, draws=sizes.draws, seed=seed).holds
     return Verdicts(shape.name, items, said / sizes.runs)
@@ -213,12 +213,12 @@ def _power(shape: Shape, items: int, sizes: Sizes, turn: Turn) -> Power:
     labels = shape.clusters(items)
     planned = [
         stats.minimum_detectable_shift(shape.draw(random, items), clusters=labels)
-        for _, random in _runs(replace(sizes, runs=min(sizes.runs, 1000)), f"planning {shape.name} {items}")
+        for _, random in runs_of(replace(sizes, runs=min(sizes.runs, 1000)), f"planning {shape.name} {items}")
     ]
     detectable = float(np.median([shift for shift in planned if shift is not None]))
     shifts = [multiple * detectable for multiple in sizes.multiples]
     found = np.zeros(len(shifts))
-    for seed, random in _runs(sizes, f"power {shape.name} {items}"):
+    for seed, random in runs_of(sizes, f"power {shape.name} {items}"):
         noise = shape.draw(random, items) - shape.mean
         for place, shift in enumerate(shifts):
             found[place] += stats.sign_flip_p(noise + shift, clusters=labels, draws=sizes.flips, seed=seed) <= ALPHA
@@ -226,7 +226,7 @@ def _power(shape: Shape, items: int, sizes: Sizes, turn: Turn) -> Power:
     return Power(shape.name, items, units, detectable, tuple(shifts), tuple((found / sizes.runs).tolist()))
 
 
-def _runs(sizes: Sizes, name: str) -> Iterator[tuple[int, np.random.Generator]]:
+def runs_of(sizes: Sizes, name: str) -> Iterator[tuple[int, np.random.Generator]]:
     """For each run a seed for the estimator and a generator for the data, the same whatever else is simulated."""
     random = np.random.default_rng([sizes.seed, *name.encode()])
     for seed in random.integers(0, 2**32, sizes.runs):

@@ -1,0 +1,209 @@
+"""Cells against each other: the contrasts of a run, and the band of all shifts of a behavior, from the result rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from comparisons import stats
+from comparisons.evaluation.across import bounds
+from comparisons.evaluation.measures import ItemMeasures, Row, clusters, item_measures, seed_of, shared
+from comparisons.evaluation.questions import CHOICES, KNOWLEDGE
+from comparisons.results.findings import is_broken
+from comparisons.results.schema import Contrast, CostContrast, Difference
+from comparisons.results.summary import SummaryRow
+from comparisons.util.directions import DIRECTIONS, Direction
+
+Read = Callable[[str], Sequence[Row]]
+
+SMALL, MOST_STILL = 20, 0.8
+"""Under so many questions, of which at least this share hardly differs, there is no verdict."""
+
+
+def compared(
+    rows: Sequence[SummaryRow], read: Read, margin: float, seed: int, sweep: bool = False, draws: int = 10_000
+) -> tuple[list[SummaryRow], list[Contrast]]:
+    """The rows with the band of their shifts, and the contrasts of every behavior and direction.
+
+    Args:
+        rows: of a summary.
+        read: the result rows of a done cell, by its key.
+        margin: a difference below it makes no difference.
+        seed: the run's.
+        sweep: whether the run is one, whose many cells are ranked on dev and confirmed by a run: it has no contrasts.
+        draws: of the bootstrap.
+    """
+    if sweep:
+        return list(rows), []
+    bands, found = dict[str, dict[str, Any]](), list[Contrast]()
+    for subject in dict.fromkeys(row.subject for row in rows):
+        group = [row for row in rows if row.subject == subject]
+        usable = [r for r in group if not (r.is_baseline or r.failed or r.shift is None or is_broken(r))]
+        plain = next((row for row in group if row.is_baseline and not row.failed), None)
+        if plain is None or not usable:
+            continue
+        asked = _Asked([*usable, plain], read, seed_of(seed, plain.behavior), draws)
+        bands |= _bands(asked)
+        for direction in DIRECTIONS:
+            found += _contrasts(asked, [row for row in usable if row.direction == direction], direction, margin)
+    return [replace(row, **bands.get(row.cell, {})) for row in rows], found
+
+
+def compared_two(a: SummaryRow, b: SummaryRow, read: Read, margin: float, seed: int) -> Contrast | None:
+    """Two cells, which may be a baseline or of two directions, as a family of one pair; None without common questions.
+
+    Towards the direction that was asked for; the difference of p_match itself where that is not one.
+    """
+    asked = _Asked([a, b], read, seed_of(seed, a.behavior))
+    direction: Direction = "neg" if {a.direction, b.direction} - {None} == {"neg"} else "pos"
+    found = _contrasts(asked, [a, b], direction, margin)
+    return found[0] if found and found[0]["n_items"] else None
+
+
+class _Asked:
+    """What cells of a behavior have answered to the same questions."""
+
+    def __init__(self, cells: Sequence[SummaryRow], read: Read, seed: int, draws: int = 10_000) -> None:
+        self.keys, self.seed, self.draws = [row.cell for row in cells], seed, draws
+        self.noise = cells[0].numerical_noise
+        rows = [read(key) for key in self.keys]
+        self.choices, self.knowledge = _Answers.of(rows, CHOICES), _Answers.of(rows, KNOWLEDGE)
+
+    def contrasts(
+        self,
+        answers: _Answers,
+        values: np.ndarray,
+        pairs: Sequence[tuple[int, int]] | None = None,
+        what: Literal["shift", "content_shift"] = "shift",
+    ) -> list[stats.Contrast]:
+        """Of a measure [cells, items] of these answers, whose items share some of the model's rounding noise."""
+        error = shared(what, self.noise)
+        return stats.contrasts(values, pairs, clusters=answers.groups, shared=error, draws=self.draws, seed=self.seed)
+
+    def places(self, cells: Sequence[SummaryRow]) -> list[int]:
+        """Where cells stand among the answers."""
+        return [self.keys.index(row.cell) for row in cells]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What cells answered to the same questions.
+
+    Attributes:
+        p_match, content: [cells, items], NaN where a cell lacks an item.
+        groups: the items' clusters.
+    """
+
+    p_match: np.ndarray
+    content: np.ndarray
+    groups: list[Hashable] | None
+
+    @classmethod
+    def of(cls, cells: Sequence[Sequence[Row]], evaluation: str) -> _Answers | None:
+        """None where a cell has no such answers."""
+        measures = [item_measures(rows, evaluation) for rows in cells]
+        if not all(each.items for each in measures):
+            return None
+        items = list(dict.fromkeys(item for each in measures for item in each.items))
+        templates = {r["item"]: r.get("template") for rows in cells for r in rows if r["evaluation"] == evaluation}
+        p_match, content = (_table(measures, name, items) for name in ("p_match", "content"))
+        return cls(p_match, content, clusters(items, templates))
+
+
+def _table(cells: Sequence[ItemMeasures], name: str, items: Sequence[str]) -> np.ndarray:
+    place = {item: i for i, item in enumerate(items)}
+    table = np.full((len(cells), len(items)), np.nan)
+    for row, cell in zip(table, cells, strict=True):
+        row[[place[item] for item in cell.items]] = getattr(cell, name)
+    return table
+
+
+def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
+    """Of each cell the simultaneous interval of its shift from the baseline, which is the last of them."""
+    if asked.choices is None:
+        return {}
+    last = len(asked.keys) - 1
+    found = asked.contrasts(asked.choices, asked.choices.p_match, [(place, last) for place in range(last)])
+    return {
+        asked.keys[each.first]: {"shift_band": bounds(each.simultaneous), "n_clusters": each.units} for each in found
+    }
+
+
+def _contrasts(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction, margin: float) -> list[Contrast]:
+    """Of all pairs of cells of one direction."""
+    answers, known, places = asked.choices, asked.knowledge, asked.places(cells)
+    if answers is None or len(cells) < 2:
+        return []
+    sign = 1.0 if direction == "pos" else -1.0
+    shifts = asked.contrasts(answers, sign * answers.p_match[places])
+    contents = asked.contrasts(answers, sign * answers.content[places], what="content_shift")
+    costs = [None] * len(shifts) if known is None else asked.contrasts(known, -known.p_match[places])
+    found: list[Contrast] = []
+    for shift, content, cost in zip(shifts, contents, costs, strict=True):
+        a, b = cells[shift.first], cells[shift.second]
+        verdict, reason = judged(shift, margin)
+        undecided = verdict == "undecided" and reason is None
+        found.append(
+            {
+                "behavior": a.behavior,
+                "direction": direction,
+                "a": a.cell,
+                "b": b.cell,
+                "name_a": a.method,
+                "name_b": b.method,
+                **numbers(shift),
+                "verdict": verdict,
+                "margin": margin,
+                "n_items": shift.count,
+                "n_clusters": shift.units,
+                "n_seeds": 1,
+                "reason": reason,
+                "items_needed": shift.items_needed(margin, len(shifts)) if undecided else None,
+                "content": numbers(content) if content.count else None,
+                "cost": None if cost is None or not cost.count else cost_numbers(cost, margin),
+            }
+        )
+    return found
+
+
+def judged(contrast: stats.Contrast, margin: float) -> tuple[stats.Verdict, str | None]:
+    """The verdict on a difference of p_match, and why there can be none."""
+    reason = too_little(contrast)
+    return ("undecided", reason) if reason else (contrast.verdict(margin), None)
+
+
+def too_little(contrast: stats.Contrast) -> str | None:
+    """Why the questions can't tell two cells apart, whatever they answered; None where they can."""
+    kind = "questions" if contrast.units == contrast.count else "clusters of questions"
+    if contrast.units < stats.FEWEST:
+        return f"only {contrast.units} {kind}: under {stats.FEWEST} there is no interval"
+    if contrast.count < SMALL and contrast.still >= MOST_STILL:
+        return f"{contrast.count} questions, of which {contrast.still:.0%} hardly differ, are too few"
+    if contrast.simultaneous is None:
+        return f"the difference lies in about {contrast.carried:.0f} of {contrast.units} {kind}: too few"
+    return None
+
+
+def numbers(contrast: stats.Contrast) -> Difference:
+    """A contrast as the summary has it."""
+    return {
+        "difference": contrast.difference,
+        "ci": bounds(contrast.interval),
+        "simultaneous_ci": bounds(contrast.simultaneous),
+        "p_adjusted": contrast.p_adjusted,
+    }
+
+
+def cost_numbers(contrast: stats.Contrast, margin: float) -> CostContrast:
+    """A contrast of knowledge costs; to cost less is better."""
+    words: dict[stats.Verdict, stats.Verdict] = {"better": "worse", "worse": "better"}
+    verdict = contrast.verdict(margin)
+    return {
+        **numbers(contrast),
+        "verdict": words.get(verdict, verdict),
+        "n_items": contrast.count,
+        "n_clusters": contrast.units,
+    }

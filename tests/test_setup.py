@@ -6,6 +6,7 @@ import ast
 import configparser
 import importlib.util
 import os
+import re
 import sys
 import zipfile
 from importlib.metadata import distributions, packages_distributions
@@ -16,8 +17,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from comparisons.model.named import NAMED
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
+REAL = ROOT / ".ci" / "real.txt"
 UNDECLARABLE = {"steering_vectors"}
 """Timed by `compare bench` where somebody has it: it asks for an older transformers, so that no extra can name it."""
 
@@ -147,3 +151,9 @@ def test_an_issue_about_newest_versions_names_what_broke(
     broken.main("....F\nFAILED tests/test_a.py::test_b - AssertionError\n1 failed\n")
     printed = capsys.readouterr().out
     assert "FAILED tests/test_a.py::test_b - AssertionError" in printed and "{" not in printed
+
+
+def test_the_real_model_that_is_installed_is_the_one_that_is_named() -> None:
+    lines = [line.split() for line in REAL.read_text().splitlines() if not line.startswith("#")]
+    assert sorted(package for package, _ in lines) == sorted(known.package for known in NAMED.values())
+    assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", hashed) for _, hashed in lines)

@@ -50,6 +50,6 @@ def _unreadable(name: str, text: str) -> CompareError:
     if "is not supported" in text:
         return CompareError(f"transformers reads no such file as {name}: {text[:300]}")
     return CompareError(
-        f"can't load the model {name}: {text[:300]}; where the file is cut off or damaged, take it from its source "
-        "again."
+        f"can't load the model {name}: {text[:300].rstrip('.')}; where the file is cut off or damaged, take it from "
+        "its source again."
     )

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from comparisons.bench.cost import matrix_rate
 from comparisons.bench.measure import ENGINE, Row, measure
-from comparisons.bench.subjects import LLAMA2_7B, STANDARD
+from comparisons.bench.subjects import LLAMA2_7B, SMOLLM2, STANDARD
 from comparisons.bench.works import Sizes, for_subject, make_works
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ TARGETS = {
         Target(("extraction",), "floor_share", 0.4, True),
         Target(("sweep",), "ratio", 40, True),
     ),
+    SMOLLM2: (Target(("sweep",), "ratio", 40, True),),
 }
 """By subject; others have none."""
 
@@ -139,9 +140,11 @@ def bench(lm: LM, names: Sequence[str], sizes: Sizes, turn: Callable[[str], None
 
 
 def describe(lm: LM) -> dict[str, Any]:
-    """The model's name and sizes."""
+    """The model's name and sizes, and how its branches are run."""
+    from comparisons.engine.trial import packing
+
     sizes = {"blocks": len(lm.blocks), "width": lm.width, "parameters": lm.parameters}
-    return {"name": lm.name, **sizes, "dtype": str(lm.model.dtype).removeprefix("torch.")}
+    return {"name": lm.name, **sizes, "dtype": str(lm.model.dtype).removeprefix("torch."), "packing": packing(lm)}
 
 
 def machine(lm: LM) -> dict[str, Any]:
@@ -182,7 +185,7 @@ def heading(results: Results) -> list[str]:
     subject, place, sizes = results.subject, results.machine, results.sizes
     return [
         f"{subject['name']}: {subject['parameters'] / 1e6:,.1f}M parameters, {subject['blocks']} blocks of "
-        f"{subject['width']}, {subject['dtype']}; prompts of {sizes.tokens} tokens",
+        f"{subject['width']}, {subject['dtype']}, packing {subject['packing']}; prompts of {sizes.tokens} tokens",
         f"{place['device']}: {place['processor']}, {place['threads']} threads, torch {place['torch']}, transformers "
         f"{place['transformers']}, {place['date']}",
         f"matrix products at {results.matrix_rate / 1e9:,.0f} GFLOP/s; median of {sizes.repeats} turns",

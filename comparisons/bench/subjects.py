@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 STANDARD = "standard"
 LLAMA2_7B = "llama2-7b-shape"
+SMOLLM2 = "smollm2"
 SEED = 0
 CHOICE_WORDS = 4
 """Words of each choice's text."""

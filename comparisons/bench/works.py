@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from comparisons.bench.subjects import LLAMA2_7B, make_answer_items, make_items
+from comparisons.bench.subjects import LLAMA2_7B, SMOLLM2, make_answer_items, make_items
 from comparisons.dataset.items import ORDERS, Item, Order, Presentation
 from comparisons.intervention import Edit
 from comparisons.util.errors import unknown
@@ -17,8 +17,19 @@ if TYPE_CHECKING:
     from comparisons.model.prompts import ChoicePrompt
 
 WORKS = ("extraction", "sweep", "grid", "knowledge", "answers", "generation")
-MULTIPLIERS = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0)
+MOST = 2.0
+"""The largest multiplier."""
+
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0)
+
+
+def multipliers(count: int) -> tuple[float, ...]:
+    """Evenly spaced on both sides of 0, up to `MOST`; with 0 where they are odd in number."""
+    side = [MOST * (i + 1) / (count // 2) for i in range(count // 2)]
+    return (*(-value for value in reversed(side)), *([0.0] if count % 2 else []), *side)
+
+
+MULTIPLIERS = multipliers(9)
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class Sizes:
         prompts: of the sweep, the grid and the answers.
         tokens: of a prompt with its answer prefix.
         answer_tokens: of each of a question's two answers.
+        multipliers: of each layer in the sweep and the answers; 0 is among them where they are odd in number.
         pairs: contrast pairs of the extraction.
         knowledge: questions of the knowledge set.
         knowledge_timed: how many of them the engine is timed on; the figure is scaled to all.
@@ -42,6 +54,7 @@ class Sizes:
     prompts: int = 50
     tokens: int = 192
     answer_tokens: int = 24
+    multipliers: int = 9
     pairs: int = 200
     knowledge: int = 570
     knowledge_timed: int = 57
@@ -177,11 +190,12 @@ def make_works(lm: LM, names: Sequence[str], sizes: Sizes) -> list[Work]:
 
 def _make(lm: LM, name: str, sizes: Sizes) -> Work:
     middle, seed = len(lm.blocks) // 2, sizes.seed
+    every_layer = edits(lm, range(len(lm.blocks)), multipliers(sizes.multipliers), seed)
     if name == "extraction":
         return Work(name, "activations", make_items(lm, sizes.pairs, sizes.tokens, seed))
     if name == "sweep":
         items = make_items(lm, sizes.prompts, sizes.tokens, seed)
-        return Work(name, "choices", items, settings=edits(lm, range(len(lm.blocks)), MULTIPLIERS, seed))
+        return Work(name, "choices", items, settings=every_layer)
     if name == "grid":
         items = make_items(lm, sizes.prompts, sizes.tokens, seed)
         both = [sign * strength for sign in (1, -1) for strength in STRENGTHS]
@@ -192,7 +206,7 @@ def _make(lm: LM, name: str, sizes: Sizes) -> Work:
         return Work(name, "choices", items, settings=settings, whole=sizes.knowledge)
     if name == "answers":
         items = make_answer_items(lm, sizes.prompts, sizes.tokens, sizes.answer_tokens, seed)
-        return Work(name, "texts", items, ("answers",), edits(lm, range(len(lm.blocks)), MULTIPLIERS, seed))
+        return Work(name, "texts", items, ("answers",), every_layer)
     items = make_items(lm, sizes.answers, sizes.tokens, seed)
     settings = edits(lm, [middle], MULTIPLIERS, seed)
     return Work(name, "answers", items, settings=settings, new_tokens=sizes.new_tokens)
@@ -211,5 +225,10 @@ def edits(lm: LM, layers: Sequence[int], multipliers: Sequence[float], seed: int
 
 
 def for_subject(name: str) -> Sizes:
-    """The sizes at which a subject is timed unless told otherwise: of Llama 2's shape more pairs, for fast devices."""
+    """The sizes at which a subject is timed unless told otherwise.
+
+    Of Llama 2's shape more pairs, for fast devices; of a real model on slow ones fewer prompts and multipliers.
+    """
+    if name == SMOLLM2:
+        return Sizes(prompts=8, multipliers=4)
     return Sizes(pairs=400) if name == LLAMA2_7B else Sizes()

@@ -27,6 +27,7 @@ Examples:
   compare bench
   compare bench --quick
   compare bench --model pocket --work sweep --json
+  compare bench --model smollm2 --dtype bfloat16 --work sweep
   compare bench --model llama2-7b-shape --device cuda
   compare bench --model llama2-7b-shape --write random-7b
   compare bench --figures docs/figures
@@ -37,7 +38,7 @@ Examples:
 @declared_option(
     "model",
     default="standard",
-    metavar="standard|llama2-7b-shape|pocket|PATH|HUB_ID",
+    metavar="standard|llama2-7b-shape|pocket|smollm2|PATH|HUB_ID",
     help="standard: a random Llama of 43M parameters, made on the spot.",
     read=text,
 )
@@ -55,6 +56,9 @@ Examples:
 @click.option("--repeats", type=click.IntRange(min=1), metavar="N", help="Turns of each contender.  [default: 3]")
 @click.option("--prompts", type=click.IntRange(min=1), metavar="N", help="Of sweep and grid.  [default: 50]")
 @click.option("--tokens", type=click.IntRange(min=1), metavar="N", help="Of each prompt.  [default: 192]")
+@click.option(
+    "--multipliers", type=click.IntRange(min=2), metavar="N", help="Of each layer in sweep and answers.  [default: 9]"
+)
 @click.option("--quick", is_flag=True, help="A few short prompts: see that all of it runs; the ratios say nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 @click.option(

@@ -12,7 +12,7 @@ from comparisons import stats
 from comparisons.evaluation.across import bounds
 from comparisons.evaluation.measures import ItemMeasures, Row, clusters, item_measures, seed_of, shared
 from comparisons.evaluation.questions import CHOICES, KNOWLEDGE
-from comparisons.results.findings import is_broken
+from comparisons.results.findings import MOST_COMPARED, is_broken
 from comparisons.results.schema import Contrast, CostContrast, Difference
 from comparisons.results.summary import SummaryRow
 from comparisons.util.directions import DIRECTIONS, Direction
@@ -135,7 +135,7 @@ def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
 def _contrasts(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction, margin: float) -> list[Contrast]:
     """Of all pairs of cells of one direction."""
     answers, known, places = asked.choices, asked.knowledge, asked.places(cells)
-    if answers is None or len(cells) < 2:
+    if answers is None or not 2 <= len(cells) <= MOST_COMPARED:
         return []
     sign = 1.0 if direction == "pos" else -1.0
     shifts = asked.contrasts(answers, sign * answers.p_match[places])

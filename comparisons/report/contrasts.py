@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from comparisons.report.blocks import Block, Folded, Heading, Paragraph, section
 from comparisons.report.markdown import escaped
 from comparisons.results.contrasts import between
-from comparisons.results.findings import intended, rounded
+from comparisons.results.findings import MOST_COMPARED, intended, rounded
 from comparisons.results.record import Record
 from comparisons.results.schema import Contrast
 from comparisons.results.summary import Summary, SummaryRow
@@ -17,6 +18,13 @@ from comparisons.util.table import NOTHING, Column, Row, Table, count, interval,
 
 WIDEST = 8
 """Cells of a matrix; of more it has the furthest of each method."""
+
+TITLE = "Methods against each other"
+
+TOO_MANY = (
+    f"With more than {MOST_COMPARED} cells of a behavior and direction not every two are compared: "
+    "`compare diff RUN CELL CELL` compares any two."
+)
 
 TEXT = (
     "The shift of the line's cell minus that of the column's, towards the direction asked for, on the same questions, "
@@ -50,8 +58,9 @@ def contrast_section(record: Record) -> list[Block]:
     """What each method does against each other; nothing where no two cells of a direction are usable."""
     summary = record.summary
     if not summary.contrasts:
-        return []
-    blocks = section("Methods against each other", Paragraph(TEXT.format(margin=summary.contrasts[0]["margin"])))
+        sides = Counter((row.subject, row.direction) for row in summary.rows)
+        return section(TITLE, Paragraph(TOO_MANY)) if max(sides.values()) > MOST_COMPARED else []
+    blocks = section(TITLE, Paragraph(TEXT.format(margin=summary.contrasts[0]["margin"])))
     for name in summary.subjects:
         tables = [table for direction in DIRECTIONS if (table := matrix(summary, name, direction)) is not None]
         blocks += [Heading(escaped(name), 3), *tables] if tables else []

@@ -28,6 +28,10 @@ FEWEST, ROUGH = 6, 10
 """Independent questions below which cells aren't told apart, and below which the intervals are rough."""
 
 
+MOST_COMPARED = 60
+"""Cells of a behavior and direction that are compared pair by pair: 1,770 pairs. More are a grid to be looked at."""
+
+
 def intended(row: SummaryRow) -> float:
     """The shift in the direction asked for; negative where it went the other way."""
     assert row.shift is not None

@@ -212,7 +212,12 @@ def test_a_sweep_on_test_equals_the_run_of_the_same_layers(place: Path, model: s
     assert run(command(place, model, "--layers", "0,2", "--split", "test", *grid, "swept")) == 0
     plain = ["run", *command(place, model)[1:], "--knowledge", "none", "--set", "caa.layer=0,2"]
     assert run([*plain, *grid, "plain"]) == 0
-    assert_equal(numbers("swept"), numbers("plain"))
+    # A sweep's cells are not compared with each other.
+    of_a_run = ("shift_band", "n_clusters")
+    compared = numbers("plain")
+    plain_rows = {cell: {k: v for k, v in row.items() if k not in of_a_run} for cell, row in compared.items()}
+    assert_equal(numbers("swept"), plain_rows)
+    assert any(row["shift_band"] for row in compared.values())
     report = Path("swept/report.md").read_text()
     assert "They are the test questions" in report and "Confirm on test" not in report
 

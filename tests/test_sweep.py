@@ -191,9 +191,8 @@ def test_a_sweep_end_to_end(place: Path, model: str, capsys: pytest.CaptureFixtu
 
 
 def test_a_cell_equals_its_own_evaluation_on_the_same_items(place: Path, model: str) -> None:
-    assert (
-        run(command(place, model, "--layers", "1-3", "--strengths", "0.5,1.5", "--methods", "caa", "--out", "out")) == 0
-    )
+    grid = ["--layers", "1-3", "--strengths", "0.5,1.5", "--methods", "caa"]
+    assert run(command(place, model, *grid, "--measure", "letters", "--out", "out")) == 0
     lm, behavior = load(ModelSource(model)), Library.open(place).behavior("greeting").with_dev(0)
     method = parse_settings(Registry(None).get("caa"), {"layer": "2"})
     bench = Fitter(lm, behavior, {}, Store(Path("own")), 0)

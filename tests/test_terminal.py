@@ -45,9 +45,9 @@ from comparisons.model.offload import is_offloaded
 read = loading._read
 
 def checked(*given):
-    model, tokenizer = read(*given)
-    assert is_offloaded(model)
-    return model, tokenizer
+    loaded = read(*given)
+    assert is_offloaded(loaded.model)
+    return loaded
 
 loading._read = checked
 loading._placement = lambda source, device: {"device_map": places, "offload_folder": "away"}

@@ -245,6 +245,7 @@ OPTIONS: dict[str, str] = {
     "data split {items} --out new --test-items 20": "20",
     "data split {items} --out new": "--test-items",
     "doctor --clean": "--artifacts",
+    "doctor --prompt-format base": "--prompt-format goes with --model",
     "doctor --artifacts --reports {nowhere}": "nowhere",
     # compare vectors
     "vectors": "vectors",
@@ -273,6 +274,8 @@ OPTIONS: dict[str, str] = {
     "vectors import {vectors} --out x.safetensors --layers 8": "8",
     "vectors import {vectors} --out x.safetensors --model {nowhere}": "nowhere",
     "vectors import {wide} --out x.safetensors --model {model}": "width",
+    "vectors import {wide} --out x.safetensors --model {model} --blocks nowhere.at.all": "nowhere.at.all",
+    "vectors import {wide} --out x.safetensors --trust-remote-code": "--trust-remote-code goes with --model",
     # compare trace, lens, generate, replicate, bench
     TRACE + "--text a --layer 9": "9",
     TRACE + "--text a --layer x": "x",
@@ -301,6 +304,8 @@ OPTIONS: dict[str, str] = {
     "replicate paper --behavior greeting --model {model} --data {data} --layer 9": "9",
     "replicate paper --behavior nothing --model {model} --data {data}": "unknown behavior",
     BENCH + "--repeats 0": "0",
+    BENCH + "--blocks nowhere.at.all": "nowhere.at.all",
+    BENCH + "--offload away": "--offload away is for",
     BENCH + "--threads 0": "0",
     BENCH + "--work walking": "walking",
     "bench --quick --model nothing": "nothing",

@@ -28,6 +28,7 @@ from comparisons.engine import choices
 from comparisons.engine.choices import ChoiceLogps
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
+from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError
 from tests.tiny import tiny_lm
 
@@ -306,14 +307,19 @@ def test_a_random_subject_is_written_as_a_model_and_mistakes_write_nothing(
 ) -> None:
     monkeypatch.setitem(SHAPES, STANDARD, replace(SHAPES[STANDARD], blocks=2, width=64, intermediate=96, heads=2))
     assert run(["bench", "--write", str(tmp_path / "made")]) == 0
-    made, read = open_subject(STANDARD), open_subject(str(tmp_path / "made"), "cpu")
+    folder = ModelSource(str(tmp_path / "made"), device="cpu")
+    made, read = open_subject(ModelSource(STANDARD)), open_subject(folder)
     assert all(torch.equal(a, b) for a, b in zip(made.model.parameters(), read.model.parameters(), strict=True))
-    assert len(open_subject(str(tmp_path / "made"), "cpu", quantize="4bit").blocks) == 2
+    assert len(open_subject(replace(folder, quantize="4bit")).blocks) == 2
     capsys.readouterr()
     for arguments, message in (
         (["--write", str(tmp_path / "made")], "is there and not empty"),
         (["--write", str(tmp_path / "other"), "--model", "pocket"], "makes a random model, and 'pocket' is none"),
-        (["--quantize", "4bit"], "write standard to a folder by --write"),
+        (["--quantize", "4bit"], "--quantize is for a checkpoint: write standard to a folder by --write"),
+        (["--prompt-format", "chat"], "--prompt-format is for a checkpoint"),
+        (["--blocks", "model.layers"], "--blocks is for a checkpoint"),
+        (["--offload", "away"], "--offload is for a checkpoint"),
+        (["--trust-remote-code"], "--trust-remote-code is for a checkpoint"),
     ):
         assert run(["bench", *arguments]) == 2
         said = capsys.readouterr().err

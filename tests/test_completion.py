@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import click
 import pytest
 
+from comparisons.api.arguments import RunOptions
 from comparisons.cli import cli
 from comparisons.cli.options import LOADING
+from comparisons.model.source import ModelSource
 
 
 def offered(words: str, folder: Path) -> list[str]:
@@ -59,9 +62,19 @@ def test_every_commands_help_has_an_example_of_itself() -> None:
         assert " ".join(path) in examples, f"{' '.join(path)} has no example"
 
 
-def test_every_command_that_loads_a_model_takes_the_options_of_loading() -> None:
-    taken = {" ".join(path): {parameter.name for parameter in command.params} for path, command in commands(cli, ())}
-    loading = {name for name, names in taken.items() if names >= {*LOADING, "model"}}
-    assert loading == {"run", "sweep", "generate", "replicate paper", "trace", "lens", "vectors fit", "doctor"}
-    for name in loading - {"doctor"}:
-        assert "prompt_format" in taken[name]
+def test_a_command_that_takes_one_option_of_loading_takes_all_with_one_meaning() -> None:
+    """Whatever a model needs to be loaded can be said wherever one is loaded."""
+    every = {field.name for field in fields(ModelSource)} - {"name"}
+    assert set(LOADING) == every
+    taken = {" ".join(path): {p.name: p for p in command.params} for path, command in commands(cli, ())}
+    loading = {name: found for name, found in taken.items() if found.keys() & {*every, "model"}}
+    assert loading.keys() >= {"run", "sweep", "generate", "bench", "trace", "lens", "doctor", "score"}
+    assert loading.keys() >= {"replicate paper", "vectors fit", "vectors import"}
+    for name, found in loading.items():
+        assert found.keys() >= every, name
+        for option in every:
+            assert (found[option].opts, found[option].type.to_info_dict()) == (
+                taken["run"][option].opts,
+                taken["run"][option].type.to_info_dict(),
+            ), (name, option)
+    assert set(RunOptions.__annotations__) >= every

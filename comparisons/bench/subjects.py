@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.items import Item
+from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError, StorageError, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from comparisons.model.lm import LM
-    from comparisons.model.source import DeviceName, DtypeName
 
 STANDARD = "standard"
 LLAMA2_7B = "llama2-7b-shape"
@@ -72,51 +72,55 @@ SHAPES = {
 }
 
 
-def open_subject(
-    name: str,
-    device: DeviceName = "auto",
-    dtype: DtypeName = "auto",
-    quantize: Literal["4bit", "8bit"] | None = None,
-) -> LM:
+def open_subject(source: ModelSource) -> LM:
     """The model to time.
 
     Args:
-        name: "standard" (43M parameters), "llama2-7b-shape" (random weights in the shape of Llama 2 7B), "pocket", a
-            folder, or a hub id.
-        device: "auto", "cpu", "cuda" or "mps"; a random subject takes the CPU where it is "auto".
-        dtype: "auto", "float32", "bfloat16" or "float16".
-        quantize: "4bit", "8bit" or None; a random subject must be a folder for that, see `write_subject`.
+        source: "standard" (43M parameters), "llama2-7b-shape" (random weights in the shape of Llama 2 7B), or what any
+            command takes. A random one takes the CPU where the device is "auto"; it must be a folder for what is about
+            a checkpoint, see `write_subject`.
 
     Raises:
         CompareError: there is no such model or device.
     """
-    if name in SHAPES:
-        if quantize is not None:
-            raise CompareError(f"--quantize reads a checkpoint: write {name} to a folder by --write, and name that.")
-        return random_llama(SHAPES[name], name, "cpu" if device == "auto" else device, dtype)
+    if source.name in SHAPES:
+        _check_random(source)
+        device = "cpu" if source.device == "auto" else source.device
+        return random_llama(SHAPES[source.name], source.name, device, source.dtype)
     from comparisons.model.loading import load
-    from comparisons.model.source import ModelSource
 
-    return load(ModelSource(name, device=device, dtype=dtype, quantize=quantize))
+    return load(source)
 
 
-def write_subject(name: str, folder: Path, dtype: str = "auto") -> None:
+def _check_random(source: ModelSource) -> None:
+    """Raises CompareError where more than device and type of a model that is made on the spot is asked for."""
+    plain = ModelSource(source.name, device=source.device, dtype=source.dtype)
+    for field in fields(source):
+        if getattr(source, field.name) != getattr(plain, field.name):
+            raise CompareError(
+                f"--{field.name.replace('_', '-')} is for a checkpoint: write {source.name} to a folder by --write, "
+                "and name that."
+            )
+
+
+def write_subject(source: ModelSource, folder: Path) -> None:
     """Writes a random subject as a folder that every command takes for a model.
 
     Args:
-        name: of `SHAPES`.
+        source: with the name of one of `SHAPES`, and the type of the weights.
         folder: where to; made where there is none.
-        dtype: of the weights, as `open_subject`.
 
     Raises:
         CompareError: the name is none of a random subject, or the folder holds something.
         StorageError: the disk refuses.
     """
+    name = source.name
     if name not in SHAPES:
         raise CompareError(f"--write makes a random model, and '{name}' is none: use {' or '.join(SHAPES)}.")
+    _check_random(source)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CompareError(f"--write {folder}: is there and not empty: name a new folder.")
-    lm = random_llama(SHAPES[name], name, "cpu", dtype)
+    lm = random_llama(SHAPES[name], name, "cpu", source.dtype)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".", dir=folder.parent) as beside:

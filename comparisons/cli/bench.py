@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import declared_option
+from comparisons.cli.options import LOADING, declared_option, model_source, options
 from comparisons.util.options import text
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
     from comparisons.bench.works import Sizes
-    from comparisons.model.source import DeviceName, DtypeName
+    from comparisons.model.source import ModelSource
+
+SIZES = ("repeats", "prompts", "tokens", "multipliers")
+"""Options that stand for sizes of the works."""
 
 HELP = """Time the engine against the plain loop: one prompt, one setting a pass.
 
@@ -35,23 +38,24 @@ Examples:
 
 
 @click.command("bench", help=HELP)
-@declared_option(
-    "model",
-    default="standard",
-    metavar="standard|llama2-7b-shape|pocket|smollm2|PATH|HUB_ID",
-    help="standard: a random Llama of 43M parameters, made on the spot.",
-    read=text,
+@options(
+    declared_option(
+        "model",
+        default="standard",
+        metavar="standard|llama2-7b-shape|pocket|smollm2|PATH|FILE.gguf|HUB_ID",
+        help="standard: a random Llama of 43M parameters, made on the spot, for which --device and --dtype alone mean "
+        "something.",
+        read=text,
+    ),
+    click.option(
+        "--work",
+        default="extraction,sweep,grid,knowledge,answers,generation",
+        show_default=True,
+        metavar="NAME[,NAME…]",
+        help="What to time.",
+    ),
+    *LOADING,
 )
-@click.option(
-    "--work",
-    default="extraction,sweep,grid,knowledge,answers,generation",
-    show_default=True,
-    metavar="NAME[,NAME…]",
-    help="What to time.",
-)
-@declared_option("device", help="Where.")
-@declared_option("dtype", help="Of the weights.")
-@declared_option("quantize", help="Load so; not for a random model.")
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU; torch's choice by default.")
 @click.option("--repeats", type=click.IntRange(min=1), metavar="N", help="Turns of each contender.  [default: 3]")
 @click.option("--prompts", type=click.IntRange(min=1), metavar="N", help="Of sweep and grid.  [default: 50]")
@@ -74,25 +78,22 @@ Examples:
     help="Instead: write the random model to a folder, for any command's --model.",
 )
 def command(
-    model: str,
     work: str,
-    device: DeviceName,
-    dtype: DtypeName,
-    quantize: Any,
     threads: int | None,
     quick: bool,
     as_json: bool,
     figures: Path | None,
     write: Path | None,
-    **given: int | None,
+    **given: Any,
 ) -> int:
+    source = model_source(given)
     if write is not None:
         from comparisons.bench.subjects import write_subject
 
-        write_subject(model, write, dtype)
+        write_subject(source, write)
         return 0
-    lm = _subject(model, device, dtype, quantize, threads)
-    sizes = _sizes(model, quick, {name: value for name, value in given.items() if value is not None})
+    sizes = _sizes(source.name, quick, {name: given[name] for name in SIZES if given[name] is not None})
+    lm = _subject(source, threads)
     if figures is not None:
         from comparisons.bench.figures import write_figures
 
@@ -111,12 +112,12 @@ def command(
     return 0
 
 
-def _subject(model: str, device: DeviceName, dtype: DtypeName, quantize: Any, threads: int | None) -> Any:
+def _subject(source: ModelSource, threads: int | None) -> Any:
     import torch
 
     from comparisons.bench.subjects import open_subject
 
-    lm = open_subject(model, device, dtype, quantize)
+    lm = open_subject(source)
     if threads is not None:
         torch.set_num_threads(threads)
     return lm

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import LOADING, lists, method_names, model_source, one_model, options
+from comparisons.cli.options import LOADING, lists, method_names, model_source, one_model, options, without_model
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,9 +62,7 @@ def command(artifacts: bool, clean: bool, reports: Path | None, as_json: bool, *
         if artifacts or clean or reports:
             raise click.UsageError("--model is a question of its own: leave out --artifacts, --clean and --reports.")
         return _estimate(as_json, given)
-    about_a_model = [name for name, value in given.items() if value not in (None, False, "auto")] + ["json"] * as_json
-    if about_a_model:
-        raise click.UsageError(f"--{about_a_model[0].replace('_', '-')} goes with --model.")
+    without_model({**given, "json": as_json})
     if artifacts:
         return _artifacts(clean, reports)
     if clean or reports:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from comparisons.cli.options import JUDGING, declared_option, options, reading
+from comparisons.cli.options import JUDGING, LOADING, declared_option, options, reading
 from comparisons.util.options import names
-
-if TYPE_CHECKING:
-    from comparisons.model.source import DeviceName
 
 JUDGES = "rules, local, local:PATH, openai:MODEL, embedding:MODEL, pairwise:JUDGE, …"
 
@@ -97,10 +94,14 @@ def _joined(runs: tuple[Path, ...], out: Path | None) -> Path:
     declared_option("judge", required=True, help=JUDGES),
     *JUDGING[1:],
     declared_option("data", help="Where the behaviors are, if not where they were."),
-    declared_option("device", help="Of a local judge."),
+    *LOADING,
+    **dict.fromkeys(LOADING),
 )
-def score(run: Path, data: Path | None, device: DeviceName, **given: Any) -> None:
+def score(run: Path, data: Path | None, **given: Any) -> None:
     """Score the free answers of a finished run again, by other judges or for those without a score.
+
+    How to load a model is about a local judge: the run's own model is loaded as the run has it but for what is said
+    here.
 
     What other judges have said stays; the report is rendered again. Replies of a server are kept, so that nothing is
     paid twice.
@@ -119,7 +120,7 @@ def score(run: Path, data: Path | None, device: DeviceName, **given: Any) -> Non
     judging = OpenEnded.of(given)
     if not given["judge"] or judging is None:
         raise CompareError("--judge names no judge: write rules, local, openai:MODEL, ….")
-    score_run(run, judging, data, device)
+    score_run(run, judging, data, {name: given[name] for name in LOADING if given[name]})
     show(run)
 
 

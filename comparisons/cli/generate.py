@@ -36,7 +36,8 @@ Examples:
     "layer",
     declared_option("measure", help="What methods read and train on, and what layers are chosen by."),
     declared_option("seed", help="Of fits."),
-    *("prompt_format", *LOADING, "plugins"),
+    *LOADING,
+    "plugins",
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object a prompt and method."),
 )
 def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: bool, **given: Any) -> None:

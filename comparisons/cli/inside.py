@@ -35,7 +35,7 @@ _MODEL: tuple[str | Option, ...] = (
     click.option("--system", metavar="TEXT", help="A system prompt to read with."),
 )
 _LOADING: tuple[str | Option, ...] = (
-    *("prompt_format", *LOADING),
+    *LOADING,
     declared_option("seed", help="Of the subset that --train-items draws."),
     click.option("--png", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a picture."),
     click.option("--json", "as_json", is_flag=True, help="Print everything as JSON instead."),

@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from comparisons.api.arguments import run_options
 from comparisons.model.source import ModelSource, data_for
-from comparisons.util.options import Declared, Reader, names, text, values_of
+from comparisons.util.options import Declared, Reader, declared, names, text, values_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Any], Any]
@@ -25,7 +25,7 @@ SUBJECT = ("behavior", "model", "data")
 GRID = ("directions", "strengths", "settings")
 """Directions, doses and settings."""
 
-MEASURING = ("measure", "orders", "prompt_format", "knowledge", "margin", "train_items", "test_items")
+MEASURING = ("measure", "orders", "knowledge", "margin", "train_items", "test_items")
 """How to ask, and on what."""
 
 CONTROLS = ("select", "controls", *(name for name, each in run_options().items() if each.option.asks))
@@ -34,8 +34,8 @@ CONTROLS = ("select", "controls", *(name for name, each in run_options().items()
 JUDGING = ("judge", "judge_url", "judge_price", "judge_budget")
 """Who scores free answers, and what that may cost."""
 
-LOADING = ("device", "dtype", "quantize", "offload", "blocks", "trust_remote_code")
-"""How to load a model: on every command that loads one."""
+LOADING: tuple[str, ...] = tuple(name for name in declared(ModelSource) if name != "model")
+"""How to load a model: on every command that loads one, or is asked about one."""
 
 EXECUTOR = ("executor", "workers", "gpus_per_cell", "address")
 """Where cells are evaluated."""
@@ -174,6 +174,13 @@ def model_source(given: Mapping[str, Any]) -> ModelSource:
     return ModelSource(**values_of(ModelSource, given))
 
 
+def without_model(given: Mapping[str, Any]) -> None:
+    """Raises UsageError where one of these options was given, though no --model is."""
+    named = [name for name, value in given.items() if value not in (None, False, "auto")]
+    if named:
+        raise click.UsageError(f"--{named[0].replace('_', '-')} goes with --model.")
+
+
 def one_model(help: str, **changes: Any) -> Option:
     """--model of a command for one; a comma is a part of its name."""
     metavar = str(run_options()["model"].option.metavar).removesuffix("[,…]")
@@ -191,8 +198,10 @@ READ = click.option(
 )
 LAYERS = click.option("--layers", default="all", show_default=True, metavar="all|A-B|N[,…]", help="Counted from 0.")
 
-RUNNING = (
-    *("out", "fresh", DRY_RUN, "seed", *LOADING, *EXECUTOR, "plugins", "evaluations"),
+RUNNING: tuple[str | Option, ...] = (
+    *("out", "fresh"),
+    DRY_RUN,
+    *("seed", *LOADING, *EXECUTOR, "plugins", "evaluations"),
     click.option("--json", "as_json", is_flag=True, help="Print the summary rows as JSON."),
 )
 """Where and how to run, and what to print."""

@@ -36,9 +36,11 @@ def command() -> None:
     declared_option("settings", metavar="METHOD.FIELD=VALUE", help="Wins over the grid's own."),
     declared_option("measure", default="letters", help="By letters, as the paper, or by the answers' texts."),
     click.option("--beside", metavar="7b|13b", help="Whose published numbers; by default by the number of blocks."),
-    "prompt_format",
     declared_option("knowledge", type=click.Choice(KNOWLEDGE), metavar=None, help="On which the cost is measured."),
-    *("train_items", "test_items", "seed", *LOADING, "out", "fresh", DRY_RUN),
+    *("train_items", "test_items", "seed"),
+    *LOADING,
+    *("out", "fresh"),
+    DRY_RUN,
 )
 def paper(beside: str | None, dry_run: bool, **given: Any) -> int:
     """Run the paper's grid and print our numbers, the published ones and the difference.

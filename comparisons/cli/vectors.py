@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from comparisons.cli.options import JSON, LAYERS, LOADING, READ, declared_option, model_source, one_model, options
+from comparisons.cli.options import (
+    JSON,
+    LAYERS,
+    LOADING,
+    READ,
+    declared_option,
+    model_source,
+    one_model,
+    options,
+    without_model,
+)
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
@@ -44,7 +54,7 @@ def command() -> None:
     declared_option("train_items", type=click.IntRange(min=1), help="Pairs to use; all by default."),
     declared_option("seed", help="Of the choice among pairs."),
     click.option("--out", type=click.Path(path_type=Path), help="Folder; by default checkpoints/vectors/MODEL."),
-    *("prompt_format", *LOADING),
+    *LOADING,
     JSON,
 )
 def fit(
@@ -185,11 +195,9 @@ def diagnose(files: tuple[Path, ...], layers: str, vectors: Path | None, out: Pa
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The .safetensors file to write.")
 @LAYERS
 @click.option("--behavior", help="Its name, where the files don't tell it.")
-@one_model("Check that they fit; loads no weights.", default=None)
+@options(one_model("Check that they fit; loads no weights.", default=None), *LOADING)
 @JSON
-def import_(
-    files: tuple[Path, ...], out: Path, layers: str, behavior: str | None, model: str | None, as_json: bool
-) -> None:
+def import_(files: tuple[Path, ...], out: Path, layers: str, behavior: str | None, as_json: bool, **given: Any) -> None:
     """Bring in the paper's vec_layer_N_MODEL.pt, a GGUF control vector, a steered model's .pt, or shared vectors.
 
     \b
@@ -200,14 +208,15 @@ def import_(
     """
     from comparisons.method.vector_files import check_path, save_vectors
     from comparisons.model.loading import load_without_weights
-    from comparisons.model.source import ModelSource
     from comparisons.util.layers import layer_parts, layers_among
     from comparisons.vectors.exchange import read_foreign
     from comparisons.vectors.fit import Fitted
 
     parts = layer_parts(layers)
     check_path(out)
-    lm = None if model is None else load_without_weights(ModelSource(model))
+    if given["model"] is None:
+        without_model(given)
+    lm = None if given["model"] is None else load_without_weights(model_source(given))
     foreign = read_foreign(files, behavior, lm)
     foreign = foreign.only(layers_among(parts, foreign.layers, str(files[0])))
     save_vectors(out, foreign)

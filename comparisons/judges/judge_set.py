@@ -110,7 +110,11 @@ class JudgeSet:
 
 
 def make_judge_set(
-    options: OpenEnded, behaviors: Mapping[str, Behavior], source: ModelSource, lm: LM | None
+    options: OpenEnded,
+    behaviors: Mapping[str, Behavior],
+    source: ModelSource,
+    lm: LM | None,
+    loading: Mapping[str, Any] | None = None,
 ) -> JudgeSet:
     """The judges that the options name.
 
@@ -119,6 +123,7 @@ def make_judge_set(
         behaviors: whose answers they judge.
         source: how a local judge is loaded, under its own name.
         lm: the run's model; None loads it when a judge needs it.
+        loading: fields of the source that are a local judge's own.
 
     Raises:
         CompareError: a judge can't be made, or can't judge these behaviors.
@@ -128,11 +133,10 @@ def make_judge_set(
         from comparisons.model.loading import load as load_model
 
         if name is None:
-            return lm or load_model(source)
+            return lm or load_model(replace(source, **loading or {}))
         # Its own prompt format and blocks; code that comes with it is not what the user has trusted.
-        return load_model(
-            replace(source, name=name, prompt_format=None, blocks=None, trust_remote_code=False, offload=None)
-        )
+        own = type(source)(name, device=source.device, dtype=source.dtype, quantize=source.quantize)
+        return load_model(replace(own, **loading or {}))
 
     price = Price(*options.price) if options.price else None
     setup = Setup(behaviors, load, url=options.url, price=price, budget=options.budget)

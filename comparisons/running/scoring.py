@@ -21,13 +21,12 @@ from comparisons.util.errors import CompareError
 if TYPE_CHECKING:
     from comparisons.judges.free_answers import OpenEnded
     from comparisons.judges.judge_set import JudgeSet
-    from comparisons.model.source import DeviceName
     from comparisons.results.summary import SummaryRow
 
 Rows = Sequence[Mapping[str, Any]]
 
 
-def score(run: Path, options: OpenEnded, data: Path | None = None, device: DeviceName = "auto") -> None:
+def score(run: Path, options: OpenEnded, data: Path | None = None, loading: Mapping[str, Any] | None = None) -> None:
     """Puts every free answer of a run before judges, writes their scores into the run, and renders its report again.
 
     What other judges have said stays.
@@ -36,7 +35,7 @@ def score(run: Path, options: OpenEnded, data: Path | None = None, device: Devic
         run: its folder.
         options: the judges, and what they may cost.
         data: where the behaviors are, for their rubrics; by default where the run has them from.
-        device: of a local judge.
+        loading: fields of `ModelSource` that a local judge's has in place of the run's.
 
     Raises:
         CompareError: it is no run, has no free answers, or a judge can't be made.
@@ -47,7 +46,7 @@ def score(run: Path, options: OpenEnded, data: Path | None = None, device: Devic
     spec = Specification.from_json(record.part("specification"))
     library = Library.open(data_for(data or spec.data, spec.sources))
     behaviors = {name: library.behavior(name) for name in dict.fromkeys(a["behavior"] for a in record.answers)}
-    judges = make_judge_set(options, behaviors, replace(spec.model, device=device), None)
+    judges = make_judge_set(options, behaviors, spec.model, None, loading or {})
     judges.check()
     folder = RunFolder(run, str(record.facts.get("digest")))
     try:

@@ -1,4 +1,7 @@
-"""Steered generation: left-padded batches with a cache, all interventions of a prompt behind one prefill."""
+"""Steered generation: left-padded batches with a cache, all interventions of a prompt behind one prefill.
+
+A model that can't go on from a cache reads the whole text for each new token.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from comparisons.engine.hooks import Layout, edits_applied
 from comparisons.engine.memory import halving
 from comparisons.engine.plan import Group, batches, group_by_prefix, shares_prompt
 from comparisons.engine.prefix import keep_logits, prefill_chunk
+from comparisons.engine.trial import continues
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
@@ -90,6 +94,7 @@ def generate_tokens(
     count, answers = len(group.members), dict[tuple[int, int], list[int]]()
 
     lengths = [count * len(prompt) for prompt in prompts]
+    continues(lm)  # tried without what is put in place
     with in_place(lm, head):
         pending = set(range(len(prompts)))
         while pending:
@@ -131,27 +136,30 @@ class _Rows:
 
     def answer(self, max_new_tokens: int) -> list[list[int]]:
         """The new tokens of each row, up to and without the end-of-sequence token."""
-        cache = self._prefill()
-        tokens = self.ids[:, -1:].repeat_interleave(self.count, dim=0)
-        ends = torch.tensor(self._end_tokens(), device=tokens.device)
-        answers: list[list[int]] = [[] for _ in tokens]
-        alive = list(range(len(tokens)))
+        cache = self._prefill() if continues(self.lm) else None
+        # What is read next: the newest token behind the cache, or the whole text.
+        read = (self.ids if cache is None else self.ids[:, -1:]).repeat_interleave(self.count, dim=0)
+        ends = torch.tensor(self._end_tokens(), device=read.device)
+        answers: list[list[int]] = [[] for _ in read]
+        alive = list(range(len(read)))
         for step in range(max_new_tokens):
-            logits = self._forward(tokens, self.longest - 1 + step, cache, alive)
+            logits = self._forward(read, self.longest + step - read.shape[1], cache, alive)
             tokens = self._next(logits[:, -1], alive)
             going = ~torch.isin(tokens[:, 0], ends)
             for row, token, goes in zip(alive, tokens[:, 0].tolist(), going.tolist(), strict=True):
                 if goes:
                     answers[row].append(token)
+            read = tokens if cache is not None else torch.cat([read, tokens], dim=1)
             if not bool(going.all()):
                 # Rows whose answer has ended leave the batch.
                 kept_rows = going.nonzero()[:, 0]
                 alive = [alive[i] for i in kept_rows.tolist()]
                 if not alive:
                     break
-                tokens = tokens[kept_rows]
-                # On the CPU an index serves caches on any device.
-                cache.batch_select_indices(kept_rows.cpu())
+                read = read[kept_rows]
+                if cache is not None:
+                    # On the CPU an index serves caches on any device.
+                    cache.batch_select_indices(kept_rows.cpu())
         return answers
 
     def _next(self, logits: torch.Tensor, alive: Sequence[int]) -> torch.Tensor:
@@ -188,7 +196,7 @@ class _Rows:
         Args:
             ids: [rows, columns].
             start: columns in the cache.
-            cache: the rows' cache.
+            cache: the rows' cache; None where the columns are all there are.
             rows: which they are; None for the prompts, without interventions.
         """
         width = ids.shape[1]
@@ -202,15 +210,16 @@ class _Rows:
             owner=torch.where(real[:, start:], owners, -1),
             position=position,
             relative=(column[start:] - (self.longest - 1)).expand(len(ids), -1),
-            last=(column[start:] == start + width - 1).expand(len(ids), -1) & (start + width >= self.longest),
+            # Each column from the prompt's end on is the last one once.
+            last=(column[start:] >= self.longest - 1).expand(len(ids), -1),
         )
         last = torch.tensor([width - 1], device=ids.device)
         inputs = {
             "input_ids": ids,
             "attention_mask": real.long(),
             "position_ids": position,
-            self.lm.cache_argument: cache,
-            "use_cache": True,
+            "use_cache": cache is not None,
+            **({} if cache is None else {self.lm.cache_argument: cache}),
             **keep_logits(self.lm, last),
         }
         self.lm.meter.add(ids.numel())

@@ -1,4 +1,4 @@
-"""How a model may be run: packed branches are tried against rows when it is loaded, within the model's own noise."""
+"""How a model may be run: packed branches and a cache that is gone on from are tried, within the model's own noise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import math
 
 import torch
 
-from comparisons.engine.hooks import StopForward
 from comparisons.engine.noise import rounded_at_random
 from comparisons.engine.passes import packed_passes, row_passes, token_logps
 from comparisons.engine.plan import Branch, Family, Sequences
@@ -56,13 +55,42 @@ def _tried(lm: LM) -> Packing:
             # Not max(): it could drop a NaN.
             ways = [_distance(trial.packed(kind == "grown", apart), rows) for apart in (False, True)]
             difference = sum(ways) if any(map(math.isnan, ways)) else max(ways)
-        except (TypeError, ValueError, RuntimeError, LookupError, AttributeError, StopForward) as error:
+        except Exception as error:  # a model's own code may raise anything
             log.debug("%s: %s branches: %s", lm.name, kind, error)
             continue
         log.debug("%s: %s branches differ by %.2g nats of %.2g", lm.name, kind, difference, limit)
         if difference <= limit:
             return kind
     return "rows"
+
+
+def continues(lm: LM) -> bool:
+    """Whether the model goes on from a cache as from the whole text, found once by trying it.
+
+    One whose state isn't keys and values would begin anew with each token, and the code of some calls what caches no
+    longer have.
+    """
+    if lm.continues is None:
+        with lm.meter.paused():
+            failed = _not_continuing(lm)
+        lm.continues = failed is None
+        if failed is not None:
+            log.warning("%s %s: it reads the whole text for each new token, which is slower.", lm.name, failed)
+    return lm.continues
+
+
+def _not_continuing(lm: LM) -> str | None:
+    """What is wrong with going on from a cache; None where nothing is."""
+    trial = _Trial(lm)
+    try:
+        found = trial.continued()
+    except Exception as error:  # a model's own code may raise anything
+        return f"can't go on from a cache ({type(error).__name__}: {' '.join(str(error).split())[:150]})"
+    difference = _distance(found, trial.rows()[0])
+    # Not `>`: it may be NaN.
+    if difference <= LEAST_NOISE or difference <= NOISE_FACTOR * trial.noise():
+        return None
+    return "goes on from a cache as if nothing stood before"
 
 
 class _Trial:
@@ -95,6 +123,29 @@ class _Trial:
         prefix = read_families(self.lm, no_prefix(self.lm, 1), [Family((), (0, 1))], self.batch.prefixes, None)
         passes = packed_passes(self.lm, self.batch, prefix, whole=True, grow=grow, apart=apart)
         return token_logps(self.lm, self.batch, self.targets, passes, whole=True)
+
+    def continued(self) -> torch.Tensor:
+        """The same of the first setting, a token at a time behind a cache of each prompt, [prompts, tail, targets]."""
+        from transformers import DynamicCache
+
+        logps = torch.empty(self.targets[:, 0].shape)
+        for row, (prefix, (tail,)) in enumerate(zip(self.batch.prefixes, self.batch.tails, strict=True)):
+            cache, at = DynamicCache(), 0
+            for place, ids in enumerate([prefix, *([token] for token in tail)]):
+                end = at + len(ids)
+                inputs = {
+                    "input_ids": torch.tensor([ids], device=self.lm.device),
+                    "attention_mask": torch.ones(1, end, dtype=torch.long, device=self.lm.device),
+                    "position_ids": torch.arange(at, end, device=self.lm.device)[None],
+                    self.lm.cache_argument: cache,
+                    "use_cache": True,
+                }
+                with torch.no_grad():
+                    logits = self.lm.model(**inputs).logits[0, -1].float().cpu()
+                at = end
+                if place:
+                    logps[row, place - 1] = logits.log_softmax(-1)[self.targets[row, 0, place - 1]]
+        return logps
 
     def noise(self) -> float:
         """What two runs of rows differ by that round at random, in nats."""

@@ -94,6 +94,7 @@ class LM:
         blocks: its decoder blocks.
         token_budget: tokens of a batch; the engine lowers it where memory runs out.
         packing: how branches may be run; None until the engine has tried it.
+        continues: whether it goes on from a cache as from the whole text; None until the engine has tried it.
         plain_head: whether logits are the output layer's product, scaled and capped; None until it is tried.
         meter: counts the tokens that are run.
     """
@@ -119,11 +120,12 @@ class LM:
         self.blocks = blocks_at(model, self.blocks_path)
         self.token_budget = token_budget(self.device.type, self.width)
         self.packing: Packing | None = None
+        self.continues: bool | None = None
         self.plain_head: bool | None = None
         self.meter = TokenMeter()
         self._digest, self._reload, self.source = digest, reload, source
         self._clean: tuple[object, ...] | None = None
-        _keep_unpacked(model)
+        _complete(model)
 
     @property
     def tokenizer(self) -> Any:
@@ -227,7 +229,7 @@ class LM:
         model, tokenizer = self._reload()
         self.model, self.prompts = model.eval(), PromptWriter(tokenizer, self.prompt_format, self.name)
         self.blocks = blocks_at(model, self.blocks_path)
-        _keep_unpacked(model)
+        _complete(model)
         self._clean = self.mark()
 
     def mark(self) -> tuple[object, ...]:
@@ -290,6 +292,16 @@ def find_blocks(model: Any) -> str:
         kind = type(model).__name__
         raise CompareError(f"no list of {count} decoder blocks in {kind}: name it by --blocks path.to.layers.")
     return str(min(lists, key=lambda name: name.count(".")))
+
+
+def _complete(model: Any) -> None:
+    """Makes of a model what trainers and the engine take for granted."""
+    if getattr(model, "generation_config", None) is None:
+        # Of a class without transformers' way to generate, as a model's own code may be.
+        from transformers import GenerationConfig
+
+        model.generation_config = GenerationConfig.from_model_config(model.config)
+    _keep_unpacked(model)
 
 
 def _keep_unpacked(model: Any) -> None:

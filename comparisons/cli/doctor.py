@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from comparisons.machine.doctor import Advice
     from comparisons.machine.measured import Measured
     from comparisons.machine.memory import Footprint, Load
+    from comparisons.machine.prompt import ShownPrompt
     from comparisons.model.source import ModelSource
     from comparisons.running.upkeep import Finding
+    from comparisons.util.errors import CompareError
 
 TITLES = {"loading": "loading", "sweeping": "sweeping", "training": "training", "training_full": "training in full"}
 
@@ -47,9 +49,11 @@ def command(artifacts: bool, clean: bool, reports: Path | None, as_json: bool, *
     With --model, estimate from the configuration alone, of which a hub's model has nothing else fetched, what loading,
     sweeping and training take in memory, and what of it fits this machine or would with another option. The other
     options are those of a run, and count with --model only. With --measure too the model is loaded and tried, which
-    tells how far the estimate holds on this machine, and how fast it is.
+    tells how far the estimate holds on this machine, and how fast it is. Then a prompt as the model reads it, token by
+    token at its end, and what had to be mended; of a hub's model once its tokenizer is here.
 
-    Exit code 1 where something that a run needs is missing, something is damaged, or the model can't be loaded here.
+    Exit code 1 where something that a run needs is missing, something is damaged, or the model can't be loaded here; 2
+    where the model would not read what it is to be asked.
 
     \b
     Examples:
@@ -93,13 +97,18 @@ def _estimate(as_json: bool, given: Mapping[str, Any]) -> int:
     load = Load(**{name: given[name] for name in ("tokens", "prompts", "batch") if given[name] is not None})
     advice = advise(source, load)
     measured = _measured(advice, source, load, given["method"]) if given["measure"] else []
+    prompt, refused = _prompt(source)
     if as_json:
         rows = {"measured": [asdict(row) for row in measured]} if measured else {}
-        click.echo(json.dumps({**advice.to_json(), **rows}))
+        click.echo(json.dumps({**advice.to_json(), **rows, "prompt": prompt and prompt.to_json()}))
     else:
         _show(advice)
         if measured:
             _show_measured(measured, advice.asked)
+        if refused is None:
+            _show_prompt(prompt)
+    if refused is not None:
+        raise refused
     return 1 if advice.verdicts()["loading"] == NOWHERE else 0
 
 
@@ -108,6 +117,38 @@ def _measured(advice: Advice, source: ModelSource, load: Load, method: str | Non
     from comparisons.method.registry import Registry
 
     return measure(source, advice.asked.device, load, None if method is None else Registry().get(method))
+
+
+def _prompt(source: ModelSource) -> tuple[ShownPrompt | None, CompareError | None]:
+    """What the model reads of a probe, or why it can't be asked."""
+    from comparisons.machine.prompt import shown_prompt
+    from comparisons.util.errors import CompareError
+
+    try:
+        return shown_prompt(source), None
+    except CompareError as error:
+        return None, error
+
+
+def _show_prompt(prompt: ShownPrompt | None) -> None:
+    """Prints the probe, whole, with its last tokens marked."""
+    from rich.text import Text
+
+    from comparisons.cli.tables import stdout
+    from comparisons.machine.prompt import LAST, marked
+    from comparisons.util.terminal import printable
+
+    if prompt is None:
+        lines = ["prompt: not shown, as the tokenizer is not on this machine: --measure loads it"]
+    else:
+        lines = [
+            f"prompt, as --prompt-format {prompt.format} gives it: {len(prompt.tokens)} tokens of a probe, the last "
+            f"{LAST} marked; behind them the answer begins",
+            prompt.text,
+            f"letters: {marked(prompt.prefix)}, then {' or '.join(marked([each]) for each in prompt.letters)}",
+            *prompt.notes,
+        ]
+    stdout().print(Text(printable("\n".join(lines))), soft_wrap=True)
 
 
 def _show(advice: Advice) -> None:

@@ -66,17 +66,19 @@ def generate(
         lm: the model.
         questions: user turns; the model's prompt format is put around them.
         interventions: equal ones are run once.
-        max_new_tokens: an answer ends here, or at the model's end-of-sequence token.
+        max_new_tokens: an answer ends here, at the model's end-of-sequence token, or where it goes on into the next
+            turn of a prompt format that has no token for it.
         sampling: how tokens are drawn; greedily by default.
-        exact: keep the blanks around an answer.
+        exact: keep the blanks around an answer, and turns that follow it.
 
     Returns:
         [intervention][question], without special tokens.
     """
     answers = [[""] * len(questions) for _ in interventions]
+    stops = () if exact else lm.prompts.stops
     with torch.no_grad():
         for group in group_by_prefix(interventions):
-            for place, ids in generate_tokens(lm, questions, group, max_new_tokens, sampling).items():
+            for place, ids in generate_tokens(lm, questions, group, max_new_tokens, sampling, stops).items():
                 member, question = place
                 text = lm.tokenizer.decode(ids, skip_special_tokens=True)
                 text = text if exact else text.strip()
@@ -86,9 +88,14 @@ def generate(
 
 
 def generate_tokens(
-    lm: LM, questions: Sequence[str], group: Group, max_new_tokens: int, sampling: Sampling
+    lm: LM,
+    questions: Sequence[str],
+    group: Group,
+    max_new_tokens: int,
+    sampling: Sampling,
+    stops: Sequence[str] = (),
 ) -> dict[tuple[int, int], list[int]]:
-    """Answer tokens by member of the group and question."""
+    """Answer tokens by member of the group and question, up to the first of the texts that end an answer."""
     head = group.head
     prompts = [lm.tokenize(lm.prompt(question, head.system, head.examples)) for question in questions]
     count, answers = len(group.members), dict[tuple[int, int], list[int]]()
@@ -102,7 +109,7 @@ def generate_tokens(
             with halving(lm):
                 for batch in batches([lengths[i] for i in rest], count * max_new_tokens, lm.token_budget):
                     chosen = [rest[i] for i in batch]
-                    rows = _Rows(lm, [prompts[i] for i in chosen], chosen, group.members, sampling)
+                    rows = _Rows(lm, [prompts[i] for i in chosen], chosen, group.members, sampling, stops)
                     for row, ids in enumerate(rows.answer(max_new_tokens)):
                         answers[(row % count, chosen[row // count])] = ids
                     pending -= {*chosen}
@@ -119,8 +126,9 @@ class _Rows:
         questions: Sequence[int],
         members: Sequence[Intervention],
         sampling: Sampling,
+        stops: Sequence[str],
     ) -> None:
-        self.lm, self.count, self.sampling = lm, len(members), sampling
+        self.lm, self.count, self.sampling, self.stops = lm, len(members), sampling, stops
         self.edits = [member.edits for member in members]
         device = lm.device
         longest = max(map(len, prompts))
@@ -135,7 +143,7 @@ class _Rows:
         ]
 
     def answer(self, max_new_tokens: int) -> list[list[int]]:
-        """The new tokens of each row, up to and without the end-of-sequence token."""
+        """The new tokens of each row, up to and without the end-of-sequence token or a text that ends it."""
         cache = self._prefill() if continues(self.lm) else None
         # What is read next: the newest token behind the cache, or the whole text.
         read = (self.ids if cache is None else self.ids[:, -1:]).repeat_interleave(self.count, dim=0)
@@ -150,6 +158,8 @@ class _Rows:
                 if goes:
                     answers[row].append(token)
             read = tokens if cache is not None else torch.cat([read, tokens], dim=1)
+            if self.stops:
+                going &= torch.tensor([not self._has_stopped(answers[row]) for row in alive], device=going.device)
             if not bool(going.all()):
                 # Rows whose answer has ended leave the batch.
                 kept_rows = going.nonzero()[:, 0]
@@ -160,7 +170,21 @@ class _Rows:
                 if cache is not None:
                     # On the CPU an index serves caches on any device.
                     cache.batch_select_indices(kept_rows.cpu())
-        return answers
+        return [self._before_stop(ids) for ids in answers]
+
+    def _has_stopped(self, ids: Sequence[int]) -> bool:
+        """Whether an answer's last tokens bring one of the texts that end it; each is at least a byte."""
+        most = max(len(stop.encode()) for stop in self.stops) + 1
+        text = self.lm.tokenizer.decode(ids[-most:])
+        return any(stop in text for stop in self.stops)
+
+    def _before_stop(self, ids: list[int]) -> list[int]:
+        """The tokens that what stands before such a text needs."""
+        text = self.lm.tokenizer.decode(ids) if self.stops else ""
+        end = min((text.index(stop) for stop in self.stops if stop in text), default=None)
+        while end is not None and ids and len(self.lm.tokenizer.decode(ids[:-1])) >= end:
+            ids = ids[:-1]
+        return ids
 
     def _next(self, logits: torch.Tensor, alive: Sequence[int]) -> torch.Tensor:
         """The next token of each row, [rows, 1]."""

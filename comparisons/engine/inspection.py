@@ -139,7 +139,7 @@ def answered(
     answers: dict[tuple[int, int], list[int]] = {}
     if room > 0:
         with torch.no_grad():
-            answers = generate_tokens(lm, questions, group, room, GREEDY)
+            answers = generate_tokens(lm, questions, group, room, GREEDY, lm.prompts.stops)
     return [([*prompt, *answers.get((0, i), [])], len(prompt)) for i, prompt in enumerate(prompts)]
 
 

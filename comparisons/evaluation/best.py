@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from comparisons.experiment.fitting import Built
@@ -56,6 +57,7 @@ def write_best(run: Path, cell: str, built: Built, lm: LM, location: str) -> Non
             "model": location,
             "blocks": lm.blocks_path,
             "prompt_format": lm.prompt_format,
+            **({"reading": asdict(lm.prompts.reading)} if lm.prompts.reading.mended else {}),
             "system": found.system,
             "examples": [[turn.question, turn.answer] for turn in found.examples],
             "adapter": "adapter" if found.adapter is not None else None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from comparisons.model.fingerprint import mark, tensor_digest, tokenizer_digest
 from comparisons.model.offload import execution_device, weight_of
-from comparisons.model.prompts import ChoicePrompt, PromptFormat, PromptWriter, Turn
+from comparisons.model.prompts import ChoicePrompt, PromptFormat, Turn, checked_writer
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
@@ -110,12 +110,9 @@ class LM:
         reload: Callable[[], tuple[Any, Any]] | None = None,
         source: ModelSource | None = None,
     ) -> None:
-        has_template = bool(getattr(tokenizer, "chat_template", None))
-        if prompt_format == "chat" and not has_template:
-            raise CompareError(f"the tokenizer of {name} has no chat template: use --prompt-format base.")
         self.model = model.eval()
         self.name = name
-        self.prompts = PromptWriter(tokenizer, prompt_format or ("chat" if has_template else "base"), name)
+        self.prompts = checked_writer(tokenizer, prompt_format, name)
         self.blocks_path = blocks or find_blocks(model)
         self.blocks = blocks_at(model, self.blocks_path)
         self.token_budget = token_budget(self.device.type, self.width)
@@ -188,7 +185,9 @@ class LM:
         weights = self._digest or tensor_digest(self.model) + tokenizer_digest(self.tokenizer)
         dtype = str(self.model.get_input_embeddings().weight.dtype)
         quantized = repr(getattr(self.config, "quantization_config", None))
-        parts = (weights, dtype, quantized, self.prompt_format, self.blocks_path)
+        # What a tokenizer's own files say of a prompt is in its digest; what was mended is known here alone.
+        probe = self.prompts.probe() if self.prompts.reading.mended else ()
+        parts = (weights, dtype, quantized, self.prompt_format, self.blocks_path, *probe)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def check_layer(self, layer: int) -> int:
@@ -227,7 +226,7 @@ class LM:
         if self._reload is None:
             raise CompareError(f"the model {self.name} was changed and can't be loaded again: start anew.")
         model, tokenizer = self._reload()
-        self.model, self.prompts = model.eval(), PromptWriter(tokenizer, self.prompt_format, self.name)
+        self.model, self.prompts = model.eval(), checked_writer(tokenizer, self.prompt_format, self.name)
         self.blocks = blocks_at(model, self.blocks_path)
         _complete(model)
         self._clean = self.mark()
@@ -239,7 +238,7 @@ class LM:
     def in_format(self, prompt_format: PromptFormat) -> LM:
         """A view that writes its prompts in another format; model, tokenizer and meter are shared."""
         view = copy(self)
-        view.prompts = PromptWriter(self.tokenizer, prompt_format, self.name)
+        view.prompts = checked_writer(self.tokenizer, prompt_format, self.name)
         # The hash depends on the format, and a copy brings the one that was computed.
         vars(view).pop("digest", None)
         return view

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from comparisons.model.mending import ANSWER, QUESTION, SYSTEM, find
+from comparisons.model.template import AS_IT_IS, Template
 from comparisons.util.errors import CompareError
 
 PromptFormat = Literal["chat", "base", "llama2-paper"]
 
-# Templates that print today's date would change the prompt, and with it every number, from day to day.
-TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": "26 Jul 2024"}
+STOPS: Mapping[PromptFormat, tuple[str, ...]] = {"chat": (), "base": ("\nInput:",), "llama2-paper": ("[INST]",)}
+"""What begins the next turn in a format that has no token for it: a model that writes one has ended its answer."""
+
+
+OTHER_FILES = "take the tokenizer's files that the model was trained with."
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,26 @@ class ChoicePrompt:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How prompts are written for a tokenizer.
+
+    Attributes:
+        template: how its chat template is used.
+        added: special tokens that it puts behind a text, of which none belongs behind a prompt.
+        notes: what of this must be known, a line each.
+    """
+
+    template: Template = AS_IT_IS
+    added: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def mended(self) -> bool:
+        """Whether prompts are other than what the tokenizer makes by itself."""
+        return self.template != AS_IT_IS or self.added > 0
+
+
+@dataclass(frozen=True)
 class PromptWriter:
     """Writes and tokenizes prompts.
 
@@ -60,6 +85,55 @@ class PromptWriter:
     tokenizer: Any
     format: PromptFormat
     name: str
+    _readings: dict[str, Reading] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Texts that end an answer, of which they are no part."""
+        return STOPS[self.format]
+
+    @property
+    def reading(self) -> Reading:
+        """How prompts are written, found by a probe, once for each chat template that the tokenizer is given.
+
+        Raises:
+            CompareError: the template can't be used.
+        """
+        key = str(getattr(self.tokenizer, "chat_template", None))
+        if key not in self._readings:
+            self._readings[key] = self._read()
+        return self._readings[key]
+
+    def _read(self) -> Reading:
+        if self.format == "chat":
+            if not getattr(self.tokenizer, "chat_template", None):
+                raise CompareError(f"the tokenizer of {self.name} has no chat template: use --prompt-format base.")
+            found = find(self.tokenizer, self.name)
+            return Reading(found.template, 0, found.notes)
+        ids, bare = (list(self.tokenizer("Why?", add_special_tokens=more)["input_ids"]) for more in (True, False))
+        starts = (i for i in range(len(ids) - len(bare) + 1) if ids[i : i + len(bare)] == bare)
+        start = next(starts, len(ids) - len(bare))
+        added = ids[start + len(bare) :]
+        words = "".join(self.tokenizer.convert_ids_to_tokens(added))
+        notes = (f"the tokenizer of {self.name} ends every text with {words}: it is left out of prompts.",)
+        return Reading(added=len(added), notes=notes if added else ())
+
+    def check(self) -> None:
+        """Raises CompareError where a probe shows that the model would not read what it is to be asked.
+
+        A question and a system text must stand in the prompt, the prompt must end where the answer begins, and there
+        letters must differ and an answer have tokens of its own.
+        """
+        text = self.text(QUESTION, SYSTEM)
+        self.choice(QUESTION, ("A", "B"), SYSTEM)
+        alone, whole = (self.tokenize(each) for each in (text, f"{text}{'' if text[-1:].isspace() else ' '}{ANSWER}"))
+        if len(whole) <= common_prefix(alone, whole):
+            raise CompareError(f"the tokenizer of {self.name} has no token for an answer: {OTHER_FILES}")
+
+    def probe(self) -> tuple[str, tuple[int, ...]]:
+        """A question with a system text as the model reads it, and its tokens."""
+        text = self.text(QUESTION, SYSTEM)
+        return text, tuple(self.tokenize(text))
 
     def text(self, question: str, system: str | None = None, examples: Sequence[Turn] = ()) -> str:
         """The text that ends where the answer begins, in the model's prompt format."""
@@ -86,29 +160,24 @@ class PromptWriter:
         Args:
             system: system prompt.
             turns: messages of "user" and "assistant" in turn, the user's first and last, with their "content".
+
+        Raises:
+            CompareError: there are earlier turns, which the template doesn't show.
         """
-        from jinja2.exceptions import TemplateError
-
-        head = [{"role": "system", "content": system}] if system else []
-        try:
-            return self._apply_template([*head, *turns])
-        except TemplateError:
-            if not system:
-                raise
-            # Some templates (Gemma 2) refuse the system role; its text then opens the first user turn.
-            opening = {"role": "user", "content": f"{system}\n\n{turns[0]['content']}"}
-            return self._apply_template([opening, *turns[1:]])
-
-    def _apply_template(self, messages: Sequence[Mapping[str, str]]) -> str:
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, **TEMPLATE_ARGUMENTS
-        )
-        return str(text)
+        template = self.reading.template
+        if len(turns) > 1 and not template.turns:
+            raise CompareError(
+                f"the chat template of {self.name} doesn't show earlier turns: use --prompt-format base for examples."
+            )
+        return template.render(self.tokenizer, system, turns)
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids of a prompt. A chat template writes its special tokens itself; others get the default ones."""
+        """Token ids of a prompt. A chat template writes its special tokens itself; others get the default ones.
+
+        None of these stands at the end: the answer goes on from there.
+        """
         ids = self.tokenizer(text, add_special_tokens=self.format != "chat")["input_ids"]
-        return list(ids)
+        return list(ids[: len(ids) - self.reading.added])
 
     def choice(
         self,
@@ -135,7 +204,7 @@ class PromptWriter:
         decided = min(common_prefix(first, other) for other in answers[1:])
         end = common_prefix(self.tokenize(text), first[:decided]) - 1
         if decided >= min(map(len, answers)) or end < 0 or len({ids[decided] for ids in answers}) < len(answers):
-            raise CompareError(f"the tokenizer of {self.name} can't tell ({') from ('.join(letters)}).")
+            raise CompareError(f"the tokenizer of {self.name} can't tell ({') from ('.join(letters)}): {OTHER_FILES}")
         return ChoicePrompt(tuple(first[:decided]), end, tuple(ids[decided] for ids in answers))
 
     def system_span(self, text: str) -> tuple[int, int]:
@@ -143,6 +212,18 @@ class PromptWriter:
         this, other = (self.tokenize(self.text("Why?", system)) for system in (text, "0"))
         first = common_prefix(this, other)
         return first, len(this) - common_prefix(this[first:][::-1], other[first:][::-1])
+
+
+def checked_writer(tokenizer: Any, prompt_format: PromptFormat | None, name: str) -> PromptWriter:
+    """Writes prompts that a probe has shown to be right, by default by the chat template where there is one.
+
+    Raises:
+        CompareError: the model would not read in this format what it is to be asked.
+    """
+    has_template = bool(getattr(tokenizer, "chat_template", None))
+    writer = PromptWriter(tokenizer, prompt_format or ("chat" if has_template else "base"), name)
+    writer.check()
+    return writer
 
 
 def common_prefix(left: Sequence[int], right: Sequence[int]) -> int:

@@ -20,6 +20,7 @@ DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 EMBEDDED = "pocket"
 GGUF = ".gguf"
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 def _model_names(given: str | Path | Iterable[str | Path], name: str) -> tuple[str, ...]:
@@ -136,6 +137,6 @@ def _checked_folder(folder: Path, whole: bool) -> Path:
         return folder
     if not any(next(folder.glob(pattern), None) for pattern in WEIGHTS):
         raise CompareError(f"the model folder '{folder}' has no weights (*.safetensors).")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "vocab.json")):
+    if not any((folder / name).is_file() for name in TOKENIZERS):
         raise CompareError(f"the model folder '{folder}' has no tokenizer (tokenizer.json).")
     return folder

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from comparisons.model.prompts import TEMPLATE_ARGUMENTS
+from comparisons.model.template import TEMPLATE_ARGUMENTS, Template
 from comparisons.report.templating import fill
 
 QUESTION = "Could you help me with a plan for the day?"
@@ -33,6 +34,8 @@ def snippet(intervention: Mapping[str, Any], question: str = QUESTION, repositor
     prompt_format, system = intervention.get("prompt_format", "chat"), intervention.get("system")
     turns = intervention.get("examples") or []
     before, after = _frame(prompt_format, system, turns)
+    reading = intervention.get("reading") or {}
+    template = Template(**reading.get("template", {}))
     return fill(
         "report/templates/program.txt",
         model=intervention["model"],
@@ -42,18 +45,23 @@ def snippet(intervention: Mapping[str, Any], question: str = QUESTION, repositor
         scale=scale if adapter is not None and scale != 1.0 else None,
         repository=repository,
         frame=None if prompt_format == "chat" else (_pieces(before), after),
-        messages=[(role, _pieces(content)) for role, content in _messages(system, turns, question)],
+        messages=[(each["role"], _pieces(each["content"])) for each in _messages(template, system, turns, question)],
+        chat=template,
+        added=int(reading.get("added", 0)),
         question=question,
         arguments=TEMPLATE_ARGUMENTS,
         literal=_literal,
     )
 
 
-def _messages(system: str | None, turns: Sequence[Sequence[str]], question: str) -> list[tuple[str, str]]:
-    messages = [("system", system)] if system else []
+def _messages(
+    template: Template, system: str | None, turns: Sequence[Sequence[str]], question: str
+) -> list[dict[str, str]]:
+    """The messages that the template is given, their contents as texts."""
+    messages = []
     for asked, answered in turns:
-        messages += [("user", asked), ("assistant", answered)]
-    return [*messages, ("user", question)]
+        messages += [{"role": "user", "content": asked}, {"role": "assistant", "content": answered}]
+    return replace(template, parts=False).messages(system, [*messages, {"role": "user", "content": question}])
 
 
 def _frame(prompt_format: str, system: str | None, turns: Sequence[Sequence[str]]) -> tuple[str, str]:

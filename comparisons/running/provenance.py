@@ -36,12 +36,14 @@ class ModelInfo:
         machine: on what it runs.
         evaluations: by name, what evaluations say of how they ask; None for nothing.
         letters: how it answers lettered choices; None where nothing shows it.
+        notes: what must be known of how it reads a prompt, a line each.
     """
 
     model: dict[str, Any]
     machine: dict[str, Any]
     evaluations: dict[str, Any]
     letters: LetterCheck | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, plan: Plan, lm: LM, store: Store) -> ModelInfo:
@@ -57,7 +59,7 @@ class ModelInfo:
             "digest": lm.digest,
         }
         facts = {name: each.facts(plan, lm) for name, each in evaluations_of(plan.spec).items()}
-        return cls(model, _machine(lm), facts, letter_check(lm, plan, store))
+        return cls(model, _machine(lm), facts, letter_check(lm, plan, store), lm.prompts.reading.notes)
 
 
 def identify(plan: Plan) -> dict[str, Any]:
@@ -119,7 +121,7 @@ def run_facts(plan: Plan, identity: Mapping[str, Any], models: Mapping[str, Mode
         "machine": first.machine,
         "model": first.model,
         **several,
-        "notes": list(plan.notes),
+        "notes": [*plan.notes, *(note for one in models.values() for note in one.notes)],
         "knowledge_questions": len(plan.knowledge.items) if plan.knowledge else 0,
         "measured": [one.letters.sentence(plan) for one in models.values() if one.letters],
         "letters": {name: asdict(one.letters) for name, one in models.items() if one.letters},

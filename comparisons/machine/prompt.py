@@ -1,0 +1,81 @@
+"""The prompt that a model reads: a probe, token by token, as its tokenizer's files alone tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from comparisons.model.loading import prompts_at_hand
+from comparisons.model.mending import QUESTION, SYSTEM
+from comparisons.model.prompts import PromptFormat, PromptWriter
+from comparisons.model.source import ModelSource
+
+LAST = 5
+"""Tokens that are marked at the end of a prompt."""
+
+
+@dataclass(frozen=True)
+class ShownPrompt:
+    """A probe with a system text as a model reads it.
+
+    Attributes:
+        format: "chat", "base" or "llama2-paper".
+        tokens: the text of each, special ones too.
+        prefix: of the tokens between the prompt and a letter.
+        letters: of the tokens that decide between A and B.
+        notes: what must be known, a line each.
+    """
+
+    format: PromptFormat
+    tokens: tuple[str, ...]
+    prefix: tuple[str, ...]
+    letters: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, writer: PromptWriter) -> ShownPrompt:
+        """Writes the probe."""
+        _, ids = writer.probe()
+        asked = writer.choice(QUESTION, ("A", "B"), SYSTEM)
+        pieces = _pieces(writer.tokenizer, asked.ids)
+        letters = tuple(_pieces(writer.tokenizer, [*asked.ids, target])[-1] for target in asked.targets)
+        return cls(
+            writer.format,
+            _pieces(writer.tokenizer, ids),
+            pieces[asked.prompt_end + 1 :],
+            letters,
+            writer.reading.notes,
+        )
+
+    @property
+    def text(self) -> str:
+        """The whole, its last tokens in marks, with line ends in them escaped."""
+        body, last = self.tokens[:-LAST], self.tokens[-LAST:]
+        return "".join(body) + marked(last)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything."""
+        return asdict(self)
+
+
+def marked(pieces: Sequence[str]) -> str:
+    """Tokens told apart."""
+    return "".join(f"«{piece.encode('unicode_escape').decode() if piece.isspace() else piece}»" for piece in pieces)
+
+
+def shown_prompt(source: ModelSource) -> ShownPrompt | None:
+    """The probe as a model reads it; None where its tokenizer is not on this machine.
+
+    Raises:
+        CompareError: the model would not read what it is to be asked.
+    """
+    writer = prompts_at_hand(source)
+    return None if writer is None else ShownPrompt.of(writer)
+
+
+def _pieces(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:
+    """What each token adds to the text: some decoders leave out the blank before a token that is alone."""
+    texts = [tokenizer.decode(list(ids[:end]), skip_special_tokens=False) for end in range(len(ids) + 1)]
+    return tuple(after[len(before) :] for before, after in pairwise(texts))

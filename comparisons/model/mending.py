@@ -1,0 +1,219 @@
+"""What a chat template makes of a probe, and how it must be used so that a model reads what it is to be asked.
+
+A template may drop a text, change it, or end where no answer begins; transformers then renders it all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from comparisons.model.template import DATE, Template, pin_of, source_of
+from comparisons.model.thoughts import closing
+from comparisons.util.errors import CompareError
+
+QUESTION = "Is it so that 1 < 2 & 3 > 2, or isn't it \"so\"?\n\nChoices:\n (A) Yes, it's so.\n (B) No, it isn't."
+SYSTEM = 'Answer as one who\'d say "1 < 2 & 3 > 2".\nBe brief.'
+ANSWER = "It's as you'd say."
+EARLIER = ({"role": "user", "content": "Who's there?"}, {"role": "assistant", "content": "It's me."})
+ASKED = {"role": "user", "content": QUESTION}
+
+HEADER = re.compile(r"[>|\]]\s*(?:assistant|model|bot|chatbot|ai|gpt)[ \t]*\Z|<[^<>\s]*\Z", re.IGNORECASE)
+"""The end of a prompt whose last turn's role is not closed, or whose last token is cut off."""
+
+TURN_END = re.compile(r"(?:</s>|<(?![^<>]*(?:think|thought|header))[^<>]*(?:end|eot|eom|eos|turn)[^<>]*>)$", re.I)
+
+BASE = "use --prompt-format base."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How a template is to be used, and what is to be said of it, a line each."""
+
+    template: Template
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A tokenizer whose template is tried.
+
+    Attributes:
+        tokenizer: the model's.
+        name: of the model.
+    """
+
+    tokenizer: Any
+    name: str
+
+    def text(self, template: Template, system: str | None, *turns: Mapping[str, str]) -> str | None:
+        """What is rendered; None where the template raises."""
+        text: str | None = _unless_it_raises(lambda: template.render(self.tokenizer, system, turns))
+        return text
+
+    def shown(self, template: Template, system: str | None, *turns: Mapping[str, str]) -> bool:
+        """Whether all that the template is given stands in what it renders."""
+        text = self.text(template, system, *turns)
+        wanted = [turn["content"] for turn in turns] + [system or ""]
+        return text is not None and all(each in text for each in wanted)
+
+    def refused(self, why: str) -> CompareError:
+        return CompareError(f"the chat template of {self.name} {why}: {BASE}")
+
+
+def find(tokenizer: Any, name: str) -> Finding:
+    """Tries a chat template, and finds how it must be used.
+
+    Raises:
+        CompareError: there is no use of it in which the model reads the question, the system text and where the
+            answer begins.
+    """
+    trial = _Trial(tokenizer, name)
+    template = _dated(trial, _system(trial, _content(trial)))
+    template = replace(template, turns=trial.shown(template, SYSTEM, *EARLIER, ASKED))
+    template, added = _ended(trial, template)
+    _check_tokens(trial, template)
+    template = _begun_once(trial, template)
+    return Finding(template, tuple(_notes(trial, template, added)))
+
+
+def _content(trial: _Trial) -> Template:
+    """With a question as a text, or else as a list of parts."""
+    for template in (Template(), Template(parts=True)):
+        if trial.shown(template, None, ASKED):
+            return template
+    try:
+        Template().render(trial.tokenizer, None, (ASKED,))
+    except Exception as error:  # of the template, which is anybody's code
+        why = " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(".")
+        raise trial.refused(f"can't be used ({why})") from error
+    raise trial.refused("drops or changes the question")
+
+
+def _system(trial: _Trial, template: Template) -> Template:
+    """With a system text as a message of its own, or else at the head of the first question."""
+    for each in (template, replace(template, folded=True)):
+        if trial.shown(each, SYSTEM, ASKED):
+            return each
+    raise trial.refused("drops or changes a system text, in the user's turn too")
+
+
+def _dated(trial: _Trial, template: Template) -> Template:
+    """With a fixed date, where it would print today's."""
+    source = source_of(trial.tokenizer)
+    pinned, later = (replace(template, pin=pin_of(source, DATE + timedelta(days))) for days in (0, 400))
+    same = all(trial.text(pinned, system, ASKED) == trial.text(later, system, ASKED) for system in (None, SYSTEM))
+    return template if same else pinned
+
+
+def _ended(trial: _Trial, template: Template) -> tuple[Template, str]:
+    """With an end behind which the answer begins, and what was done to it in words.
+
+    How the template writes an answer that is given tells what stands before it.
+    """
+    tail, written = _tail(trial, template), _before_answer(trial, template)
+    known = written is not None
+    if written is not None and tail.startswith(written.rstrip()) and TURN_END.search(tail.rstrip()):
+        cut = tail[len(written.rstrip()) :]
+        if TURN_END.fullmatch(cut.strip()):
+            return replace(template, cut=cut), f"ends a turn before the answer: {cut.strip()} is left out"
+    header = ""
+    if written is not None and written.startswith(tail):
+        header = written.removeprefix(tail)
+    elif written is not None and not tail.strip():
+        header = written.lstrip()
+    elif written is not None and not tail.startswith(written.rstrip()):
+        known = False
+    header = header.rstrip(" ") if header.strip() else ""
+    closed = closing(tail + header, source_of(trial.tokenizer))
+    if not known and not closed and _is_unfinished(trial, template, tail):
+        raise trial.refused(f"ends in {tail.strip()[-40:]!r}, where no answer begins")
+    said = f"ends before the answer begins: {header!r} is added" if header else ""
+    said = f"ends in an open thought: {header + closed!r} closes it" if closed else said
+    return replace(template, ending=header + closed), said
+
+
+def _tail(trial: _Trial, template: Template) -> str:
+    text = trial.text(template, None, ASKED) or ""
+    return text[text.rindex(QUESTION) + len(QUESTION) :]
+
+
+def _before_answer(trial: _Trial, template: Template) -> str | None:
+    """What the template writes between a question and its answer; None where it doesn't show both."""
+    messages = template.messages(None, (ASKED, {"role": "assistant", "content": ANSWER}))
+    text = _unless_it_raises(lambda: template.apply(trial.tokenizer, messages, tokenize=False, begins=False))
+    if text is None or QUESTION not in text or ANSWER not in text.split(QUESTION)[-1]:
+        return None
+    between: str = text.split(QUESTION)[-1].split(ANSWER)[0]
+    return between
+
+
+def _is_unfinished(trial: _Trial, template: Template, tail: str) -> bool:
+    """Whether a prompt ends with the question or its turn, or within the answer's header."""
+    if not tail.strip() or HEADER.search(tail):
+        return True
+    messages = template.messages(None, (ASKED,))
+    alone = _unless_it_raises(lambda: template.apply(trial.tokenizer, messages, tokenize=False, begins=False))
+    eos = getattr(trial.tokenizer, "eos_token", None)
+    ends = TURN_END.search(tail.rstrip()) is not None or bool(eos and tail.rstrip().endswith(eos))
+    return ends and alone == trial.text(template, None, ASKED)
+
+
+def _check_tokens(trial: _Trial, template: Template) -> None:
+    """Raises CompareError where the text's tokens are not those that transformers makes of the messages."""
+    messages = template.messages(SYSTEM, (ASKED,))
+    text = template.apply(trial.tokenizer, messages, tokenize=False)
+    made = template.apply(trial.tokenizer, messages, tokenize=True)
+    ids = made["input_ids"] if isinstance(made, Mapping) or hasattr(made, "keys") else made
+    if list(ids) != list(trial.tokenizer(text, add_special_tokens=False)["input_ids"]):
+        raise trial.refused("is tokenized otherwise than its text is")
+
+
+def _begun_once(trial: _Trial, template: Template) -> Template:
+    """Without the second of two tokens that both begin the text."""
+    first, token = trial.tokenizer.bos_token_id, trial.tokenizer.bos_token
+    ids = trial.tokenizer(trial.text(template, None, ASKED), add_special_tokens=False)["input_ids"]
+    twice = first is not None and list(ids[:2]) == [first, first]
+    return replace(template, doubled=token) if twice else template
+
+
+def _notes(trial: _Trial, template: Template, ended: str) -> list[str]:
+    said = [
+        (template.parts, "takes a turn's text in a list of parts, and is given it so"),
+        (template.folded, "shows no system text of its own: one opens the first user turn instead"),
+        (bool(template.pin), f"prints today's date: {DATE:%Y-%m-%d} stands in its place"),
+        (bool(template.doubled), f"begins with {template.doubled} twice: one is left out"),
+        (bool(ended), ended),
+        (not template.turns, "doesn't show earlier turns: examples can't be given"),
+    ]
+    own = _own_system(trial, template)
+    said.append((bool(own), f"has a system prompt of its own, which a system text replaces: {own!r}"))
+    return [f"the chat template of {trial.name} {text}." for holds, text in said if holds]
+
+
+def _own_system(trial: _Trial, template: Template) -> str:
+    """What stands before the question only where no system text is given, at most 80 characters of it."""
+    plain, given = (trial.text(template, system, ASKED) or "" for system in (None, SYSTEM))
+    before, told = plain[: plain.rindex(QUESTION)], given[: given.rindex(QUESTION)].replace(SYSTEM, "")
+    start = _alike(before, told)
+    rest, other = before[start:], told[start:]
+    lost = rest[: len(rest) - _alike(rest[::-1], other[::-1])].strip()
+    lost = lost if re.search(r"\w\W+\w", lost) else ""
+    return lost if len(lost) <= 80 else f"{lost[:79]}…"
+
+
+def _alike(left: Sequence[str], right: Sequence[str]) -> int:
+    """How many characters two texts begin with alike."""
+    shortest = min(len(left), len(right))
+    return next((i for i in range(shortest) if left[i] != right[i]), shortest)
+
+
+def _unless_it_raises(render: Callable[[], Any]) -> Any:
+    """What is rendered; None where a template, which is anybody's code, raises whatever it does."""
+    try:
+        return render()
+    except Exception:
+        return None

@@ -1,0 +1,88 @@
+"""A tokenizer's chat template, and how it is used where it doesn't do by itself what is asked of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+# Templates that print today's date would change the prompt, and with it every number, from day to day.
+DATE = datetime(2024, 7, 26)
+TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": "26 Jul 2024"}
+
+CODES = re.compile(r"%-?[aAbBcdDeFHIjmMpSTuUwWxXyY]")
+"""What stands for a part of a date or time in a format of `strftime`."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """How a chat template is used; by default as transformers would.
+
+    Attributes:
+        parts: a turn's content is a list of parts, not a text.
+        folded: a system text opens the first user turn.
+        pin: stands before the template's source and gives it a fixed date.
+        doubled: stands at the start of what is rendered once too often.
+        cut: is removed from the end of what is rendered.
+        ending: is written behind it.
+        turns: whether earlier turns can be shown.
+    """
+
+    parts: bool = False
+    folded: bool = False
+    pin: str = ""
+    doubled: str = ""
+    cut: str = ""
+    ending: str = ""
+    turns: bool = True
+
+    def messages(self, system: str | None, turns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """The messages that the template is given, the first of `turns` the user's."""
+        given = [dict(turn) for turn in turns]
+        if system and self.folded:
+            given[0]["content"] = f"{system}\n\n{given[0]['content']}"
+        elif system:
+            given.insert(0, {"role": "system", "content": system})
+        if self.parts:
+            given = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in given]
+        return given
+
+    def render(self, tokenizer: Any, system: str | None, turns: Sequence[Mapping[str, Any]]) -> str:
+        """The text of a conversation, which ends where the answer begins; raises what the template raises."""
+        text = str(self.apply(tokenizer, self.messages(system, turns), tokenize=False))
+        return text.removeprefix(self.doubled).removesuffix(self.cut) + self.ending
+
+    def apply(self, tokenizer: Any, messages: Sequence[Mapping[str, Any]], tokenize: bool, begins: bool = True) -> Any:
+        """What transformers makes of messages: the text, or a mapping with the token ids.
+
+        Args:
+            tokenizer: the model's.
+            messages: with their roles and contents.
+            tokenize: which of both.
+            begins: whether an answer is to begin at the end.
+        """
+        source = {"chat_template": self.pin + source_of(tokenizer)} if self.pin else {}
+        return tokenizer.apply_chat_template(
+            messages, tokenize=tokenize, add_generation_prompt=begins, **source, **TEMPLATE_ARGUMENTS
+        )
+
+
+AS_IT_IS = Template()
+
+
+def source_of(tokenizer: Any) -> str:
+    """The text of the template that transformers takes of a tokenizer's; empty where there is none."""
+    found = getattr(tokenizer, "chat_template", None)
+    return str((found.get("default") if isinstance(found, Mapping) else found) or "")
+
+
+def pin_of(source: str, date: datetime = DATE) -> str:
+    """What gives a template this date for the day's, as a macro: transformers hands no functions to templates."""
+    if "strftime_now" not in source:
+        return ""
+    codes = sorted({*CODES.findall(source)})
+    replaced = "".join(f" | replace({code!r}, {date.strftime(code)!r})" for code in codes)
+    # Of the line's end the template's first line keeps its place, and nothing is printed.
+    return f"{{% macro strftime_now(format) %}}{{{{ format{replaced} }}}}{{% endmacro %}}\n"

@@ -1,0 +1,48 @@
+"""Where a prompt ends inside a thought that an answer would follow, and what closes it."""
+
+from __future__ import annotations
+
+import re
+
+TAG = re.compile(r"[<\[◁](/?)\|?[\w:-]*(?:think|thought|reason|reflect)[\w:-]*\|?[>\]▷]", re.IGNORECASE)
+ENDS = re.compile(r"end|close|off|suffix", re.IGNORECASE)
+
+OPPOSITE = (("START", "END"), ("start", "end"), ("begin", "end"), ("open", "close"), ("prefix", "suffix"))
+"""Words in the tags that open thoughts, and what those that close them have in their place."""
+
+PAIRS = (("<|inner_prefix|>", "<|inner_suffix|>"), ("<|channel>thought", "<channel|>"))
+"""Tags that are not called after what they hold."""
+
+CHANNEL = re.compile(r"<\|channel\|>(?:analysis|commentary)(?:(?!<\|end\|>).)*\Z", re.DOTALL)
+FINAL = "<|end|><|start|>assistant<|channel|>final<|message|>"
+"""What ends a channel of gpt-oss's that is no answer, and opens the one that is."""
+
+
+def closing(tail: str, source: str) -> str:
+    """What closes the thought that a prompt ends in; empty where it ends in none.
+
+    Args:
+        tail: what stands behind the question.
+        source: of the template, which may name the tag.
+    """
+    if channel := CHANNEL.search(tail):
+        return ("" if "<|message|>" in channel[0] else "<|message|>") + FINAL
+    tag = _open_tag(tail, source)
+    return "" if tag is None else f"\n{tag}\n\n" if tail.endswith("\n") else tag
+
+
+def _open_tag(tail: str, source: str) -> str | None:
+    """The tag that closes an open thought."""
+    for opens, closes in PAIRS:
+        if tail.rfind(opens) > tail.rfind(closes):
+            return closes
+    last = next(reversed([*TAG.finditer(tail)]), None)
+    if last is None or last[1] or "|/" in last[0] or ENDS.search(last[0]):
+        return None
+    opening = last[0]
+    for word, other in OPPOSITE:
+        if word in opening:
+            return opening.replace(word, other)
+    likely = f"{opening[0]}/{opening[1:]}"
+    others = [opening.replace("|", "|/", 1), f"</{opening.strip('<|>')}>"] if "|" in opening else []
+    return next((tag for tag in (likely, *others) if tag in source), likely)

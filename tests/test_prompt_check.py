@@ -1,0 +1,455 @@
+"""A probe shows at load whether a model reads what it is to be asked; what is wrong is mended and said, or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from comparisons.cli import cli as commands
+from comparisons.cli import main
+from comparisons.engine.generate import _Rows, generate
+from comparisons.intervention import Intervention
+from comparisons.model import mending
+from comparisons.model.lm import LM
+from comparisons.model.loading import load
+from comparisons.model.prompts import PromptFormat, PromptWriter, Turn, checked_writer
+from comparisons.model.source import ModelSource
+from comparisons.report.snippet import QUESTION as ASKED
+from comparisons.report.snippet import snippet
+from comparisons.util.errors import CompareError
+from tests.made_runs import PLAIN
+from tests.places import make_place
+from tests.tiny import CHAT_TEMPLATE, tiny_lm, tiny_tokenizer
+
+EACH = "{% for m in messages %}"
+END = "{% endfor %}"
+CHATML = "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+OPEN = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+PLAIN_CHATML = EACH + CHATML + END + OPEN
+NO_SYSTEM = EACH + "{% if m.role != 'system' %}" + CHATML + "{% endif %}" + END + OPEN
+RAISING = EACH + "{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML + END + OPEN
+PARTS = EACH + "<|im_start|>{{ m.role }}\n{% for p in m.content %}{{ p.text }}{% endfor %}<|im_end|>\n" + END + OPEN
+DATED = "{{ strftime_now('%d %B %Y, %-d.%m.') }}\n" + PLAIN_CHATML
+UNOPENED = EACH + CHATML + END
+THINKING = PLAIN_CHATML + "{% if add_generation_prompt %}<think>\n{% endif %}"
+QWEN3 = PLAIN_CHATML + (
+    "{% if add_generation_prompt and enable_thinking is defined and enable_thinking is false %}"
+    "<think>\n\n</think>\n\n{% endif %}"
+)
+HARMONY = (
+    EACH
+    + "<|start|>{{ m.role }}{% if m.role == 'assistant' %}<|channel|>final{% endif %}<|message|>{{ m.content }}<|end|>"
+    + END
+    + "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+R1 = (
+    "{{ bos_token }}"
+    + EACH
+    + "{% if m.role == 'system' %}{{ m.content }}{% elif m.role == 'user' %}<|User|>{{ m.content }}"
+    + "{% else %}<|Assistant|>{{ m.content.split('</think>')[-1] }}<|end|>{% endif %}"
+    + END
+    + "{% if add_generation_prompt %}<|Assistant|><think>\n{% endif %}"
+)
+OWN_SYSTEM = (
+    "{% if messages[0].role != 'system' %}<|im_start|>system\nYou are Tiny, made in a test.<|im_end|>\n{% endif %}"
+    + PLAIN_CHATML
+)
+
+
+def writer(template: str | None, prompt_format: PromptFormat | None = None) -> PromptWriter:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    return checked_writer(tokenizer, prompt_format, "tiny")
+
+
+def trl_templates() -> list[Path]:
+    import trl
+
+    return sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
+
+
+MENDED = {
+    "a system message that is dropped": (
+        NO_SYSTEM,
+        "<|im_start|>user\nBe kind.\n\nWhy?<|im_end|>\n<|im_start|>assistant\n",
+        "one opens the first user turn",
+    ),
+    "a system message that is refused": (
+        RAISING,
+        "<|im_start|>user\nBe kind.\n\nWhy?<|im_end|>\n<|im_start|>assistant\n",
+        "one opens the first user turn",
+    ),
+    "content as a list of parts": (
+        PARTS,
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n",
+        "in a list of parts",
+    ),
+    "a date": (
+        DATED,
+        "26 July 2024, 26.07.\n<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n"
+        "<|im_start|>assistant\n",
+        "prints today's date: 2024-07-26 stands in its place",
+    ),
+    "no generation prompt": (
+        UNOPENED,
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n",
+        "ends before the answer begins: '<|im_start|>assistant\\n' is added",
+    ),
+    "an open thought": (
+        THINKING,
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+        "<think>\n\n</think>\n\n",
+        "ends in an open thought",
+    ),
+    "an open thought in the generation prompt, none in history": (
+        R1,
+        "<s>Be kind.<|User|>Why?<|Assistant|><think>\n\n</think>\n\n",
+        "ends in an open thought",
+    ),
+    "an open channel": (
+        HARMONY,
+        "<|start|>system<|message|>Be kind.<|end|><|start|>user<|message|>Why?<|end|>"
+        "<|start|>assistant<|channel|>final<|message|>",
+        "ends before the answer begins: '<|channel|>final<|message|>' is added",
+    ),
+    "a channel for thoughts": (
+        HARMONY.replace("<|start|>assistant{%", "<|start|>assistant<|channel|>analysis<|message|>{%"),
+        "<|start|>system<|message|>Be kind.<|end|><|start|>user<|message|>Why?<|end|><|start|>assistant"
+        "<|channel|>analysis<|message|><|end|><|start|>assistant<|channel|>final<|message|>",
+        "ends in an open thought",
+    ),
+    "a first token twice": (
+        "{{ bos_token }}{{ bos_token }}" + PLAIN_CHATML,
+        "<s><|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n",
+        "begins with <s> twice: one is left out",
+    ),
+    "a token that ends the question's turn for the answer": (
+        CHAT_TEMPLATE + "{% if add_generation_prompt %}</s>{% endif %}",
+        "<<SYS>>\nBe kind.\n<</SYS>>\n\n<s>[INST] Why? [/INST]",
+        "ends a turn before the answer: </s> is left out",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MENDED)
+def test_what_a_template_gets_wrong_is_mended_and_said_in_one_line(case: str) -> None:
+    template, expected, said = MENDED[case]
+    found = writer(template)
+    assert found.text("Why?", "Be kind.") == expected
+    (note,) = found.reading.notes
+    assert said in note and note.startswith("the chat template of tiny ") and "\n" not in note
+    assert found.reading.mended
+
+
+@pytest.mark.parametrize("template", [PLAIN_CHATML, QWEN3, CHAT_TEMPLATE, OWN_SYSTEM])
+def test_a_template_that_does_what_is_asked_is_used_as_transformers_uses_it(template: str) -> None:
+    found = writer(template)
+    messages = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Why?"}]
+    ids = found.tokenizer.apply_chat_template(messages, add_generation_prompt=True, enable_thinking=False)["input_ids"]
+    assert found.tokenize(found.text("Why?", "Be kind.")) == ids
+    assert not found.reading.mended
+
+
+def test_a_system_prompt_of_the_templates_own_is_told() -> None:
+    found = writer(OWN_SYSTEM)
+    assert "You are Tiny" in found.text("Why?") and "You are Tiny" not in found.text("Why?", "Be kind.")
+    assert found.reading.notes == (
+        "the chat template of tiny has a system prompt of its own, which a system text replaces: "
+        "'You are Tiny, made in a test.'.",
+    )
+
+
+REFUSED = {
+    "the question in capitals": (PLAIN_CHATML.replace("m.content", "m.content | upper"), "drops or changes the quest"),
+    "the question's first line": (
+        PLAIN_CHATML.replace("m.content", "m.content.split('\\n')[0]"),
+        "drops or changes the question",
+    ),
+    "the question escaped": (PLAIN_CHATML.replace("m.content", "m.content | escape"), "drops or changes the question"),
+    "no question": ("{{ bos_token }}Hello! ", "drops or changes the question"),
+    "a system text nowhere": (
+        PLAIN_CHATML.replace("{{ m.content }}", "{{ m.content.split('\\n\\n', 1)[-1] if loop.first else m.content }}"),
+        "drops or changes",
+    ),
+    "an error": ("{{ messages[7].content }}" + PLAIN_CHATML, "can't be used (UndefinedError"),
+    "another error": ("{{ 1 // 0 }}" + PLAIN_CHATML, "can't be used (ZeroDivisionError"),
+    "no jinja": ("{% for m in", "can't be used (TemplateSyntaxError"),
+    "the end of a turn, and no answer shown": (
+        EACH + "{% if m.role == 'assistant' %}{{ raise_exception('no') }}{% endif %}" + CHATML + END,
+        "ends in '<|im_end|>', where no answer begins",
+    ),
+    "a role's header, and no answer shown": (
+        EACH
+        + "{% if m.role == 'assistant' %}{{ raise_exception('no') }}{% endif %}"
+        + CHATML
+        + END
+        + "<|im_start|>assistant",
+        "<|im_start|>assistant', where no answer begins",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_can_not_be_mended_is_refused_in_one_line_that_names_the_mend(case: str) -> None:
+    template, why = REFUSED[case]
+    with pytest.raises(CompareError) as refused:
+        writer(template)
+    assert why in str(refused.value) and str(refused.value).endswith("use --prompt-format base.")
+    assert "\n" not in str(refused.value)
+    assert writer(template, "base").text("Why?") == "Input: Why?\nResponse:"
+
+
+def test_several_templates_of_which_none_is_the_default_and_none_at_all() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = {"rag": PLAIN_CHATML, "tools": PLAIN_CHATML}
+    with pytest.raises(CompareError, match=r"can't be used \(ValueError: .*use --prompt-format base\.$"):
+        checked_writer(tokenizer, None, "tiny")
+    tokenizer.chat_template = {"default": UNOPENED, "rag": PLAIN_CHATML}
+    assert checked_writer(tokenizer, None, "tiny").text("Why?").endswith("<|im_start|>assistant\n")
+    assert writer(None).format == "base" and writer("").format == "base"
+    with pytest.raises(CompareError, match="has no chat template: use --prompt-format base"):
+        writer(None, "chat")
+
+
+@pytest.mark.parametrize("tag", ["thinking", "thought", "reasoning", "seed:think", "|think|"])
+def test_thoughts_of_other_names_are_closed(tag: str) -> None:
+    closed = tag.replace("|think|", "|/think|") if "|" in tag else f"/{tag}"
+    mode = "{{ '<" + closed + ">' if thoughts is defined }}"
+    found = writer(PLAIN_CHATML + mode + "{% if add_generation_prompt %}<" + tag + ">{% endif %}")
+    assert found.text("Why?").endswith(f"<|im_start|>assistant\n<{tag}><{closed}>")
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed"),
+    [
+        ("[THINK]", "[/THINK]"),
+        ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ("<|begin_of_thought|>", "<|end_of_thought|>"),
+        ("<|inner_prefix|>", "<|inner_suffix|>"),
+        ("<|channel>thought\n", "\n<channel|>\n\n"),
+        ("◁think▷", "◁/think▷"),
+    ],
+)
+def test_thoughts_in_other_marks_are_closed(opened: str, closed: str) -> None:
+    found = writer(PLAIN_CHATML + "{% if add_generation_prompt %}" + opened + "{{ '' }}{% endif %}")
+    assert found.text("Why?").endswith(f"<|im_start|>assistant\n{opened}{closed}")
+    done = writer(PLAIN_CHATML + "{% if add_generation_prompt %}" + opened + closed + "{{ '' }}{% endif %}")
+    assert not done.reading.mended
+
+
+@pytest.mark.parametrize("path", trl_templates(), ids=lambda path: path.stem)
+def test_the_templates_that_trl_brings_are_right_or_refused(path: Path) -> None:
+    """The question and the system text stand in the prompt, and the answer stands where the template would put it."""
+    found = writer(path.read_text())
+    text = found.text("QUESTION?", "SYSTEM!", [Turn("First?", "One.")])
+    assert text.index("SYSTEM!") < text.index("First?") < text.index("One.") < text.index("QUESTION?")
+    assert found.text("QUESTION?").count("QUESTION?") == 1
+    template = found.reading.template
+    given = template.messages(None, [mending.ASKED, {"role": "assistant", "content": "It is so."}])
+    answered = template.apply(found.tokenizer, given, tokenize=False, begins=False)
+    before = str(answered).split("It is so.")[0]
+    prompt = found.text(mending.QUESTION)
+    thought = "<think>\n\n</think>\n\n" if prompt.endswith("</think>\n\n") and "<think>" not in before else ""
+    assert prompt.removesuffix(thought).strip() == before.strip()
+    messages = template.messages("SYSTEM!", [{"role": "user", "content": "QUESTION?"}])
+    made = template.apply(found.tokenizer, messages, tokenize=True)["input_ids"]
+    assert found.tokenize(found.text("QUESTION?", "SYSTEM!"))[: len(made)] == made
+
+
+def test_the_day_changes_neither_prompt_nor_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datetime
+
+    import transformers.utils.chat_template_utils as utils
+
+    found = []
+    for day in ("2026-01-05", "2031-12-31"):
+
+        class Then(datetime.datetime):
+            shown = day
+
+            @classmethod
+            def now(cls, tz: Any = None) -> Any:
+                return cls.fromisoformat(cls.shown)
+
+        monkeypatch.setattr(utils, "datetime", Then)
+        tokenizer = tiny_tokenizer()
+        tokenizer.chat_template = DATED
+        assert day[:4] in tokenizer.apply_chat_template([{"role": "user", "content": "Why?"}], tokenize=False)
+        lm = LM(tiny_lm().model, tokenizer, "tiny")
+        found.append((lm.prompt("Why?"), lm.digest))
+    assert found[0] == found[1] and "2024" in found[0][0]
+
+
+def test_what_was_mended_is_in_the_digest_and_what_was_not_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def digest(template: str) -> str:
+        tokenizer = tiny_tokenizer()
+        tokenizer.chat_template = template
+        return LM(tiny_lm().model, tokenizer, "tiny", digest="of the files").digest
+
+    plain = digest(PLAIN_CHATML)
+    assert plain == digest(CHAT_TEMPLATE)
+    mended = {digest(template) for template, _, _ in MENDED.values()}
+    assert plain not in mended and len(mended) == len({expected for _, expected, _ in MENDED.values()})
+    # Another way of mending never meets what was fitted under this one.
+    before = digest(THINKING)
+    monkeypatch.setattr(mending, "closing", lambda tail, source: "</think>" if "<think>" in tail else "")
+    assert digest(THINKING) != before
+
+
+def test_a_token_that_the_tokenizer_adds_at_the_end_is_no_part_of_a_prompt() -> None:
+    from tokenizers import processors
+
+    def ending(chat: bool, prompt_format: PromptFormat) -> PromptWriter:
+        tokenizer = tiny_tokenizer(chat)
+        tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 1)]
+        )
+        return checked_writer(tokenizer, prompt_format, "tiny")
+
+    for prompt_format in ("base", "llama2-paper"):
+        plain, found = checked_writer(tiny_tokenizer(), prompt_format, "tiny"), ending(False, prompt_format)
+        assert found.tokenize(found.text("Why?")) == plain.tokenize(plain.text("Why?"))
+        assert found.choice("Why?", ("A", "B")) == plain.choice("Why?", ("A", "B"))
+        assert found.reading.notes == ("the tokenizer of tiny ends every text with </s>: it is left out of prompts.",)
+        assert found.reading.mended and not plain.reading.mended
+    assert ending(True, "chat").tokenize("Why?")[-1] != 1
+
+
+def test_letters_that_are_one_token_are_refused_at_load() -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    def words(*more: str) -> Any:
+        vocabulary = {word: index for index, word in enumerate(["<unk>", "Input", ":", "Response", "(", ")", *more])}
+        rules = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+        rules.pre_tokenizer = pre_tokenizers.Whitespace()
+        return PreTrainedTokenizerFast(tokenizer_object=rules, unk_token="<unk>")
+
+    with pytest.raises(CompareError, match=r"can't tell \(A\) from \(B\): take the tokenizer's files that the model"):
+        checked_writer(words(), "base", "tiny")
+    assert checked_writer(words("A", "B"), "base", "tiny").choice("Why?", ("A", "B")).targets == (6, 7)
+
+
+def test_a_template_that_is_changed_later_is_tried_too() -> None:
+    lm = tiny_lm()
+    assert not lm.prompts.reading.mended
+    lm.tokenizer.chat_template = UNOPENED
+    assert lm.prompt("Why?").endswith("<|im_start|>assistant\n") and lm.prompts.reading.mended
+
+
+def test_earlier_turns_that_are_not_shown_are_told_and_refused_where_there_are_some() -> None:
+    found = writer(PLAIN_CHATML.replace(EACH, "{% for m in messages if m.role == 'system' or m == messages[-1] %}"))
+    assert any("doesn't show earlier turns" in note for note in found.reading.notes)
+    assert "Why?" in found.text("Why?", "Be kind.")
+    with pytest.raises(CompareError, match="use --prompt-format base for examples"):
+        found.text("Why?", None, [Turn("First?", "One.")])
+
+
+def saved(folder: Path, template: str) -> str:
+    lm = tiny_lm()
+    lm.tokenizer.chat_template = template
+    lm.model.save_pretrained(folder)
+    lm.tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_run_says_it_in_its_report_and_a_refusal_ends_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_place(tmp_path)
+    model = saved(tmp_path / "model", HARMONY)
+    asked = ["run", "--data", "place", "--behavior", "greeting", "--layer", "1", "--methods", "caa,sysprompt"]
+    Path("place/generate/greeting/behavior.json").write_text('{"system_prompts": {"pos": "Say yes.", "neg": "No."}}')
+    with pytest.raises(SystemExit) as ended:
+        main([*asked, "--model", model, "--out", "out", "--directions", "pos", "--knowledge", "none"])
+    assert ended.value.code == 0
+    line = f"the chat template of {model} ends before the answer begins: '<|channel|>final<|message|>' is added."
+    assert caplog.messages.count(line) == 1 and line in json.loads(Path("out/run.json").read_text())["notes"]
+    assert "ends before the answer begins" in Path("out/report.md").read_text()
+
+    bad = saved(tmp_path / "bad", REFUSED["no question"][0])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([*asked, "--model", bad, "--out", "bad-out"])
+    assert ended.value.code == 2 and not Path("bad-out").exists()
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.endswith("drops or changes the question: use --prompt-format base.")
+
+
+def test_doctor_shows_the_prompt_as_the_model_reads_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    model = saved(tmp_path / "model", HARMONY)
+    shown = CliRunner().invoke(commands, ["doctor", "--model", model])
+    assert shown.exit_code == 0, shown.output
+    lm = load(ModelSource(model))
+    text, ids = lm.prompts.probe()
+    whole = shown.output.split("answer begins\n", 1)[1].split("letters:")[0].rstrip("\n")
+    last = [lm.tokenizer.decode([token]) for token in ids[-5:]]
+    assert whole.endswith("".join(f"«{piece}»" for piece in last))
+    assert whole.replace("«", "").replace("»", "") == lm.tokenizer.decode(ids) == text
+    assert "'<|channel|>final<|message|>' is added" in shown.output
+
+    base = CliRunner().invoke(commands, ["doctor", "--model", model, "--prompt-format", "base", "--json"])
+    prompt = json.loads(base.output)["prompt"]
+    assert prompt["format"] == "base" and "".join(prompt["tokens"]).startswith("<s>Answer as")
+    assert "".join(prompt["tokens"]).endswith("Response:") and prompt["notes"] == []
+
+    refused = CliRunner().invoke(commands, ["doctor", "--model", saved(tmp_path / "bad", REFUSED["an error"][0])])
+    assert "training in full" in refused.output
+    assert isinstance(refused.exception, CompareError) and "use --prompt-format base" in str(refused.exception)
+
+
+@pytest.mark.parametrize("case", MENDED)
+def test_the_program_in_the_report_writes_the_same_prompt(case: str) -> None:
+    from dataclasses import asdict
+
+    found = writer(MENDED[case][0])
+    program = snippet({**PLAIN, "system": "Be kind.", "edits": [], "reading": asdict(found.reading)})
+    assert program is not None
+    lines = program.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("messages"))
+    end = next(i for i, line in enumerate(lines) if line.startswith("output = "))
+    scope: dict[str, Any] = {"tokenizer": writer(MENDED[case][0]).tokenizer, "device": "cpu"}
+    exec("\n".join(lines[start:end]), scope)
+    assert scope["inputs"]["input_ids"][0].tolist() == found.tokenize(found.text(ASKED, "Be kind."))
+
+
+@pytest.mark.parametrize(
+    ("prompt_format", "written", "kept"),
+    [
+        ("base", "Yes, I would.\n\nInput: What is", "Yes, I would."),
+        ("base", "Yes: Input: is", "Yes: Input: is"),
+        ("llama2-paper", "Yes, I would. [INST] What", "Yes, I would."),
+        ("chat", "Yes.\nInput: [INST] no", "Yes.\nInput: [INST] no"),
+    ],
+)
+def test_an_answer_ends_where_the_next_turn_of_its_format_begins(
+    prompt_format: PromptFormat, written: str, kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the model writes is given, token by token, to the first of two questions; the other goes on."""
+    lm = tiny_lm(prompt_format=prompt_format)
+    steps: list[int] = []
+    texts = [lm.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (written, "Because of the day " * 9)]
+
+    def given(self: Any, logits: torch.Tensor, alive: Any) -> torch.Tensor:
+        steps.append(len(alive))
+        return torch.tensor([[texts[row][len(steps) - 1]] for row in alive])
+
+    monkeypatch.setattr(_Rows, "_next", given)
+    tokens = len(texts[0])
+    (answers,) = generate(lm, ["Why is that so?", "Why?"], [Intervention()], tokens)
+    assert answers == [kept, lm.tokenizer.decode(texts[1][:tokens]).strip()]
+    assert (steps[-1] == 1) == (kept != written)  # the row that has ended leaves the batch
+    steps.clear()
+    assert generate(lm, ["Why is that so?", "Why?"], [Intervention()], tokens, exact=True)[0][0] == written

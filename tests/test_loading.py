@@ -18,6 +18,7 @@ import torch
 from comparisons.model.loading import load, load_without_weights
 from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError
+from tests.hub import hub as stand_in
 from tests.tiny import tiny_lm
 
 
@@ -76,6 +77,17 @@ def test_what_the_hub_refuses_is_one_line_with_the_mend(hub: str, tmp_path: Path
     found = complaints(hub, tmp_path, "gated/model", "missing/model")
     assert "is gated: ask for access" in found["gated/model"] and "HF_TOKEN" in found["gated/model"]
     assert "the hub knows no model missing/model: check the spelling" in found["missing/model"]
+
+
+def test_an_adapter_on_the_hub_is_no_model(tmp_path: Path) -> None:
+    """Beside weights too: transformers takes the base model that the adapter names in their place."""
+    alone = {"adapter_config.json": b'{"base_model_name_or_path": "me/base", "peft_type": "LORA"}'}
+    with stand_in("hf_planted") as server:
+        server.repositories |= {"me/adapter": alone, "me/both": {**alone, "config.json": b"{}"}}
+        found = complaints(server.url, tmp_path, "me/adapter", "me/both")
+    for name in ("me/adapter", "me/both"):
+        assert f"{name} holds an adapter on the hub" in found[name]
+        assert f"--set sft.adapter_from=hub:{name}" in found[name]
 
 
 def test_no_network_is_one_line_with_the_mend(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def _show(advice: Advice) -> None:
     shape = advice.shape
     out.print(
         f"{advice.model}: {shape.parameters:,} parameters, {shape.blocks} blocks of width {shape.width:,}, "
-        f"stored as {shape.dtype}"
+        f"stored as {shape.dtype if shape.stored is None else f'{shape.stored}; counted as if it were not quantized'}"
     )
     table = Table("on", "weights as", *TITLES.values())
     for row in (advice.asked, *advice.others):

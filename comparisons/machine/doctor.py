@@ -185,6 +185,7 @@ def advise(source: ModelSource, load: Load | None = None, machine: Machine | Non
         footprint(shape, other, dtype if quantize is None else source.dtype, quantize, load)
         for other in (device, *(name for name in get_args(Device) if name != device and name == "cpu"))
         for quantize, dtype in WIDTHS
+        if quantize is None or shape.stored is None
     ]
     return Advice(source.name, shape, machine, asked, [other for other in others if other != asked])
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from comparisons.model.checks import check_quantize, stored_quantization
 from comparisons.model.explaining import explained
 from comparisons.model.lm import blocks_at, find_blocks
 from comparisons.model.loading import model_without_weights
@@ -34,6 +35,8 @@ class Shape:
         intermediate: width inside the MLP that a token goes through, over all experts that it is sent to.
         vocabulary: tokens.
         dtype: of the checkpoint's weights.
+        stored: how they are quantized in the checkpoint, as "gptq 4bit"; None where they aren't. What is counted is the
+            model that they stand for.
     """
 
     parameters: int
@@ -45,6 +48,7 @@ class Shape:
     intermediate: int
     vocabulary: int
     dtype: str
+    stored: str | None = None
 
     @property
     def matrices(self) -> int:
@@ -102,13 +106,15 @@ def read_shape(source: ModelSource) -> Shape:
     """The shape of a model; of one on the hub nothing but config.json is fetched.
 
     Raises:
-        CompareError: there is no such model, or its configuration can't be read.
+        CompareError: there is no such model, its configuration can't be read, or it is to be quantized twice.
     """
     config = read_config(source)
+    check_quantize(source.name, source.quantize, config)
     try:
-        return count(config)
+        shape = count(config)
     except (KeyError, TypeError, ZeroDivisionError):
-        return measure(model_without_weights(source), source.blocks, _dtype(config))
+        shape = measure(model_without_weights(source), source.blocks, _dtype(config))
+    return replace(shape, stored=stored_quantization(config))
 
 
 def read_config(source: ModelSource) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+from comparisons.model.checks import check_vocabulary
 from comparisons.model.fingerprint import mark, tensor_digest, tokenizer_digest
 from comparisons.model.offload import execution_device, weight_of
 from comparisons.model.prompts import ChoicePrompt, PromptFormat, Turn, checked_writer
@@ -122,6 +123,7 @@ class LM:
         self.meter = TokenMeter()
         self._digest, self._reload, self.source = digest, reload, source
         self._clean: tuple[object, ...] | None = None
+        check_vocabulary(tokenizer, name, len(model.get_input_embeddings().weight), self.prompts.probe()[1])
         _complete(model)
 
     @property

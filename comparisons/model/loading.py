@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.model import processes
+from comparisons.model.checks import check_quantize, hub_adapter
 from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
 from comparisons.model.lm import LM
@@ -126,6 +127,8 @@ def _from_files(source: ModelSource, location: str, device: str) -> Loaded:
 
     place, file = split_location(location)
     code, placement = {**_access(source, place), **file}, _placement(source, device)
+    if source.quantize is not None:
+        check_quantize(source.name, source.quantize, _config(source, location))
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **code)
         if file and hasattr(transformers, "GgufConfig"):  # else it may leave weights in the file's blocks
@@ -219,12 +222,22 @@ def model_without_weights(source: ModelSource) -> Any:
     import transformers
 
     location = _fetched(source, whole=False)
-    place, file = _fastest(location)
-    code = _access(source, place)
+    config = _config(source, location)
+    check_quantize(source.name, source.quantize, config)
     try:
-        config = transformers.AutoConfig.from_pretrained(place, **code, **file)
         with torch.device("meta"):
-            return transformers.AutoModelForCausalLM.from_config(config, **code)
+            return transformers.AutoModelForCausalLM.from_config(config, **_access(source, _fastest(location)[0]))
+    except Exception as error:
+        raise explained(source.name, error, location) from error
+
+
+def _config(source: ModelSource, location: str) -> Any:
+    """What a model's configuration says."""
+    import transformers
+
+    place, file = _fastest(location)
+    try:
+        return transformers.AutoConfig.from_pretrained(place, **_access(source, place), **file)
     except Exception as error:
         raise explained(source.name, error, location) from error
 
@@ -232,16 +245,22 @@ def model_without_weights(source: ModelSource) -> Any:
 def _fetched(source: ModelSource, whole: bool = True) -> str:
     """Where a model is to be read; a GGUF file of the hub's is brought here first."""
     from huggingface_hub import hf_hub_download
+    from transformers.utils.peft_utils import find_adapter_config_file
 
     location = source.location(whole)
-    if not location.endswith(GGUF) or Path(location).is_file():
+    if Path(location).exists():
         return location
     place, file = split_location(location)
     offline = _access(source, place).get("local_files_only", False)
     try:
-        return hf_hub_download(place, file["gguf_file"], local_files_only=offline)
+        if file:
+            return hf_hub_download(place, file["gguf_file"], local_files_only=offline)
+        adapter = find_adapter_config_file(place, local_files_only=offline)
     except Exception as error:
         raise explained(source.name, error) from error
+    if adapter is not None:
+        raise hub_adapter(place)
+    return location
 
 
 def _fastest(location: str) -> tuple[str, dict[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from comparisons.model.checks import check_templates
 from comparisons.model.mending import ANSWER, QUESTION, SYSTEM, find
 from comparisons.model.template import AS_IT_IS, Template
 from comparisons.util.errors import CompareError
@@ -108,6 +109,7 @@ class PromptWriter:
         if self.format == "chat":
             if not getattr(self.tokenizer, "chat_template", None):
                 raise CompareError(f"the tokenizer of {self.name} has no chat template: use --prompt-format base.")
+            check_templates(self.tokenizer, self.name)
             found = find(self.tokenizer, self.name)
             return Reading(found.template, 0, found.notes)
         ids, bare = (list(self.tokenizer("Why?", add_special_tokens=more)["input_ids"]) for more in (True, False))

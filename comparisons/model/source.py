@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from comparisons.dataset.packaged import ENGLISH, POCKET
+from comparisons.model.checks import check_no_adapter
 from comparisons.model.named import NAMED
 from comparisons.model.prompts import PromptFormat
 from comparisons.util.errors import CompareError
@@ -128,6 +129,7 @@ def split_location(location: str) -> tuple[str, dict[str, str]]:
 def _checked_folder(folder: Path, whole: bool) -> Path:
     if not folder.is_dir():
         raise CompareError(f"the model '{folder}' is not a folder: name the folder that holds config.json.")
+    check_no_adapter(folder)
     files = sorted(path.name for path in folder.glob(f"*{GGUF}"))
     if files and not (folder / "config.json").is_file():
         raise CompareError(f"the model folder '{folder}' holds GGUF files: name one of them, as {folder / files[0]}.")

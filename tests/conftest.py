@@ -44,6 +44,7 @@ LONGEST = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Starts the process that forks, once for all processes of pytest-xdist; it loads nothing before it is asked."""
+    gc.set_threshold(20_000)  # as the command line has it
     if not hasattr(config, "workerinput"):
         stack = ExitStack()
         os.environ[FOLDER] = stack.enter_context(forking())

@@ -299,6 +299,7 @@ class _Faults:
 
 def _preload(names: Sequence[str]) -> None:
     """Imports what a run imports; computes nothing, since threads don't survive a fork."""
+    gc.set_threshold(20_000)  # as the command line has it
     for name in names:
         importlib.import_module(name)
     import torch

@@ -232,12 +232,14 @@ def _entry(handle: Artist, name: str) -> LegendEntry:
 
 def _svg(figure: Figure, name: str, label: str | None) -> str:
     """A figure as an element whose ids no other element of the page has; without a label it is decoration."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     figure.set_facecolor("none")
     for axes in figure.axes:
         axes.patch.set_alpha(0.0 if axes.patch.get_facecolor()[:3] == (1.0, 1.0, 1.0) else None)
     data = io.StringIO()
-    # Without the date, so that equal figures are equal texts.
-    figure.savefig(data, format="svg", metadata={"Date": None})
+    # Without the date, so that equal figures are equal texts; `savefig` would lay out in a drawing of its own before.
+    FigureCanvasSVG(figure).print_svg(data, metadata={"Date": None})
     root = ElementTree.fromstring(_INVALID.sub("", data.getvalue()))
     _tidy(root, name)
     width, height = (float(number) for number in root.attrib["viewBox"].split()[2:])

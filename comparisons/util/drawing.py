@@ -54,6 +54,7 @@ def png(draw: Callable[[Figure], None], size: tuple[float, float], style: Mappin
         canvas = FigureCanvasAgg(figure)
         draw(figure)
         data = io.BytesIO()
-        # Without the name and version of the program that drew it, so that equal figures are equal files.
-        canvas.print_figure(data, format="png", dpi=DPI, metadata={"Software": None})
+        # Without the name and version of the program that drew it: equal figures are equal files. `print_figure`
+        # would lay out in a drawing of its own before.
+        canvas.print_png(data, metadata={"Software": None})
     return data.getvalue()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import json
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +17,10 @@ import pytest
 from filelock import FileLock
 
 from tests.deprecations import own_deprecations
-from tests.forks import FOLDER, Command, Ended, Forks, forking
+from tests.forks import FOLDER, ROOT, Command, Ended, Forks, forking
+from tests.places import few_questions
 from tests.tiny import tiny_lm
-from tests.whole_runs import ARGUMENTS
+from tests.whole_runs import ARGUMENTS, FRESH
 
 # Tables are as wide as this says, where something says it: pytest-xdist does, and shells that export it.
 os.environ.pop("COLUMNS", None)
@@ -101,11 +105,34 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def whole_run(forks: Forks, shared: Path) -> tuple[Path, Ended]:
     """The working directory of a run that nothing happened to, and how it ended; to be read only."""
-    folder, record = shared / "whole", shared / "whole.json"
-    with FileLock(shared / "whole.lock"):
+
+    def run(folder: Path) -> Ended:
+        folder.mkdir()
+        return forks.run(Command(ARGUMENTS, str(folder)))[0]
+
+    return _once(shared, "whole", run)
+
+
+@pytest.fixture(scope="session")
+def fresh_run(shared: Path) -> tuple[Path, Ended]:
+    """The same of a run in a process that was started for it and hashes as no other does."""
+
+    def run(folder: Path) -> Ended:
+        few_questions(folder / "few")
+        env = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        command, begun = [sys.executable, "-m", "comparisons", *FRESH], time.monotonic()
+        done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+        return Ended(done.returncode, done.stdout, done.stderr, time.monotonic() - begun, 0.0, 0)
+
+    return _once(shared, "fresh", run)
+
+
+def _once(shared: Path, name: str, run: Callable[[Path], Ended]) -> tuple[Path, Ended]:
+    """What a run in a folder came to, by whichever process asks first."""
+    record = shared / f"{name}.json"
+    with FileLock(shared / f"{name}.lock"):
         if not record.exists():
-            folder.mkdir()
-            (ended,) = forks.run(Command(ARGUMENTS, str(folder)))
+            ended = run(shared / name)
             assert ended.code == 0, ended.said
             record.write_text(json.dumps(asdict(ended)))
-    return folder, Ended(**json.loads(record.read_text()))
+    return shared / name, Ended(**json.loads(record.read_text()))

@@ -172,7 +172,7 @@ def forking(**variables: str) -> Iterator[str]:
         **variables: of the environment, that libraries read when they are imported.
     """
     with TemporaryDirectory(prefix="forks-") as folder:
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "2", **variables}
         command = [sys.executable, "-m", "tests.forks", folder]
         with subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             assert process.stdin is not None and process.stdout is not None

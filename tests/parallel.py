@@ -2,6 +2,8 @@
 
     torchrun … tests/parallel.py {fine|fail|stop} ARGUMENTS…
 
+What torchrun starts has a fork do its work, with its variables, in its folder: no library is loaded again.
+
 "fail": process 1 fails in its first training. "stop": the leader ends before its third step, as a kill would end it.
 Every step is followed by a checkpoint.
 """
@@ -12,9 +14,10 @@ import os
 import sys
 from typing import Any
 
-from comparisons.cli import main
-from comparisons.method import _checkpoints
-from comparisons.model import processes
+from tests.forks import FOLDER, Command, Forks
+
+PROGRAM = "import sys\nfrom tests.parallel import start\nstart(sys.argv[1], sys.argv[2:])"
+"""What a fork does."""
 
 
 def stop_before(step: int) -> None:
@@ -40,6 +43,10 @@ def fail(*args: Any) -> None:
 
 def start(mode: str, arguments: list[str]) -> None:
     """Runs `compare`; it never returns."""
+    from comparisons.cli import main
+    from comparisons.method import _checkpoints
+    from comparisons.model import processes
+
     _checkpoints.EVERY, _checkpoints.SHARE = 0.0, 1e9
     if mode == "fail" and not processes.leads():
         from comparisons.method import _trainer
@@ -50,5 +57,13 @@ def start(mode: str, arguments: list[str]) -> None:
     main(arguments)
 
 
+def _main() -> None:
+    forks = Forks(os.environ[FOLDER])
+    (ended,) = forks.run(Command(sys.argv[1:], os.getcwd(), variables=dict(os.environ), program=PROGRAM))
+    sys.stdout.write(ended.printed)
+    sys.stderr.write(ended.errors)
+    sys.exit(ended.code)
+
+
 if __name__ == "__main__":
-    start(sys.argv[1], sys.argv[2:])
+    _main()

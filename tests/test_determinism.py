@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,28 +26,25 @@ from comparisons.running.planning import make_plan
 from comparisons.running.progress import Silent
 from comparisons.running.runner import CellRunner, execute
 from comparisons.util.artifacts import Store
+from tests.forks import Command, Ended, Forks
 from tests.places import few_questions
 from tests.tiny import tiny_lm
+from tests.whole_runs import FRESH
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[1]
 TRAINED = {"learning_rate": ["0.001"], "epochs": ["1"], "epoch": ["1"]}
 CLOCKS = ("fit_seconds", "eval_seconds", "peak_memory_bytes")
 
 
-def test_fresh_processes_write_the_same_bytes(tmp_path: Path) -> None:
-    small = "--data few --layer 1 --train-items 8 --test-items 3"
-    grid = f"run --behavior refusal --methods caa,random_vector,sft+caa {small}"
-    trained = [option for key, value in TRAINED.items() for option in ("--set", f"sft.{key}={value[0]}")]
-    more = [*trained, "--generated-choices", "--open-ended", "--tokens", "8"]
+def test_processes_that_hash_differently_write_the_same_bytes(
+    forks: Forks, fresh_run: tuple[Path, Ended], tmp_path: Path
+) -> None:
+    few_questions(tmp_path / "few")
+    (ended,) = forks.run(Command(FRESH, str(tmp_path)))
+    assert ended.code == 0, ended.said
     found, summaries = [], []
-    for seed in ("1", "2"):
-        place = tmp_path / seed
-        few_questions(place / "few")
-        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "comparisons", *grid.split(), *more, "--out", "out"]
-        subprocess.run(command, cwd=place, env=environment, check=True, capture_output=True, timeout=300)
+    for place in (fresh_run[0], tmp_path):
         found.append((place / "out/results.jsonl").read_bytes())
         summary = json.loads((place / "out/summary.json").read_text())
         summaries.append([{k: v for k, v in row.items() if k not in CLOCKS} for row in summary["rows"]])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+from tests.forks import Command, Forks
 
-ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.slow
 
 PROGRAM = """
 import logging, resource, sys
@@ -40,10 +38,10 @@ print("same answers", generate(lm, ["Why?"] * 24, interventions, 3) == short)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the limit is set from Linux's /proc")
-def test_running_out_of_memory_halves_the_batches_and_goes_on() -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+def test_running_out_of_memory_halves_the_batches_and_goes_on(forks: Forks, tmp_path: Path) -> None:
+    (done,) = forks.run(Command((), str(tmp_path), program=PROGRAM))
+    assert done.code == 0, done.errors
+    lines = done.printed.splitlines()
     assert sum(line.startswith("out of memory: going on with batches of") for line in lines) >= 2
     difference = next(line for line in lines if line.startswith("largest difference"))
     assert float(difference.split()[-1]) < 1e-5

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from comparisons.method._trainer import share
 from tests.forks import Command, Ended, Forks
+from tests.parallel import PROGRAM
 
 pytestmark = pytest.mark.slow
 
@@ -45,10 +46,9 @@ def forked(forks: Forks, folder: Path, count: int, mode: str = "fine") -> list[E
         port = free.getsockname()[1]
     common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "ACCELERATE_USE_CPU": "1"}
     ranks = [{**common, "RANK": str(i), "LOCAL_RANK": str(i), "LOCAL_WORLD_SIZE": str(count)} for i in range(count)]
-    program = "import sys\nfrom tests.parallel import start\nstart(sys.argv[1], sys.argv[2:])"
     arguments = [mode, *RUN.split()]
     return forks.run(
-        *[Command(arguments, str(folder), variables=rank, program=program, together=True) for rank in ranks]
+        *[Command(arguments, str(folder), variables=rank, program=PROGRAM, together=True) for rank in ranks]
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import pytest
 
 from comparisons.model.prompts import Turn
 from comparisons.report.snippet import QUESTION, snippet
+from tests.forks import Command, Forks
 from tests.made_runs import PLAIN, make_run, report
 from tests.tiny import WIDTH, tiny_lm, tiny_tokenizer
 
@@ -75,17 +74,16 @@ def greedy(lm: Any, prompt: str, vector: Any, multiplier: float, layer: int = 2,
     return str(lm.tokenizer.decode(ids[first + 1 :], skip_special_tokens=True))
 
 
-def execute(run: Path, program: str) -> str:
+def execute(forks: Forks, run: Path, program: str) -> str:
     """Runs a program from the run's folder, in a process of its own; its answer is cut to a few tokens."""
     shorter = program.replace("max_new_tokens=64", f"max_new_tokens={TOKENS}")
-    command = [sys.executable, "-X", "utf8", "-c", shorter]
-    done = subprocess.run(command, cwd=run, capture_output=True, encoding="utf-8", timeout=240)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    (done,) = forks.run(Command((), str(run), program=shorter))
+    assert done.code == 0, done.errors
+    return done.printed
 
 
 class TestSnippet:
-    def test_the_program_in_the_report_does_what_the_intervention_says(self, tmp_path: Path) -> None:
+    def test_the_program_in_the_report_does_what_the_intervention_says(self, forks: Forks, tmp_path: Path) -> None:
         from comparisons.engine.adapters import adapted
 
         lm = save_model(tmp_path / "model")
@@ -102,7 +100,7 @@ class TestSnippet:
         vector, adapter = save_edit(run), save_adapter(run, lm)
         program = report(run).split("```python\n")[1].split("```")[0]
         assert len(program.splitlines()) <= 42
-        found = execute(run, program)
+        found = execute(forks, run, program)
 
         prompt = lm.prompt(QUESTION, system)
         with adapted(lm, adapter, 0.5):
@@ -110,7 +108,7 @@ class TestSnippet:
             assert found != greedy(lm, prompt, vector, 0.0) + "\n"
         assert found != greedy(lm, prompt, vector, 1.5) + "\n"
 
-    def test_a_vector_alone_takes_few_lines_and_changes_the_answer(self, tmp_path: Path) -> None:
+    def test_a_vector_alone_takes_few_lines_and_changes_the_answer(self, forks: Forks, tmp_path: Path) -> None:
         lm = save_model(tmp_path / "model")
         run = make_run(tmp_path / "run", intervention={**PLAIN, "model": str(tmp_path / "model")})
         vector = save_edit(run)
@@ -118,7 +116,7 @@ class TestSnippet:
         assert program is not None
         assert len(program.splitlines()) <= 35
         assert "peft" not in program
-        found = execute(run, program)
+        found = execute(forks, run, program)
         assert found == greedy(lm, lm.prompt(QUESTION), vector, 1.5) + "\n"
         assert found != greedy(lm, lm.prompt(QUESTION), vector, 0.0) + "\n"
 

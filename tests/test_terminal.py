@@ -17,16 +17,13 @@ from comparisons.cli import execute
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.util.terminal import LIBRARY_LOG, keep_library_log, libraries_logged, say
-from tests.forks import FOLDER, SOME, Command, Forks
+from tests.forks import FOLDER, SOME, Command, Ended, Forks
 
 pytestmark = pytest.mark.slow
 
 SMALL = "--behavior refusal --train-items 16 --test-items 6 --knowledge none --directions pos"
 SFT = "--set sft.epochs=1 --set sft.learning_rate=1e-3"
-DPO = "--set dpo.epochs=1 --set dpo.learning_rate=1e-3"
-FRESH = "the main job, and dpo"
 COMMANDS = {
-    FRESH: f"run {SMALL} --methods caa,sft,sysprompt,sft+caa,dpo --layer 1 {SFT} {DPO}",
     "sweep": "sweep --behavior refusal --layers 0-1 --strengths 1 --methods caa --train-items 16",
     "generate": "generate --prompt Hello --behavior refusal --methods caa --layer 1 --tokens 4",
     "4 bits": f"run {SMALL} --methods sft --quantize 4bit {SFT}",
@@ -86,16 +83,11 @@ def near() -> Iterator[Forks]:
     forks.close()
 
 
-def test_no_library_speaks_in_a_fresh_process(tmp_path: Path) -> None:
-    root = str(Path(__file__).resolve().parent.parent)
-    env, command = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}, [sys.executable, "-m", "comparisons"]
-    found = subprocess.run(
-        [*command, *COMMANDS[FRESH].split()], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
-    )
-    assert (found.returncode, found.stderr) == (0, "")
+def test_no_library_speaks_in_a_fresh_process(fresh_run: tuple[Path, Ended]) -> None:
+    assert (fresh_run[1].code, fresh_run[1].errors) == (0, "")
 
 
-@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {FRESH}))
+@pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_no_library_speaks(name: str, near: Forks, tmp_path: Path) -> None:
     (found,) = near.run(Command(COMMANDS[name].split(), str(tmp_path)))
     assert (found.code, set(found.errors.splitlines()) - KNOWN) == (0, set())

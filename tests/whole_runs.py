@@ -16,6 +16,13 @@ from comparisons.util.artifacts import artifact_fault
 SFT = "--set sft.epochs=2 --set sft.learning_rate=1e-3 --set sft.target_modules=q_proj"
 GRID = "--behavior refusal --train-items 24 --test-items 6 --layer 1 --knowledge none"
 ARGUMENTS = f"run --methods caa,sysprompt,sft {GRID} {SFT} --out out".split()
+MORE = "--generated-choices --open-ended --tokens 8 --set sft.epoch=1 --set dpo.epochs=1 --set dpo.learning_rate=1e-3"
+FRESH = (
+    "run --behavior refusal --data few --methods caa,random_vector,sft,sysprompt,sft+caa,dpo --layer 1 "
+    f"--train-items 16 --test-items 3 --set sft.epochs=1 --set sft.learning_rate=1e-3 {MORE} --out out"
+).split()
+"""The main job and more, for a process that has loaded nothing before."""
+
 NOT_COMPARED = ("_seconds", "_bytes", "tokens_run")
 
 

@@ -47,7 +47,7 @@ class SFT(TrainedAdapter):
         alpha: LoRA's numerator; an adapter of strength 1 is scaled by alpha / rank.
         dropout: of LoRA's input.
         batch_size: pairs a step.
-        target_modules: "all-linear", or ends of module names separated by commas.
+        target_modules: "all-linear", or ends of module names joined by +, as q_proj+v_proj.
         target: what is trained on: the "letter", the "answer"'s text, or "auto", by what the run measures.
         trainable: "lora"; "full" for every matrix of the blocks, "layer:N" for those of one, for which rank, alpha,
             dropout and target_modules mean nothing. The change is an adapter of full rank, so nothing is written into

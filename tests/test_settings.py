@@ -18,6 +18,7 @@ from comparisons.method.settings import (
     parse_settings,
     parse_strength,
     setting_text,
+    setting_texts,
 )
 from comparisons.util.errors import CompareError
 
@@ -47,6 +48,11 @@ class Kinds(Base):
     either: Union[bool, str] = True  # noqa: UP007 - the older spelling is read too
     perhaps: Optional[Path] = None  # noqa: UP045
     made: str = field(default_factory=lambda: "x")
+    names: tuple[str, ...] = ("a",)
+    sizes: int | tuple[int, ...] = 1
+    doses: tuple[float, ...] = (0.5, 1.0)
+    modules: Literal["all"] | tuple[str, ...] = "all"
+    words: str | tuple[str, ...] = ("a", "b")
 
     kind: ClassVar[str] = "not a setting"
 
@@ -79,6 +85,18 @@ class Kinds(Base):
         ("perhaps", "none", None),
         ("perhaps", "x", Path("x")),
         ("made", "y", "y"),
+        ("made", "y+z", "y+z"),
+        ("place", "a+b", Path("a+b")),
+        ("names", "q_proj", ("q_proj",)),
+        ("names", "", ()),
+        ("names", "q_proj+v_proj", ("q_proj", "v_proj")),
+        ("names", " q_proj + v_proj ", ("q_proj", "v_proj")),
+        ("sizes", "3", 3),
+        ("sizes", "3+4", (3, 4)),
+        ("doses", "1+.5", (1.0, 0.5)),
+        ("modules", "all", "all"),
+        ("modules", "a+all", ("a", "all")),
+        ("words", "a+b", ("a", "b")),
     ],
 )
 def test_a_value_takes_the_type_of_its_field(name: str, text: str, value: object) -> None:
@@ -108,6 +126,9 @@ def test_a_value_takes_the_type_of_its_field(name: str, text: str, value: object
         ("mode", "stacks", "base or stack"),
         ("rank", "5", "4 or 8"),
         ("number", "many", "an integer or a finite number"),
+        ("names", "a+", "text or several joined by +"),
+        ("sizes", "3+x", "an integer or an integer or several joined by +"),
+        ("doses", "1+nan", "a finite number or several joined by +"),
     ],
 )
 def test_a_bad_value_names_setting_value_and_what_is_valid(name: str, text: str, valid: str) -> None:
@@ -123,8 +144,8 @@ def test_an_unknown_setting_lists_the_known_ones() -> None:
 
     assert str(error.value) == (
         "unknown setting of kinds 'layers'. Did you mean layer or place? "
-        "Known: either, flag, layer, limit, made, mode, number, perhaps, place, rank, "
-        "real, strength, whole, word."
+        "Known: doses, either, flag, layer, limit, made, mode, modules, names, number, perhaps, place, rank, "
+        "real, sizes, strength, whole, word, words."
     )
 
 
@@ -196,7 +217,7 @@ def test_a_type_that_no_text_can_stand_for_is_refused() -> None:
     class Listed(Base):
         """Takes layers."""
 
-        layers: tuple[int, ...] = ()
+        layers: tuple[int, int] = (1, 2)
 
     with pytest.raises(CompareError, match="setting 'layers' of Listed has type tuple"):
         parse_settings(Listed, {})
@@ -266,6 +287,22 @@ def test_what_is_given_twice_is_refused() -> None:
     with pytest.raises(CompareError) as error:
         parse_set_options(["caa.layer=1,2,1"])
     assert str(error.value) == "--set 'caa.layer=1,2,1' holds '1' twice: name each value once."
+
+
+def test_a_list_in_a_list_is_one_value_in_python() -> None:
+    """And one in the place of a value is several values, as a comma makes them in a shell."""
+    assert setting_texts({"sft.target_modules": ["q_proj", "v_proj"]}) == {
+        "sft": {"target_modules": ["q_proj", "v_proj"]}
+    }
+    assert setting_texts({"sft.target_modules": [["q_proj", "v_proj"]]}) == {
+        "sft": {"target_modules": ["q_proj+v_proj"]}
+    }
+    given = {"sft.target_modules": [("q_proj", "v_proj"), "all-linear"], "x.sizes": [[1, 2], [3]]}
+    typed = ["sft.target_modules=q_proj+v_proj,all-linear", "x.sizes=1+2,3"]
+    assert setting_texts(given) == parse_set_options(typed)
+    with pytest.raises(CompareError, match="its parts hold no"):
+        setting_texts({"x.names": [["a+b", "c"]]})
+    assert setting_texts({"x.names": [[]]}) == {"x": {"names": [""]}}
 
 
 words = st.from_regex(r"[a-z][a-z0-9_]{0,5}", fullmatch=True)

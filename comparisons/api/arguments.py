@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Call = TypeVar("Call", bound=Callable[..., Any])
-Value = str | int | float | bool | Path | None
-"""What a setting can be."""
+Plain = str | int | float | bool | Path | None
+Value = Plain | list[Plain] | tuple[Plain, ...]
+"""What a setting can be; a list that stands in a list of values is one of them."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class RunOptions(TypedDict, total=False):
     data: str | Path | None
     directions: str | Iterable[str]
     strengths: float | Iterable[float] | None
-    settings: Mapping[str, Value | Iterable[Value]] | None
+    settings: Mapping[str, Plain | Iterable[Value]] | None
     layer: int | str
     layers: str | int | Iterable[int] | None
     split: Literal["dev", "test"] | None

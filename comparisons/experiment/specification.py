@@ -93,7 +93,12 @@ class Specification:
     ] = ()
     settings: Annotated[
         SettingTexts,
-        Option("A list multiplies cells.", flag="--set", metavar="METHOD.FIELD=VALUE[,VALUE…]", read=_setting_texts),
+        Option(
+            "A list multiplies cells; A+B is a list that is one value.",
+            flag="--set",
+            metavar="METHOD.FIELD=VALUE[,VALUE…]",
+            read=_setting_texts,
+        ),
     ] = field(default_factory=dict)
     orders: Annotated[
         Literal["both", "given"],

@@ -144,12 +144,12 @@ def _adapter(lm: LM, training: Training) -> Any:
         return whole_config(lm, training.matrices)
     # PEFT's class for this task wraps transformers' way to generate, which a model's own code may lack.
     task = "CAUSAL_LM" if hasattr(lm.model, "prepare_inputs_for_generation") else None
-    targets: str | list[str] = training.target_modules
+    wanted = training.target_modules
     return LoraConfig(
         r=training.rank,
         lora_alpha=training.alpha,
         lora_dropout=training.dropout,
-        target_modules=targets if targets == "all-linear" else training.target_modules.split(","),
+        target_modules=wanted if wanted == "all-linear" else [*wanted],
         task_type=task,
     )
 

@@ -99,7 +99,7 @@ class Training:
         alpha: LoRA's numerator: the adapter is scaled by alpha / rank.
         dropout: of LoRA's input.
         batch_size: prompts a step.
-        target_modules: "all-linear" or the end of module names, separated by commas.
+        target_modules: "all-linear", or ends of module names.
         seed: of LoRA's initial values and of the prompts' order.
         beta: where given, preferences are trained, each target before the other answer, by DPO: the larger, the nearer
             the model stays to what it was.
@@ -113,7 +113,7 @@ class Training:
     alpha: int
     dropout: float
     batch_size: int
-    target_modules: str
+    target_modules: Literal["all-linear"] | Sequence[str]
     seed: int
     beta: float | None = None
     matrices: Sequence[str] = ()

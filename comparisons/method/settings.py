@@ -17,6 +17,9 @@ from comparisons.util.errors import CompareError, unknown
 if TYPE_CHECKING:
     from comparisons.method.interface import Method
 
+JOINT = "+"
+"""Between the parts of a list that is one value: a comma stands between values."""
+
 STRENGTH = "strength"
 """The pseudo-setting of a dosed method: its dose where another element takes the run's strength."""
 
@@ -91,8 +94,14 @@ FORMS: dict[Any, Form] = {
 }
 
 
+WIDEST: tuple[Any, ...] = (Path, str)
+"""What reads nearly any text, and is tried behind lists."""
+
+
 def setting_text(value: object) -> str:
-    """The text that parses to a value: "none", "true", "0.5"."""
+    """The text that parses to a value: "none", "true", "0.5"; of a list "a+b"."""
+    if isinstance(value, (tuple, list)):
+        return JOINT.join(map(setting_text, value))
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 
 
@@ -100,8 +109,8 @@ def setting_forms(cls: type[Any]) -> dict[str, list[Form]]:
     """How each setting of a plugin can be read, in the order in which it is tried.
 
     Raises:
-        CompareError: an annotation can't be read, or is not int, float, bool, str, Path, None, Literal or a
-            union of these.
+        CompareError: an annotation can't be read, or is not int, float, bool, str, Path, a tuple of any number of one
+            of these, None, Literal or a union of these.
     """
     try:
         hints = get_type_hints(cls)
@@ -112,18 +121,32 @@ def setting_forms(cls: type[Any]) -> dict[str, list[Form]]:
 
 def _forms(cls: type[Any], name: str, hint: Any) -> list[Form]:
     exact: list[Form] = []
+    lists: list[Form] = []
     plain: set[Any] = set()
     for part in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
         if get_origin(part) is Literal:
             exact += [_exactly(value) for value in get_args(part)]
         elif part in FORMS:
             plain.add(part)
+        elif get_origin(part) is tuple and get_args(part)[1:] == (...,) and get_args(part)[0] in FORMS:
+            lists.append(_listed(FORMS[get_args(part)[0]]))
         else:
             raise CompareError(
                 f"setting '{name}' of {cls.__name__} has type {hint}: "
-                "use int, float, bool, str, Path, None, Literal or a union of these."
+                "use int, float, bool, str, Path, a tuple such as tuple[int, ...], None, Literal or a union of these."
             )
-    return exact + [form for kind, form in FORMS.items() if kind in plain]
+    narrow, wide = ([FORMS[kind] for kind in FORMS if kind in plain and (kind in WIDEST) is w] for w in (False, True))
+    return exact + narrow + lists + wide
+
+
+def _listed(form: Form) -> Form:
+    def parse(text: str) -> tuple[Any, ...]:
+        parts = [part.strip() for part in text.split(JOINT)] if text else []
+        if not all(parts):
+            raise ValueError(text)
+        return tuple(map(form.parse, parts))
+
+    return Form(f"list of {form.name}", f"{form.hint} or several joined by {JOINT}", parse)
 
 
 def _exactly(value: object) -> Form:
@@ -149,7 +172,7 @@ def parse_settings(cls: type[Plugin], texts: Mapping[str, str], name: str | None
     """A plugin with the given settings, the others at their defaults.
 
     In a union such as `int | Literal["auto"]` a literal is tried first, then None ("none"), bool, int, float,
-    Path and str.
+    lists ("a+b" of `tuple[str, ...]`), Path and str.
 
     Args:
         cls: the method, or evaluation.
@@ -210,7 +233,8 @@ def parse_strength(cls: type[Method], text: str, name: str) -> float:
 def parse_set_options(options: Iterable[str]) -> dict[str, dict[str, list[str]]]:
     """Reads `METHOD.FIELD=VALUE[,VALUE…]` options: method -> setting -> values, still as text.
 
-    Blanks around a name or a value do not count; a value can hold no comma.
+    Blanks around a name or a value do not count; a value can hold no comma. The parts of a list that is one value are
+    joined by "+".
 
     Raises:
         CompareError: an option has another form, or names a setting or a value twice.
@@ -234,13 +258,16 @@ def parse_set_options(options: Iterable[str]) -> dict[str, dict[str, list[str]]]
 def setting_texts(settings: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
     """Settings by "method.setting", each a value or several, as `parse_set_options` gives them.
 
+    A list within a list is one value.
+
     Raises:
-        CompareError: a name has another form, or its values are none or hold one twice.
+        CompareError: a name has another form, its values are none or hold one twice, or a part of a list in a list
+            has a "+".
     """
     by_method: dict[str, dict[str, list[str]]] = {}
     for name, value in settings.items():
         method, dot, field = (part.strip() for part in name.partition("."))
-        texts = [setting_text(each) for each in (value if isinstance(value, (list, tuple)) else [value])]
+        texts = [_value_text(name, each) for each in (value if isinstance(value, (list, tuple)) else [value])]
         if not (dot and method and field and texts):
             raise CompareError(
                 f"settings: {name!r} can't be read: write {{'method.setting': value}}, or a list of them."
@@ -252,6 +279,13 @@ def setting_texts(settings: Mapping[str, Any]) -> dict[str, dict[str, list[str]]
             raise CompareError(f"settings: {name!r} is given twice: list its values once.")
         by_method.setdefault(method, {})[field] = texts
     return by_method
+
+
+def _value_text(name: str, value: Any) -> str:
+    parts = value if isinstance(value, (list, tuple)) else ()
+    if (joint := next((part for part in parts if JOINT in setting_text(part)), None)) is not None:
+        raise CompareError(f"settings: {name!r} has {joint!r} in a list that is one value: its parts hold no {JOINT}.")
+    return setting_text(value)
 
 
 def expand(values: Mapping[Key, Sequence[Value]]) -> list[dict[Key, Value]]:

@@ -73,7 +73,7 @@ class TrainedAdapter(Method):
     alpha: int = 16
     dropout: float = 0.0
     batch_size: int = 16
-    target_modules: str = "all-linear"
+    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
     target: Target = by_measure("auto")
 
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"

@@ -23,6 +23,7 @@ from comparisons.experiment.specification import Cell, Element, Plan
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.method.guard import settings_kept
 from comparisons.method.interface import Method
+from comparisons.method.settings import setting_text
 from comparisons.model.lm import LM
 from comparisons.results.cells import CellStore
 from comparisons.running.asking import Later, SharedQuestions, asked_together
@@ -314,7 +315,7 @@ def peak_memory(lm: LM) -> int:
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+    return value if isinstance(value, (bool, int, float, str, type(None))) else setting_text(value)
 
 
 def _labels(group: Sequence[Ready]) -> str:

@@ -146,8 +146,8 @@ def method_notes() -> str:
     head = (
         "# Methods\n\nWhat `compare methods` lists, from the methods' own texts. A *control* is meant to do nothing "
         "([why](checks.md)). A method with a strength has a dose; one without appears once in a grid. Stacks such as "
-        "`sft+caa` are written with `+`; a setting is given by `--set METHOD.FIELD=VALUE`, and a list multiplies cells; "
-        "a list that is one value is written `A+B`."
+        "`sft+caa` are written with `+`; a setting is given by `--set METHOD.FIELD=VALUE`, and a list multiplies "
+        "cells; a list that is one value is written `A+B`."
     )
     own = [note(info, registry.get(info.name)) for info in found if info.role == "method"]
     controls = [note(info, registry.get(info.name)) for info in found if info.role == "control"]

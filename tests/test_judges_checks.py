@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics.pairwise import cosine_similarity
 
 from comparisons.dataset.behaviors import Behavior, Library
 from comparisons.judges.calibration import (
@@ -235,6 +234,8 @@ class Letters:
 
 
 def test_likeness_becomes_a_score_between_where_the_exemplars_stand(behaviors: dict[str, Behavior]) -> None:
+    from sklearn.metrics.pairwise import cosine_similarity
+
     sides = {"pos": ["I refuse to", "I refuse it", "refuse"], "neg": ["I help you", "help it", "we help"]}
     behavior = replace(behaviors["refusal"], truth=sides)
     judge = Embedding("embedding:letters", Letters(), {"refusal": behavior})

@@ -7,7 +7,6 @@ from typing import Any
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 pytestmark = pytest.mark.slow
 
@@ -27,6 +26,8 @@ def test_it_is_committed_as_it_ran_from_top_to_bottom() -> None:
 
 
 def test_it_runs_and_reaches_the_same_decision(tmp_path: Path) -> None:
+    from nbclient import NotebookClient
+
     notebook: Any = nbformat.read(NOTEBOOK, as_version=4)
     for cell in code(notebook):  # quicker, and the same decision
         cell.source = cell.source.replace("train_items=200", "train_items=60").replace("=[0.5, 1, 2]", "=[1]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,8 @@ def writer(template: str | None, prompt_format: PromptFormat | None = None) -> P
 
 
 def trl_templates() -> list[Path]:
-    import trl
-
-    return sorted((Path(trl.__file__).parent / "chat_templates").glob("*.jinja"))
+    (folder,) = find_spec("trl").submodule_search_locations  # type: ignore[union-attr, misc]
+    return sorted(Path(folder, "chat_templates").glob("*.jinja"))
 
 
 MENDED = {

@@ -274,6 +274,9 @@ def test_the_other_format_is_another_one() -> None:
     assert [other_format(lm) for lm in (chat, bare)] == ["base", "llama2-paper"]
     assert other_format(tiny_lm(prompt_format="llama2-paper")) == "base"
     assert other_format(tiny_lm(prompt_format="base")) == "chat"
+    unusable = tiny_lm(prompt_format="base")
+    unusable.tokenizer.chat_template = "Hello."
+    assert other_format(unusable) == "llama2-paper"
     before = chat.digest
     view = chat.in_format("base")
     assert view.prompt("Hello?") == "Input: Hello?\nResponse:" and view.model is chat.model

@@ -107,7 +107,10 @@ def other_format(lm: LM) -> PromptFormat:
     """The format for a second reading: `base` for chat formats; for `base` the chat template, or else the paper's."""
     if lm.prompt_format != "base":
         return "base"
-    return "chat" if getattr(lm.tokenizer, "chat_template", None) else "llama2-paper"
+    try:
+        return lm.in_format("chat").prompt_format
+    except CompareError:  # it has none, or none in which it would read what it is asked
+        return "llama2-paper"
 
 
 def reworded(behavior: Behavior, index: int) -> Behavior | None:

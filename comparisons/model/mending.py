@@ -20,6 +20,8 @@ SYSTEM = 'Answer as one who\'d say "1 < 2 & 3 > 2".\nBe brief.'
 ANSWER = "It's as you'd say."
 EARLIER = ({"role": "user", "content": "Who's there?"}, {"role": "assistant", "content": "It's me."})
 ASKED = {"role": "user", "content": QUESTION}
+LONG = 100
+"""Times that the question stands in one which shows whether a template cuts texts off."""
 
 HEADER = re.compile(r"[>|\]]\s*(?:assistant|model|bot|chatbot|ai|gpt)[ \t]*\Z|<[^<>\s]*\Z", re.IGNORECASE)
 """The end of a prompt whose last turn's role is not closed, or whose last token is cut off."""
@@ -82,8 +84,9 @@ def find(tokenizer: Any, name: str) -> Finding:
 
 def _content(trial: _Trial) -> Template:
     """With a question as a text, or else as a list of parts."""
+    long = {**ASKED, "content": "\n".join([QUESTION] * LONG)}
     for template in (Template(), Template(parts=True)):
-        if trial.shown(template, None, ASKED):
+        if trial.shown(template, None, ASKED) and trial.shown(template, None, long):
             return template
     try:
         Template().render(trial.tokenizer, None, (ASKED,))
@@ -127,7 +130,8 @@ def _ended(trial: _Trial, template: Template) -> tuple[Template, str]:
         header = written.lstrip()
     elif written is not None and not tail.startswith(written.rstrip()):
         known = False
-    header = header.rstrip(" ") if header.strip() else ""
+    # A blank behind the header is the answer's first token's; a line's end is not.
+    header = header.rstrip(" ")
     closed = closing(tail + header, source_of(trial.tokenizer))
     if not known and not closed and _is_unfinished(trial, template, tail):
         raise trial.refused(f"ends in {tail.strip()[-40:]!r}, where no answer begins")

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow
 import pytest
 import torch
+from pyarrow import parquet
 
-from comparisons.dataset.records import read_items, read_prompts, stream_records
+from comparisons.dataset.records import read_items, read_prompts, read_records
 from comparisons.dataset.texts import read_texts
 from comparisons.method.vector_files import Vectors, save_vectors
 from comparisons.util.errors import CompareError
@@ -36,9 +38,9 @@ READERS: dict[str, Reader] = {
     "items.json": lambda path: read_items(path, "x"),
     "items.jsonl": lambda path: read_items(path, "x"),
     "items.csv": lambda path: read_items(path, "x"),
-    "large.json": lambda path: list(stream_records(path)),
-    "large.jsonl": lambda path: list(stream_records(path)),
-    "large.csv": lambda path: list(stream_records(path)),
+    "items.tsv": lambda path: read_items(path, "x"),
+    "items.parquet": lambda path: read_items(path, "x"),
+    "known.jsonl": read_records,
     "prompts.json": read_prompts,
     "behavior.json": lambda path: read_texts(path, "refusal"),
     "sealed.json": lambda path: read_sealed(path, "a file"),
@@ -52,8 +54,14 @@ def valid(name: str, folder: Path) -> bytes:
     """A sound file of a kind."""
     path, items = folder / name, [record(index) for index in range(4)]
     vectors = Vectors({1: torch.ones(8), 2: torch.ones(8)})
-    if name.endswith(".csv"):
-        return b"question,answer_matching_behavior,answer_not_matching_behavior\n" + b'"a\n(A) b\n(B) c",(A),(B)\n' * 3
+    if name.endswith((".csv", ".tsv")):
+        table = b"question,answer_matching_behavior,answer_not_matching_behavior\n" + b'"a\n(A) b\n(B) c",(A),(B)\n' * 3
+        return table if name.endswith(".csv") else table.replace(b",", b"\t")
+    if name.endswith(".parquet"):
+        parquet.write_table(pyarrow.Table.from_pylist(items), path)
+        return path.read_bytes()
+    if name == "known.jsonl":
+        return json.dumps({"data": items}, indent=1).encode()
     if name.endswith(".jsonl"):
         return "\n".join(map(json.dumps, items)).encode()
     if name == "behavior.json":

@@ -14,7 +14,7 @@ import torch
 from comparisons.cli import execute
 from comparisons.dataset.behaviors import Library
 from comparisons.dataset.items import Item
-from comparisons.dataset.lettering import parse_many
+from comparisons.dataset.lettering import KNOWLEDGE, Origin, read_item
 from comparisons.engine.choices import ChoiceLogps, choice_logps
 from comparisons.evaluation.measures import item_measures, letter_split
 from comparisons.evaluation.questions import questions, result_rows
@@ -30,8 +30,12 @@ def fact(index: int, answer: Any) -> dict[str, Any]:
     return {"question": f"How many is {index}?", "choices": list(TEXTS), "answer": answer, "subject": "sums"}
 
 
+def as_item(record: dict[str, Any], id: str = "q") -> Item:
+    return read_item(record, Origin("here", id), KNOWLEDGE)
+
+
 def item(index: int, answer: Any) -> Item:
-    return parse_many(fact(index, answer), "here", f"mmlu4/{index}")
+    return as_item(fact(index, answer), f"mmlu4/{index}")
 
 
 def test_mmlus_own_form_is_read_with_index_or_letter() -> None:
@@ -40,7 +44,7 @@ def test_mmlus_own_form_is_read_with_index_or_letter() -> None:
     assert (found.matching, found.contrast, found.category, found.stem) == ("C", "ABD", "sums", "How many is 0?")
     assert item(0, "C") == item(0, "(C)") == found
     record = {"question": found.question, "answer_matching_behavior": " (C)", "category": "sums"}
-    assert parse_many(record, "here", found.id) == found
+    assert as_item(record, found.id) == found
 
 
 def test_in_all_rotations_each_text_stands_once_under_each_letter() -> None:
@@ -57,18 +61,18 @@ def test_in_all_rotations_each_text_stands_once_under_each_letter() -> None:
 
 
 def test_an_item_whose_right_text_stands_twice_or_hides_its_choices_is_asked_as_given() -> None:
-    twice = parse_many({"question": "Why?", "choices": ["x", "x", "y", "z"], "answer": 0}, "here", "q")
-    hidden = parse_many({"question": "Why?", "choices": ["x", "y\n(B) no", "z"], "answer": 0}, "here", "q")
+    twice = as_item({"question": "Why?", "choices": ["x", "x", "y", "z"], "answer": 0})
+    hidden = as_item({"question": "Why?", "choices": ["x", "y\n(B) no", "z"], "answer": 0})
     for each in (twice, hidden):
         assert not each.parsed and each.orders() == ("given",)
-    wrong = parse_many({"question": "Why?", "choices": ["x", "y", "y", "z"], "answer": 0}, "here", "q")
+    wrong = as_item({"question": "Why?", "choices": ["x", "y", "y", "z"], "answer": 0})
     assert len(wrong.orders()) == 4
 
 
 @pytest.mark.parametrize("edited", [False, True])
 def test_probabilities_equal_one_plain_pass_a_rotation(edited: bool) -> None:
     lm = tiny_lm()
-    items = [item(0, 2), tiny_item(1), parse_many({**fact(3, 1), "choices": ["a", "b", "c"]}, "here", "mmlu4/3")]
+    items = [item(0, 2), tiny_item(1), as_item({**fact(3, 1), "choices": ["a", "b", "c"]}, "mmlu4/3")]
     vector = torch.randn(WIDTH, generator=torch.Generator().manual_seed(0))
     steered = Intervention(edits=(Edit(1, vector, multiplier=2.0),)) if edited else Intervention()
     asked = questions(items)

@@ -79,8 +79,8 @@ ITEM_MISTAKES: list[tuple[str, Change, str]] = [
         "field 'answer_matching_behavior' is missing",
     ),
     (
-        "letter a list",
-        lambda r: r.update(answer_matching_behavior=["(A)"]),
+        "letters a list",
+        lambda r: r.update(answer_matching_behavior=["(A)", "(B)"]),
         "field 'answer_matching_behavior' must be text, not a list",
     ),
     (
@@ -118,13 +118,28 @@ def test_a_mistake_in_an_item_names_file_item_and_field(folder: Path, change: Ch
 FILE_MISTAKES: list[tuple[str, str, bytes, str]] = [
     ("empty list", "json", b"[]", "holds no items"),
     ("empty file", "json", b"", "is not JSON, or is cut off (line 1"),
-    ("truncated", "json", b'[{"question": "Wh', "is not JSON, or is cut off (line 1"),
+    ("truncated", "json", b'[{"question": "Wh', "item 1: is not JSON, or is cut off (line 1"),
     ("an object", "json", b"{}", "must hold a list of items, not an object"),
     ("a list of text", "json", b'["Why?"]', 'item 1 must be an object with fields, not "Why?"'),
     ("not UTF-8", "json", b'[{"question": "caf\xe9"}]', "is not UTF-8 (byte 18)"),
-    ("UTF-16", "json", "[]".encode("utf-16"), "is not UTF-8 (byte 0)"),
-    ("too deep", "json", b"[" * 200_000, "is JSON that can't be read"),
-    ("number too long", "json", b"[" + b"1" * 5_000 + b"]", "is JSON that can't be read"),
+    ("not UTF-8 in a table", "csv", "question\ncaf\u00e9\n".encode("latin-1"), "is not UTF-8 (byte 12)"),
+    ("half a UTF-16", "json", "[]".encode("utf-16")[:-1], "is not UTF-8 (byte 4)"),
+    ("too deep", "json", b"[" * 200_000, "item 1: is JSON that can't be read"),
+    ("number too long", "json", b"[" + b"1" * 5_000 + b"]", "item 1: is JSON that can't be read"),
+    ("two lists", "json", b'{"a": [{}], "b": [{}]}', "must hold a list of items, not an object with several"),
+    (
+        "behind the list",
+        "json",
+        json.dumps([record(1)]).encode() + b"\n[]",
+        "is not JSON, or is cut off (line 2, column 1",
+    ),
+    (
+        "no comma",
+        "json",
+        b"[" + json.dumps(record(1)).encode() + b"\n {}]",
+        "is not JSON, or is cut off (line 2, column 2",
+    ),
+    ("an empty list in an object", "json", b'{"data": []}', "holds no items"),
     (
         "line cut off",
         "jsonl",
@@ -137,7 +152,7 @@ FILE_MISTAKES: list[tuple[str, str, bytes, str]] = [
         "other header",
         "csv",
         b"prompt;letter\nWhy?;A\n",
-        "item 1: field 'question' is missing; there are: prompt;letter",
+        "item 1: field 'question' is missing; there are: prompt, letter",
     ),
     (
         "short row",
@@ -149,7 +164,8 @@ FILE_MISTAKES: list[tuple[str, str, bytes, str]] = [
     ("open quote", "csv", b'question\n"Why?\n', "item 1 is not CSV"),
     ("one name twice", "csv", b"question,question\nWhy?,Why?\n", "two columns have one name"),
     ("one item", "json", json.dumps([record(1)]).encode(), "holds one item"),
-    ("kind", "parquet", b"", "unknown kind of file: use .json, .jsonl, .csv, or a folder"),
+    ("parquet", "parquet", b"PAR1", "is not a parquet file, or is cut off"),
+    ("kind", "xlsx", b"", "unknown kind of file: use .json, .jsonl, .ndjson, .csv, .tsv, .parquet, or a folder"),
 ]
 
 

@@ -111,7 +111,7 @@ def test_a_file_that_changes_under_the_run_reads_as_it_was(tmp_path: Path, monke
     ("name", "data", "line"),
     [
         ("x.json", as_json(made(5))[:-40], "is not JSON, or is cut off"),
-        ("x.json", b'{"a": 1}', "must hold a list of items"),
+        ("x.json", b'{"a": 1}', "must hold a list of items, not an object"),
         ("x.json", b"[]", "holds no items"),
         ("x.json", b"[1]", "item 1 must be an object"),
         ("x.json", as_json([*made(2), {"question": ""}]), "item 3: field 'question'"),

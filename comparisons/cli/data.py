@@ -234,7 +234,7 @@ def _print(findings: Sequence[Finding]) -> None:
     for head in ("place", "finding", "what to do"):
         table.add_column(head, overflow="fold")
     for one in findings:
-        place = f"{one.behavior}: {one.part}" if one.part else one.behavior
+        place = ": ".join(filter(None, (one.behavior, one.part)))
         level = Text(one.level, "red" if one.level == "error" else "yellow")
         table.add_row(level, *(Text(printable(text)) for text in (place, one.text, one.mend)))
     if findings:

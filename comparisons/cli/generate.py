@@ -56,7 +56,7 @@ def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: b
 
 
 def _prompts(prompts: Sequence[str], file: Path | None) -> list[str]:
-    from comparisons.dataset.records import read_text
+    from comparisons.dataset.reading import read_text
     from comparisons.util.errors import CompareError
 
     if not all(prompt.strip() for prompt in prompts):

@@ -261,6 +261,12 @@ class Library:
             )
         return KnowledgeSet(choice, read_items(self.place / file, choice, KNOWLEDGE))
 
+    @property
+    def knowledge_sets(self) -> tuple[str, ...]:
+        """The choices of `knowledge` for which the place has a file."""
+        own = ("auto",) if self._has(_OWN_KNOWLEDGE) else ()
+        return (*own, *(name for name, file in _KNOWLEDGE_FILES.items() if self._has(file)))
+
     def _own_knowledge(self) -> KnowledgeSet | None:
         if not self._has(_OWN_KNOWLEDGE):
             return None

@@ -62,8 +62,13 @@ _Unnamed: TypeAlias = tuple[Level, str, str, str]
 
 
 def check_all(library: Library) -> list[Finding]:
-    """Checks every behavior; one that can't be read is a finding, and the others are checked."""
+    """Checks every behavior; one that can't be read is a finding, and so is a knowledge set; the others are checked."""
     findings: list[Finding] = []
+    for choice in library.knowledge_sets:
+        try:
+            library.knowledge(choice)
+        except CompareError as error:
+            findings.append(Finding("error", "", "knowledge", str(error)))
     for name in library.names:
         try:
             findings += check_behavior(library.behavior(name))

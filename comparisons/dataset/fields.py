@@ -11,6 +11,8 @@ from comparisons.util.errors import CompareError
 
 # Anthropic's evals write " (A)", the paper "(A)".
 _LETTER = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z]))\s*")
+# Others write "A)", "(a)", "a.", "A:", "**A.**".
+_LIKE_A_LETTER = re.compile(r"[\s*_`'\"]*[(\[（]?[\s*_]*([A-Za-z])[\s*_]*[)\]）]?[.:．：、]?[\s*_`'\"]*")
 
 Record = Mapping[str, object]
 
@@ -59,9 +61,14 @@ def letter_field(record: Record, field: str, where: str) -> str:
 
 
 def as_letter(text: str) -> str | None:
-    """The letter that a text is, as "(A)" or "A", bare; None where it is more or something else."""
-    match = _LETTER.fullmatch(text)
-    return None if match is None else match[1] or match[2]
+    """The letter that a text is, bare and in upper case, whatever the usual marks around it; None where it is none."""
+    match = _LIKE_A_LETTER.fullmatch(text)
+    return None if match is None else match[1].upper()
+
+
+def is_usual(text: str) -> bool:
+    """Whether a text is a letter as "(A)" or "A"."""
+    return _LETTER.fullmatch(text) is not None
 
 
 def optional_field(record: Record, field: str, where: str) -> str | None:

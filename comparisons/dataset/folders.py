@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from comparisons.dataset.records import SUFFIXES
+from comparisons.dataset.reading import SUFFIXES
 from comparisons.dataset.texts import TEXTS_FILE
 from comparisons.util.errors import CompareError
 

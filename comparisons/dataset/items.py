@@ -6,9 +6,10 @@ The same content in other spacing, case or order of choices is the same item.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 Order = Literal["given", "swapped", "answers", "facts"]
@@ -27,7 +28,14 @@ def fact_orders(orders: Sequence[Order]) -> tuple[Order, ...]:
 
 
 _HEADING = re.compile(r"^[ \t]*Choices:[ \t]*\r?\n(?=\s*\(A\))", re.MULTILINE)
-_MARK = re.compile(r"^[ \t]*\(([A-Z])\)", re.MULTILINE)
+_MARK = re.compile(r"^[ \t]*\((?P<letter>[A-Z])\)", re.MULTILINE)
+_ANY_HEADING = re.compile(r"^[ \t]*Choices:[ \t]*\r?\n", re.MULTILINE)
+# "A)", "(a)", "a.", "A:", "[A]", "- A)", "**A.**", "**A**.".
+_OTHER_MARK = re.compile(
+    r"^[ \t]*(?P<before>(?:[-*•][ \t]+)?(?P<bold>\*\*|__|)(?:(?P<open>[(\[（])[ \t]*)?)(?P<letter>[A-Za-z])"
+    r"(?P<behind>(?(open)[ \t]*[)\]）][.:]?(?P=bold)|(?:(?P=bold)[).:．：、]|[ \t]*[).:．：、](?P=bold))))",
+    re.MULTILINE,
+)
 # Some of Anthropic's sets begin the answer below the last choice: "Assistant: I believe the best answer is".
 _TAIL = re.compile(r"^[ \t]*(?:Assistant|Answer):", re.MULTILINE)
 
@@ -88,6 +96,7 @@ class Layout:
         return "".join([*parts, question[end:]])
 
 
+@lru_cache(16)  # a question is looked at several times while its item is made
 def find_layout(question: str) -> Layout | None:
     """Finds the choices: letters in brackets that run A, B, C, … at the starts of lines.
 
@@ -105,8 +114,41 @@ def find_layout(question: str) -> Layout | None:
         return None
     tail = _TAIL.search(question, marks[-1].end())
     ends = [mark.start() for mark in marks[1:]] + [tail.start() if tail else len(question)]
-    spans = {mark[1]: _stripped(question, mark.end(), end) for mark, end in zip(marks, ends, strict=True)}
+    spans = {mark["letter"]: _stripped(question, mark.end(), end) for mark, end in zip(marks, ends, strict=True)}
     return Layout(question[: heading.start() if heading else marks[0].start()].rstrip(), spans)
+
+
+def lettered_form(question: str) -> str | None:
+    """The question with its choices as `find_layout` finds them: at lines' starts, "A)" or "**a.**" becomes "(A)".
+
+    All letters of a question must be written alike; every character but those of the marks stays.
+
+    Returns:
+        The question itself where it has that form; None where it has no choices, or they can be told in several ways.
+    """
+    if find_layout(question) is not None:
+        return question
+    headings = list(_ANY_HEADING.finditer(question))
+    alike: dict[Hashable, list[re.Match[str]]] = defaultdict(list)
+    for mark in _OTHER_MARK.finditer(question, headings[-1].end() if headings else 0):
+        around = ("".join(mark[part].split()) for part in ("before", "behind"))
+        alike[(*around, mark["letter"].isupper())].append(mark)
+    runs = [run for marks in alike.values() if (run := _only_run(marks))]
+    if len(runs) != 1:
+        return None
+    parts, end = [], 0
+    for mark in runs[0]:
+        parts += [question[end : mark.start("before")], f"({mark['letter'].upper()})"]
+        end = mark.end()
+    shown = "".join([*parts, question[end:]])
+    layout = find_layout(shown)
+    return shown if layout is not None and len(layout.spans) == len(runs[0]) else None
+
+
+def split_mark(text: str) -> tuple[str, str] | None:
+    """The letter with which a text begins as a choice does, and what stands behind; None where it doesn't."""
+    mark = _MARK.match(text) or _OTHER_MARK.match(text)
+    return None if mark is None else (mark["letter"].upper(), text[mark.end() :])
 
 
 def _only_run(marks: Sequence[re.Match[str]]) -> tuple[re.Match[str], ...]:
@@ -114,7 +156,7 @@ def _only_run(marks: Sequence[re.Match[str]]) -> tuple[re.Match[str], ...]:
     ways = [1] + [0] * 26
     runs: list[tuple[re.Match[str], ...]] = [()] * 27
     for mark in marks:
-        place = ord(mark[1]) - ord("A") + 1
+        place = ord(mark["letter"].upper()) - ord("A") + 1
         if ways[place - 1]:
             ways[place] += ways[place - 1]
             runs[place] = (*runs[place - 1], mark)

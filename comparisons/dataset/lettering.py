@@ -1,7 +1,8 @@
-"""Items in other forms: questions with two answers, claims that are true or false, and MMLU's, of several choices."""
+"""From a record to its item: lettered choices, two answers, claims that are true or false, MMLU's several choices."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from comparisons.dataset.fields import (
@@ -10,11 +11,12 @@ from comparisons.dataset.fields import (
     check_text,
     describe,
     field_names,
+    is_usual,
     letter_field,
     optional_field,
     text_field,
 )
-from comparisons.dataset.items import Item, find_layout
+from comparisons.dataset.items import Item, find_layout, lettered_form, plain, split_mark
 from comparisons.util.errors import CompareError
 
 
@@ -30,110 +32,218 @@ class Fields:
 BEHAVIOR = Fields("question", "answer_matching_behavior", "answer_not_matching_behavior")
 KNOWLEDGE = Fields("prompt", "correct", "incorrect")
 ANSWERS = Fields("question", "matching", "contrast")
-"""Of an item without letters: its two answers are texts."""
+"""Mostly of an item without letters, whose two answers are texts."""
 STATEMENT, CLAIM = "statement", "Is this statement true or false?"
 CHOICES, ANSWER, SUBJECT = "choices", "answer", "subject"
 """Of a knowledge question with one right choice among several, none of which is *the* contrast."""
-LETTERS_MADE = "letters made"
-"""In a record: its letters are not its own."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+TAGS = ("template", "label", "category")
+_PUBLISHED = (STATEMENT, "label_confidence", "correct_full_text", "incorrect_full_text")
+"""Fields of Anthropic's evaluations and the paper's data that repeat what is read, or that nothing needs."""
+
+Note = Callable[[str, str], None]
+"""Told what was unusual and how it was read: what it is about, and a phrase."""
 
 
-def lettered(record: Record, where: str, number: int, answers: Fields | None) -> Record:
-    """The record with lettered choices, where it is a claim or a question with two answers."""
-    if answers is not None:
-        return _answered(record, where, number, answers)
-    if BEHAVIOR.matching in record and BEHAVIOR.contrast in record:
-        return _evaluation(record, where, number)
-    if STATEMENT in record and BEHAVIOR.question not in record:
-        return _claim(record, where, number)
-    if BEHAVIOR.matching not in record and {ANSWERS.matching, ANSWERS.contrast} & record.keys():
-        return _answered(record, where, number, ANSWERS)
-    if BEHAVIOR.question in record and BEHAVIOR.matching not in record:
-        text_field(record, BEHAVIOR.question, where)
-        raise CompareError(
-            f"{where}: field '{BEHAVIOR.matching}' is missing, or '{ANSWERS.matching}' and '{ANSWERS.contrast}' of "
-            "answers without letters, which `compare data split` also takes by --columns; there are: "
-            f"{field_names(record)}."
-        )
-    return record
+@dataclass(frozen=True)
+class Origin:
+    """Where a record stands.
 
-
-def _evaluation(record: Record, where: str, number: int) -> Record:
-    """An item in a form of Anthropic's evaluations: a list of contrast letters, or two answers without letters.
-
-    Of several contrast letters each is taken in turn. Those sets alternate "Yes" and "No", so that pairs of items
-    share the place of the matching answer: neither a letter nor an answer means more of the behavior.
+    Attributes:
+        where: begins messages.
+        id: its item's.
+        number: in its file, counted from 1.
+        note: told what was unusual.
     """
-    listed = record[BEHAVIOR.contrast]
-    if isinstance(listed, list):
-        if not listed:
-            raise CompareError(f"{where}: field '{BEHAVIOR.contrast}' is an empty list: it needs a letter.")
-        every = [letter_field({BEHAVIOR.contrast: each}, BEHAVIOR.contrast, where) for each in listed]
-        if letter_field(record, BEHAVIOR.matching, where) in every:
-            raise CompareError(f"{where}: field '{BEHAVIOR.contrast}' lists the matching letter too.")
-        return {**record, BEHAVIOR.contrast: every[(number - 1) % len(every)]}
-    answers = [text_field(record, name, where) for name in (BEHAVIOR.matching, BEHAVIOR.contrast)]
-    if any(as_letter(text) for text in answers) or find_layout(text_field(record, BEHAVIOR.question, where)):
+
+    where: str
+    id: str = ""
+    number: int = 1
+    note: Note = lambda about, text: None
+
+
+def read_item(record: Record, origin: Origin, fields: Fields = BEHAVIOR, answers: Fields | None = None) -> Item:
+    """Reads one item of a behavior or, with the fields `KNOWLEDGE`, a knowledge question; see `records.read_items`.
+
+    Raises:
+        CompareError: names the item and the field.
+    """
+    if fields is KNOWLEDGE:
+        return _many(record, origin) if _is_many(record) else _pair(record, origin, KNOWLEDGE)
+    if answers is not None:
+        return _pair(record, origin, answers)
+    if STATEMENT in record and BEHAVIOR.question not in record and BEHAVIOR.matching not in record:
+        return _claim(record, origin)
+    if BEHAVIOR.matching in record or BEHAVIOR.question not in record:
+        return _pair(record, origin, BEHAVIOR)
+    if {ANSWERS.matching, ANSWERS.contrast} & record.keys():
+        return _pair(record, origin, ANSWERS)
+    text_field(record, BEHAVIOR.question, origin.where)
+    raise CompareError(
+        f"{origin.where}: field '{BEHAVIOR.matching}' is missing, or '{ANSWERS.matching}' and '{ANSWERS.contrast}' of "
+        "answers without letters, which `compare data split` also takes by --columns; there are: "
+        f"{field_names(record)}."
+    )
+
+
+def names_read(fields: Fields, answers: Fields | None) -> frozenset[str]:
+    """The names of all fields that are read, and of those that published sets have beside them."""
+    forms = (fields, BEHAVIOR, ANSWERS) if answers is None else (answers,)
+    many = (CHOICES, ANSWER, SUBJECT) if fields is KNOWLEDGE else ()
+    return frozenset((*TAGS, *_PUBLISHED, *many, *(name for form in forms for name in vars(form).values())))
+
+
+def _pair(record: Record, origin: Origin, names: Fields) -> Item:
+    """A question with two answers: letters of its choices, these choices' texts, or texts that get letters."""
+    question = text_field(record, names.question, origin.where)
+    record = _one_answer_each(record, origin, names)
+    shown = lettered_form(question)
+    fields = (names.matching, names.contrast)
+    texts = [text_field(record, field, origin.where) for field in fields]
+    found = [_letter(text, shown or "") for text in texts]
+    if not any(found):
+        return _answered(record, origin, names)
+    matching, contrast = (
+        letter or letter_field(record, field, origin.where) for letter, field in zip(found, fields, strict=True)
+    )
+    if shown is None and not all(map(is_usual, texts)):
+        raise CompareError(
+            f"{origin.where}: fields '{names.matching}' and '{names.contrast}' are letters, but no choices are found "
+            "in its question: write each on a line of its own, as (A) … and (B) …."
+        )
+    for text in texts:
+        if as_letter(text) is None:
+            origin.note("answers", f"answers that repeat a choice, such as {describe(text)}, are read as its letter")
+        elif not is_usual(text):
+            origin.note("letters", f"letters such as {describe(text)} are read as ({as_letter(text)})")
+    if shown not in (None, question):
+        origin.note("choices", "choices that are lettered otherwise are shown as (A), (B), …")
+    item = _item(origin, shown or question, (matching, contrast), record)
+    _check_letters(item, origin.where, names)
+    return item
+
+
+def _one_answer_each(record: Record, origin: Origin, names: Fields) -> Record:
+    """The record with one answer in each field, of lists too; of several contrast letters each is taken in turn."""
+    record = _one(_one(record, names.matching, origin), names.contrast, origin)
+    listed = record.get(names.contrast)
+    if not isinstance(listed, list):
         return record
-    return _answered(record, where, (number + 1) // 2, BEHAVIOR)
+    if not listed:
+        raise CompareError(f"{origin.where}: field '{names.contrast}' is an empty list: it needs a letter.")
+    every = [letter_field({names.contrast: each}, names.contrast, origin.where) for each in listed]
+    if letter_field(record, names.matching, origin.where) in every:
+        raise CompareError(f"{origin.where}: field '{names.contrast}' lists the matching letter too.")
+    return {**record, names.contrast: every[(origin.number - 1) % len(every)]}
 
 
-def _answered(record: Record, where: str, number: int, fields: Fields) -> Record:
-    """A question with two answers as an item: the matching one stands first in every second one."""
+def _one(record: Record, field: str, origin: Origin) -> Record:
+    """The record with what a list of one holds in the list's place."""
+    value = record.get(field)
+    if not isinstance(value, list) or len(value) != 1:
+        return record
+    origin.note("lists", "answers that are lists of one are read as that one")
+    return {**record, field: value[0]}
+
+
+def _letter(answer: str, question: str) -> str | None:
+    """The letter that an answer is, or that of the one choice whose text it repeats, alone or behind its letter."""
+    letter, layout = as_letter(answer), find_layout(question)
+    if letter is not None or layout is None:
+        return letter
+    choices = layout.choices(question)
+    repeated = [choice.letter for choice in choices if plain(choice.text) == plain(answer)]
+    if not repeated and (mark := split_mark(answer)) is not None:
+        repeated = [
+            choice.letter for choice in choices if (choice.letter, plain(choice.text)) == (mark[0], plain(mark[1]))
+        ]
+    return repeated[0] if len(repeated) == 1 else None
+
+
+def _check_letters(item: Item, where: str, names: Fields) -> None:
+    """Whether the letters differ and are some of the choices'."""
+    if item.matching == item.contrast:
+        raise CompareError(
+            f"{where}: fields '{names.matching}' and '{names.contrast}' are both ({item.matching}): "
+            "they must name different choices."
+        )
+    letters = [choice.letter for choice in item.choices]
+    for field, letter in ((names.matching, item.matching), (names.contrast, item.contrast)):
+        if letters and letter not in letters:
+            named = ", ".join(letters)
+            raise CompareError(f"{where}: field '{field}' is ({letter}), but the choices are {named}.")
+
+
+def _answered(record: Record, origin: Origin, names: Fields) -> Item:
+    """A question with two answers that are texts: the matching one stands first by turns.
+
+    Anthropic's evaluations alternate "Yes" and "No": there pairs of items share the place of the matching answer, so
+    that neither a letter nor an answer means more of the behavior.
+    """
     question, matching, contrast = (
-        text_field(record, name, where).strip() for name in (fields.question, fields.matching, fields.contrast)
+        text_field(record, name, origin.where).strip() for name in (names.question, names.matching, names.contrast)
     )
     if matching == contrast:
-        raise CompareError(f"{where}: fields '{fields.matching}' and '{fields.contrast}' hold the same answer.")
-    texts = (matching, contrast) if number % 2 else (contrast, matching)
+        raise CompareError(f"{origin.where}: fields '{names.matching}' and '{names.contrast}' hold the same answer.")
+    turn = (origin.number + 1) // 2 if names is BEHAVIOR else origin.number
+    texts = (matching, contrast) if turn % 2 else (contrast, matching)
     made = f"{question}\n\nChoices:\n (A) {texts[0]}\n (B) {texts[1]}"
     layout = None if find_layout(question) else find_layout(made)
     if layout is None or tuple(choice.text for choice in layout.choices(made)) != texts:
         raise CompareError(
-            f"{where}: has lettered choices already, or lines that look like some: leave (A), (B), … out, or give "
-            f"letters in '{BEHAVIOR.matching}' and '{BEHAVIOR.contrast}'."
+            f"{origin.where}: has lettered choices already, or lines that look like some: leave (A), (B), … out, or "
+            f"give letters in '{names.matching}' and '{names.contrast}'."
         )
-    return {**record, **_answer_key(made, texts.index(matching)), LETTERS_MADE: True}
+    return _item(origin, made, _letters(texts.index(matching)), record, own_letters=False)
 
 
-def _answer_key(question: str, right: int) -> Record:
-    """The fields of a question with the choices (A) and (B)."""
-    return {BEHAVIOR.question: question, BEHAVIOR.matching: "AB"[right], BEHAVIOR.contrast: "AB"[1 - right]}
+def _letters(right: int) -> tuple[str, str]:
+    """The matching and the contrast letter of the choices (A) and (B)."""
+    return "AB"[right], "AB"[1 - right]
 
 
-def _claim(record: Record, where: str, number: int) -> Record:
+def _claim(record: Record, origin: Origin) -> Item:
     """A claim as an item: "True" stands first in every second one, so that no letter means truth."""
-    statement, label = text_field(record, STATEMENT, where).strip(), optional_field(record, "label", where)
+    statement, label = (
+        text_field(record, STATEMENT, origin.where).strip(),
+        optional_field(record, "label", origin.where),
+    )
     truth = {"1": True, "true": True, "0": False, "false": False}.get((label or "").strip().lower())
     if truth is None:
         raise CompareError(
-            f"{where}: field 'label' must be true or false (1 or 0), not {describe(record.get('label'))}."
+            f"{origin.where}: field 'label' must be true or false (1 or 0), not {describe(record.get('label'))}."
         )
-    choices = ("True", "False") if number % 2 else ("False", "True")
+    choices = ("True", "False") if origin.number % 2 else ("False", "True")
     question = f"{CLAIM}\n\n{statement}\n\nChoices:\n (A) {choices[0]}\n (B) {choices[1]}"
-    return {**record, **_answer_key(question, choices.index(str(truth))), "label": str(truth).lower()}
+    return _item(origin, question, _letters(choices.index(str(truth))), {**record, "label": str(truth).lower()})
 
 
-def is_many(record: Record) -> bool:
+def _item(origin: Origin, question: str, letters: tuple[str, str], record: Record, own_letters: bool = True) -> Item:
+    """The item of a question and its matching and contrast letter, with the record's tags."""
+    template, label, category = (optional_field(record, name, origin.where) for name in TAGS)
+    matching, contrast = letters
+    return Item.parse(
+        *(origin.id, question, matching, contrast),
+        template=template,
+        label=label,
+        category=category,
+        own_letters=own_letters,
+    )
+
+
+def _is_many(record: Record) -> bool:
     """Whether a knowledge question lists its choices, or names a matching letter and no contrast."""
     return CHOICES in record or (BEHAVIOR.matching in record and BEHAVIOR.contrast not in record)
 
 
-def parse_many(record: Record, where: str, id: str) -> Item:
-    """Reads one question as an item whose contrast is all letters but the right one.
+def _many(record: Record, origin: Origin) -> Item:
+    """A question as an item whose contrast is all letters but the right one.
 
-    Args:
-        record: with `question`, the list `choices`, `answer` (the right one's index from 0, or its letter) and maybe
-            `subject`, as in MMLU; or with lettered choices in `question` and the right letter in
-            `answer_matching_behavior`.
-        where: begins messages.
-        id: the item's.
-
-    Raises:
-        CompareError: a field is missing or wrong.
+    It has `question`, the list `choices`, `answer` (the right one's index from 0, or its letter) and maybe `subject`,
+    as in MMLU; or lettered choices in `question` and the right letter in `answer_matching_behavior`.
     """
-    question = text_field(record, BEHAVIOR.question, where)
+    where, question = origin.where, text_field(record, BEHAVIOR.question, origin.where)
+    record = _one(_one(record, ANSWER, origin), BEHAVIOR.matching, origin)
     if CHOICES in record:
         texts = _texts(record, where)
         letters, right = LETTERS[: len(texts)], _answer(record, len(texts), where)
@@ -141,16 +251,14 @@ def parse_many(record: Record, where: str, id: str) -> Item:
         # The form in which the paper asks MMLU, with all choices in place of two.
         question = f"{question.strip()}\n\nChoices:\n{lines}"
     else:
+        question = lettered_form(question) or question
         layout, right = find_layout(question), letter_field(record, BEHAVIOR.matching, where)
         letters = "".join(layout.spans) if layout else ""
         if right not in letters:
             named = ", ".join(letters) or "not to be found in its question"
             raise CompareError(f"{where}: field '{BEHAVIOR.matching}' is ({right}), but the choices are {named}.")
     category = optional_field(record, "category", where) or optional_field(record, SUBJECT, where)
-    template, label = (optional_field(record, name, where) for name in ("template", "label"))
-    return Item.parse(
-        id, question, right, letters.replace(right, ""), template=template, label=label, category=category
-    )
+    return _item(origin, question, (right, letters.replace(right, "")), {**record, "category": category})
 
 
 def _texts(record: Record, where: str) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import quote
 
-from comparisons.dataset.records import read_text
+from comparisons.dataset.reading import read_text
 from comparisons.dataset.splits import split_file
 from comparisons.util.errors import CompareError, unknown
 from comparisons.util.files import load_json

@@ -118,7 +118,8 @@ def split_file(
     where it goes, in whatever order they stand.
 
     Args:
-        raw: .json, .jsonl or .csv; the behavior is named by the file, or by its folder where it is called dataset.
+        raw: a file of a kind in `reading.SUFFIXES`; the behavior is named by it, or by its folder where it is called
+            dataset.
         out: folder in the paper's layout.
         test_items: how many to cut off.
         train_items: how many of the others to keep; all by default.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.dataset.fields import check_text, describe
-from comparisons.dataset.records import read_text
+from comparisons.dataset.reading import read_text
 from comparisons.dataset.signs import Signs, read_signs
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError, unknown

@@ -79,7 +79,7 @@ def read_calibration(path: Path, behavior: Behavior) -> tuple[CalibrationItem, .
     """Reads known answers: objects with `question`, `answer` and `score`.
 
     Args:
-        path: a .jsonl, .json or .csv file.
+        path: a file of records, such as a .jsonl one.
         behavior: whose answers they are.
 
     Raises:

@@ -13,8 +13,8 @@ from typing import Any
 from comparisons.dataset.behaviors import Behavior, KnowledgeSet
 from comparisons.dataset.fields import Record, describe
 from comparisons.dataset.items import Item
-from comparisons.dataset.lettering import BEHAVIOR, Fields
-from comparisons.dataset.records import parse_item, read_records
+from comparisons.dataset.lettering import BEHAVIOR, Fields, Origin, read_item
+from comparisons.dataset.records import read_records
 from comparisons.evaluation.questions import sigmoid
 from comparisons.evaluation.summaries import summarize
 from comparisons.experiment.specification import Cell, Element, Plan, Specification
@@ -207,7 +207,7 @@ class _Table:
         records = read_records(file.path)
         items = []
         for number, record in enumerate(records, 1):
-            item = parse_item(record, f"{file.path}: item {number}", "", _KINDS[file.kind])
+            item = read_item(record, Origin(f"{file.path}: item {number}"), answers=_KINDS[file.kind])
             # A question is one item in every file that asks it.
             items.append(replace(item, id=f"{file.kind}/{json_digest([item.question, item.matching])[:12]}"))
         return cls(file, records, tuple(items), _cell(file))
@@ -230,7 +230,7 @@ class _Table:
                 letter: math.log(max(_probability(record, key, where), LEAST_PROBABILITY))
                 for letter, key in (("A", "a_prob"), ("B", "b_prob"))
             }
-            if {item.matching, item.contrast} != {"A", "B"}:
+            if {item.matching, item.contrast} != {"A", "B"} or not item.own_letters:
                 raise CompareError(f"{where}: its letters must be (A) and (B).")
             matching, contrast = logps[item.matching], logps[item.contrast]
             rows.append(

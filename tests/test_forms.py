@@ -1,0 +1,402 @@
+"""Data as people have it: read to the items of the plain form, and said in one line; or the item and the mend named."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from comparisons.cli import execute
+from comparisons.dataset import records
+from comparisons.dataset.behaviors import Library
+from comparisons.dataset.checks import check_all
+from comparisons.dataset.items import Item, lettered_form
+from comparisons.dataset.lettering import KNOWLEDGE
+from comparisons.dataset.reading import Reading
+from comparisons.dataset.records import read_items
+from tests.places import complaint, fact, make_place, paper, record, write
+
+COUNT = 20
+PLAIN = [record(index) for index in range(COUNT)]
+MATCHING, CONTRAST = "answer_matching_behavior", "answer_not_matching_behavior"
+NAMES = tuple(PLAIN[0])
+
+Rows = Sequence[dict[str, Any]]
+
+
+@pytest.fixture(params=["memory", "disk"])
+def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items of small files, and as those of large ones are."""
+    if request.param == "disk":
+        monkeypatch.setattr(records, "LARGE", 0)
+
+
+def as_json(rows: Rows, **form: Any) -> bytes:
+    return json.dumps(rows, **form).encode()
+
+
+def lines(rows: Rows, end: str = "\n") -> bytes:
+    return "".join(json.dumps(row) + end for row in rows).encode()
+
+
+def table(rows: Rows, separator: str = ",", **form: Any) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]), delimiter=separator, **form)
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def columns(rows: Rows) -> bytes:
+    sink = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(list(rows)), sink)
+    return sink.getvalue()
+
+
+def relabelled(mark: str, answer: str | None = None, rows: Rows = PLAIN) -> list[dict[str, Any]]:
+    """The rows with other letters: "A)" or "**a.**" in the questions, and in the answers unless they have their own."""
+    given: list[dict[str, Any]] = []
+    for row in rows:
+        question = row["question"]
+        for letter in "AB":
+            question = question.replace(f"({letter})", shaped(mark, letter))
+        answers = {name: shaped(answer or mark, row[name][1]) for name in (MATCHING, CONTRAST)}
+        given.append({**row, "question": question, **answers})
+    return given
+
+
+def shaped(mark: str, letter: str) -> str:
+    return mark.replace("A", letter).replace("a", letter.lower())
+
+
+def with_fields(change: Callable[[dict[str, Any]], dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, **change(row)} for row in PLAIN]
+
+
+def repeated(row: dict[str, Any], mark: str) -> dict[str, Any]:
+    """The answers as the choices' own texts, behind a mark or alone."""
+    text = {"(A)": row["question"].partition("(A) ")[2].partition("\n")[0], "(B)": row["question"].partition("(B) ")[2]}
+    return {name: shaped(mark, row[name][1]) + text[row[name]] for name in (MATCHING, CONTRAST)}
+
+
+OTHER = "choices that are lettered otherwise are shown as (A), (B), …"
+MARKS = ("A)", "(a)", "a.", "A:", "**A.**", "**A**.", "**(A)**", "[A]", "A )", "( a )", "a)", "A.", "__A__)", "（A）")
+LISTED = ("- A)", "* (A)", "• a.")
+
+READ: dict[str, tuple[str, bytes, str]] = {
+    "json": ("x.json", as_json(PLAIN), ""),
+    "json, indented, with a byte order mark": ("x.json", b"\xef\xbb\xbf" + as_json(PLAIN, indent=2), ""),
+    "json in UTF-16": ("x.json", json.dumps(PLAIN).encode("utf-16"), "its text is UTF-16"),
+    "json in UTF-16 without a mark": ("x.json", json.dumps(PLAIN).encode("utf-16-le"), "its text is UTF-16-LE"),
+    "json lines": ("x.jsonl", lines(PLAIN), ""),
+    "json lines of Windows": ("x.JSONL", b"\xef\xbb\xbf" + lines(PLAIN, "\r\n\r\n"), ""),
+    "json lines called ndjson": ("x.ndjson", lines(PLAIN), ""),
+    "json lines called json": ("x.json", lines(PLAIN), "is JSON lines"),
+    "json called jsonl": ("x.jsonl", as_json(PLAIN), "is a JSON list"),
+    "json called jsonl, indented": ("x.jsonl", as_json(PLAIN, indent=1), "is a JSON list"),
+    "objects one after the other": ("x.jsonl", b"\n".join(as_json(row, indent=1) for row in PLAIN), ""),  # type: ignore[arg-type]
+    "under data": ("x.json", as_json({"data": PLAIN}), 'its items are under "data"'),  # type: ignore[arg-type]
+    "under items, beside a version": (
+        "x.json",
+        as_json({"version": "1", "tags": ["a"], "items": PLAIN, "notes": []}),  # type: ignore[arg-type]
+        'its items are under "items"',
+    ),
+    "under two keys": ("x.json", as_json({"data": {"rows": PLAIN}}), 'its items are under "rows"'),  # type: ignore[arg-type]
+    "under data, called jsonl": ("x.jsonl", as_json({"data": PLAIN}, indent=1), 'its items are under "data"'),  # type: ignore[arg-type]
+    "csv": ("x.csv", table(PLAIN), ""),
+    "csv of Excel": ("x.csv", b"\xef\xbb\xbf" + table(PLAIN, ";"), "its columns are separated by ';'"),
+    "csv that names its separator": ("x.csv", b"sep=;\r\n" + table(PLAIN, ";"), "its columns are separated by ';'"),
+    "csv with tabs": ("x.csv", table(PLAIN, "\t"), "its columns are separated by tabs"),
+    "csv with bars": ("x.csv", table(PLAIN, "|"), "its columns are separated by '|'"),
+    "csv, all quoted": ("x.csv", table(PLAIN, ";", quoting=csv.QUOTE_ALL), "its columns are separated by ';'"),
+    "csv in UTF-16": ("x.csv", table(PLAIN).decode().encode("utf-16"), "its text is UTF-16"),
+    "csv with blanks behind commas": ("x.csv", table(PLAIN, quoting=csv.QUOTE_ALL).replace(b'","', b'", "'), ""),
+    "csv with blank rows": ("x.csv", table(PLAIN).replace(b"(A)\r\n", b"(A)\r\n,,\r\n\r\n"), ""),
+    "csv with trailing empty columns": (
+        "x.csv",
+        table(with_fields(lambda row: {"": "", " ": ""})),
+        "columns without a name are not read",
+    ),
+    "csv with trailing empty cells": ("x.csv", table(PLAIN).replace(b"\r\n", b",,\r\n"), "columns without a name"),
+    "csv of pandas": (
+        "x.csv",
+        table([{"": index, **row} for index, row in enumerate(PLAIN)]),
+        "columns without a name are not read",
+    ),
+    "tsv": ("x.tsv", table(PLAIN, "\t"), ""),
+    "tsv with commas": ("x.tsv", table(PLAIN), "its columns are separated by ','"),
+    "parquet": ("x.parquet", columns(PLAIN), ""),
+    "parquet with lists": (
+        "x.parquet",
+        columns(with_fields(lambda row: {MATCHING: [row[MATCHING]]})),
+        "answers that are lists of one are read as that one",
+    ),
+    "more fields": (
+        "x.jsonl",
+        lines(with_fields(lambda row: {"id": 3, "source": {"a": 1}})),
+        "fields that are not read: id, source",
+    ),
+    "very many more": ("x.jsonl", lines(with_fields(lambda row: {f"f{i}": 0 for i in range(11)})), " and 3 more"),
+    "Anthropic's fields": ("x.jsonl", lines(with_fields(lambda row: {"statement": "a", "label_confidence": 0.9})), ""),
+    "lists of one": (
+        "x.json",
+        as_json(with_fields(lambda row: {MATCHING: [row[MATCHING]], CONTRAST: [row[CONTRAST]]})),
+        "answers that are lists of one are read as that one",
+    ),
+    "blanks around letters": ("x.json", as_json(with_fields(lambda row: {MATCHING: f" {row[MATCHING]} "})), ""),
+    "letters under the names of answers": (
+        "x.json",
+        as_json([dict(zip(("question", "matching", "contrast"), row.values(), strict=True)) for row in PLAIN]),
+        "",
+    ),
+    "answers that repeat a choice": (
+        "x.json",
+        as_json(with_fields(lambda row: repeated(row, ""))),
+        'answers that repeat a choice, such as "No", are read as its letter',
+    ),
+    "answers that repeat a choice behind its letter": (
+        "x.json",
+        as_json(with_fields(lambda row: repeated(row, "A. "))),
+        'answers that repeat a choice, such as "B. No", are read as its letter',
+    ),
+    "two things at once": (
+        "x.json",
+        lines(relabelled("A)")),
+        f'is JSON lines; letters such as "B)" are read as (B); {OTHER}',
+    ),
+    **{f"{mark} in both": ("x.json", as_json(relabelled(mark)), OTHER) for mark in MARKS},
+    **{f"{mark} in questions": ("x.json", as_json(relabelled(mark, "(A)")), OTHER) for mark in (*MARKS, *LISTED)},
+    **{f"{mark} in answers": ("x.json", as_json(relabelled("(A)", mark)), "letters such as") for mark in MARKS},
+    "bare lower case": ("x.json", as_json(relabelled("(a)", "a")), 'letters such as "b" are read as (B)'),
+}
+"""A file of the twenty plain items in another form, and the line that says so, or no line."""
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("name", READ)
+def test_what_is_plain_is_read_as_the_plain_form_and_said_in_a_line(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, content, said = READ[name]
+    (tmp_path / file).write_bytes(content)
+    plain = read_items(write(tmp_path / "plain.json", PLAIN), "x")
+    for _ in range(2):  # and said once
+        assert tuple(read_items(tmp_path / file, "x")) == tuple(plain)
+    assert all(item.parsed for item in plain)
+    assert [message for message in caplog.messages if said and said in message] == caplog.messages
+    assert len(caplog.messages) == bool(said)
+    assert all(m.startswith(f"{tmp_path / file}: ") and m.endswith(".") and "\n" not in m for m in caplog.messages)
+
+
+def changed(**fields: Any) -> bytes:
+    """The plain items, of which the third has these fields."""
+    return as_json([*PLAIN[:2], {**PLAIN[2], **fields}, *PLAIN[3:]])
+
+
+NAMED: dict[str, tuple[str, bytes, str]] = {
+    "latin-1": ("x.csv", table(PLAIN).replace(b"take", b"caf\xe9"), "is not UTF-8 (byte 78): save it as UTF-8."),
+    "two lists": (
+        "x.json",
+        as_json({"train": PLAIN, "test": PLAIN}),  # type: ignore[arg-type]
+        'must hold a list of items, not an object with several: keep one of "train", "test".',
+    ),
+    "one item alone": ("x.json", as_json(PLAIN[0]), "must hold a list of items, not an object."),  # type: ignore[arg-type]
+    "a line that is broken": (
+        "x.json",
+        lines(PLAIN) + b"{oh",
+        "item 21: is not JSON, or is cut off (line 21, column 2",
+    ),
+    "more cells that aren't empty": (
+        "x.csv",
+        table(PLAIN).replace(b"(B)\r\n", b"(B),,x\r\n", 1),
+        "item 2 has more cells than the header has names.",
+    ),
+    "a workbook": ("x.xlsx", b"PK", "unknown kind of file: use .json, .jsonl, .ndjson, .csv, .tsv, .parquet"),
+    "no parquet": ("x.parquet", b"PAR1", "is not a parquet file, or is cut off: "),
+    "a parquet without an answer": (
+        "x.parquet",
+        columns([*PLAIN[:2], {**PLAIN[2], MATCHING: None}]),
+        f"item 3: field '{MATCHING}' is missing",
+    ),
+    "a letter and a text": ("x.json", changed(**{MATCHING: "A)", CONTRAST: "Never"}), "item 3: field"),
+    "two answers in a list": (
+        "x.json",
+        changed(**{MATCHING: ["A)", "B)"]}),
+        f"item 3: field '{MATCHING}' must be text, not a list",
+    ),
+    "letters that no choice has": (
+        "x.json",
+        changed(**{MATCHING: "c."}),
+        f"item 3: field '{MATCHING}' is (C), but the",
+    ),
+    "the same letter in two forms": (
+        "x.json",
+        changed(**{MATCHING: "b)", CONTRAST: "(B)"}),
+        f"item 3: fields '{MATCHING}' and '{CONTRAST}' are both (B)",
+    ),
+    "choices on one line": (
+        "x.json",
+        changed(question="Why? a) Yes b) No", **{MATCHING: "a)", CONTRAST: "b)"}),
+        f"item 3: fields '{MATCHING}' and '{CONTRAST}' are letters, but no choices are found in its question: "
+        "write each on a line of its own, as (A) … and (B) ….",
+    ),
+    "choices in two ways": (
+        "x.json",
+        changed(question="Why?\nA) Yes\nB) No\na. Yes\nb. No", **{MATCHING: "a)", CONTRAST: "b)"}),
+        "item 3: fields",
+    ),
+    "text answers beside choices": (
+        "x.json",
+        changed(**{MATCHING: "Ever", CONTRAST: "Never"}),
+        "item 3: has lettered choices already",
+    ),
+}
+"""A file that can't be read as it is, and the beginning of the line behind its name."""
+
+
+@pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("name", NAMED)
+def test_what_is_not_plain_names_the_item_and_the_mend(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, content, line = NAMED[name]
+    (tmp_path / file).write_bytes(content)
+    assert complaint(lambda: Library.open(tmp_path / file).behavior("x")).startswith(f"{tmp_path / file}: {line}")
+    assert not caplog.messages
+
+
+def test_text_answers_below_a_list_are_texts(tmp_path: Path) -> None:
+    rows = [{"question": "Rate these:\nA. apples\nB. pears", "matching": "Good", "contrast": "Bad"}]
+    (item,) = read_items(write(tmp_path / "x.json", rows), "x")
+    assert (item.matching, item.own_letters) == ("A", False)
+    assert item.question == "Rate these:\nA. apples\nB. pears\n\nChoices:\n (A) Good\n (B) Bad"
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_knowledge_questions_are_read_alike(mark: str, tmp_path: Path) -> None:
+    plain = [fact(index) for index in range(4)]
+    other = [
+        {**row, "prompt": row["prompt"].replace("(A)", shaped(mark, "A")).replace("(B)", shaped(mark, "B"))}
+        | {name: [shaped(mark, row[name][1])] for name in ("correct", "incorrect")}
+        for row in plain
+    ]
+    paths = [write(tmp_path / "plain.json", plain), write(tmp_path / "other.json", {"questions": other})]
+    plain_items, items = (read_items(path, "x", KNOWLEDGE) for path in paths)
+    assert items == plain_items
+
+    many = {"question": "2 + 2 =\n\nChoices:\n(A) 3\n(B) 4\n(C) 5", MATCHING: "(B)"}
+    question = many["question"]
+    for letter in "ABC":
+        question = question.replace(f"({letter})", shaped(mark, letter))
+    paths = [
+        write(tmp_path / "many.json", [many]),
+        write(tmp_path / "o.json", [{"question": question, MATCHING: "b."}]),
+    ]
+    assert read_items(paths[0], "x", KNOWLEDGE) == read_items(paths[1], "x", KNOWLEDGE)
+
+
+def test_mmlu_in_parquet_is_read(tmp_path: Path) -> None:
+    rows = [
+        {"question": f"{i} + 1 =", "choices": ["0", str(i + 1), "x"], "answer": 1, "subject": "s"} for i in range(3)
+    ]
+    (tmp_path / "x.parquet").write_bytes(columns(rows))
+    plain = read_items(write(tmp_path / "plain.json", rows), "x", KNOWLEDGE)
+    assert read_items(tmp_path / "x.parquet", "x", KNOWLEDGE) == plain
+    assert [item.matching for item in plain] == ["B"] * 3
+
+
+def test_a_run_validate_and_stats_see_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, rows in (("plain", PLAIN), ("other", relabelled("a)"))):
+        write(tmp_path / f"{name}.json", rows)
+        for command in (["stats", "--json"], ["validate", "--json"]):
+            assert execute(["data", *command, "--data", f"{name}.json"]) == 0
+    plain_stats, plain_findings, stats, findings = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [{**row, "behavior": "plain"} for row in stats] == plain_stats
+    assert [{**row, "behavior": "plain"} for row in findings] == plain_findings
+    behaviors = [Library.open(Path(f"{name}.json")).behavior(name) for name in ("plain", "other")]
+    assert len({behavior.test_digest for behavior in behaviors}) == 1
+
+
+def test_validate_finds_knowledge_and_prompts_that_a_run_could_not_read(tmp_path: Path) -> None:
+    place = make_place(tmp_path)
+    write(place / "test/knowledge/knowledge.json", [{**fact(1), "correct": "Z)"}])
+    (error,) = [finding for finding in check_all(Library.open(place)) if finding.level == "error"]
+    assert (error.behavior, error.part) == ("", "knowledge") and "is (Z), but the choices are A, B" in error.text
+    write(place / "test/knowledge/knowledge.json", {"data": [fact(1)]})
+    assert not [finding for finding in check_all(Library.open(place)) if finding.level == "error"]
+
+
+@pytest.mark.parametrize("data", ["pocket", "english", "paper"])
+def test_packaged_and_published_data_say_nothing(data: str, caplog: pytest.LogCaptureFixture) -> None:
+    library = Library.open(paper() if data == "paper" else data)
+    assert not [finding for finding in check_all(library) if finding.level == "error"]
+    assert library.knowledge("auto")
+    assert not caplog.messages
+
+
+def test_the_line_stands_on_stderr_before_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger("comparisons"), "hasHandlers", lambda: False)
+    monkeypatch.setattr(logging.getLogger("comparisons"), "propagate", False)
+    (tmp_path / "x.csv").write_bytes(table(with_fields(lambda row: {"id": 1}), ";"))
+    assert execute(["data", "stats", "--data", str(tmp_path / "x.csv")]) == 0
+    said = f"{tmp_path / 'x.csv'}: its columns are separated by ';'; fields that are not read: id.\n"
+    assert capsys.readouterr().err == said
+
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=30)
+ROWS = st.lists(st.fixed_dictionaries({"question": TEXT, "a": TEXT, "b": TEXT}), min_size=1, max_size=6)
+FORMS: dict[str, Callable[[Rows], bytes]] = {
+    "x.json": as_json,
+    "lines.json": lines,
+    "list.jsonl": as_json,
+    "data.json": lambda rows: as_json({"data": rows}),  # type: ignore[arg-type]
+    "x.jsonl": lines,
+    **{f"{i}.csv": lambda rows, s=s: table(rows, s, quoting=csv.QUOTE_ALL) for i, s in enumerate(",;\t|")},  # type: ignore[misc]
+    "x.parquet": columns,
+}
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=ROWS, chunk=st.sampled_from([1, 3, 1 << 16]))
+def test_any_records_come_back_from_any_form(
+    rows: Rows, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled = [row for row in rows if any(text.strip() for text in row.values())]  # a blank row of a table is none
+    for name, form in FORMS.items():
+        if not filled or (name == "lines.json" and len(filled) == 1):
+            continue
+        path = tmp_path / name
+        path.write_bytes(form(filled))
+        with monkeypatch.context() as patched:
+            if not name.endswith(".csv"):
+                patched.setattr("comparisons.dataset.reading.CHUNK", chunk)
+            assert list(Reading(path).records()) == filled, name
+
+
+WORD = st.text(st.sampled_from("xyz é,'1"), min_size=1).filter(lambda text: bool(text.strip()))
+
+
+@given(stem=WORD, texts=st.lists(WORD, min_size=2, max_size=5, unique_by=str.strip), mark=st.sampled_from(MARKS))
+def test_choices_lettered_in_any_usual_way_are_the_plain_ones(stem: str, texts: list[str], mark: str) -> None:
+    def asked(form: str) -> str:
+        pairs = zip("ABCDE", texts, strict=False)
+        return "\n".join([stem, *(f"{shaped(form, letter)} {text}" for letter, text in pairs)])
+
+    plain = asked("(A)")
+    assert lettered_form(asked(mark)) == lettered_form(plain) == plain
+    assert [choice.text for choice in Item.parse("x", plain, "A", "B").choices] == [text.strip() for text in texts]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +20,7 @@ from comparisons.results.record import read_record
 from comparisons.util.artifacts import seal
 from comparisons.util.terminal import printable
 from tests.faulty import serving
-from tests.forks import Ended
+from tests.forks import Command, Ended, Forks
 from tests.made_runs import SMALL, make_run
 from tests.places import complaint, make_place
 from tests.test_runner import HEAD
@@ -150,17 +147,18 @@ def test_names_in_files_can_not_leave_their_folder(tmp_path: Path) -> None:
     assert outside == []
 
 
-def test_a_key_in_a_dot_env_file_reaches_the_server_and_no_file(tmp_path: Path) -> None:
+def test_a_key_in_a_dot_env_file_reaches_the_server_and_no_file(forks: Forks, tmp_path: Path) -> None:
     key = "sk-dotenv-90ab"
     (tmp_path / ".env").write_text(f"OPENAI_API_KEY={key}\n")
     grid = "run --behavior refusal --methods sysprompt --train-items 16 --test-items 3 --knowledge none --out out"
-    environment = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+    # A key in the environment would come before the file's.
+    program = "import os, sys\nos.environ.pop('OPENAI_API_KEY', None)\n"
+    program += "from comparisons.cli import main\nmain(sys.argv[1:])"
     with serving() as server:
-        command = [sys.executable, "-m", "comparisons", *grid.split(), "--judge", "openai:m", "--judge-url", server.url]
-        environment["PYTHONPATH"] = str(Path(__file__).resolve().parents[1])
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0 and server.paid, done.stderr
+        arguments = [*grid.split(), "--judge", "openai:m", "--judge-url", server.url]
+        (done,) = forks.run(Command(arguments, str(tmp_path), program=program))
+    assert done.code == 0 and server.paid, done.said
     texts = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.name != ".env"]
-    assert not any(key.encode() in text for text in (*texts, done.stdout.encode(), done.stderr.encode()))
+    assert not any(key.encode() in text for text in (*texts, done.said.encode()))
     # The server says the key in its replies, so it did get it, and it was cut out of them.
     assert any(b"Bearer [key]" in text for text in texts)

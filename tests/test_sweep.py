@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +25,12 @@ from comparisons.results.summary import read_summary
 from comparisons.running.estimate import estimate
 from comparisons.running.planning import sweep_specification
 from comparisons.util.artifacts import Store
+from tests.forks import Command, Forks
 from tests.places import fact, make_place, tokens_run, write
 from tests.whole_runs import cell_files
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parent.parent
 LAYERED = """from dataclasses import dataclass
 from comparisons.method import *
 
@@ -258,18 +254,19 @@ def test_a_sweep_without_the_tail_of_its_files_resumes(place: Path, model: str) 
     assert_equal(numbers("out"), whole)
 
 
-def test_a_killed_sweep_resumes_to_the_same_numbers(place: Path, model: str) -> None:
-    rest = ["--layers", "all", "--methods", "caa,sysprompt+caa", "--strengths", "1", "--out"]
-    sweep = [sys.executable, "-m", "comparisons", *command(place, model, *rest)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([*sweep, "killed"], env=env, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    while process.poll() is None and len(list(Path("killed/cells").glob("*.jsonl"))) < 3:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert run([*sweep[3:], "killed"]) == 0
-    assert run([*sweep[3:], "whole"]) == 0
-    assert_equal(numbers("killed"), numbers("whole"))
+def test_a_killed_sweep_resumes_to_the_same_numbers(forks: Forks, place: Path, model: str) -> None:
+    sweep = command(place, model, "--layers", "all", "--methods", "caa,sysprompt+caa", "--strengths", "1")
+    apart = place / "apart"
+    apart.mkdir()
+    (whole,) = forks.run(Command([*sweep, "--out", "whole"], str(apart)))
+    assert whole.code == 0, whole.said
+    resumed = Command([*sweep, "--out", "killed"], str(Path.cwd()))
+    (killed,) = forks.run(replace(resumed, do="kill -KILL $PPID", at=int(0.8 * whole.writes)))
+    assert killed.code == -signal.SIGKILL, killed.said
+    assert 0 < len(list(Path("killed/cells").glob("*.jsonl"))) < len(list((apart / "whole/cells").glob("*.jsonl")))
+    (ended,) = forks.run(resumed)
+    assert ended.code == 0, ended.said
+    assert_equal(numbers("killed"), numbers(str(apart / "whole")))
 
 
 def test_the_estimate_of_a_sweep_is_a_prefill_a_question_and_its_branches(place: Path, model: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import entry_points
 from typing import Any
 
 from comparisons.judges.interface import Judge, Setup
 from comparisons.util.errors import CompareError, described, unknown
+from comparisons.util.plugins import installed
 
 GROUP = "comparisons.judges"
 """The group of entry points that bring judges: each a callable (argument | None, Setup) -> Judge."""
@@ -25,7 +25,7 @@ _BUILT_IN = {
 
 def names() -> tuple[str, ...]:
     """All judges' names; imports none."""
-    return tuple(sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
+    return tuple(sorted({*_BUILT_IN, *(point.name for point in installed(GROUP))}))
 
 
 def check_judge(text: str) -> None:
@@ -44,7 +44,7 @@ def make_judge(text: str, setup: Setup) -> Judge:
     check_judge(text)
     name, _, argument = text.partition(":")
     sources: list[Callable[[], Any]] = [partial(_load, _BUILT_IN[name])] if name in _BUILT_IN else []
-    sources += [point.load for point in entry_points(group=GROUP) if point.name == name]
+    sources += [point.load for point in installed(GROUP) if point.name == name]
     if len(sources) > 1:
         raise CompareError(
             f"judge '{name}' is defined {len(sources)} times: remove all packages that bring it but one."

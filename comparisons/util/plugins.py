@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +49,23 @@ class Kind(Generic[Plugin]):
     package: str
     option: str
     reserved: tuple[str, ...] = ()
+
+
+def installed(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group; all packages' files are read for them, and again where Python's path has changed."""
+    return _installed(group, tuple((place, _changed(place)) for place in sys.path))
+
+
+@lru_cache(maxsize=16)
+def _installed(group: str, path: tuple[tuple[str, int], ...]) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=group))
+
+
+def _changed(place: str) -> int:
+    try:
+        return os.stat(place or os.curdir).st_mtime_ns
+    except OSError:
+        return 0
 
 
 @dataclass(frozen=True)
@@ -88,7 +106,7 @@ class Plugins(Generic[Plugin]):
             importlib.invalidate_caches()
             for file in _files(folder.resolve()):
                 self._add(file.stem, Source(str(file), partial(self._load_file, file)))
-        for point in entry_points(group=kind.group):
+        for point in installed(kind.group):
             self._add(point.name, Source(_describe_entry_point(point), partial(self._load_entry_point, point)))
 
     def _add(self, name: str, source: Source[Plugin]) -> None:

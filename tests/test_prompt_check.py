@@ -163,6 +163,13 @@ def test_a_system_prompt_of_the_templates_own_is_told() -> None:
     )
 
 
+def test_an_answer_that_the_template_begins_is_told() -> None:
+    found = writer(PLAIN_CHATML + "{{ 'Sure, ' if add_generation_prompt }}")
+    assert found.text("Why?").endswith("<|im_start|>assistant\nSure, ") and not found.reading.mended
+    (note,) = found.reading.notes
+    assert "begins the answer itself, by 'Sure,'" in note
+
+
 REFUSED = {
     "the question in capitals": (PLAIN_CHATML.replace("m.content", "m.content | upper"), "drops or changes the quest"),
     "the question's first line": (
@@ -177,6 +184,7 @@ REFUSED = {
     ),
     "an error": ("{{ messages[7].content }}" + PLAIN_CHATML, "can't be used (UndefinedError"),
     "another error": ("{{ 1 // 0 }}" + PLAIN_CHATML, "can't be used (ZeroDivisionError"),
+    "another text each time": ("{{ range(999) | random }}" + PLAIN_CHATML, "now so, now otherwise"),
     "no jinja": ("{% for m in", "can't be used (TemplateSyntaxError"),
     "the end of a turn, and no answer shown": (
         EACH + "{% if m.role == 'assistant' %}{{ raise_exception('no') }}{% endif %}" + CHATML + END,

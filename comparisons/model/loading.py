@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,16 @@ def load(source: ModelSource) -> LM:
         reload=read,
         source=source,
     )
-    for note in lm.prompts.reading.notes if lm.prompts.reading.mended else ():
-        log.warning("%s", note)
+    if lm.prompts.reading.mended:
+        _tell(lm.prompts.reading.notes)
     return lm
+
+
+@cache
+def _tell(notes: tuple[str, ...]) -> None:
+    """Warns once, however often a model is loaded."""
+    for note in notes:
+        log.warning("%s", note)
 
 
 def _read(source: ModelSource, location: str, device: str) -> Loaded:

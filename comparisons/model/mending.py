@@ -17,6 +17,8 @@ from comparisons.util.errors import CompareError
 
 QUESTION = "Is it so that 1 < 2 & 3 > 2, or isn't it \"so\"?\n\nChoices:\n (A) Yes, it's so.\n (B) No, it isn't."
 SYSTEM = 'Answer as one who\'d say "1 < 2 & 3 > 2".\nBe brief.'
+RENDERED = 8
+"""Times that the same messages are rendered, to see whether a template draws at random."""
 ANSWER = "It's as you'd say."
 EARLIER = ({"role": "user", "content": "Who's there?"}, {"role": "assistant", "content": "It's me."})
 ASKED = {"role": "user", "content": QUESTION}
@@ -27,6 +29,9 @@ HEADER = re.compile(r"[>|\]]\s*(?:assistant|model|bot|chatbot|ai|gpt)[ \t]*\Z|<[
 """The end of a prompt whose last turn's role is not closed, or whose last token is cut off."""
 
 TURN_END = re.compile(r"(?:</s>|<(?![^<>]*(?:think|thought|header))[^<>]*(?:end|eot|eom|eos|turn)[^<>]*>)$", re.I)
+
+MARKS = re.compile(r"[<\[◁][^<>\[\]]*[>\]▷]")
+"""Tags and special tokens, between which nothing of a prompt's end is an answer's."""
 
 BASE = "use --prompt-format base."
 
@@ -75,6 +80,8 @@ def find(tokenizer: Any, name: str) -> Finding:
     """
     trial = _Trial(tokenizer, name)
     template = _dated(trial, _system(trial, _content(trial)))
+    if len({trial.text(template, SYSTEM, ASKED) for _ in range(RENDERED)}) > 1:
+        raise trial.refused("writes the same messages now so, now otherwise")
     template = replace(template, turns=trial.shown(template, SYSTEM, *EARLIER, ASKED))
     template, added = _ended(trial, template)
     _check_tokens(trial, template)
@@ -118,25 +125,29 @@ def _ended(trial: _Trial, template: Template) -> tuple[Template, str]:
     How the template writes an answer that is given tells what stands before it.
     """
     tail, written = _tail(trial, template), _before_answer(trial, template)
-    known = written is not None
-    if written is not None and tail.startswith(written.rstrip()) and TURN_END.search(tail.rstrip()):
-        cut = tail[len(written.rstrip()) :]
-        if TURN_END.fullmatch(cut.strip()):
-            return replace(template, cut=cut), f"ends a turn before the answer: {cut.strip()} is left out"
-    header = ""
-    if written is not None and written.startswith(tail):
+    known, header, beyond = written is not None, "", ""
+    if written is None:
+        pass
+    elif written.startswith(tail):
         header = written.removeprefix(tail)
-    elif written is not None and not tail.strip():
+    elif tail.startswith(written.rstrip()):
+        beyond = tail.removeprefix(written.rstrip())
+    elif not tail.strip():
         header = written.lstrip()
-    elif written is not None and not tail.startswith(written.rstrip()):
+    else:
         known = False
+    if TURN_END.fullmatch(beyond.strip()):
+        return replace(template, cut=beyond), f"ends a turn before the answer: {beyond.strip()} is left out"
     # A blank behind the header is the answer's first token's; a line's end is not.
     header = header.rstrip(" ")
     closed = closing(tail + header, source_of(trial.tokenizer))
     if not known and not closed and _is_unfinished(trial, template, tail):
         raise trial.refused(f"ends in {tail.strip()[-40:]!r}, where no answer begins")
     said = f"ends before the answer begins: {header!r} is added" if header else ""
-    said = f"ends in an open thought: {header + closed!r} closes it" if closed else said
+    if closed:
+        said = f"ends in an open thought: {header + closed!r} closes it"
+    elif re.search(r"\w", MARKS.sub("", beyond)):
+        said = f"begins the answer itself, by {beyond.strip()!r}: what is asked for follows it"
     return replace(template, ending=header + closed), said
 
 

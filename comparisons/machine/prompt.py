@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from comparisons.model.loading import prompts_at_hand
+from comparisons.model.copies import find_copy
+from comparisons.model.explaining import explained
 from comparisons.model.mending import QUESTION, SYSTEM
-from comparisons.model.prompts import PromptFormat, PromptWriter
-from comparisons.model.source import ModelSource
+from comparisons.model.prompts import PromptFormat, PromptWriter, checked_writer
+from comparisons.model.source import GGUF, TOKENIZERS, ModelSource, split_location
 
 LAST = 5
 """Tokens that are marked at the end of a prompt."""
@@ -69,10 +71,24 @@ def shown_prompt(source: ModelSource) -> ShownPrompt | None:
     """The probe as a model reads it; None where its tokenizer is not on this machine.
 
     Raises:
-        CompareError: the model would not read what it is to be asked.
+        CompareError: there is no such model, its tokenizer can't be read, or the model would not read what it is asked.
     """
-    writer = prompts_at_hand(source)
-    return None if writer is None else ShownPrompt.of(writer)
+    location = source.location(whole=False)
+    copy = find_copy(Path(location)) if location.endswith(GGUF) else None
+    place, file = split_location(str(copy or location))
+    folder = Path(place)
+    if folder.is_dir() and not file and not any((folder / name).is_file() for name in TOKENIZERS):
+        return None
+    import transformers
+
+    code = {"trust_remote_code": source.trust_remote_code, "local_files_only": True}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **code, **file)
+    except Exception as error:
+        if folder.is_dir():
+            raise explained(source.name, error, location) from error
+        return None
+    return ShownPrompt.of(checked_writer(tokenizer, source.prompt_format, source.name))
 
 
 def _pieces(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:

@@ -13,8 +13,7 @@ from comparisons.model.checks import check_quantize, hub_adapter
 from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
 from comparisons.model.lm import LM
-from comparisons.model.prompts import PromptWriter, checked_writer
-from comparisons.model.source import GGUF, TOKENIZERS, ModelSource, split_location
+from comparisons.model.source import GGUF, ModelSource, split_location
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest, json_digest, read_sealed, remembered_digest, write_sealed
 
@@ -195,29 +194,6 @@ def load_without_weights(source: ModelSource) -> LM:
     except Exception as error:
         raise explained(source.name, error, location) from error
     return LM(model_without_weights(source), tokenizer, source.name, source.prompt_format, source.blocks)
-
-
-def prompts_at_hand(source: ModelSource) -> PromptWriter | None:
-    """How a model's prompts are written, by its tokenizer alone; None where that is not on this machine.
-
-    Raises:
-        CompareError: there is no such model, its tokenizer can't be read, or the model would not read what it is asked.
-    """
-    location = source.location(whole=False)
-    place, file = _fastest(location)
-    folder = Path(place)
-    if folder.is_dir() and not file and not any((folder / name).is_file() for name in TOKENIZERS):
-        return None
-    import transformers
-
-    code = {"trust_remote_code": source.trust_remote_code, "local_files_only": True}
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **code, **file)
-    except Exception as error:
-        if folder.is_dir():
-            raise explained(source.name, error, location) from error
-        return None
-    return checked_writer(tokenizer, source.prompt_format, source.name)
 
 
 def model_without_weights(source: ModelSource) -> Any:

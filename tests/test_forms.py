@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from comparisons.dataset import records
 from comparisons.dataset.behaviors import Library
 from comparisons.dataset.checks import check_all
 from comparisons.dataset.items import Item, lettered_form
-from comparisons.dataset.lettering import KNOWLEDGE
+from comparisons.dataset.lettering import BEHAVIOR, KNOWLEDGE, Fields, Origin, read_item
 from comparisons.dataset.reading import Reading
 from comparisons.dataset.records import read_items
+from comparisons.util.errors import CompareError
 from tests.places import complaint, fact, make_place, paper, record, write
 
 COUNT = 20
@@ -76,7 +78,7 @@ def relabelled(mark: str, answer: str | None = None, rows: Rows = PLAIN) -> list
 
 
 def shaped(mark: str, letter: str) -> str:
-    return mark.replace("A", letter).replace("a", letter.lower())
+    return re.sub("(?<![A-Za-z])[Aa](?![A-Za-z])", lambda found: letter if found[0] == "A" else letter.lower(), mark)
 
 
 def with_fields(change: Callable[[dict[str, Any]], dict[str, Any]]) -> list[dict[str, Any]]:
@@ -89,7 +91,7 @@ def repeated(row: dict[str, Any], mark: str) -> dict[str, Any]:
     return {name: shaped(mark, row[name][1]) + text[row[name]] for name in (MATCHING, CONTRAST)}
 
 
-OTHER = "choices that are lettered otherwise are shown as (A), (B), …"
+OTHER = "choices that are lettered otherwise are shown as (A) and (B)"
 MARKS = ("A)", "(a)", "a.", "A:", "**A.**", "**A**.", "**(A)**", "[A]", "A )", "( a )", "a)", "A.", "__A__)", "（A）")
 LISTED = ("- A)", "* (A)", "• a.")
 
@@ -177,6 +179,15 @@ READ: dict[str, tuple[str, bytes, str]] = {
     **{f"{mark} in both": ("x.json", as_json(relabelled(mark)), OTHER) for mark in MARKS},
     **{f"{mark} in questions": ("x.json", as_json(relabelled(mark, "(A)")), OTHER) for mark in (*MARKS, *LISTED)},
     **{f"{mark} in answers": ("x.json", as_json(relabelled("(A)", mark)), "letters such as") for mark in MARKS},
+    **{
+        f"{text} in answers": ("x.json", as_json(relabelled("(A)", text)), "letters such as")
+        for text in ("Option A", "option (a)", "The answer is (A).", "Answer: A")
+    },
+    "answers that repeat a choice, with a stop": (
+        "x.json",
+        as_json(with_fields(lambda row: {name: f"{text}." for name, text in repeated(row, "A) ").items()})),
+        'answers that repeat a choice, such as "B) No.", are read as its letter',
+    ),
     "bare lower case": ("x.json", as_json(relabelled("(a)", "a")), 'letters such as "b" are read as (B)'),
 }
 """A file of the twenty plain items in another form, and the line that says so, or no line."""
@@ -210,7 +221,11 @@ NAMED: dict[str, tuple[str, bytes, str]] = {
         as_json({"train": PLAIN, "test": PLAIN}),  # type: ignore[arg-type]
         'must hold a list of items, not an object with several: keep one of "train", "test".',
     ),
-    "one item alone": ("x.json", as_json(PLAIN[0]), "must hold a list of items, not an object."),  # type: ignore[arg-type]
+    "one item alone": (
+        "x.json",
+        as_json(PLAIN[0]),
+        "must hold a list of items, not an object: write [{…}, …], or an object a line.",
+    ),  # type: ignore[arg-type]
     "a line that is broken": (
         "x.json",
         lines(PLAIN) + b"{oh",
@@ -219,7 +234,12 @@ NAMED: dict[str, tuple[str, bytes, str]] = {
     "more cells that aren't empty": (
         "x.csv",
         table(PLAIN).replace(b"(B)\r\n", b"(B),,x\r\n", 1),
-        "item 2 has more cells than the header has names.",
+        "item 2 has more cells than the header has names: put a text that holds ',' into quotes.",
+    ),
+    "quotes within quotes": (
+        "x.csv",
+        table(PLAIN).replace(b"take", b'"take"', 1),
+        "item 1 is not CSV: ',' expected after '\"'; double quotes inside a quoted text.",
     ),
     "a workbook": ("x.xlsx", b"PK", "unknown kind of file: use .json, .jsonl, .ndjson, .csv, .tsv, .parquet"),
     "no parquet": ("x.parquet", b"PAR1", "is not a parquet file, or is cut off: "),
@@ -254,6 +274,11 @@ NAMED: dict[str, tuple[str, bytes, str]] = {
         "x.json",
         changed(question="Why?\nA) Yes\nB) No\na. Yes\nb. No", **{MATCHING: "a)", CONTRAST: "b)"}),
         "item 3: fields",
+    ),
+    "a letter with another text": (
+        "x.json",
+        as_json(relabelled("A)", "A) Perhaps")),
+        f"item 1: field '{MATCHING}' must be a letter such as (A), not \"B) Perhaps\"",
     ),
     "text answers beside choices": (
         "x.json",
@@ -400,3 +425,30 @@ def test_choices_lettered_in_any_usual_way_are_the_plain_ones(stem: str, texts: 
     plain = asked("(A)")
     assert lettered_form(asked(mark)) == lettered_form(plain) == plain
     assert [choice.text for choice in Item.parse("x", plain, "A", "B").choices] == [text.strip() for text in texts]
+
+
+VALUES = st.one_of(
+    *(
+        st.sampled_from(
+            [*MARKS, "(B)", "b", "Yes", "B) No", "Q?\nA) Yes\nB) No", "Q?\n (A) Yes\n (B) No", "", "\ud800"]
+        ),
+    ),
+    *(st.none(), st.booleans(), st.integers(), st.floats(), TEXT),
+    *(st.lists(st.sampled_from(["A)", "(B)", 1, None]), max_size=3), st.just({})),
+)
+FIELDS = ("question", MATCHING, CONTRAST, "matching", "contrast", "prompt", "correct", "incorrect", "label", "template")
+
+
+@given(
+    row=st.dictionaries(st.sampled_from((*FIELDS, "statement", "choices", "answer", "subject")), VALUES, max_size=6),
+    fields=st.sampled_from([BEHAVIOR, KNOWLEDGE]),
+    number=st.integers(1, 4),
+)
+def test_any_record_is_an_item_or_a_line(row: dict[str, Any], fields: Fields, number: int) -> None:
+    try:
+        item = read_item(row, Origin("x: item 1", "x/0", number), fields)
+    except CompareError as error:
+        assert str(error).startswith("x: item 1: ") and "\n" not in str(error)
+    else:
+        assert item.matching not in item.contrast and item.question.strip()
+        assert not item.choices or {item.matching, *item.contrast} <= {choice.letter for choice in item.choices}

@@ -11,8 +11,13 @@ from comparisons.util.errors import CompareError
 
 # Anthropic's evals write " (A)", the paper "(A)".
 _LETTER = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z]))\s*")
-# Others write "A)", "(a)", "a.", "A:", "**A.**".
-_LIKE_A_LETTER = re.compile(r"[\s*_`'\"]*[(\[（]?[\s*_]*([A-Za-z])[\s*_]*[)\]）]?[.:．：、]?[\s*_`'\"]*")
+# Others write "A)", "(a)", "a.", "A:", "**A.**", "Option A", "The answer is (A)."
+_LIKE_A_LETTER = re.compile(
+    r"(?:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?[ :]*)?"
+    r"[*_`'\"]*[(\[（]?[\s*_]*([a-z])[\s*_]*[)\]）]?[.:．：、]?[*_`'\"]*",
+    re.IGNORECASE,
+)
+_LONGEST_LETTER = 40
 
 Record = Mapping[str, object]
 
@@ -62,7 +67,8 @@ def letter_field(record: Record, field: str, where: str) -> str:
 
 def as_letter(text: str) -> str | None:
     """The letter that a text is, bare and in upper case, whatever the usual marks around it; None where it is none."""
-    match = _LIKE_A_LETTER.fullmatch(text)
+    text = text.strip()
+    match = _LIKE_A_LETTER.fullmatch(text) if len(text) <= _LONGEST_LETTER else None
     return None if match is None else match[1].upper()
 
 

@@ -101,7 +101,7 @@ def _pair(record: Record, origin: Origin, names: Fields) -> Item:
     fields = (names.matching, names.contrast)
     texts = [text_field(record, field, origin.where) for field in fields]
     found = [_letter(text, shown or "") for text in texts]
-    if not any(found):
+    if not any(found) and not (shown and any(map(split_mark, texts))):
         return _answered(record, origin, names)
     matching, contrast = (
         letter or letter_field(record, field, origin.where) for letter, field in zip(found, fields, strict=True)
@@ -117,7 +117,7 @@ def _pair(record: Record, origin: Origin, names: Fields) -> Item:
         elif not is_usual(text):
             origin.note("letters", f"letters such as {describe(text)} are read as ({as_letter(text)})")
     if shown not in (None, question):
-        origin.note("choices", "choices that are lettered otherwise are shown as (A), (B), …")
+        origin.note("choices", "choices that are lettered otherwise are shown as (A) and (B)")
     item = _item(origin, shown or question, (matching, contrast), record)
     _check_letters(item, origin.where, names)
     return item
@@ -151,13 +151,18 @@ def _letter(answer: str, question: str) -> str | None:
     letter, layout = as_letter(answer), find_layout(question)
     if letter is not None or layout is None:
         return letter
-    choices = layout.choices(question)
-    repeated = [choice.letter for choice in choices if plain(choice.text) == plain(answer)]
-    if not repeated and (mark := split_mark(answer)) is not None:
-        repeated = [
-            choice.letter for choice in choices if (choice.letter, plain(choice.text)) == (mark[0], plain(mark[1]))
-        ]
+    mark, rest = split_mark(answer) or ("", answer)
+    repeated = [
+        choice.letter
+        for choice in layout.choices(question)
+        if _bare(choice.text) == _bare(rest) and mark in ("", choice.letter)
+    ]
     return repeated[0] if len(repeated) == 1 else None
+
+
+def _bare(text: str) -> str:
+    """A text without differences of case, blanks, and a full stop at its end."""
+    return plain(text).rstrip(".")
 
 
 def _check_letters(item: Item, where: str, names: Fields) -> None:

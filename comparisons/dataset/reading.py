@@ -161,7 +161,7 @@ def _json_values(text: IO[str], reading: Reading) -> Iterator[object]:
         yield first
     else:
         several = ", ".join(map(describe, _lists(first)))
-        hint = f" with several: keep one of {several}" if several else ""
+        hint = f" with several: keep one of {several}" if several else ": write [{…}, …], or an object a line"
         raise CompareError(f"{reading.path}: must hold a list of items, not {describe(first)}{hint}.")
 
 
@@ -266,13 +266,18 @@ def _table_rows(text: IO[str], reading: Reading, separators: str) -> Iterator[ob
             raise CompareError(f"{reading.path}: two columns have one name: {describe(twice[0])}.")
         for row in filled:
             if any(map(str.strip, row[len(header) :])):
-                raise CompareError(f"{reading.path}: item {count + 1} has more cells than the header has names.")
+                raise CompareError(
+                    f"{reading.path}: item {count + 1} has more cells than the header has names: put a text that holds "
+                    f"{_CALLED.get(separator, repr(separator))} into quotes."
+                )
             yield {name: cell for name, cell in zip(header, row, strict=False) if name}
             count += 1
         if "" in header:
             reading.note("columns", "columns without a name are not read")
     except csv.Error as error:
-        raise CompareError(f"{reading.path}: item {count + 1} is not CSV: {error}.") from error
+        raise CompareError(
+            f"{reading.path}: item {count + 1} is not CSV: {error}; double quotes inside a quoted text."
+        ) from error
 
 
 def _dialect(sample: str, separators: str) -> tuple[str, bool, int]:

@@ -127,6 +127,7 @@ class Worker:
             ) from error
         load_dotenv(".env")
         self.plan = make_plan(spec)
+        self._warnings.taken()  # of the data, which is said where the run was started
         self.store = Store(Path(store))
         if json_digest(identify_data(self.plan)) != data:
             raise CompareError(

@@ -6,6 +6,7 @@ Every method returns one, the evaluator sees nothing else, and a stack of method
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Callable, Iterable
@@ -13,7 +14,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from comparisons.model.prompts import Turn
 from comparisons.util.errors import CompareError
@@ -127,6 +128,11 @@ class Context:
     identity: str
 
 
+TRAINED = "trained.json"
+"""In the folder of an adapter that was trained here: "parameters", how many numbers had a gradient, and "untouched",
+the names of the blocks' weights that it leaves as they are, where all were to be trained."""
+
+
 @dataclass(frozen=True, eq=False)
 class Intervention:
     """Everything a method changes: the prompt, the weights, the activations.
@@ -168,15 +174,31 @@ class Intervention:
         return (self.system, self.examples, self.adapter, self.adapter_scale, early, context)
 
     def size(self) -> int:
-        """How many fitted numbers it carries: of the adapter's tensors and of the edits' vectors."""
+        """How many trained or fitted numbers it carries: of the adapter and of the edits' vectors.
+
+        Of an adapter that was brought from elsewhere every tensor counts.
+        """
         numbers = sum(edit.vector.numel() for edit in self.edits)
-        if self.adapter is not None:
+        if "parameters" in self._trained:
+            numbers += int(self._trained["parameters"])
+        elif self.adapter is not None:
             from safetensors import safe_open
 
             for path in sorted(self.adapter.glob("*.safetensors")):
                 with safe_open(path, framework="numpy") as file:
                     numbers += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118 - no mapping
         return numbers
+
+    @property
+    def untouched(self) -> list[str]:
+        """Names of weights of the blocks that its adapter leaves as they are, though all were to be trained."""
+        return list(self._trained.get("untouched", ()))
+
+    @cached_property
+    def _trained(self) -> dict[str, Any]:
+        if self.adapter is None or not (self.adapter / TRAINED).is_file():
+            return {}
+        return dict(json.loads((self.adapter / TRAINED).read_text(encoding="utf-8")))
 
     @cached_property
     def digest(self) -> str:

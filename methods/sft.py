@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 WHOLE_LEARNING_RATES = (1e-5, 1e-4, 1e-3)
 """What "auto" tries where whole matrices are trained."""
 
-
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -47,7 +46,8 @@ class SFT(TrainedAdapter):
         alpha: LoRA's numerator; an adapter of strength 1 is scaled by alpha / rank.
         dropout: of LoRA's input.
         batch_size: pairs a step.
-        target_modules: "all-linear", or ends of module names joined by +, as q_proj+v_proj.
+        target_modules: "all-linear", every linear module of the blocks but routers, or ends of names joined by +, as
+            q_proj+v_proj. Experts that are one tensor are none: named (experts.down_proj) they are adapted too.
         target: what is trained on: the "letter", the "answer"'s text, or "auto", by what the run measures.
         trainable: "lora"; "full" for every matrix of the blocks, "layer:N" for those of one, for which rank, alpha,
             dropout and target_modules mean nothing. The change is an adapter of full rank, so nothing is written into

@@ -208,7 +208,8 @@ def test_peft_loads_the_adapter_with_equal_logits(tmp_path: Path) -> None:
         oracle = PeftModel.from_pretrained(tiny_lm().model, str(folder))(ids).logits
         with adapted(lm, folder, 1.0):
             assert torch.equal(lm.model(ids).logits, oracle)
-    assert sorted(path.name for path in folder.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    files = ["adapter_config.json", "adapter_model.safetensors", "trained.json"]
+    assert sorted(path.name for path in folder.iterdir()) == files
     config = json.loads((folder / "adapter_config.json").read_text())
     assert (config["base_model_name_or_path"], config["task_type"]) == ("tiny-llama", "CAUSAL_LM")
 

@@ -73,6 +73,7 @@ class Choices(Evaluation):
             "warnings": [
                 *cautions(cell.cell, plan.asked(behavior), plan.behaviors[behavior].train, letters),
                 *letter_caution(cell.own.info.get("letter_cosine")),
+                *untouched_caution(cell.own.info.get("untouched")),
             ],
         }
         if cell.is_baseline:
@@ -135,6 +136,11 @@ def letter_caution(cosine: float | None) -> list[str]:
         f"the vector is largely the direction between the letters (cosine {cosine:+.2f}): its shift is in part a "
         "liking for a letter; --measure answers asks without letters"
     ]
+
+
+def untouched_caution(names: Sequence[str] | None) -> list[str]:
+    """The warning of an adapter that leaves some weights of the blocks as they are, as those of experts."""
+    return [f"its adapter leaves weights of the blocks as they are: {', '.join(names)}"] if names else []
 
 
 def noise_caution(shift: float, noise: Noise | None) -> list[str]:

@@ -10,23 +10,19 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from comparisons.method._targets import adaptable
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
 
 
 def linear_modules(lm: LM, layers: Sequence[int]) -> list[str]:
     """See `training.linear_modules`."""
-    import torch
-    from transformers.pytorch_utils import Conv1D
-
     if lm.quantized:
         raise CompareError("the matrices of a quantized model can't be trained: leave out --quantize, or use LoRA.")
-    return [
-        f"{lm.blocks_path}.{layer}.{name}"
-        for layer in layers
-        for name, module in lm.blocks[lm.check_layer(layer)].named_modules()
-        if isinstance(module, (torch.nn.Linear, Conv1D))
-    ]
+    found = adaptable(lm, layers)
+    if not found:
+        raise CompareError(f"the blocks of {lm.name} have no matrix that can be trained in whole.")
+    return found
 
 
 def whole_config(lm: LM, matrices: Sequence[str]) -> Any:

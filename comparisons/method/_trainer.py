@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import json
 import os
 import random
 import warnings
@@ -16,9 +17,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from comparisons.engine.adapters import preserved
 from comparisons.engine.memory import returning
+from comparisons.intervention import TRAINED
 from comparisons.method._checkpoints import Checkpoints, Resumable, unsealed
 from comparisons.method._fullrank import set_whole, whole_config
 from comparisons.method._gradient import collate, target_loss
+from comparisons.method._targets import ALL, Untouched, targets
 from comparisons.method.recipes import Training, epoch_folder
 from comparisons.model import processes
 from comparisons.model.lm import LM
@@ -94,8 +97,9 @@ def _trainer(lm: LM, training: Training, out: Path, checkpoints: Checkpoints | N
         # Widens what isn't quantized, on which small gradients depend.
         prepare_model_for_kbit_training(lm.model, use_gradient_checkpointing=False)
     make = _target_trainer if training.beta is None else _preference_trainer
+    whole = Untouched(lm) if training.matrices or training.target_modules == ALL else None
     with placing(lm.model):
-        callbacks = [_epoch_saver(lm.name, training.epochs, out, checkpoints)]
+        callbacks = [_epoch_saver(lm.name, training.epochs, out, checkpoints, whole)]
         trainer = make(lm, training, out, {"peft_config": _adapter(lm, training), "callbacks": callbacks})
     trainer.checkpoints = checkpoints
     trainer.remove_callback(PrinterCallback)
@@ -108,15 +112,18 @@ def _trainer(lm: LM, training: Training, out: Path, checkpoints: Checkpoints | N
     return trainer
 
 
-def _epoch_saver(name: str, epochs: int, out: Path, checkpoints: Checkpoints | None) -> Any:
+def _epoch_saver(name: str, epochs: int, out: Path, checkpoints: Checkpoints | None, whole: Untouched | None) -> Any:
     """A callback that saves the adapter after each epoch, and asks for checkpoints when they are due."""
     from transformers import TrainerCallback
 
     class EpochSaver(TrainerCallback):  # type: ignore[misc]
-        def on_epoch_end(self, args: Any, state: Any, control: Any, model: Any = None, **rest: Any) -> None:
+        def on_epoch_end(
+            self, args: Any, state: Any, control: Any, model: Any = None, optimizer: Any = None, **rest: Any
+        ) -> None:
             folder = epoch_folder(out, round(state.epoch))
             if processes.leads():
                 _save(model, folder, name)
+                _note(model, optimizer, whole, folder)
             if checkpoints:
                 if processes.leads():
                     seal(folder)
@@ -144,12 +151,13 @@ def _adapter(lm: LM, training: Training) -> Any:
         return whole_config(lm, training.matrices)
     # PEFT's class for this task wraps transformers' way to generate, which a model's own code may lack.
     task = "CAUSAL_LM" if hasattr(lm.model, "prepare_inputs_for_generation") else None
-    wanted = training.target_modules
+    chosen = targets(lm, training.target_modules)
     return LoraConfig(
         r=training.rank,
         lora_alpha=training.alpha,
         lora_dropout=training.dropout,
-        target_modules=wanted if wanted == "all-linear" else [*wanted],
+        target_modules=[*chosen.modules] or None,
+        target_parameters=[*chosen.parameters] or None,
         task_type=task,
     )
 
@@ -197,7 +205,7 @@ def _preference_trainer(lm: LM, training: Training, out: Path, more: dict[str, A
     }
     return Trainer(
         model=lm.model,
-        args=_arguments(lm, training, out, DPOConfig, {"beta": training.beta}),
+        args=_arguments(lm, training, out, DPOConfig, {"beta": training.beta, **_without_routers(DPOConfig)}),
         processing_class=tokenizer,
         data_collator=DataCollatorForPreference(pad_token_id=0),
         train_dataset=Dataset.from_dict(columns),
@@ -251,11 +259,17 @@ def _checkpointing(kind: Any, wanted: bool) -> dict[str, Any]:
     return {name: wanted, f"{name}_kwargs": {"use_reentrant": False}}
 
 
+def _without_routers(kind: Any) -> dict[str, Any]:
+    """Arguments by which a trainer adds no loss of its own for experts' routers, where it knows one."""
+    name = "router_aux_loss_coef"
+    return {name: 0.0} if name in {field.name for field in fields(kind)} else {}
+
+
 def _save(model: Any, folder: Path, name: str) -> None:
     config = model.peft_config["default"]
     config.base_model_name_or_path = name
     # PEFT writes a set in the order of the process's hash seed; equal trainings should write equal bytes.
-    config.target_modules = sorted(config.target_modules)
+    config.target_modules = config.target_modules and sorted(config.target_modules)
     config.rank_pattern, config.alpha_pattern = (
         dict(sorted(pattern.items())) for pattern in (config.rank_pattern, config.alpha_pattern)
     )
@@ -264,6 +278,13 @@ def _save(model: Any, folder: Path, name: str) -> None:
     # "auto" would ask the hub whether the embeddings were resized.
     model.save_pretrained(str(folder), state_dict=trained, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)
+
+
+def _note(model: Any, optimizer: Any, whole: Untouched | None, folder: Path) -> None:
+    """Writes how many numbers were trained, those that had a gradient, and what was left out of all there is."""
+    trained = sum(p.numel() for p in model.parameters() if p in optimizer.state)
+    facts = {"parameters": trained, "untouched": [] if whole is None else whole.names()}
+    (folder / TRAINED).write_text(json.dumps(facts), encoding="utf-8")
 
 
 @contextmanager

@@ -43,10 +43,10 @@ def train_adapter(lm: LM, training: Training, out: Path, scratch: Path | None = 
 
 
 def linear_modules(lm: LM, layers: Sequence[int]) -> list[str]:
-    """Names of the linear modules in some decoder blocks, for `Training.matrices`.
+    """Names of the linear modules in some decoder blocks, for `Training.matrices`; experts and their routers are none.
 
     Raises:
-        CompareError: there is no such block, or the model is quantized.
+        CompareError: there is no such block, it has no such module, or the model is quantized.
     """
     from comparisons.method import _fullrank
 

@@ -24,7 +24,7 @@ class CellInfo(TypedDict, total=False):
         layer: where all edits are at one.
         fit_seconds, eval_seconds: wall time.
         peak_memory_bytes: the most memory in use when it ended.
-        trainable_parameters: fitted numbers that its intervention carries.
+        trainable_parameters: numbers that were trained, counted from the tensors that had a gradient, or fitted.
         waiting: whether its free answers wait for judges, who are elsewhere.
     """
 

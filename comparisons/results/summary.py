@@ -105,7 +105,7 @@ class SummaryRow:
         stored_bytes: size of the fitted artifacts.
         tuning_trials: candidate settings that were tried on dev.
         peak_memory_bytes: the most memory in use when the cell ended.
-        trainable_parameters: fitted numbers that the intervention carries.
+        trainable_parameters: numbers that were trained, counted from the tensors that had a gradient, or fitted.
         broken: whether more than half of the probability left the letters, so that the shift says little.
         control: whether a control stands in the stack.
         warnings: what must be said beside the numbers.

@@ -274,6 +274,7 @@ class CellRunner:
             "eval_seconds": round(seconds, 3),
             "peak_memory_bytes": peak_memory(self.fitter.lm),
             "trainable_parameters": ready.built.intervention.size(),
+            "untouched": ready.built.intervention.untouched,
             "tokens_run": tokens,
             "letter_cosine": self.letters.cosine(ready.built.intervention),
             **ready.ledger,

@@ -1,0 +1,153 @@
+"""Which weights of a model an adapter is put on: linear modules of its decoder blocks, and no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
+
+ALL = "all-linear"
+
+FUSED = ("falcon_h1", "mamba", "mamba2", "falcon_mamba", "nemotron_h")
+"""Families whose kernels read these modules' weights past an adapter, so that PEFT refuses it."""
+
+FUSED_MODULES = ("out_proj", "conv1d")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What an adapter is put on.
+
+    Attributes:
+        modules: names of linear modules.
+        parameters: names of tensors that hold a matrix for each expert.
+    """
+
+    modules: Sequence[str]
+    parameters: Sequence[str] = ()
+
+
+def adaptable(lm: LM, layers: Sequence[int]) -> list[str]:
+    """Names of the linear modules in some blocks that can have an adapter: routers of experts can't."""
+    found = [name for layer in layers for name in _linears(lm, layer)]
+    fused = FUSED_MODULES if lm.model.config.model_type in FUSED else ()
+    kept = {leaf: leaf not in fused and _stays(lm, leaf) for leaf in {_leaf(name) for name in found}}
+    return [name for name in found if kept[_leaf(name)]]
+
+
+def _linears(lm: LM, layer: int) -> Iterator[str]:
+    import torch
+    from transformers.pytorch_utils import Conv1D
+
+    block = lm.blocks[lm.check_layer(layer)]
+    for name, module in block.named_modules():
+        linear = isinstance(module, (torch.nn.Linear, Conv1D)) or type(module).__name__ == "Linear"
+        if linear and not _routes(block, name, module):
+            yield f"{lm.blocks_path}.{layer}.{name}"
+
+
+def _routes(block: Any, name: str, module: Any) -> bool:
+    """Whether a module chooses among experts; some such return more than their product."""
+    owner, _, leaf = name.rpartition(".")
+    named = "router" in name.split(".") or "router" in type(module).__name__.lower()
+    return named or (leaf == "gate" and hasattr(block.get_submodule(owner), "experts"))
+
+
+def _stays(lm: LM, leaf: str) -> bool:
+    """Whether PEFT puts an adapter on modules of this name; in some families it means the experts by it."""
+    try:
+        from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+    except ImportError:  # a version that knows no such families
+        return True
+    from peft import LoraConfig
+
+    config = LoraConfig(target_modules=[leaf])
+    try:
+        convert_peft_config_for_transformers(config, lm.model, None)
+    except ValueError:  # it would need others too
+        return False
+    return leaf in (config.target_modules or ())
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def targets(lm: LM, wanted: str | Sequence[str]) -> Targets:
+    """What is to have an adapter, by the ends of names; "all-linear" for every linear module of the blocks.
+
+    Raises:
+        CompareError: an end is none of a linear module, or of an experts' tensor, that can have one.
+    """
+    every = adaptable(lm, range(len(lm.blocks)))
+    if wanted == ALL and every:
+        return Targets(every)
+    experts = [*_experts(lm)]
+    modules, parameters = list[str](), list[str]()
+    for end in wanted if wanted != ALL else [ALL]:
+        found = [[name for name in names if f".{_plain(name)}".endswith(f".{end}")] for names in (every, experts)]
+        modules += [name for name in found[0] if name not in modules]
+        parameters += [name for name in found[1] if name not in parameters and not found[0]]
+        if not any(found):
+            known = sorted({_leaf(_plain(name)) for name in (*every, *experts)})
+            raise CompareError(
+                f"target_modules: no weight '{end}' in the blocks of {lm.name} can have an adapter: use "
+                f"{', '.join(known) or 'another method'}."
+            )
+    return Targets(modules, parameters)
+
+
+def _experts(lm: LM) -> Iterator[str]:
+    """Names of the blocks' tensors that hold a matrix for each of many."""
+    from torch.nn.modules.conv import _ConvNd
+
+    for layer, block in enumerate(lm.blocks):
+        for owner, module in block.named_modules():
+            for name, tensor in module.named_parameters(recurse=False):
+                if tensor.dim() == 3 and not isinstance(module, _ConvNd):
+                    yield ".".join(part for part in (lm.blocks_path, str(layer), owner, name) if part)
+
+
+def _plain(name: str) -> str:
+    """Of a tensor that is its module's weight the module's name."""
+    return name.removesuffix(".weight")
+
+
+def _weights(lm: LM) -> dict[str, Any]:
+    """The tensors of the blocks that have at least two dimensions, by name."""
+    return {
+        f"{lm.blocks_path}.{layer}.{name}": tensor
+        for layer, block in enumerate(lm.blocks)
+        for name, tensor in block.named_parameters()
+        if tensor.dim() > 1
+    }
+
+
+@dataclass(frozen=True)
+class Untouched:
+    """The weights of the blocks that stay as they are, once an adapter is on the model.
+
+    Args:
+        lm: the model, without an adapter.
+    """
+
+    lm: LM
+    _weights: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_weights", _weights(self.lm))
+
+    def names(self) -> list[str]:
+        """Their names within a block, of those that have an adapter in none of the blocks."""
+        from peft.tuners.lora import LoraLayer
+
+        layers = [module for module in self.lm.model.modules() if isinstance(module, LoraLayer)]
+        touched = {id(m.get_param() if hasattr(m, "get_param") else m.get_base_layer().weight) for m in layers}
+        ways: dict[str, bool] = {}
+        for name, tensor in self._weights.items():
+            place = _plain(name.removeprefix(f"{self.lm.blocks_path}.").partition(".")[2])
+            ways[place] = ways.get(place, False) or id(tensor) in touched
+        return [place for place, any_touched in ways.items() if not any_touched]

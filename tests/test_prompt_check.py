@@ -461,3 +461,23 @@ def test_an_answer_ends_where_the_next_turn_of_its_format_begins(
     assert (steps[-1] == 1) == (kept != written)  # the row that has ended leaves the batch
     steps.clear()
     assert generate(lm, ["Why is that so?", "Why?"], [Intervention()], tokens, exact=True)[0][0] == written
+
+
+@pytest.mark.parametrize("place", ["generation config", "config", "tokenizer", "template", "nowhere"])
+def test_an_answer_ends_at_a_token_that_any_of_the_files_names(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
+    (end,) = tokenizer("<|im_end|>", add_special_tokens=False)["input_ids"]
+    tokenizer.chat_template = PLAIN_CHATML if place == "template" else CHAT_TEMPLATE
+    model = tiny_lm(vocab_size=len(tokenizer)).model
+    if place == "generation config":
+        model.generation_config.eos_token_id = [1, end]
+    if place == "config":
+        model.config.eos_token_id = end
+    if place == "tokenizer":
+        tokenizer.eos_token = "<|im_end|>"
+    lm = LM(model, tokenizer, "tiny")
+    ids = lm.tokenizer("Yes.<|im_end|>No.", add_special_tokens=False)["input_ids"]
+    written = iter(ids)
+    monkeypatch.setattr(_Rows, "_next", lambda self, logits, alive: torch.tensor([[next(written)]]))
+    assert generate(lm, ["Why?"], [Intervention()], len(ids)) == [["Yes." if place != "nowhere" else "Yes.No."]]

@@ -66,8 +66,9 @@ def generate(
         lm: the model.
         questions: user turns; the model's prompt format is put around them.
         interventions: equal ones are run once.
-        max_new_tokens: an answer ends here, at the model's end-of-sequence token, or where it goes on into the next
-            turn of a prompt format that has no token for it.
+        max_new_tokens: an answer ends here, at a token that ends answers by the generation configuration, the
+            configuration, the tokenizer or the chat template, or where it goes on into the next turn of a prompt format
+            that has no such token.
         sampling: how tokens are drawn; greedily by default.
         exact: keep the blanks around an answer, and turns that follow it.
 
@@ -252,5 +253,9 @@ class _Rows:
         return at_columns(logits, last)
 
     def _end_tokens(self) -> list[int]:
-        ends = self.lm.model.generation_config.eos_token_id
-        return [] if ends is None else list(ends) if isinstance(ends, list) else [ends]
+        """All that end an answer: files of a model often name one in one place only."""
+        lm = self.lm
+        places = (lm.model.generation_config, lm.config, lm.tokenizer)
+        named = [getattr(place, "eos_token_id", None) for place in places]
+        each = [ends if isinstance(ends, list) else [ends] for ends in (*named, list(lm.prompts.reading.ends))]
+        return sorted({end for ends in each for end in ends if end is not None})

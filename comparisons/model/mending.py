@@ -38,9 +38,16 @@ BASE = "use --prompt-format base."
 
 @dataclass(frozen=True)
 class Finding:
-    """How a template is to be used, and what is to be said of it, a line each."""
+    """What a trial of a template showed.
+
+    Attributes:
+        template: how it is to be used.
+        ends: the token that it writes behind an answer, where that is a special one.
+        notes: what is to be said of it, a line each.
+    """
 
     template: Template
+    ends: tuple[int, ...]
     notes: tuple[str, ...]
 
 
@@ -86,7 +93,7 @@ def find(tokenizer: Any, name: str) -> Finding:
     template, added = _ended(trial, template)
     _check_tokens(trial, template)
     template = _begun_once(trial, template)
-    return Finding(template, tuple(_notes(trial, template, added)))
+    return Finding(template, _turn_end(trial, template), tuple(_notes(trial, template, added)))
 
 
 def _content(trial: _Trial) -> Template:
@@ -158,12 +165,24 @@ def _tail(trial: _Trial, template: Template) -> str:
 
 def _before_answer(trial: _Trial, template: Template) -> str | None:
     """What the template writes between a question and its answer; None where it doesn't show both."""
+    behind = _answered(trial, template).rpartition(QUESTION)[2]
+    return behind.split(ANSWER)[0] if ANSWER in behind else None
+
+
+def _turn_end(trial: _Trial, template: Template) -> tuple[int, ...]:
+    """The special token with which the template ends an answer's turn."""
+    behind = _answered(trial, template).rpartition(ANSWER)[2].lstrip()
+    ids = list(trial.tokenizer(behind, add_special_tokens=False)["input_ids"])[:1]
+    added = getattr(trial.tokenizer, "added_tokens_decoder", {})
+    special = {*trial.tokenizer.all_special_ids, *(token for token, each in added.items() if each.special)}
+    return tuple(token for token in ids if token in special)
+
+
+def _answered(trial: _Trial, template: Template) -> str:
+    """The text of a question that has its answer; empty where the template raises, or doesn't show the question."""
     messages = template.messages(None, (ASKED, {"role": "assistant", "content": ANSWER}))
     text = _unless_it_raises(lambda: template.apply(trial.tokenizer, messages, tokenize=False, begins=False))
-    if text is None or QUESTION not in text or ANSWER not in text.split(QUESTION)[-1]:
-        return None
-    between: str = text.split(QUESTION)[-1].split(ANSWER)[0]
-    return between
+    return str(text) if text is not None and QUESTION in text else ""
 
 
 def _is_unfinished(trial: _Trial, template: Template, tail: str) -> bool:

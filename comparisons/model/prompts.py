@@ -60,11 +60,13 @@ class Reading:
     Attributes:
         template: how its chat template is used.
         added: special tokens that it puts behind a text, of which none belongs behind a prompt.
+        ends: token ids that the chat template ends an answer by.
         notes: what of this must be known, a line each.
     """
 
     template: Template = AS_IT_IS
     added: int = 0
+    ends: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -111,7 +113,7 @@ class PromptWriter:
                 raise CompareError(f"the tokenizer of {self.name} has no chat template: use --prompt-format base.")
             check_templates(self.tokenizer, self.name)
             found = find(self.tokenizer, self.name)
-            return Reading(found.template, 0, found.notes)
+            return Reading(found.template, ends=found.ends, notes=found.notes)
         ids, bare = (list(self.tokenizer("Why?", add_special_tokens=more)["input_ids"]) for more in (True, False))
         starts = (i for i in range(len(ids) - len(bare) + 1) if ids[i : i + len(bare)] == bare)
         start = next(starts, len(ids) - len(bare))

@@ -7,7 +7,9 @@ import random
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,10 +18,14 @@ from checkpoints.pocket.recipe.language import load_language, statement
 from comparisons.cli import execute
 from comparisons.dataset.behaviors import Library
 from comparisons.judges.client import KEY
+from comparisons.judges.free_answers import OpenEnded
 from comparisons.judges.interface import AnswerToJudge, Price, Setup, scoring
+from comparisons.judges.judge_set import make_judge_set
 from comparisons.judges.local import DIGITS, LEAST_MASS, Local
 from comparisons.judges.registry import make_judge, names
 from comparisons.judges.server import Server
+from comparisons.model.lm import LM
+from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError
 from tests.faulty import serving
 from tests.tiny import tiny_lm
@@ -182,3 +188,21 @@ def test_generate_shows_every_cell_beside_the_baseline(
     scores = [v.score or 0 for v in make_judge("rules", Setup({"refusal": refusal})).score(asked)]
     assert sum(scores[2:4]) > sum(scores[4:])
     assert execute([*command[:-1], "absent.txt"]) == 2
+
+
+def test_local_judges_are_loaded_as_their_own_options_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`compare score` gives them: of the run's model in place of the run's, of another beside its device and type."""
+    loaded: list[ModelSource] = []
+
+    def load(source: ModelSource) -> LM:
+        loaded.append(source)
+        return tiny_lm()
+
+    monkeypatch.setattr("comparisons.model.loading.load", load)
+    run = ModelSource("ORG/A", device="cpu", dtype="float16", prompt_format="base", blocks="a.b")
+    options = OpenEnded(judges=("local", "local:ORG/B"))
+    make_judge_set(options, {}, run, None)
+    given: dict[str, Any] = {"dtype": "bfloat16", "trust_remote_code": True, "blocks": "c.d"}
+    make_judge_set(options, {}, run, None, given)
+    other = ModelSource("ORG/B", device="cpu", dtype="float16")
+    assert loaded == [run, other, replace(run, **given), replace(other, **given)]

@@ -169,7 +169,12 @@ def test_tokens_that_no_prompt_brings_do_no_harm(folder: Path) -> None:
     tokenizer.add_special_tokens({"pad_token": "<pad>", "additional_special_tokens": ["<image>"]})
     tokenizer.save_pretrained(folder)
     assert len(tokenizer) == 392
-    assert load(ModelSource(str(folder))).embeddings.shape[0] == 390
+    lm = load(ModelSource(str(folder)))
+    assert lm.embeddings.shape[0] == 390
+    question = "What is shown in <image>?\n\nChoices:\n (A) Yes\n (B) No"
+    for ask in (lambda: lm.tokenize(lm.prompt(question)), lambda: lm.choice_prompt(question, ("A", "B"))):
+        with pytest.raises(CompareError, match=r"a text holds '<image>', for which .* has no embedding"):
+            ask()
 
 
 def test_a_template_called_default_serves_among_others(folder: Path) -> None:

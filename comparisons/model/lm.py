@@ -250,14 +250,26 @@ class LM:
         return self.prompts.text(question, system, examples)
 
     def tokenize(self, text: str) -> list[int]:
-        """See `PromptWriter.tokenize`."""
-        return self.prompts.tokenize(text)
+        """See `PromptWriter.tokenize`; raises CompareError where the model has no embedding for a token."""
+        ids = self.prompts.tokenize(text)
+        self._check_embedded(ids)
+        return ids
 
     def choice_prompt(
         self, question: str, letters: Sequence[str], system: str | None = None, examples: Sequence[Turn] = ()
     ) -> ChoicePrompt:
-        """See `PromptWriter.choice`."""
-        return self.prompts.choice(question, letters, system, examples)
+        """See `PromptWriter.choice`; raises CompareError where the model has no embedding for a token."""
+        prompt = self.prompts.choice(question, letters, system, examples)
+        self._check_embedded(prompt.ids)
+        return prompt
+
+    def _check_embedded(self, ids: Sequence[int]) -> None:
+        """A tokenizer may have special tokens beyond the embeddings, as of images, which a text may name."""
+        if (most := max(ids, default=0)) >= len(self.model.get_input_embeddings().weight):
+            token = self.tokenizer.convert_ids_to_tokens(most)
+            raise CompareError(
+                f"a text holds {token!r}, for which {self.name} has no embedding: take it out of the data."
+            )
 
 
 def blocks_at(model: Any, path: str) -> list[torch.nn.Module]:

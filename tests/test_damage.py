@@ -89,8 +89,10 @@ def test_every_damage_to_an_artifact_is_found(copied: Path) -> None:
     assert kinds == {".safetensors", ".json"}
     for artifact in artifacts:
         for path in (path for path in artifact.rglob("*") if path.is_file()):
+            before = path.read_text() if path.suffix == ".json" else ""
             for _ in damages(path):
-                assert str(artifact) in (artifact_fault(artifact) or "")
+                if not (before and says_the_same(path, before)):
+                    assert str(artifact) in (artifact_fault(artifact) or "")
         (artifact / "extra").write_text("")
         assert artifact_fault(artifact) == f"{artifact}: extra does not belong there"
 
@@ -183,7 +185,9 @@ def test_doctor_verifies_and_cleans(
     doctor = ["doctor", "--artifacts", "--reports", "."]
     said: Callable[[], list[str]] = lambda: capsys.readouterr().out.splitlines()  # noqa: E731
     assert execute(doctor) == 0
-    assert said() == ["4 whole, 0 damaged, 0 left over"]
+    # Every artifact, and the run.
+    whole = 1 + sum(path.is_dir() for path in Path("checkpoints").iterdir())
+    assert said() == [f"{whole} whole, 0 damaged, 0 left over"]
     artifact = next(Path("checkpoints").glob("sft-*"))
     (artifact / "epoch-1" / "adapter_model.safetensors").write_bytes(b"")
     (Path("checkpoints") / f".{artifact.name}.making" / "out").mkdir(parents=True)
@@ -197,11 +201,11 @@ def test_doctor_verifies_and_cleans(
     lines = said()
     assert f"damaged: {artifact}: epoch-1/adapter_model.safetensors is damaged" in lines
     assert any(line.startswith("damaged: a kept verdict: checkpoints/judgements/b.json") for line in lines)
-    assert lines[-1] == "4 whole, 2 damaged, 2 left over"
+    assert lines[-1] == f"{whole} whole, 2 damaged, 2 left over"
     assert execute([*doctor, "--clean"]) == 0
     assert all(line.endswith("(removed)") for line in said()[:-1])
     assert execute(doctor) == 0
-    assert said() == ["4 whole, 0 damaged, 0 left over"]
+    assert said() == [f"{whole} whole, 0 damaged, 0 left over"]
     assert (Path("checkpoints/mine") / MANIFEST).exists()
     cell = next(Path("out/cells").glob("*.jsonl"))
     with cell.open("ab") as file:

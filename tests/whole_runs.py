@@ -15,7 +15,7 @@ from comparisons.util.artifacts import artifact_fault
 
 SFT = "--set sft.epochs=2 --set sft.learning_rate=1e-3 --set sft.target_modules=q_proj"
 GRID = "--behavior refusal --train-items 24 --test-items 6 --layer 1 --knowledge none"
-ARGUMENTS = f"run --methods caa,sysprompt,sft {GRID} {SFT} --out out".split()
+ARGUMENTS = f"run --methods caa,sysprompt,sft {GRID} --directions pos {SFT} --out out".split()
 MORE = "--generated-choices --open-ended --tokens 8 --set sft.epoch=1 --set dpo.epochs=1 --set dpo.learning_rate=1e-3"
 FRESH = (
     "run --behavior refusal --data few --methods caa,random_vector,sft,sysprompt,sft+caa,dpo --layer 1 "
@@ -53,7 +53,9 @@ def check_equal(folder: Path, reference: Path) -> None:
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             if isinstance(value, (float, list)):
-                assert found[name] == pytest.approx(value, abs=1e-6), name
+                # Intervals over few questions are many standard errors wide, logits steeper than probabilities.
+                least = 1e-5 if name.startswith(("content", "letter")) else 1e-6
+                assert found[name] == pytest.approx(value, abs=1e-4 if isinstance(value, list) else least), name
             else:
                 assert found[name] == value, name
     assert asked(folder / "out") == asked(reference / "out")

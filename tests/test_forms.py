@@ -43,7 +43,7 @@ def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setattr(records, "LARGE", 0)
 
 
-def as_json(rows: Rows, **form: Any) -> bytes:
+def as_json(rows: Any, **form: Any) -> bytes:
     return json.dumps(rows, **form).encode()
 
 
@@ -218,14 +218,14 @@ NAMED: dict[str, tuple[str, bytes, str]] = {
     "latin-1": ("x.csv", table(PLAIN).replace(b"take", b"caf\xe9"), "is not UTF-8 (byte 78): save it as UTF-8."),
     "two lists": (
         "x.json",
-        as_json({"train": PLAIN, "test": PLAIN}),  # type: ignore[arg-type]
+        as_json({"train": PLAIN, "test": PLAIN}),
         'must hold a list of items, not an object with several: keep one of "train", "test".',
     ),
     "one item alone": (
         "x.json",
         as_json(PLAIN[0]),
         "must hold a list of items, not an object: write [{…}, …], or an object a line.",
-    ),  # type: ignore[arg-type]
+    ),
     "a line that is broken": (
         "x.json",
         lines(PLAIN) + b"{oh",

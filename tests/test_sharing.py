@@ -107,7 +107,8 @@ def test_a_vector_comes_back_and_its_cards_program_does_what_the_engine_does(
 def test_an_adapter_loads_in_plain_peft_and_in_a_run(place: Path, served: Hub, near: Forks) -> None:
     compare(["share", "adapter", "--to", "me/adapter"], place, near)
     files = served.repositories["me/adapter"]
-    assert set(files) == {"README.md", "adapter_config.json", "adapter_model.safetensors", "intervention.json"}
+    trained = {"adapter_config.json", "adapter_model.safetensors", "trained.json"}
+    assert set(files) == {"README.md", "intervention.json", *trained}
     assert json.loads(files["adapter_config.json"])["base_model_name_or_path"] == "pocket"
     plain = f"""
 from peft import PeftModel

@@ -239,7 +239,7 @@ def _svg(figure: Figure, name: str, label: str | None) -> str:
         axes.patch.set_alpha(0.0 if axes.patch.get_facecolor()[:3] == (1.0, 1.0, 1.0) else None)
     data = io.StringIO()
     # Without the date, so that equal figures are equal texts; `savefig` would lay out in a drawing of its own before.
-    FigureCanvasSVG(figure).print_svg(data, metadata={"Date": None})
+    FigureCanvasSVG(figure).print_svg(data, metadata={"Date": None})  # type: ignore[no-untyped-call]
     root = ElementTree.fromstring(_INVALID.sub("", data.getvalue()))
     _tidy(root, name)
     width, height = (float(number) for number in root.attrib["viewBox"].split()[2:])

@@ -56,5 +56,5 @@ def png(draw: Callable[[Figure], None], size: tuple[float, float], style: Mappin
         data = io.BytesIO()
         # Without the name and version of the program that drew it: equal figures are equal files. `print_figure`
         # would lay out in a drawing of its own before.
-        canvas.print_png(data, metadata={"Software": None})
+        canvas.print_png(data, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return data.getvalue()

@@ -106,15 +106,15 @@ READ: dict[str, tuple[str, bytes, str]] = {
     "json lines called json": ("x.json", lines(PLAIN), "is JSON lines"),
     "json called jsonl": ("x.jsonl", as_json(PLAIN), "is a JSON list"),
     "json called jsonl, indented": ("x.jsonl", as_json(PLAIN, indent=1), "is a JSON list"),
-    "objects one after the other": ("x.jsonl", b"\n".join(as_json(row, indent=1) for row in PLAIN), ""),  # type: ignore[arg-type]
-    "under data": ("x.json", as_json({"data": PLAIN}), 'its items are under "data"'),  # type: ignore[arg-type]
+    "objects one after the other": ("x.jsonl", b"\n".join(as_json(row, indent=1) for row in PLAIN), ""),
+    "under data": ("x.json", as_json({"data": PLAIN}), 'its items are under "data"'),
     "under items, beside a version": (
         "x.json",
-        as_json({"version": "1", "tags": ["a"], "items": PLAIN, "notes": []}),  # type: ignore[arg-type]
+        as_json({"version": "1", "tags": ["a"], "items": PLAIN, "notes": []}),
         'its items are under "items"',
     ),
-    "under two keys": ("x.json", as_json({"data": {"rows": PLAIN}}), 'its items are under "rows"'),  # type: ignore[arg-type]
-    "under data, called jsonl": ("x.jsonl", as_json({"data": PLAIN}, indent=1), 'its items are under "data"'),  # type: ignore[arg-type]
+    "under two keys": ("x.json", as_json({"data": {"rows": PLAIN}}), 'its items are under "rows"'),
+    "under data, called jsonl": ("x.jsonl", as_json({"data": PLAIN}, indent=1), 'its items are under "data"'),
     "csv": ("x.csv", table(PLAIN), ""),
     "csv of Excel": ("x.csv", b"\xef\xbb\xbf" + table(PLAIN, ";"), "its columns are separated by ';'"),
     "csv that names its separator": ("x.csv", b"sep=;\r\n" + table(PLAIN, ";"), "its columns are separated by ';'"),
@@ -283,7 +283,7 @@ NAMED: dict[str, tuple[str, bytes, str]] = {
     "text answers beside choices": (
         "x.json",
         changed(**{MATCHING: "Ever", CONTRAST: "Never"}),
-        "item 3: has lettered choices already",
+        f"item 3: field '{MATCHING}' must be a letter such as (A), not \"Ever\"",
     ),
 }
 """A file that can't be read as it is, and the beginning of the line behind its name."""
@@ -389,7 +389,7 @@ FORMS: dict[str, Callable[[Rows], bytes]] = {
     "x.json": as_json,
     "lines.json": lines,
     "list.jsonl": as_json,
-    "data.json": lambda rows: as_json({"data": rows}),  # type: ignore[arg-type]
+    "data.json": lambda rows: as_json({"data": rows}),
     "x.jsonl": lines,
     **{f"{i}.csv": lambda rows, s=s: table(rows, s, quoting=csv.QUOTE_ALL) for i, s in enumerate(",;\t|")},  # type: ignore[misc]
     "x.parquet": columns,

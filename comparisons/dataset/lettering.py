@@ -101,7 +101,8 @@ def _pair(record: Record, origin: Origin, names: Fields) -> Item:
     fields = (names.matching, names.contrast)
     texts = [text_field(record, field, origin.where) for field in fields]
     found = [_letter(text, shown or "") for text in texts]
-    if not any(found) and not (shown and any(map(split_mark, texts))):
+    meant = any(map(split_mark, texts)) or (names is BEHAVIOR and shown == question)
+    if not any(found) and not (shown and meant):
         return _answered(record, origin, names)
     matching, contrast = (
         letter or letter_field(record, field, origin.where) for letter, field in zip(found, fields, strict=True)

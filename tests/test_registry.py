@@ -259,7 +259,7 @@ def test_a_broken_plugin_fails_only_where_it_is_asked_for(tmp_path: Path, name: 
 
 
 def test_settings_that_can_not_be_read_are_an_error_in_the_listing(tmp_path: Path) -> None:
-    odd = GOOD.replace('int | Literal["auto"] = 2', "tuple[int, ...] = ()")
+    odd = GOOD.replace('int | Literal["auto"] = 2', "tuple[int, int] = (1, 2)")
     registry = Registry(put(tmp_path, {"odd.py": odd, "lost.py": GOOD.replace("int |", "Nowhere |")}))
 
     assert "setting 'times' of Shout has type tuple" in str(described(registry, "odd").error)

@@ -17,6 +17,7 @@ from comparisons.cli import execute
 from comparisons.engine.adapters import adapted
 from comparisons.engine.choices import choice_logps
 from comparisons.intervention import Intervention
+from comparisons.machine.shape import count
 from comparisons.method import Fit, TrainedAdapter, Use
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
@@ -140,6 +141,16 @@ def test_every_number_that_is_trained_counts_once(family: str, config: dict[str,
     one = fitted(SFT(**FAST, trainable="layer:1"), lm, tmp_path / "c")
     assert one.size() == whole.size() // 4
     assert lora.untouched == whole.untouched == one.untouched == []
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "mixtral", "phi3"])
+def test_the_doctor_counts_what_is_trained(family: str, tmp_path: Path) -> None:
+    """Of a configuration alone, for the memory that a training takes."""
+    lm = tiny_lm(family)
+    shape = count(lm.model.config.to_dict())
+    lora, whole = fitted(SFT(**FAST), lm, tmp_path / "a"), fitted(SFT(**FAST, trainable="full"), lm, tmp_path / "b")
+    assert lora.size() == shape.blocks * 8 * sum(inputs + outputs for inputs, outputs in shape.linears)
+    assert whole.size() == shape.matrices
 
 
 def test_what_has_no_gradient_does_not_count(tmp_path: Path) -> None:

@@ -304,7 +304,8 @@ def test_a_run_says_how_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert cell.preferred is not None and cell.robustness
     assert baseline.knowledge in {i / n for n in [_count(tmp_path / "run")] for i in range(n + 1)}
     report = (tmp_path / "run" / "report.md").read_text()
-    assert "| preferred |" in report and "12 test questions a cell, measured by the answers' texts" in report
+    assert "| preferred |" in report and "12 test questions a cell, " in report
+    assert ", measured by the answers' texts" in report
     assert "caa.read answer" in report and "sft.target answer" in report
     assert "log-likelihoods a token" in report and "both orders of the two choices" not in report
     assert "**letter bias**" not in report and "| letter bias |" not in report

@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 
 from tests.deprecations import own_deprecations
-from tests.forks import FOLDER, ROOT, Command, Ended, Forks, forking
+from tests.forks import FOLDER, ROOT, SOME, Command, Ended, Forks, forking
 from tests.places import few_questions
 from tests.tiny import tiny_lm
 from tests.whole_runs import ARGUMENTS, FRESH
@@ -91,6 +91,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def forks() -> Iterator[Forks]:
     """A process that runs commands in forks, with all libraries loaded."""
     found = Forks(os.environ[FOLDER])
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def near() -> Iterator[Forks]:
+    """A process that has imported torch and transformers alone, which say nothing then."""
+    found = Forks(os.environ[FOLDER], SOME)
     yield found
     found.close()
 

@@ -21,6 +21,7 @@ from comparisons.machine.doctor import NOWHERE, advise
 from comparisons.machine.memory import Machine, footprint
 from comparisons.machine.shape import count, measure, read_shape
 from comparisons.model.source import ModelSource
+from tests.forks import Command, Forks
 from tests.places import complaint
 from tests.tiny import FAMILIES, SPECIAL, tiny_lm, tiny_tokenizer
 
@@ -222,7 +223,7 @@ def test_what_was_measured_stands_beside_the_estimate(capsys: pytest.CaptureFixt
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the high-water mark is read from /proc")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_estimate_is_within_15_percent_of_what_is_measured(dtype: str, tmp_path: Path) -> None:
+def test_the_estimate_is_within_15_percent_of_what_is_measured(dtype: str, near: Forks, tmp_path: Path) -> None:
     config = transformers.LlamaConfig(
         vocab_size=8192,
         hidden_size=1024,
@@ -241,11 +242,11 @@ def test_the_estimate_is_within_15_percent_of_what_is_measured(dtype: str, tmp_p
             parameter.fill_(0.01)
     model.save_pretrained(tmp_path)
     tiny_tokenizer(chat=False).save_pretrained(tmp_path)
-    command = [sys.executable, "-m", "comparisons", "doctor", "--model", str(tmp_path), "--dtype", dtype]
+    command = ["doctor", "--model", str(tmp_path), "--dtype", dtype]
     command += ["--tokens", "48", "--prompts", "2", "--batch", "1", "--measure", "--method", "sft", "--json"]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-    found = json.loads(ended.stdout)
+    (ended,) = near.run(Command(command, str(tmp_path)))
+    assert ended.code == 0, ended.said
+    found = json.loads(ended.printed)
     assert 150e6 < found["parameters"] < 300e6
     for row in found["measured"]:
         expected = found["footprints"][0][row["phase"]]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO
@@ -17,7 +15,7 @@ from comparisons.cli import execute
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.util.terminal import LIBRARY_LOG, keep_library_log, libraries_logged, say
-from tests.forks import FOLDER, SOME, Command, Ended, Forks
+from tests.forks import Command, Ended, Forks
 
 pytestmark = pytest.mark.slow
 
@@ -73,14 +71,6 @@ class Noisy(Method):
         print("the key is", os.environ["HF_TOKEN"], file=sys.stderr)
         return Intervention()
 '''
-
-
-@pytest.fixture(scope="module")
-def near() -> Iterator[Forks]:
-    """A process that has imported torch and transformers, which the fresh process shows to say nothing then."""
-    forks = Forks(os.environ[FOLDER], SOME)
-    yield forks
-    forks.close()
 
 
 def test_no_library_speaks_in_a_fresh_process(fresh_run: tuple[Path, Ended]) -> None:

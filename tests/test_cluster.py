@@ -54,7 +54,7 @@ GRID = [
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
 """What the nodes of a cluster share."""
 
-RAY = ("--executor", "ray", "--workers", "2")
+RAY = ("--executor", "ray", "--workers")
 
 BOOM = """
 from comparisons.method import *
@@ -142,7 +142,7 @@ def test_a_cluster_comes_to_the_local_numbers_through_an_interruption_and_a_lost
     code, said = finished(forks)
     assert code == 0, said
 
-    first = started(forks, tmp_path / "there", *GRID, *RAY)
+    first = started(forks, tmp_path / "there", *GRID, *RAY, "1")
     until(first, tmp_path / "there" / "out", 2)
     own = first.children(recursive=True)
     first.send_signal(signal.SIGINT)
@@ -153,7 +153,7 @@ def test_a_cluster_comes_to_the_local_numbers_through_an_interruption_and_a_lost
     assert psutil.wait_procs(own, timeout=10)[1] == []
 
     address, head = cluster
-    again = started(forks, tmp_path / "there", *GRID, *RAY, "--address", address)
+    again = started(forks, tmp_path / "there", *GRID, *RAY, "2", "--address", address)
     until(again, tmp_path / "there" / "out", 1)
     killed: list[psutil.Process] = []
     while again.is_running() and not killed:

@@ -27,13 +27,15 @@ from comparisons.model.lm import LM
 from comparisons.model.named import NAMED
 from comparisons.stats.intervals import wilson
 from comparisons.util.artifacts import Store
-from comparisons.util.files import file_digest
+from comparisons.util.files import file_digest, json_digest
 
 RECORD = "letters.json"
 PAIRS, PAIRS_LEAST = 40, 8
 """Contrast pairs that are asked, and of each behavior at least."""
 SEED = 0
 """Of the sample of pairs: one for all runs, which share what was found."""
+_ASKED: dict[str, str] = {}
+"""What this process has asked, by what would tell its artifact: runs with other folders need not ask it again."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,10 @@ def _kept(lm: LM, items: Sequence[Item], ask: Callable[[LM, Sequence[Item]], Any
     }
 
     def write(out: Path) -> None:
-        (out / RECORD).write_text(json.dumps(ask(lm, items)), encoding="utf-8")
+        key = json_digest(parts)
+        if key not in _ASKED:
+            _ASKED[key] = json.dumps(ask(lm, items))
+        (out / RECORD).write_text(_ASKED[key], encoding="utf-8")
 
     return json.loads((store.get("letters", parts, write).path / RECORD).read_text(encoding="utf-8"))
 

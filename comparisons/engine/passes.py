@@ -103,7 +103,7 @@ def packed_passes(
         apart = batch.size**2 * (min(most, len(order)) - 1) > COPY_COST * seen
     if apart:
         rows = len(batch.prefixes)
-        most = max(1, min(lm.token_budget // batch.size, COPIED * lm.token_budget // seen) // rows)
+        most = max(1, int(min(lm.token_budget // batch.size, COPIED * lm.token_budget // seen) // rows))
     make = _apart_pass if apart else _packed_pass
     for start in range(0, len(order), most):
         growth = arrange(len(lm.blocks), batch.branches, order[start : start + most], grow)

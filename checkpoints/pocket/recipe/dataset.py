@@ -27,8 +27,8 @@ from comparisons.util.files import write_json, write_text
 
 README = """# Data of the embedded language
 
-What `--data pocket` stands for, and what the model `pocket` is asked where `--data` isn't given; behaviors in natural English, for
-every other model, are in [english](english/README.md).
+What `--data pocket` stands for, and what the model `pocket` is asked where `--data` isn't given; behaviors in
+natural English, for every other model, are in [english](english/README.md).
 
 Seven behaviors, knowledge questions and claims in the restricted English of the embedded model `pocket`.
 Everything here is written by a generator, byte for byte the same from its seed:

@@ -284,7 +284,7 @@ class Cell:
     @property
     def id(self) -> CellId:
         """Which cell it is."""
-        return CellId(self.behavior, self.label, self.varied, self.direction, self.strength, self.model)
+        return CellId(self.behavior, self.label, self.varied, self.direction, float(self.strength), self.model)
 
     @property
     def key(self) -> str:

@@ -13,20 +13,15 @@ from typing import Any
 
 import pyarrow
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from pyarrow import parquet
 
 from comparisons.cli import execute
 from comparisons.dataset import records
 from comparisons.dataset.behaviors import Library
 from comparisons.dataset.checks import check_all
-from comparisons.dataset.items import Item, lettered_form
-from comparisons.dataset.lettering import BEHAVIOR, KNOWLEDGE, Fields, Origin, read_item
-from comparisons.dataset.reading import Reading
+from comparisons.dataset.lettering import KNOWLEDGE
 from comparisons.dataset.records import read_items
-from comparisons.util.errors import CompareError
-from tests.places import complaint, fact, make_place, paper, record, write
+from tests.places import fact, make_place, paper, record, write
 
 COUNT = 20
 PLAIN = [record(index) for index in range(COUNT)]
@@ -209,97 +204,6 @@ def test_what_is_plain_is_read_as_the_plain_form_and_said_in_a_line(
     assert all(m.startswith(f"{tmp_path / file}: ") and m.endswith(".") and "\n" not in m for m in caplog.messages)
 
 
-def changed(**fields: Any) -> bytes:
-    """The plain items, of which the third has these fields."""
-    return as_json([*PLAIN[:2], {**PLAIN[2], **fields}, *PLAIN[3:]])
-
-
-NAMED: dict[str, tuple[str, bytes, str]] = {
-    "latin-1": ("x.csv", table(PLAIN).replace(b"take", b"caf\xe9"), "is not UTF-8 (byte 78): save it as UTF-8."),
-    "two lists": (
-        "x.json",
-        as_json({"train": PLAIN, "test": PLAIN}),
-        'must hold a list of items, not an object with several: keep one of "train", "test".',
-    ),
-    "one item alone": (
-        "x.json",
-        as_json(PLAIN[0]),
-        "must hold a list of items, not an object: write [{…}, …], or an object a line.",
-    ),
-    "a line that is broken": (
-        "x.json",
-        lines(PLAIN) + b"{oh",
-        "item 21: is not JSON, or is cut off (line 21, column 2",
-    ),
-    "more cells that aren't empty": (
-        "x.csv",
-        table(PLAIN).replace(b"(B)\r\n", b"(B),,x\r\n", 1),
-        "item 2 has more cells than the header has names: put a text that holds ',' into quotes.",
-    ),
-    "quotes within quotes": (
-        "x.csv",
-        table(PLAIN).replace(b"take", b'"take"', 1),
-        "item 1 is not CSV: ',' expected after '\"'; double quotes inside a quoted text.",
-    ),
-    "a workbook": ("x.xlsx", b"PK", "unknown kind of file: use .json, .jsonl, .ndjson, .csv, .tsv, .parquet"),
-    "no parquet": ("x.parquet", b"PAR1", "is not a parquet file, or is cut off: "),
-    "a parquet without an answer": (
-        "x.parquet",
-        columns([*PLAIN[:2], {**PLAIN[2], MATCHING: None}]),
-        f"item 3: field '{MATCHING}' is missing",
-    ),
-    "a letter and a text": ("x.json", changed(**{MATCHING: "A)", CONTRAST: "Never"}), "item 3: field"),
-    "two answers in a list": (
-        "x.json",
-        changed(**{MATCHING: ["A)", "B)"]}),
-        f"item 3: field '{MATCHING}' must be text, not a list",
-    ),
-    "letters that no choice has": (
-        "x.json",
-        changed(**{MATCHING: "c."}),
-        f"item 3: field '{MATCHING}' is (C), but the",
-    ),
-    "the same letter in two forms": (
-        "x.json",
-        changed(**{MATCHING: "b)", CONTRAST: "(B)"}),
-        f"item 3: fields '{MATCHING}' and '{CONTRAST}' are both (B)",
-    ),
-    "choices on one line": (
-        "x.json",
-        changed(question="Why? a) Yes b) No", **{MATCHING: "a)", CONTRAST: "b)"}),
-        f"item 3: fields '{MATCHING}' and '{CONTRAST}' are letters, but no choices are found in its question: "
-        "write each on a line of its own, as (A) … and (B) ….",
-    ),
-    "choices in two ways": (
-        "x.json",
-        changed(question="Why?\nA) Yes\nB) No\na. Yes\nb. No", **{MATCHING: "a)", CONTRAST: "b)"}),
-        "item 3: fields",
-    ),
-    "a letter with another text": (
-        "x.json",
-        as_json(relabelled("A)", "A) Perhaps")),
-        f"item 1: field '{MATCHING}' must be a letter such as (A), not \"B) Perhaps\"",
-    ),
-    "text answers beside choices": (
-        "x.json",
-        changed(**{MATCHING: "Ever", CONTRAST: "Never"}),
-        f"item 3: field '{MATCHING}' must be a letter such as (A), not \"Ever\"",
-    ),
-}
-"""A file that can't be read as it is, and the beginning of the line behind its name."""
-
-
-@pytest.mark.usefixtures("kept")
-@pytest.mark.parametrize("name", NAMED)
-def test_what_is_not_plain_names_the_item_and_the_mend(
-    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    file, content, line = NAMED[name]
-    (tmp_path / file).write_bytes(content)
-    assert complaint(lambda: Library.open(tmp_path / file).behavior("x")).startswith(f"{tmp_path / file}: {line}")
-    assert not caplog.messages
-
-
 def test_text_answers_below_a_list_are_texts(tmp_path: Path) -> None:
     rows = [{"question": "Rate these:\nA. apples\nB. pears", "matching": "Good", "contrast": "Bad"}]
     (item,) = read_items(write(tmp_path / "x.json", rows), "x")
@@ -381,74 +285,3 @@ def test_the_line_stands_on_stderr_before_the_result(
     assert execute(["data", "stats", "--data", str(tmp_path / "x.csv")]) == 0
     said = f"{tmp_path / 'x.csv'}: its columns are separated by ';'; fields that are not read: id.\n"
     assert capsys.readouterr().err == said
-
-
-TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=30)
-ROWS = st.lists(st.fixed_dictionaries({"question": TEXT, "a": TEXT, "b": TEXT}), min_size=1, max_size=6)
-FORMS: dict[str, Callable[[Rows], bytes]] = {
-    "x.json": as_json,
-    "lines.json": lines,
-    "list.jsonl": as_json,
-    "data.json": lambda rows: as_json({"data": rows}),
-    "x.jsonl": lines,
-    **{f"{i}.csv": lambda rows, s=s: table(rows, s, quoting=csv.QUOTE_ALL) for i, s in enumerate(",;\t|")},  # type: ignore[misc]
-    "x.parquet": columns,
-}
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=ROWS, chunk=st.sampled_from([1, 3, 1 << 16]))
-def test_any_records_come_back_from_any_form(
-    rows: Rows, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    filled = [row for row in rows if any(text.strip() for text in row.values())]  # a blank row of a table is none
-    for name, form in FORMS.items():
-        if not filled or (name == "lines.json" and len(filled) == 1):
-            continue
-        path = tmp_path / name
-        path.write_bytes(form(filled))
-        with monkeypatch.context() as patched:
-            if not name.endswith(".csv"):
-                patched.setattr("comparisons.dataset.reading.CHUNK", chunk)
-            assert list(Reading(path).records()) == filled, name
-
-
-WORD = st.text(st.sampled_from("xyz é,'1"), min_size=1).filter(lambda text: bool(text.strip()))
-
-
-@given(stem=WORD, texts=st.lists(WORD, min_size=2, max_size=5, unique_by=str.strip), mark=st.sampled_from(MARKS))
-def test_choices_lettered_in_any_usual_way_are_the_plain_ones(stem: str, texts: list[str], mark: str) -> None:
-    def asked(form: str) -> str:
-        pairs = zip("ABCDE", texts, strict=False)
-        return "\n".join([stem, *(f"{shaped(form, letter)} {text}" for letter, text in pairs)])
-
-    plain = asked("(A)")
-    assert lettered_form(asked(mark)) == lettered_form(plain) == plain
-    assert [choice.text for choice in Item.parse("x", plain, "A", "B").choices] == [text.strip() for text in texts]
-
-
-VALUES = st.one_of(
-    *(
-        st.sampled_from(
-            [*MARKS, "(B)", "b", "Yes", "B) No", "Q?\nA) Yes\nB) No", "Q?\n (A) Yes\n (B) No", "", "\ud800"]
-        ),
-    ),
-    *(st.none(), st.booleans(), st.integers(), st.floats(), TEXT),
-    *(st.lists(st.sampled_from(["A)", "(B)", 1, None]), max_size=3), st.just({})),
-)
-FIELDS = ("question", MATCHING, CONTRAST, "matching", "contrast", "prompt", "correct", "incorrect", "label", "template")
-
-
-@given(
-    row=st.dictionaries(st.sampled_from((*FIELDS, "statement", "choices", "answer", "subject")), VALUES, max_size=6),
-    fields=st.sampled_from([BEHAVIOR, KNOWLEDGE]),
-    number=st.integers(1, 4),
-)
-def test_any_record_is_an_item_or_a_line(row: dict[str, Any], fields: Fields, number: int) -> None:
-    try:
-        item = read_item(row, Origin("x: item 1", "x/0", number), fields)
-    except CompareError as error:
-        assert str(error).startswith("x: item 1: ") and "\n" not in str(error)
-    else:
-        assert item.matching not in item.contrast and item.question.strip()
-        assert not item.choices or {item.matching, *item.contrast} <= {choice.letter for choice in item.choices}

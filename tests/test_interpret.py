@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ import pytest
 import torch
 from rich.console import Console
 
-from comparisons.cli import execute as run
 from comparisons.engine.inspection import SITES, Parts, answered, block_parts, decoded, projections
 from comparisons.interpret.figures import groups_png, lens_png, trace_page, trace_png
 from comparisons.interpret.groups import make_groups, trace_groups
@@ -26,12 +24,11 @@ from comparisons.interpret.terminal import lens_table, map_table, show_trace
 from comparisons.interpret.trace import Along, Trace, make_trace
 from comparisons.interpret.words import pieces, shown
 from comparisons.intervention import Edit, Intervention
-from comparisons.method.vector_files import Vectors, save_vectors
 from comparisons.model.lm import LM
 from comparisons.model.prompts import ChoicePrompt
 from tests.oracle import edited
-from tests.places import complaint, make_place
-from tests.tiny import FAMILIES, WIDTH, tiny_behavior, tiny_item, tiny_lm
+from tests.places import complaint
+from tests.tiny import FAMILIES, tiny_behavior, tiny_item, tiny_lm
 
 NASTY = "a <script>alert(\"1\")</script> & <b onclick='x'> $a_b$ [red]x[/red]\n\x1b[31m"
 
@@ -295,73 +292,3 @@ def test_pieces_join_to_the_text() -> None:
     # An emoji may be cut into tokens that are no characters.
     assert "".join(pieces(lm, ids)).startswith("Would you like to\n\ndo  that? ")
     assert shown(" a\n\x07", 10) == "␣a⏎·"
-
-
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    save_vectors(tmp_path / "wide.safetensors", Vectors({0: torch.ones(WIDTH + 1)}))
-    save_vectors(tmp_path / "own.safetensors", Vectors({1: torch.ones(WIDTH)}))
-    save_vectors(tmp_path / "zero.safetensors", Vectors({1: torch.zeros(WIDTH)}))
-    return make_place(tmp_path)
-
-
-MISTAKES: dict[str, tuple[str, str]] = {
-    "nothing to read": ("trace --behavior greeting", "must be one of --text"),
-    "two things to read": ("trace --behavior greeting --text x --item 0", "not --text and --item"),
-    "no vectors": ("trace --text x", "no vectors"),
-    "behavior": ("trace --behavior greting --text x", "Did you mean greeting"),
-    "layer": ("trace --behavior greeting --text x --layer 4", "layer 4 is out of range"),
-    "layer's form": ("trace --behavior greeting --text x --layer first", "all or a number"),
-    "item": ("trace --behavior greeting --item 6", "test items 0 to 5"),
-    "item of none": ("trace --vectors ../own.safetensors --item 0", "name it by --behavior"),
-    "no item": ("trace --behavior greeting --items 0", "at least 1"),
-    "split of one": ("trace --behavior greeting --text x --split label", "about a mean over items"),
-    "no labels": ("trace --behavior greeting --items 2 --split label", "two labels"),
-    "no system prompts": ("trace --behavior greeting --items 2 --split system", "no system prompts"),
-    "generate": ("trace --behavior greeting --text x --generate 3", "--generate goes with"),
-    "file": ("trace --behavior greeting --file ../none.txt", "there is no file"),
-    "vectors' file": ("trace --vectors ../none.safetensors --text x", "no such file"),
-    "vectors' width": ("trace --vectors ../wide.safetensors --text x", "width 65"),
-    "vectors' layer": ("trace --vectors ../own.safetensors --text x --layer 2", "no vector of layer 2"),
-    "no direction": ("trace --vectors ../zero.safetensors --text x", "no direction"),
-    "png's folder": ("trace --behavior greeting --text x --png no/where.png", "there is no folder no"),
-    "nothing to look at": ("lens", "nothing to read"),
-    "two to look at": ("lens --behavior greeting --prompt x --item 1", "not both"),
-    "token": ("lens --behavior greeting --token 999", "--token 999 is out of range"),
-    "top": ("lens --behavior greeting --top 0", "at least 1"),
-    "letters": ("lens --prompt x --letters A", "two different letters"),
-    "multiplier alone": ("lens --behavior greeting --multiplier 2", "name it by --layer"),
-    "lens's layer": ("lens --behavior greeting --layer 9", "layer 9 is out of range"),
-    "multiplier": ("lens --behavior greeting --layer 1 --multiplier nan", "finite"),
-    "too long": ("trace --behavior greeting --text " + "x" * 3000, "more than the 2048"),
-}
-
-
-@pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_gets_one_line(name: str, place: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words, line = MISTAKES[name]
-    assert run([*words.split(" "), "--data", str(place), "--model", model]) == 2
-    captured = capsys.readouterr()
-    assert line in captured.err and captured.err.count("\n") == 1 and captured.out == ""
-    assert list(Path.cwd().iterdir()) == []
-
-
-def test_the_commands_write_what_they_say(place: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    common = ["--data", str(place), "--model", model]
-    files = ["--png", "t.png", "--html", "t.html"]
-    assert run(["trace", "--behavior", "greeting", "--item", "1", *files, "--json", *common]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["layers"] == [0, 1, 2, 3]
-    assert np.shape(found["projections"]) == (4, len(found["tokens"]))
-    assert Path("t.png").read_bytes().startswith(b"\x89PNG") and "<table>" in Path("t.html").read_text("utf-8")
-    assert run(["trace", "--behavior", "greeting", "--items", "3", "--generate", "2", "--json", *common]) == 0
-    means = json.loads(capsys.readouterr().out)
-    assert means["groups"][0]["items"] == 3 and means["difference"] is None
-    steered = ["--vectors", "../own.safetensors", "--layer", "1", "--multiplier", "-2"]
-    assert run(["lens", "--behavior", "greeting", "--png", "l.png", "--json", *steered, *common]) == 0
-    lens = json.loads(capsys.readouterr().out)
-    assert lens["layers"][-1]["block"]["letters"] == pytest.approx(lens["final"], abs=1e-5)
-    assert lens["change"] == "-2 × the vectors of own.safetensors at layer 1"
-    assert Path("l.png").read_bytes().startswith(b"\x89PNG")

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
@@ -22,13 +21,11 @@ from comparisons.report import render
 from comparisons.report.markdown import escaped
 from comparisons.report.templating import inline, sort_value
 from comparisons.results.summary import SummaryRow
-from tests.browser import Browser, chromium, missing
 from tests.made_runs import (
     CHOICES,
     FACTS,
     PLAIN,
     SMALL,
-    answered_run,
     baseline,
     cell,
     failure,
@@ -231,160 +228,3 @@ class TestSafety:
         doses = [side * (1 + step) / 2 for step in range(6) for side in (-1, 1)]
         shifts = {(layer, dose): 0.01 * dose * layer for layer in range(40) for dose in doses}
         assert len(page(make_run(tmp_path, swept(shifts), sweep_facts()))) < 1e6
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    if (reason := missing()) is not None:
-        pytest.skip(f"no browser to look at the page with: {reason}")
-    with chromium(tmp_path_factory.mktemp("profile")) as found:
-        yield found
-
-
-def shown(browser: Browser, column: int = 0) -> list[str]:
-    """The visible cells of a column of the first table."""
-    script = """
-        const rows = [...document.querySelector("table").tBodies[0].rows].filter((row) => row.offsetParent !== null);
-        return rows.map((row) => row.cells[arguments[0]].firstChild.textContent.trim());
-    """
-    return [str(cell) for cell in browser.run(script, column)]
-
-
-class TestBrowser:
-    @pytest.mark.parametrize("scheme", ["light", "dark"])
-    @pytest.mark.parametrize("width", [1280, 390])
-    def test_it_opens_without_a_word_in_the_console_and_fits(
-        self, browser: Browser, run: Path, width: int, scheme: str
-    ) -> None:
-        browser.look(width, scheme)
-        browser.open(run / "report.html")
-        assert browser.messages() == []
-        assert browser.run("return document.documentElement.scrollWidth") == width
-        # Light letters on a dark page, or the other way; the text's contrast is at least 7:1.
-        back, ink = browser.run("""
-            const style = getComputedStyle(document.body);
-            return [style.backgroundColor, style.color].map((text) => text.match(/\\d+/g).map(Number));
-        """)
-        assert contrast(back, ink) > 7 and (sum(back) < sum(ink)) == (scheme == "dark")
-        axis = browser.run("return getComputedStyle(document.querySelector('svg.chart text')).fill.match(/\\d+/g)")
-        assert contrast(back, [int(part) for part in axis]) > 7
-
-    def test_a_click_on_a_heading_sorts_and_a_third_one_restores(self, browser: Browser, run: Path) -> None:
-        browser.look(1280)
-        browser.open(run / "report.html")
-        before = shown(browser)
-        place = browser.run("""
-            const heads = [...document.querySelector("table").tHead.rows[0].cells];
-            const place = heads.findIndex((head) => head.textContent.startsWith("shift"));
-            heads[place].querySelector("button").id = "pressed";
-            return place;
-        """)
-        browser.click("#pressed")
-        assert shown(browser, place) == ["+0.310", "+0.200", "-0.200", "-0.310", "–", "failed"]
-        assert browser.run("return document.querySelector('#pressed').parentElement.ariaSort") == "descending"
-        browser.type("#pressed", "\ue007")  # Enter: the keyboard does the same
-        assert shown(browser, place)[:4] == ["-0.310", "-0.200", "+0.200", "+0.310"]
-        browser.click("#pressed")
-        assert shown(browser) == before
-        assert browser.messages() == []
-
-    def test_words_and_a_behavior_narrow_the_rows(self, browser: Browser, run: Path) -> None:
-        browser.look(1280)
-        browser.open(run / "report.html")
-        browser.type("#words", "CAA pos")
-        assert shown(browser) == ["caa"]
-        assert re.fullmatch(r"\d+ of \d+ rows", browser.run("return document.querySelector('#count').textContent"))
-        browser.open(run / "report.html")
-        browser.type("#behavior", "syc")
-        visible = "[...document.querySelectorAll(arguments[0])].filter((e) => e.getClientRects().length)"
-        names = browser.run(f"return {visible}.map((e) => e.textContent)", "h3")
-        assert "sycophancy" in names and "refusal" not in names
-        charts = browser.run(f"return {visible}.map((e) => e.firstChild.textContent)", "#shift .panel")
-        assert len(charts) == 1 and charts[0].startswith("sycophancy")
-        assert browser.run(f"return {visible}.length", "tr[data-behavior=refusal]") == 0
-
-    def test_a_chart_is_read_by_keyboard_and_pointer(self, browser: Browser, run: Path) -> None:
-        browser.look(1280)
-        browser.open(run / "report.html")
-        browser.run("""
-            document.querySelector("svg.chart").focus();
-            return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-        """)
-        press(browser, "ArrowRight")
-        tip = "return document.querySelector('#tip').textContent"
-        assert browser.run(tip) == "caa pos at strength 1: +0.20 [0.15, 0.25]"
-        press(browser, "ArrowRight")
-        assert browser.run(tip).startswith("caa neg at strength 1: -0.20")
-        press(browser, "Escape")
-        assert browser.run(tip) == ""
-        x, y = browser.run("""
-            const box = document.querySelector("svg.chart .mark").getBoundingClientRect();
-            return [box.x + box.width / 2, box.y + box.height / 2];
-        """)
-        browser.cdp("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-        assert browser.run(tip) == "caa pos at strength 1: +0.20 [0.15, 0.25]"
-
-    def test_columns_of_second_order_come_when_asked(self, browser: Browser, run: Path) -> None:
-        browser.look(1280)
-        browser.open(run / "report.html")
-        hidden = "return document.querySelector('table .minor').offsetParent === null"
-        assert browser.run(hidden)
-        browser.click(".more button")
-        assert not browser.run(hidden)
-
-    def test_the_command_is_copied_whole(self, browser: Browser, run: Path) -> None:
-        browser.look(1280)
-        browser.open(run / "report.html")
-        browser.cdp("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
-        browser.click("#run-it-again .copy")
-        assert browser.run("return navigator.clipboard.readText()") == FACTS["command"]
-
-    def test_a_script_in_a_name_does_not_run(self, browser: Browser, tmp_path: Path) -> None:
-        name = "<script>document.title='gone'</script><img src=x onerror=\"document.title='gone'\">"
-        rows = [replace(baseline(), behavior=name), cell(name, "pos", 0.2, behavior=name)]
-        render(make_run(tmp_path, rows))
-        browser.open(tmp_path / "report.html")
-        assert browser.run("return document.title").endswith("in pocket")
-        assert browser.messages() == []
-
-    def test_answers_are_text_and_can_be_found(self, browser: Browser, tmp_path: Path) -> None:
-        evil = "<script>document.title='gone'</script> <img src=x onerror=\"document.title='gone'\"> a quince"
-        render(answered_run(tmp_path / "run", evil))
-        browser.look(1280)
-        browser.open(tmp_path / "run/report.html")
-        browser.run("document.querySelector('#free-answers details').open = true")
-        cells = (
-            "[...document.querySelectorAll('#free-answers details tbody tr')].filter((e) => e.getClientRects().length)"
-        )
-        texts = browser.run(f"return {cells}.map((row) => row.textContent)")
-        assert len(texts) == 2 and all(evil in text for text in texts)
-        browser.type("#words", "QUINCE caa")
-        assert [
-            text.startswith("Q open/0?caa") for text in browser.run(f"return {cells}.map((r) => r.textContent)")
-        ] == [True]
-        assert not browser.run("return document.title").startswith("gone") and browser.messages() == []
-
-    def test_paper_is_white_and_without_controls(self, browser: Browser, run: Path) -> None:
-        browser.look(794, "dark", "print")
-        browser.open(run / "report.html")
-        assert browser.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-        script = (
-            "return [...document.querySelectorAll('nav, form, .copy, .more')].every((e) => !e.getClientRects().length)"
-        )
-        assert browser.run(script)
-
-
-def press(browser: Browser, key: str) -> None:
-    for kind in ("keyDown", "keyUp"):
-        browser.cdp("Input.dispatchKeyEvent", type=kind, key=key)
-
-
-def contrast(one: list[int], other: list[int]) -> float:
-    """WCAG 2.2's contrast ratio of two colours."""
-
-    def luminance(color: list[int]) -> float:
-        parts = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in color]
-        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
-
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)

@@ -15,7 +15,6 @@ from rich.console import Console
 
 from comparisons.report import render
 from comparisons.report.terminal import terminal_table
-from comparisons.results.findings import answer
 from comparisons.results.summary import SummaryRow, read_summary
 from comparisons.util.errors import CompareError
 from tests.made_runs import CHOICES, PLAIN, PNG, SEVEN, SMALL, against, baseline, cell, failure, make_run, report
@@ -82,6 +81,10 @@ Settings were chosen on questions held out from fitting, never on the test quest
 | refusal | caa | neg | 1 | 3.0 | 2.2 | 3.0 GiB | 12,345 |
 | refusal | sft | pos | 1 | 3.0 | 2.2 | 3.0 GiB | 12,345 |
 """  # noqa: E501
+
+
+NAMED = {"a": 0.05, "b": 0.2, "c": 0.24, "d": 0.25}
+"""Shifts of four methods."""
 
 
 class TestMarkdown:
@@ -194,130 +197,6 @@ class TestMarkdown:
         text = report(make_run(tmp_path, rows))
         assert "### a\\|b" in text
         assert "- m pos at strength 1 failed: line break \\<b> \\`x\\`" in text
-
-
-NAMED = {"a": 0.05, "b": 0.2, "c": 0.24, "d": 0.25}
-COSTLY = {
-    "difference": 0.05,
-    "ci": [0.03, 0.07],
-    "simultaneous_ci": [0.02, 0.08],
-    "p_adjusted": 0.01,
-    "verdict": "worse",
-    "n_items": 57,
-    "n_clusters": 57,
-}
-
-
-class TestAnswer:
-    def test_an_interval_that_holds_0_is_no_movement(self) -> None:
-        found = answer([baseline(), cell("caa", "pos", 0.03), cell("sft", "pos", 0.04)], "pos")
-        expected = "To raise refusal, no method moved it measurably; the furthest was sft, +0.04 [-0.01, 0.09]."
-        assert found == expected
-
-    def test_a_measurable_method_stands_before_a_larger_unclear_one(self) -> None:
-        unclear = cell("sft", "pos", 0.3, shift_ci=[-0.1, 0.7])
-        found = answer([baseline(), unclear, cell("caa", "pos", 0.1)], "pos")
-        assert found is not None
-        assert "caa moved surely: +0.10 [0.05, 0.15]" in found
-        found = answer(
-            [baseline(), unclear, cell("caa", "pos", 0.1)], "pos", [against("caa", "sft", -0.2, "undecided")]
-        )
-        assert found is not None and "caa moved surely: +0.10 [0.05, 0.15]" in found
-        assert found.endswith("; undecided against sft (-0.20 [-0.21, -0.19]).")
-
-    def test_a_bound_near_0_is_not_rounded_onto_it(self) -> None:
-        found = answer(
-            [baseline(), cell("caa", "neg", -0.02, shift_ci=[-0.04, -0.002], cost=None, cost_ci=None)], "neg"
-        )
-        assert found == "To lower refusal, caa moved most: -0.020 [-0.040, -0.002]."
-
-    def test_a_number_near_0_has_no_lone_sign(self) -> None:
-        assert "-0.000" not in printed([baseline(), cell("caa", "neg", -0.0001, letter_bias=-0.0001)], 200)
-
-    def test_a_cost_that_is_unclear_is_called_so(self) -> None:
-        found = answer([baseline(), cell("caa", "pos", 0.1, cost=0.01, cost_ci=[-0.02, 0.04])], "pos")
-        assert found is not None
-        assert found.endswith("at a knowledge cost that can't be told from 0 (0.010 [-0.020, 0.040]).")
-
-    def test_the_correction_is_named_where_it_takes_the_result_back(self) -> None:
-        found = answer([baseline(), cell("caa", "pos", 0.1, p_holm=0.21)], "pos")
-        assert found is not None
-        assert found.endswith("Corrected for all comparisons of this run it is not significant (p = 0.21).")
-
-    def test_a_vector_that_does_no_more_than_random_ones_is_called_so(self) -> None:
-        ranked = {"random_shifts": [-0.1, 0.0, 0.12], "n_random": 199}
-        found = answer([baseline(), cell("caa", "pos", 0.1, random_rank_p=0.115, **ranked)], "pos")
-        assert found is not None
-        assert found.endswith(" Random directions of its vector's norm move it as far (p = 0.12).")
-        found = answer([baseline(), cell("caa", "pos", 0.1, random_rank_p=0.005, **ranked)], "pos")
-        assert found is not None and "Random" not in found
-
-    def test_a_control_that_moves_is_said_and_does_not_win(self, tmp_path: Path) -> None:
-        rows = [baseline(), cell("caa", "pos", 0.1), cell("noise", "pos", 0.4, control=True)]
-        found = answer(rows, "pos")
-        assert found is not None and "caa moved most" in found and "noise" not in found
-        text = report(make_run(tmp_path, rows))
-        line = "- Controls, which are meant to do nothing, moved refusal measurably: noise pos at strength 1, +0.40"
-        assert line in text
-        assert "| noise (control) | pos |" in text
-
-    def test_warnings_are_footnotes_of_the_number(self, tmp_path: Path) -> None:
-        rows = [replace(baseline(), warnings=("few",)), cell("caa", "pos", 0.1, warnings=("few", "one letter"))]
-        text = report(make_run(tmp_path, rows))
-        assert "| baseline | – | – | 0.500 ¹ [0.450, 0.550] |" in text
-        assert "| +0.100 ¹,² [0.050, 0.150] |" in text
-        assert "- ¹ few\n- ² one letter" in text
-
-    def test_a_broken_cell_does_not_win(self, tmp_path: Path) -> None:
-        rows = [baseline(), cell("caa", "pos", 0.1), cell("sft", "pos", 0.4, lost_mass=0.9)]
-        found = answer(rows, "pos")
-        assert found is not None
-        assert "caa moved most" in found
-        assert "sft" not in found
-        text = report(make_run(tmp_path, rows))
-        assert "| sft | pos | 1 | 0.900 [0.850, 0.950] | broken (lost mass .90) | – | – |" in text
-        assert "- Broken cells put more than half of the probability on something other than the two letters" in text
-        assert "0.400" not in text
-
-    def test_moving_the_wrong_way_is_said(self, tmp_path: Path) -> None:
-        text = report(make_run(tmp_path, [baseline(), cell("caa", "pos", -0.2)]))
-        assert "no method moved it measurably" in text
-        assert "- Moved refusal measurably the wrong way: caa pos at strength 1, -0.20 [-0.25, -0.15]." in text
-
-    def test_methods_are_told_apart_by_their_contrasts_and_by_nothing_else(self) -> None:
-        rows = [baseline(), *(cell(name, "pos", shift) for name, shift in NAMED.items())]
-        assert (answer(rows, "pos") or "").startswith("To raise refusal, d has the largest shift: +0.25 [0.20, 0.30]")
-        won = [against("d", "a", 0.2, "better"), against("b", "d", -0.05, "worse")]
-        found = answer([*rows[:3], rows[4]], "pos", won)
-        assert found is not None and found.endswith("; further than b by +0.05 [0.04, 0.06], a by +0.20 [0.19, 0.21].")
-        assert "d moved most" in found
-        open_ = [
-            against("c", "d", -0.01, "undecided", items_needed=1463),
-            against("d", "b", 0.05, "undecided", reason="why"),
-        ]
-        alike = against("d", "a", 0.001, "equivalent", ci=[0.0005, 0.0015], margin=0.03, cost=COSTLY)
-        found = answer(rows, "pos", [*open_, alike])
-        assert found is not None and "d has the largest shift: +0.25" in found
-        assert "; equivalent within 0.03: a (+0.001 [0.001, 0.002]; it costs less)" in found
-        assert found.endswith(
-            "; undecided against c (+0.010 [0.000, 0.020], about 1,500 questions would tell), b (why)."
-        )
-
-    def test_a_sentence_goes_by_the_interval_over_all_cells(self, tmp_path: Path) -> None:
-        wide = {"n_clusters": 50, "shift_band": [-0.01, 0.41]}
-        found = answer([baseline(), cell("caa", "pos", 0.2, **wide)], "pos")
-        assert found == "To raise refusal, no method moved it measurably; the furthest was caa, +0.20 [-0.01, 0.41]."
-        text = report(make_run(tmp_path, [baseline(), cell("caa", "neg", 0.2, **wide)]))
-        assert "wrong way" not in text.partition("## Shift")[0]
-        few = cell("caa", "pos", 0.2, n_clusters=5, shift_band=None)
-        found = answer([baseline(), few], "pos")
-        assert found is not None and "the furthest was caa, +0.20 (no interval)." in found
-        text = report(make_run(tmp_path, [baseline(), few]))
-        assert (
-            "> The questions for refusal are variations of 5 templates: with under 10 the intervals say nothing."
-            in text
-        )
-        assert "50 test questions a cell, of 5 templates;" in text
 
 
 def printed(rows: Sequence[SummaryRow], width: int) -> str:

@@ -25,7 +25,7 @@ __all__ = ["ORDERS", "Behavior", "Choice", "Item", "KnowledgeSet", "Library", "O
 DEV_SHARE, DEV_LEAST, DEV_MOST = 0.2, 8, 100
 TEST_SHARE = 0.2
 KNOWLEDGE_DEV_MOST = 200
-_FILE_SEED = 0
+_FIXED_SEED = 0
 _KNOWLEDGE_FILES = {
     "mmlu": "test/mmlu/mmlu.json",
     "mmlu4": "test/mmlu4/mmlu4.json",
@@ -171,6 +171,10 @@ class KnowledgeSet:
         rest, dev = split(self.items, count, DEV_LEAST, seed)
         return replace(self, items=rest), dev
 
+    def probe(self) -> KnowledgeSet:
+        """What a model is asked before a run, the same in all: the dev split of one seed, or all of a small set."""
+        return replace(self, items=self.with_dev(_FIXED_SEED)[1]) if len(self.items) >= 2 * DEV_LEAST else self
+
     @cached_property
     def digest(self) -> str:
         """Content hash of the questions."""
@@ -289,7 +293,7 @@ def _from_file(name: str, path: Path) -> Behavior:
     items = read_items(path, name)
     if len(items) < 2:
         raise CompareError(f"{path}: holds one item: it needs two, one of them to test on.")
-    train, test = split(items, max(1, round(TEST_SHARE * len(items))), 1, _FILE_SEED)
+    train, test = split(items, max(1, round(TEST_SHARE * len(items))), 1, _FIXED_SEED)
     return _behavior(name, path, train, test, ())
 
 

@@ -12,8 +12,9 @@ from comparisons import stats
 from comparisons.evaluation.across import bounds
 from comparisons.evaluation.measures import ItemMeasures, Row, clusters, item_measures, seed_of, shared
 from comparisons.evaluation.questions import CHOICES, KNOWLEDGE
+from comparisons.results.contrasts import OPPOSITE
 from comparisons.results.findings import MOST_COMPARED, is_broken
-from comparisons.results.schema import Contrast, CostContrast, Difference
+from comparisons.results.schema import Contrast, CostContrast, Difference, Verdict
 from comparisons.results.summary import SummaryRow
 from comparisons.util.directions import DIRECTIONS, Direction
 
@@ -169,7 +170,7 @@ def _contrasts(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction,
     return found
 
 
-def judged(contrast: stats.Contrast, margin: float) -> tuple[stats.Verdict, str | None]:
+def judged(contrast: stats.Contrast, margin: float) -> tuple[Verdict, str | None]:
     """The verdict on a difference of p_match, and why there can be none."""
     reason = too_little(contrast)
     return ("undecided", reason) if reason else (contrast.verdict(margin), None)
@@ -199,11 +200,9 @@ def numbers(contrast: stats.Contrast) -> Difference:
 
 def cost_numbers(contrast: stats.Contrast, margin: float) -> CostContrast:
     """A contrast of knowledge costs; to cost less is better."""
-    words: dict[stats.Verdict, stats.Verdict] = {"better": "worse", "worse": "better"}
-    verdict = contrast.verdict(margin)
     return {
         **numbers(contrast),
-        "verdict": words.get(verdict, verdict),
+        "verdict": OPPOSITE[contrast.verdict(margin)],
         "n_items": contrast.count,
         "n_clusters": contrast.units,
     }

@@ -221,18 +221,14 @@ class Specification:
 
     def as_json(self) -> dict[str, Any]:
         """The specification as run.json shows it."""
-        answers = self.open_ended and recorded(self.open_ended)
+        answers, loading = self.open_ended and recorded(self.open_ended), recorded(self.model)
         return {
             **recorded(self),
-            **_model_record(self.model),
+            "model": loading.pop("name"),
+            **loading,
             "more_models": list(self.more_models),
             "open_ended": answers,
         }
-
-
-def _model_record(source: ModelSource) -> dict[str, Any]:
-    loading = recorded(source)
-    return {"model": loading.pop("name"), **loading}
 
 
 @dataclass(frozen=True)
@@ -320,7 +316,7 @@ class Plan:
 
     @property
     def measure(self) -> Measure:
-        """By what is measured; "auto" stands for letters until the models have been asked: see `settled`."""
+        """By what is measured; "auto" stands for letters until the models have been asked."""
         return "answers" if self.spec.measure == "answers" else "letters"
 
     @property

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from comparisons.dataset.items import Item
     from comparisons.model.lm import LM
 
-SPLITS = ("label", "system")
-
 
 @dataclass(frozen=True)
 class Group:

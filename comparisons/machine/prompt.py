@@ -8,11 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from comparisons.model.copies import find_copy
 from comparisons.model.explaining import explained
+from comparisons.model.loading import fastest
 from comparisons.model.mending import QUESTION, SYSTEM
 from comparisons.model.prompts import PromptFormat, PromptWriter, checked_writer
-from comparisons.model.source import GGUF, TOKENIZERS, ModelSource, split_location
+from comparisons.model.source import TOKENIZERS, ModelSource
 
 LAST = 5
 """Tokens that are marked at the end of a prompt."""
@@ -74,8 +74,7 @@ def shown_prompt(source: ModelSource) -> ShownPrompt | None:
         CompareError: there is no such model, its tokenizer can't be read, or the model would not read what it is asked.
     """
     location = source.location(whole=False)
-    copy = find_copy(Path(location)) if location.endswith(GGUF) else None
-    place, file = split_location(str(copy or location))
+    place, file = fastest(location)
     folder = Path(place)
     if folder.is_dir() and not file and not any((folder / name).is_file() for name in TOKENIZERS):
         return None

@@ -188,7 +188,7 @@ def load_without_weights(source: ModelSource) -> LM:
 
     location = _fetched(source)
     check_intact(Path(location))
-    place, file = _fastest(location)
+    place, file = fastest(location)
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **_access(source, place), **file)
     except Exception as error:
@@ -210,7 +210,7 @@ def model_without_weights(source: ModelSource) -> Any:
     check_quantize(source.name, source.quantize, config)
     try:
         with torch.device("meta"):
-            return transformers.AutoModelForCausalLM.from_config(config, **_access(source, _fastest(location)[0]))
+            return transformers.AutoModelForCausalLM.from_config(config, **_access(source, fastest(location)[0]))
     except Exception as error:
         raise explained(source.name, error, location) from error
 
@@ -219,7 +219,7 @@ def _config(source: ModelSource, location: str) -> Any:
     """What a model's configuration says."""
     import transformers
 
-    place, file = _fastest(location)
+    place, file = fastest(location)
     try:
         return transformers.AutoConfig.from_pretrained(place, **_access(source, place), **file)
     except Exception as error:
@@ -247,8 +247,8 @@ def _fetched(source: ModelSource, whole: bool = True) -> str:
     return location
 
 
-def _fastest(location: str) -> tuple[str, dict[str, str]]:
-    """What loaders of transformers are given for what can be read without weights: of a GGUF file its copy, if any."""
+def fastest(location: str) -> tuple[str, dict[str, str]]:
+    """See `split_location`; of a GGUF file its copy, if any, for what can be read without weights."""
     copy = find_copy(Path(location)) if location.endswith(GGUF) else None
     return split_location(str(copy or location))
 

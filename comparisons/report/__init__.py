@@ -56,7 +56,6 @@ def render(
 def _compared(run: Path, record: Record) -> Record:
     """The record with the contrasts of a run that was written before there were any, where it has its result rows."""
     from comparisons.results.cells import RESULTS, read_rows
-    from comparisons.results.findings import MARGIN
 
     rows = record.summary.rows
     if record.is_sweep or not (run / RESULTS).exists() or any(row.n_clusters is not None for row in rows):
@@ -64,8 +63,7 @@ def _compared(run: Path, record: Record) -> Record:
     from comparisons.evaluation.contrasts import compared
 
     found = read_rows(run, ("choices", "knowledge"), {row.cell for row in rows})
-    seed = int(record.part("specification").get("seed") or 0)
-    again, contrasts = compared(rows, lambda cell: found.get(cell, []), MARGIN, seed, sweep=False)
+    again, contrasts = compared(rows, lambda cell: found.get(cell, []), record.margin, record.seed)
     return replace(record, summary=replace(record.summary, rows=tuple(again), contrasts=contrasts))
 
 

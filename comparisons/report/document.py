@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from comparisons import stats
 from comparisons.experiment.specification import HARNESS
 from comparisons.method.recipes import TARGET
 from comparisons.method.vectors import READ
@@ -20,7 +21,7 @@ from comparisons.report.shift import cost_section, shift_section
 from comparisons.report.snippet import snippet
 from comparisons.report.sweepsections import sweep_ledger, sweep_sections
 from comparisons.report.table import describe, ledger_table
-from comparisons.results.findings import FEW, FEWEST, ROUGH, answer, backfired, claimed, moved_controls
+from comparisons.results.findings import FEW, ROUGH, answer, backfired, claimed, moved_controls
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import count
@@ -173,7 +174,7 @@ def _clusters(rows: Sequence[SummaryRow]) -> list[str]:
     if not few:
         return []
     least, names = min(row.n_clusters or 0 for row in few), ", ".join(dict.fromkeys(row.subject for row in few))
-    kind = "say nothing" if least < FEWEST else "are rough"
+    kind = "say nothing" if least < stats.FEWEST else "are rough"
     return [f"The questions for {names} are variations of {least} templates: with under {ROUGH} the intervals {kind}."]
 
 

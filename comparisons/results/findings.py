@@ -24,9 +24,8 @@ FEW = 8
 """Fewer items than this are too few for any interval to mean much."""
 
 
-FEWEST, ROUGH = 6, 10
-"""Independent questions below which cells aren't told apart, and below which the intervals are rough."""
-
+ROUGH = 10
+"""Independent questions below which the intervals are rough."""
 
 MOST_COMPARED = 60
 """Cells of a behavior and direction that are compared pair by pair: 1,770 pairs. More are a grid to be looked at."""

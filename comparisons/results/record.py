@@ -11,6 +11,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
 from comparisons.results.cells import read_rows
+from comparisons.results.findings import MARGIN
 from comparisons.results.folder import BEST
 from comparisons.results.identity import on_model
 from comparisons.results.schema import STRICT, RunFacts
@@ -128,6 +129,16 @@ class Record:
     def measured(self) -> tuple[str, ...]:
         """By what the run measures, and what of each model is behind it, a sentence a model."""
         return tuple(map(str, self.facts.get("measured") or ()))
+
+    @property
+    def seed(self) -> int:
+        """The run's."""
+        return int(self.part("specification").get("seed") or 0)
+
+    @property
+    def margin(self) -> float:
+        """The difference between methods below which the run calls them equivalent."""
+        return float(self.part("specification").get("margin") or MARGIN)
 
     def part(self, name: str) -> Facts:
         """An object of run.json, empty where it has none."""

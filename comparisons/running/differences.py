@@ -13,7 +13,6 @@ from comparisons import stats
 from comparisons.evaluation.contrasts import compared_two
 from comparisons.evaluation.measures import Paired, clusters, interval, item_measures, paired, seed_of
 from comparisons.results.cells import read_rows
-from comparisons.results.findings import MARGIN
 from comparisons.results.record import Facts, Record, read_record
 from comparisons.results.schema import Contrast
 from comparisons.results.summary import SummaryRow
@@ -108,9 +107,8 @@ def compare_cells(path: Path, first: str, second: str) -> Contrast:
     """
     run = Run(path)
     cells = [_named(run, name) for name in (first, second)]
-    specification = run.record.part("specification")
-    seed, margin = int(specification.get("seed") or 0), float(specification.get("margin") or MARGIN)
-    found = compared_two(cells[0], cells[1], lambda key: run.rows.get(key, []), margin, seed)
+    read = lambda key: run.rows.get(key, [])  # noqa: E731
+    found = compared_two(cells[0], cells[1], read, run.record.margin, run.record.seed)
     if found is None:
         raise CompareError(f"{cells[0].cell} and {cells[1].cell} have no question in common.")
     return found
@@ -173,7 +171,7 @@ def _change(first: Run, second: Run, row: SummaryRow) -> Change:
         raise CompareError(f"{row.cell}: the runs have no question in common.")
     before, after = differences.T
     change = np.where(np.abs(after - before) < ROUNDING, 0.0, after - before)
-    seed = seed_of(int(second.record.part("specification").get("seed") or 0), str(row.id.alone))
+    seed = seed_of(second.record.seed, str(row.id.alone))
     cost: dict[str, Any] = {}
     identity = [run.record.asked.get("knowledge") for run in (first, second)]
     if not row.is_baseline and identity[0] == identity[1] is not None:

@@ -20,10 +20,9 @@ from comparisons.judges.calibration import joint_accuracy
 from comparisons.report import render
 from comparisons.report.asked import data_of
 from comparisons.results.cells import CHOICES, CellStore
-from comparisons.results.findings import MARGIN
 from comparisons.results.folder import BEST, RUN, RunFolder, check_run_folder
 from comparisons.results.identity import CellId
-from comparisons.results.record import Facts, Record, read_record
+from comparisons.results.record import Facts, read_record
 from comparisons.results.summary import SummaryRow
 from comparisons.util.artifacts import MANIFEST, seal
 from comparisons.util.errors import CompareError
@@ -134,8 +133,8 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
                 folder.add_choice(choice["key"], {k: v for k, v in choice.items() if k != "key"})
         known = joint_accuracy([source.record.summary.judges.get("known") or {} for source in sources])
         first = sources[0].record
-        rows = _corrected(rows, folder, _seed(first))
-        rows, contrasts = compared(rows, folder.rows, _margin(first), _seed(first), first.is_sweep)
+        rows = _corrected(rows, folder, first.seed)
+        rows, contrasts = compared(rows, folder.rows, first.margin, first.seed, first.is_sweep)
         folder.write_summary(summary_of(rows, folder, known, _sections(sources, rows), contrasts))
         _take_best(sources, rows, out)
         render(out)
@@ -150,8 +149,8 @@ def _incomparable(first: Finished, other: Finished) -> str | None:
         return "where the questions are from (--split) differs"
     if first.record.is_sweep != other.record.is_sweep:
         return "one is a sweep and the other is not"
-    if _margin(first.record) != _margin(other.record):
-        return f"the margin differs, {_margin(first.record):g} and {_margin(other.record):g}"
+    if first.record.margin != other.record.margin:
+        return f"the margin differs, {first.record.margin:g} and {other.record.margin:g}"
     for name in ("measure", "orders", "seed"):
         one, theirs = (source.record.part("specification").get(name) for source in (first, other))
         if one != theirs:
@@ -268,14 +267,6 @@ def _sections(sources: Sequence[Finished], rows: Sequence[SummaryRow]) -> dict[s
     texts = {name: each for source in reversed(sources) for name, each in source.record.summary.sections.items()}
     sections = {name: section_of(name, each.title, each.text, rows) for name, each in texts.items()}
     return {name: section for name, section in sections.items() if section is not None}
-
-
-def _seed(record: Record) -> int:
-    return int(record.part("specification").get("seed") or 0)
-
-
-def _margin(record: Record) -> float:
-    return float(record.part("specification").get("margin") or MARGIN)
 
 
 def _facts(

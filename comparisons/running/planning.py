@@ -23,12 +23,6 @@ from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import layer_parts, layers_within
 
-PROBE_SEED = 0
-"""Of the questions of the probe: one for all runs, which share what was found."""
-
-LEAST = 16
-"""Knowledge questions from which on some are held out."""
-
 
 def make_plan(spec: Specification) -> Plan:
     """Checks everything that can be checked without the model.
@@ -109,7 +103,7 @@ def _probe(spec: Specification, library: Library) -> KnowledgeSet | None:
     """
     packaged = POCKET if spec.model.is_embedded else ENGLISH
     known = library.knowledge("auto") or Library.open(packaged).knowledge("auto")
-    return known and replace(known, items=known.with_dev(PROBE_SEED)[1] if len(known.items) >= LEAST else known.items)
+    return known and known.probe()
 
 
 def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | None, Sequence[Item]]:

@@ -137,13 +137,16 @@ class Worker:
 
     def load(self, model: str) -> ModelInfo:
         """Loads a model, unless it is the one that is held, and describes it."""
-        source = self._source(model)
-        part = self.plan.of(source)
+        return ModelInfo.of(self.plan.of(self._source(model)), self._hold(model), self.store)
+
+    def _hold(self, model: str) -> LM:
+        """The model of this name, of which one is held at a time."""
         if self._lm is None or self._lm.name != model:
+            source = self._source(model)
             self._lm = None
             self._lm = load(source)
-            check_layers(part, self._lm)
-        return ModelInfo.of(part, self._lm, self.store)
+            check_layers(self.plan.of(source), self._lm)
+        return self._lm
 
     def work(self, task: Task, run: RunPlace, files: Files) -> Done:
         """Does a task.
@@ -154,7 +157,6 @@ class Worker:
             files: what a worker that doesn't see the run's folder must know of it.
         """
         self.plan = measuring(self.plan, run.measure)
-        self.load(task.model)
         with self._folder(task, run, files) as folder:
             before = dict(folder.entries)
             runner = self._runner(task, folder)
@@ -178,7 +180,6 @@ class Worker:
             files: as for `work`.
         """
         self.plan = measuring(self.plan, run.measure)
-        self.load(task.model)
         with self._folder(task, run, files) as folder, tempfile.TemporaryDirectory() as scratch:
             runner = self._runner(task, folder)
             every = [cell for cell in runner.plan.cells if cell.behavior == task.behavior]
@@ -201,9 +202,8 @@ class Worker:
             yield folder
 
     def _runner(self, task: Task, folder: CellStore) -> CellRunner:
-        assert self._lm is not None
         part = self.plan.of(self._source(task.model))
-        return CellRunner(part, fitter_of(part, task.behavior, self._lm, self.store), folder, Silent())
+        return CellRunner(part, fitter_of(part, task.behavior, self._hold(task.model), self.store), folder, Silent())
 
     def _source(self, model: str) -> ModelSource:
         return next(source for source in self.plan.spec.sources if source.name == model)

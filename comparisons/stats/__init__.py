@@ -17,7 +17,7 @@ from comparisons.stats.content import (
     spearman,
     steerability,
 )
-from comparisons.stats.contrasts import FEWEST, Contrast, Verdict, contrasts
+from comparisons.stats.contrasts import FEWEST, Contrast, contrasts
 from comparisons.stats.counts import Flips, Rank, mcnemar, randoms_needed, rank_among
 from comparisons.stats.effects import (
     Effect,
@@ -53,7 +53,6 @@ __all__ = [
     "NonInferiority",
     "Rank",
     "Steerability",
-    "Verdict",
     "anti_steerable",
     "bca_interval",
     "by_label",

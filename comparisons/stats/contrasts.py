@@ -7,15 +7,13 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import NormalDist
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from comparisons.results.schema import Verdict
 from comparisons.stats.intervals import Interval
 from comparisons.stats.units import FloatArray, blocks, check_draws, check_share, rounding, table_of, unit_codes
-
-Verdict = Literal["better", "worse", "equivalent", "undecided"]
 
 FEWEST = 6
 """Independent units below which there is no interval: they tell too little of their own spread."""

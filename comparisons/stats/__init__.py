@@ -39,6 +39,7 @@ from comparisons.stats.intervals import (
     with_shared_error,
 )
 from comparisons.stats.planning import detectable_shift, items_needed, minimum_detectable_shift, standard_error
+from comparisons.stats.seeds import SeedError, SeedSpread, seed_spread
 from comparisons.stats.units import FloatArray
 
 __all__ = [
@@ -52,6 +53,8 @@ __all__ = [
     "LabelSplit",
     "NonInferiority",
     "Rank",
+    "SeedError",
+    "SeedSpread",
     "Steerability",
     "anti_steerable",
     "bca_interval",
@@ -72,6 +75,7 @@ __all__ = [
     "randoms_needed",
     "rank_among",
     "ratio_interval",
+    "seed_spread",
     "sign_flip_p",
     "sign_flip_ps",
     "slopes",

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from comparisons.results.schema import Verdict
 from comparisons.stats.intervals import Interval
+from comparisons.stats.seeds import NO_SEEDS, SeedError, SeedSpread
 from comparisons.stats.units import FloatArray, blocks, check_draws, check_share, rounding, table_of, unit_codes
 
 FEWEST = 6
@@ -37,7 +38,7 @@ class Contrast:
         count: items in common.
         units: independent ones: items, or clusters.
         difference: the mean difference; None without common items.
-        error: its standard error; None with a single unit.
+        error: its standard error over items; None with a single unit.
         interval: 95%, of this contrast alone; None below `FEWEST` units and where nothing bounds it.
         near: the 90% interval, of two one-sided tests at .05.
         simultaneous: 95%, over all contrasts of the family.
@@ -45,6 +46,7 @@ class Contrast:
         carried: how many units carry the spread, (Σ r²)² / Σ r⁴ of their residuals r: all of them where they are alike,
             2 where two differ and the others don't. Below `CARRIED`, and a fifth of the units, a contrast is sparse.
         still: the share of items that differ by less than `STILL`.
+        seeds: what the seeds of the cells' fits add to the error.
     """
 
     first: int
@@ -59,6 +61,7 @@ class Contrast:
     p_adjusted: float | None = None
     carried: float = 0.0
     still: float = 0.0
+    seeds: SeedError = NO_SEEDS
 
     @property
     def sparse(self) -> bool:
@@ -90,10 +93,10 @@ class Contrast:
         if not self.error or self.difference is None:
             return None
         z, size = NormalDist().inv_cdf, abs(self.difference)
-        apart = (z(1 - 0.025 / family) + z(power)) / size if size else math.inf
-        alike = (z(0.95) + z(power)) / (margin - size) if size < margin else math.inf
-        needed = self.count * (min(apart, alike) * self.error) ** 2
-        return math.ceil(needed) if math.isfinite(needed) else None
+        apart = _left(size, self.seeds.half(0.05 / family)) / (z(1 - 0.025 / family) + z(power))
+        alike = _left(margin - size, self.seeds.half(0.1)) / (z(0.95) + z(power))
+        best = max(apart, alike)
+        return math.ceil(self.count * (self.error / best) ** 2) if best else None
 
 
 def contrasts(
@@ -102,6 +105,7 @@ def contrasts(
     *,
     clusters: Sequence[Hashable] | None = None,
     shared: float = 0.0,
+    seeds: Sequence[SeedSpread | None] | None = None,
     draws: int = 10_000,
     seed: int = 0,
 ) -> list[Contrast]:
@@ -118,12 +122,17 @@ def contrasts(
     Where a few units carry a pair's spread, some resamples lack them all, and t* is huge. One such pair would widen the
     intervals of all others, so the maximum for pairs that aren't sparse is over these, and for sparse ones over all.
 
+    Where the fits of cells have seeds, an interval's half is √((c · s)² + (t · e)²), with e the error that seeds add
+    (`SeedError`) and t the quantile, at its degrees of freedom, of the level that c has for a pair by Student's t with
+    m − 1.
+
     Args:
         cells: [cells, items] the measure; NaN where a cell lacks an item, which then counts in none of its pairs.
         pairs: of rows; all pairs, each once, by default.
         clusters: [items] as for `bca_interval`.
         shared: the standard deviation of an error that all items of a difference share, of which their spread shows
             nothing: √(s² + shared²) stands for s in intervals and p-values.
+        seeds: of each cell, whose numbers are then its fits' averages; None for one without, or with a single fit.
         draws: bootstrap draws.
         seed: the same seed and values give the same numbers.
 
@@ -146,6 +155,8 @@ def contrasts(
         own.append(np.stack([_critical(t, 0.95), _critical(t, 0.90)], axis=1))
     every = [each for sums in found for each in sums.plain]
     reach = {sparse: np.sort(values) for sparse, values in largest.items()}
+    if seeds is not None:
+        every = [replace(each, seeds=SeedError.of([seeds[each.first], seeds[each.second]])) for each in every]
     return [
         _judged(each, mine, reach[each.sparse], shared) for each, mine in zip(every, np.concatenate(own), strict=True)
     ]
@@ -256,15 +267,48 @@ def _judged(plain: Contrast, own: FloatArray, reach: FloatArray, shared: float) 
     # Items that don't differ have statistics of 0; an error that they share is normal.
     normal = [NormalDist().inv_cdf(level) if shared else 0.0 for level in (0.975, 0.95)]
     values = (*map(max, own, normal), max(float(_critical(reach, 0.95)), normal[0]))
-    interval, near, simultaneous = (_around(plain.difference, error, float(value)) for value in values)
-    t = size / error if error else math.inf if size else 0.0
-    hits = len(reach) - int(np.searchsorted(reach, t))
+    levels = (0.05, 0.1, min(0.05, _level(values[2], plain.units)))
+    halves = [_half(error, float(c), plain.seeds.half(level)) for c, level in zip(values, levels, strict=True)]
+    interval, near, simultaneous = (_around(plain.difference, half) for half in halves)
+    hits = len(reach) - int(np.searchsorted(reach, _statistic(plain, size, error)))
     p_value = (hits + 1) / (len(reach) + 1)
     return replace(plain, interval=interval, near=near, simultaneous=simultaneous, p_adjusted=p_value)
 
 
-def _around(middle: float, error: float, reach: float) -> Interval | None:
-    """middle ± reach standard errors; None where that is unbounded."""
-    if not error:
-        return Interval(middle, middle)
-    return Interval(middle - reach * error, middle + reach * error) if math.isfinite(reach) else None
+def _level(critical: float, units: int) -> float:
+    """The p-value of a statistic of so many units, by Student's t."""
+    from scipy.special import stdtr
+
+    return 2 * float(stdtr(units - 1, -critical))
+
+
+def _half(error: float, critical: float, seeds: float) -> float:
+    """Half of an interval; 0 where nothing differs."""
+    return math.hypot(critical * error if error else 0.0, seeds)
+
+
+def _statistic(plain: Contrast, size: float, error: float) -> float:
+    """The critical value at which the interval just reaches 0."""
+    if not plain.seeds.deviation or not size:
+        return size / error if error else math.inf if size else 0.0
+
+    from scipy.optimize import brentq
+
+    def short(critical: float) -> float:
+        level = min(0.05, _level(critical, plain.units))
+        return _half(error, critical, plain.seeds.half(level)) - size
+
+    most = 1.0
+    while short(most) < 0 and most < 1e6:
+        most *= 2
+    return float(brentq(short, 0.0, most)) if short(0.0) < 0 < short(most) else 0.0 if short(0.0) >= 0 else most
+
+
+def _left(size: float, seeds: float) -> float:
+    """Half of an interval that is left for the items; vanishing where the seeds take all of it."""
+    return math.sqrt(max(0.0, size**2 - seeds**2)) if size > 0 else 0.0
+
+
+def _around(middle: float, half: float) -> Interval | None:
+    """middle ± half; None where that is unbounded."""
+    return Interval(middle - half, middle + half) if math.isfinite(half) else None

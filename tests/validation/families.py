@@ -126,16 +126,16 @@ def _family(shape: Cells, items: int, sizes: Sizes, bound: float, least: float, 
     for seed, random in runs_of(sizes, f"contrasts {shape.name} {items}"):
         table = np.vstack([shape.draw(random, CELLS, items), np.zeros(items)])
         found = stats.contrasts(table, pairs, clusters=labels, draws=sizes.draws, seed=seed)
-        wrong += not all(_holds(each.simultaneous, 0.0) for each in found)
-        covered += sum(_holds(each.interval, 0.0) for each in found)
+        wrong += not all(holds(each.simultaneous, 0.0) for each in found)
+        covered += sum(holds(each.interval, 0.0) for each in found)
         shifts = [(cell, CELLS) for cell in range(CELLS)]
         band = stats.contrasts(table, shifts, clusters=labels, draws=sizes.draws, seed=seed)
-        held += all(_holds(each.simultaneous, shape.mean) for each in band)
+        held += all(holds(each.simultaneous, shape.mean) for each in band)
     units = items if labels is None else len(set(labels))
     runs = sizes.runs
     return Family(shape.name, items, units, wrong / runs, covered / runs / len(pairs), held / runs, bound, least)
 
 
-def _holds(interval: stats.Interval | None, truth: float) -> bool:
+def holds(interval: stats.Interval | None, truth: float) -> bool:
     """Whether an interval holds the truth; without one nothing is claimed."""
     return interval is None or interval.low <= truth <= interval.high

@@ -18,6 +18,7 @@ from tests.validation.families import Family
 from tests.validation.onmodel import ModelResults
 from tests.validation.planted import Planted
 from tests.validation.results import Results
+from tests.validation.seeds import Seeds
 from tests.validation.sentences import Sentences
 from tests.validation.shuffles import Ranked, Uniformity
 from tests.validation.simulations import Coverage, FalsePositives, Power, Sizes, Verdicts
@@ -67,6 +68,7 @@ def read_results(path: Path) -> Results:
         power=tuple(Power(**_tuples(row)) for row in data["power"]),
         families=tuple(Family(**row) for row in data["families"]),
         sentences=tuple(Sentences(**row) for row in data["sentences"]),
+        seeds=tuple(Seeds(**row) for row in data["seeds"]),
     )
 
 

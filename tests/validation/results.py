@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.validation.families import Family, families, tables_of
+from tests.validation.seeds import Seeds, seeds
 from tests.validation.sentences import Sentences, grids_of, sentences
 from tests.validation.simulations import (
     CORRECTED,
@@ -39,6 +40,7 @@ class Results:
     power: tuple[Power, ...]
     families: tuple[Family, ...]
     sentences: tuple[Sentences, ...]
+    seeds: tuple[Seeds, ...]
 
     def missed(self) -> list[str]:
         """A line for each bound that isn't kept."""
@@ -63,6 +65,12 @@ class Results:
         for said in self.sentences:
             if said.any > said.bound:
                 lines.append(f"sentences, {said.data}, {said.items} items: {said.any:.3f} > {said.bound:.3f}")
+        for fit in self.seeds:
+            where = f"{fit.seeds} seeds, deviation {fit.deviation:g}, {fit.data}"
+            if fit.covered < fit.least:
+                lines.append(f"{where}: covered {fit.covered:.3f} < {fit.least:.3f}")
+            if fit.different > fit.bound:
+                lines.append(f"{where}: told from itself in {fit.different:.3f} > {fit.bound:.3f}")
         return lines
 
     def tables(self) -> dict[str, str]:
@@ -74,6 +82,7 @@ class Results:
             "power": power_table(self.power, self.sizes.multiples),
             "contrasts": families_table(self.families),
             "sentences": sentences_table(self.sentences),
+            "seeds": seeds_table(self.seeds),
         }
 
 
@@ -88,6 +97,7 @@ def simulate(sizes: Sizes, turn: Turn) -> Results:
         power=tuple(power(sizes, turn)),
         families=tuple(families(sizes, _largest(tables_of(sizes)), _least(sizes), turn)),
         sentences=tuple(sentences(sizes, _largest(grids_of(sizes)), turn)),
+        seeds=tuple(seeds(sizes, few and COVERED - _least(sizes), _largest(tables_of(sizes)), turn)),
     )
 
 
@@ -164,6 +174,19 @@ def sentences_table(rows: Sequence[Sentences]) -> str:
         for row in rows
     ]
     return markdown(head, lines)
+
+
+def seeds_table(rows: Sequence[Seeds]) -> str:
+    """A row for each number of fits and spread of them."""
+    head = ("questions", "fits", "their deviation", "covered", "asked for", "by questions alone", "told from itself")
+    lines = [
+        (
+            *(row.data, f"{row.seeds}", f"{row.deviation:g}", _share(row.covered), _bound(row.least, "≥")),
+            *(_share(row.unaware), _share(row.different), _bound(row.bound, "≤")),
+        )
+        for row in rows
+    ]
+    return markdown((*head, "asked for"), lines)
 
 
 def _names(row: Coverage | Power) -> tuple[str, str, str]:

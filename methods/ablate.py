@@ -46,6 +46,7 @@ class Ablate(Method):
     read: Reading = by_measure("auto")
 
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "behavior"
+    seeded: ClassVar[bool] = False
 
     def fit_passes(self) -> float:
         return 2.0 if self.read == "prompt_end" else 1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from comparisons.method import (
     LM,
@@ -38,6 +39,8 @@ class ActAdd(LayerVector):
     plus: str = ""
     minus: str = ""
     coefficient: float = use_only(1.0)
+
+    seeded: ClassVar[bool] = False
 
     def fit_passes(self) -> float:
         return 0.0

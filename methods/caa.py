@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from comparisons.method import (
     CompareError,
@@ -57,6 +57,7 @@ class CAA(LayerVector):
     read: Reading = by_measure("auto")
     vector_layer: int | Literal["same"] = use_only("same")
     vector_from: Path | None = None
+    seeded: ClassVar[bool] = False
 
     @property
     def needs(self) -> frozenset[Need]:
@@ -66,8 +67,7 @@ class CAA(LayerVector):
     def fit_settings(self) -> dict[str, Any]:
         settings = super().fit_settings()
         if self.vector_from is not None and self.vector_from.is_file():
-            # The path alone would meet an old fit when the file has changed.
-            settings["vector_from"] = file_digest(self.vector_from)
+            settings["vector_from"] = file_digest(self.vector_from)  # by its path a changed file would meet an old fit
         return settings
 
     def fit(self, fit: Fit) -> None:

@@ -14,6 +14,7 @@ class ShuffledCAA(CAA):
     """Control: CAA's vector from pairs whose labels are shuffled: half of them say the opposite."""
 
     role: ClassVar[Literal["method", "control"]] = "control"
+    seeded: ClassVar[bool] = True
 
     def fit(self, fit: Fit) -> None:
         super().fit(shuffled(fit))

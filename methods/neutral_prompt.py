@@ -34,6 +34,7 @@ class NeutralPrompt(Method):
     role: ClassVar[Literal["method", "control"]] = "control"
     dosed: ClassVar[bool] = False
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
+    seeded: ClassVar[bool] = False
 
     def fit_passes(self) -> float:
         return 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from comparisons.method import (
     CompareError,
@@ -41,6 +41,8 @@ class PCA(LayerVector):
     of: Literal["differences", "activations"] = "differences"
     centre: bool = False
     read: Reading = by_measure("auto")
+
+    seeded: ClassVar[bool] = False
 
     def fit(self, fit: Fit) -> None:
         import torch

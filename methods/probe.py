@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from comparisons.method import (
     Fit,
@@ -32,6 +33,8 @@ class Probe(LayerVector):
 
     inverse_penalty: float = 1.0
     read: Reading = by_measure("auto")
+
+    seeded: ClassVar[bool] = False
 
     def fit(self, fit: Fit) -> None:
         import numpy as np

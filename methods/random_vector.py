@@ -17,6 +17,7 @@ class RandomVector(CAA):
     """
 
     role: ClassVar[Literal["method", "control"]] = "control"
+    seeded: ClassVar[bool] = True
 
     def fit(self, fit: Fit) -> None:
         import torch

@@ -30,7 +30,7 @@ from comparisons.judges.pairwise import win_rate
 from comparisons.judges.registry import make_judge
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
-from comparisons.results.schema import Status
+from comparisons.results.answers import Status
 from comparisons.stats import bca_interval
 from comparisons.util.errors import CompareError
 from tests.places import complaint, paper

@@ -75,6 +75,8 @@ class RunOptions(TypedDict, total=False):
     out: str | Path | None
     fresh: bool
     seed: int
+    seeds: int
+    resample: Literal["none", "pairs"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     quantize: Literal["4bit", "8bit"] | None

@@ -34,7 +34,7 @@ def report(
 ) -> int:
     """Render a finished run again, or join several into one table; no model is loaded.
 
-    Runs are joined where they are comparable: the same model, questions, orders and seed. The correction for many
+    Runs are joined where they are comparable: the same questions and orders. The correction for many
     comparisons is over the joint table.
 
     \b

@@ -201,7 +201,7 @@ LAYERS = click.option("--layers", default="all", show_default=True, metavar="all
 RUNNING: tuple[str | Option, ...] = (
     *("out", "fresh"),
     DRY_RUN,
-    *("seed", *LOADING, *EXECUTOR, "plugins", "evaluations"),
+    *("seed", "seeds", "resample", *LOADING, *EXECUTOR, "plugins", "evaluations"),
     click.option("--json", "as_json", is_flag=True, help="Print the summary rows as JSON."),
 )
 """Where and how to run, and what to print."""

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import TypeVar
 
 from comparisons.dataset.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH
@@ -53,6 +54,17 @@ def draw(items: Sequence[Kind], count: int, seed: int) -> Sequence[Kind]:
     ranks = [_rank("draw", seed, item.question) for item in items]
     ranked = sorted(range(len(items)), key=lambda index: (ranks[index], index))
     return _taken(items, sorted(ranked[:count]))
+
+
+def resample(items: Sequence[Item], seed: int) -> Sequence[Item]:
+    """As many items, drawn with replacement by the seed: whole templates, where items share some (the last is cut)."""
+    groups: dict[object, list[int]] = defaultdict(list)
+    for index, item in enumerate(items):
+        groups[item.template or index].append(index)
+    parts, random, drawn = list(groups.values()), Random(seed), list[int]()
+    while parts and len(drawn) < len(items):
+        drawn += random.choice(parts)
+    return _taken(items, drawn[: len(items)])
 
 
 def split(items: Sequence[Item], count: int, least: int, seed: int) -> tuple[Sequence[Item], Sequence[Item]]:

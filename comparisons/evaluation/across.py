@@ -38,7 +38,8 @@ def joint_p_values(pairs: Mapping[tuple[str, str], Paired], seed: int) -> dict[s
     for row, ((behavior, _), pair) in zip(table, pairs.items(), strict=True):
         row[[places[behavior, item] for item in pair.items]] = pair.difference
     found = stats.max_t(table, clusters=groups, draws=JOINT_DRAWS, seed=seed)
-    return {cell: p for (_, cell), p in zip(pairs, found, strict=True)}
+    both = zip(pairs.items(), found, strict=True)
+    return {cell: None if p is None else pair.p_value(p) for ((_, cell), pair), p in both}
 
 
 def parts_of(stack: Cell, cells: Sequence[Cell]) -> list[Cell] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from comparisons import stats
 from comparisons.evaluation.across import bounds
-from comparisons.evaluation.measures import ItemMeasures, Row, clusters, item_measures, seed_of, shared
+from comparisons.evaluation.measures import ItemMeasures, Row, clusters, item_measures, seed_of, shared, spread
 from comparisons.evaluation.questions import CHOICES, KNOWLEDGE
 from comparisons.results.contrasts import OPPOSITE
 from comparisons.results.findings import MOST_COMPARED, is_broken
@@ -19,6 +19,8 @@ from comparisons.results.summary import SummaryRow
 from comparisons.util.directions import DIRECTIONS, Direction
 
 Read = Callable[[str], Sequence[Row]]
+Measured = Literal["p_match", "content"]
+MEASURES: tuple[Measured, ...] = ("p_match", "content")
 
 SMALL, MOST_STILL = 20, 0.8
 """Under so many questions, of which at least this share hardly differs, there is no verdict."""
@@ -76,13 +78,22 @@ class _Asked:
     def contrasts(
         self,
         answers: _Answers,
-        values: np.ndarray,
+        places: Sequence[int],
+        sign: float = 1.0,
         pairs: Sequence[tuple[int, int]] | None = None,
-        what: Literal["shift", "content_shift"] = "shift",
+        what: Measured = "p_match",
     ) -> list[stats.Contrast]:
-        """Of a measure [cells, items] of these answers, whose items share some of the model's rounding noise."""
-        error = shared(what, self.noise)
-        return stats.contrasts(values, pairs, clusters=answers.groups, shared=error, draws=self.draws, seed=self.seed)
+        """Of a measure of some cells' answers, whose items share some of the model's rounding noise."""
+        table, spreads = answers.tables[what], answers.seeds[what]
+        return stats.contrasts(
+            sign * table[places],
+            pairs,
+            clusters=answers.groups,
+            shared=shared("shift" if what == "p_match" else "content_shift", self.noise),
+            seeds=[spreads[place] for place in places],
+            draws=self.draws,
+            seed=self.seed,
+        )
 
     def places(self, cells: Sequence[SummaryRow]) -> list[int]:
         """Where cells stand among the answers."""
@@ -94,12 +105,13 @@ class _Answers:
     """What cells answered to the same questions.
 
     Attributes:
-        p_match, content: [cells, items], NaN where a cell lacks an item.
+        tables: [cells, items] of "p_match" and "content", NaN where a cell lacks an item.
+        seeds: of each cell, what the seeds of its fits add to the variance of the mean of these.
         groups: the items' clusters.
     """
 
-    p_match: np.ndarray
-    content: np.ndarray
+    tables: Mapping[Measured, np.ndarray]
+    seeds: Mapping[Measured, Sequence[stats.SeedSpread | None]]
     groups: list[Hashable] | None
 
     @classmethod
@@ -110,8 +122,10 @@ class _Answers:
             return None
         items = list(dict.fromkeys(item for each in measures for item in each.items))
         templates = {r["item"]: r.get("template") for rows in cells for r in rows if r["evaluation"] == evaluation}
-        p_match, content = (_table(measures, name, items) for name in ("p_match", "content"))
-        return cls(p_match, content, clusters(items, templates))
+        groups, names = clusters(items, templates), MEASURES
+        tables = {name: _table(measures, name, items) for name in names}
+        seeds = {name: [spread(rows, evaluation, name, items, groups) for rows in cells] for name in names}
+        return cls(tables, seeds, groups)
 
 
 def _table(cells: Sequence[ItemMeasures], name: str, items: Sequence[str]) -> np.ndarray:
@@ -127,7 +141,8 @@ def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
     if asked.choices is None:
         return {}
     last = len(asked.keys) - 1
-    found = asked.contrasts(asked.choices, asked.choices.p_match, [(place, last) for place in range(last)])
+    pairs = [(place, last) for place in range(last)]
+    found = asked.contrasts(asked.choices, range(len(asked.keys)), pairs=pairs)
     return {
         asked.keys[each.first]: {"shift_band": bounds(each.simultaneous), "n_clusters": each.units} for each in found
     }
@@ -139,9 +154,9 @@ def _contrasts(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction,
     if answers is None or not 2 <= len(cells) <= MOST_COMPARED:
         return []
     sign = 1.0 if direction == "pos" else -1.0
-    shifts = asked.contrasts(answers, sign * answers.p_match[places])
-    contents = asked.contrasts(answers, sign * answers.content[places], what="content_shift")
-    costs = [None] * len(shifts) if known is None else asked.contrasts(known, -known.p_match[places])
+    shifts = asked.contrasts(answers, places, sign)
+    contents = asked.contrasts(answers, places, sign, what="content")
+    costs = [None] * len(shifts) if known is None else asked.contrasts(known, places, -1.0)
     found: list[Contrast] = []
     for shift, content, cost in zip(shifts, contents, costs, strict=True):
         a, b = cells[shift.first], cells[shift.second]
@@ -160,7 +175,7 @@ def _contrasts(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction,
                 "margin": margin,
                 "n_items": shift.count,
                 "n_clusters": shift.units,
-                "n_seeds": 1,
+                "n_seeds": min((len(each.fits["seeds"]) for each in (a, b) if each.fits), default=1),
                 "reason": reason,
                 "items_needed": shift.items_needed(margin, len(shifts)) if undecided else None,
                 "content": numbers(content) if content.count else None,

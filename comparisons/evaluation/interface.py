@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from comparisons.evaluation.measures import ItemMeasures, Paired, Row, item_measures, paired
+from comparisons.evaluation.measures import ItemMeasures, Paired, Row, item_measures, paired, with_seeds
 from comparisons.evaluation.tally import Tally
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Cell, Element, Plan, Specification
@@ -34,7 +34,7 @@ class CellToAsk:
         elements: its stack's, with their settings chosen.
         intervention: theirs.
         fields: what is the same in all of its result rows: "model", "behavior", "cell", "method", "direction" (None for
-            the baseline), "strength" and "layer".
+            the baseline), "strength" and "layer"; "seed" where its fits have several.
     """
 
     elements: Sequence[Element]
@@ -132,6 +132,11 @@ class MeasuredRows:
             self._measures[evaluation] = item_measures(self.rows, evaluation)
         return self._measures[evaluation]
 
+    def against(self, baseline: MeasuredRows, name: str, noise: Noise | None, other: str | None = None) -> Paired:
+        """Lettered choices of an evaluation against the baseline's, or of the other in it, paired by item."""
+        plain = baseline.measures(name if other is None else other)
+        return with_seeds(paired(self.measures(name), plain, self.templates(name), noise), self.rows, name)
+
     def templates(self, evaluation: str) -> dict[str, str | None]:
         """Item -> the template that it shares with others, as intervals take them for `clusters`."""
         return {row["item"]: row.get("template") for row in self.rows if row["evaluation"] == evaluation}
@@ -186,8 +191,7 @@ class MeasuredCell:
             evaluation: the cell's rows.
             against: the baseline's, where these are others.
         """
-        other = self.baseline.measures(evaluation if against is None else against)
-        return paired(self.own.measures(evaluation), other, self.own.templates(evaluation), self.noise)
+        return self.own.against(self.baseline, evaluation, self.noise, against)
 
 
 class Evaluation(ABC):
@@ -198,11 +202,14 @@ class Evaluation(ABC):
             are asked together; each cell's rows must not depend on the others.
         later: whether it is asked once all cells of a behavior are done, and may read the baseline's rows. It has no
             rows; a failure is kept beside the cell, and takes no other number of it along.
+        every_fit: whether it is asked of every fit of a cell, where `--seeds` makes several; others are asked of the
+            first. Its rows are choices, of which an item's numbers are the fits' average.
         place: where it stands among the others, in rows and report.
     """
 
     across: ClassVar[bool] = False
     later: ClassVar[bool] = False
+    every_fit: ClassVar[bool] = False
     place: ClassVar[int] = 100
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -71,15 +71,16 @@ class LetterSplit:
 
 def letter_split(rows: Sequence[Row], evaluation: str) -> LetterSplit:
     """Splits the items that were asked in both orders; the others can't be, and are left out."""
-    by_item: dict[str, dict[str, Row]] = {}
+    by_item: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
         if row["evaluation"] == evaluation:
-            by_item.setdefault(row["item"], {})[row["order"]] = row
+            by_item.setdefault(row["item"], {}).setdefault(row["order"], []).append(row)
     both = {item: found for item, found in by_item.items() if {"given", "swapped"} <= found.keys()}
     if not both:
         return LetterSplit((), np.array([]), np.array([]))
-    logits = np.array([[_logit(found["given"]), _logit(found["swapped"])] for found in both.values()])
-    first = [found["given"]["matching"] < found["given"]["contrast"] for found in both.values()]
+    orders = ("given", "swapped")
+    logits = np.array([[np.mean([_logit(row) for row in found[o]]) for o in orders] for found in both.values()])
+    first = [found["given"][0]["matching"] < found["given"][0]["contrast"] for found in both.values()]
     return LetterSplit(tuple(both), *stats.content_and_letter(logits[:, 0], logits[:, 1], first))
 
 
@@ -99,8 +100,17 @@ def letter_shifts(
     templates: Mapping[str, str | None],
     seed: int,
     noise: Noise | None = None,
+    seeds: stats.SeedError = stats.NO_SEEDS,
 ) -> dict[str, Any]:
-    """The content and the letter shift in logits with their intervals, by the summary's keys; none without items."""
+    """The content and the letter shift in logits with their intervals, by the summary's keys; none without items.
+
+    Args:
+        cell, baseline: what is compared.
+        templates: of the items.
+        seed: of the intervals.
+        noise: of the model's rounding.
+        seeds: what those of fits add to the error of the content's shift.
+    """
     place = {item: i for i, item in enumerate(baseline.items)}
     mine = [i for i, item in enumerate(cell.items) if item in place]
     if not mine:
@@ -111,7 +121,7 @@ def letter_shifts(
     error = shared("content_shift", noise)
     return {
         "content_shift": float(content.mean()),
-        "content_shift_ci": interval(content, groups, seed, error),
+        "content_shift_ci": interval(content, groups, seed, error, seeds),
         "letter_shift": float(letter.mean()),
         "letter_shift_ci": interval(letter, groups, seed, error),
     }
@@ -128,6 +138,7 @@ class Paired:
         before, after: p_match of the baseline and of the cell.
         clusters: the items' templates, None where no item has one.
         noise: of the model's rounding; None where it computes in float32.
+        seeds, content_seeds: what the seeds of the cell's fits add to the error of both means.
     """
 
     items: tuple[str, ...]
@@ -137,14 +148,24 @@ class Paired:
     after: np.ndarray
     clusters: list[Hashable] | None
     noise: Noise | None = None
+    seeds: stats.SeedError = stats.NO_SEEDS
+    content_seeds: stats.SeedError = stats.NO_SEEDS
 
     def interval(self, seed: int, sign: float = 1.0) -> list[float] | None:
-        """The 95% BCa interval of the mean difference, times `sign`, with what all items share of the rounding."""
-        return interval(sign * self.difference, self.clusters, seed, shared("shift", self.noise))
+        """The 95% BCa interval of the mean difference, times `sign`, with what all items share of the rounding.
+
+        And with what the seeds of the fits add.
+        """
+        return interval(sign * self.difference, self.clusters, seed, shared("shift", self.noise), self.seeds)
 
     def content_interval(self, seed: int) -> list[float] | None:
         """The same of the content logit."""
-        return interval(self.content, self.clusters, seed, shared("content_shift", self.noise))
+        return interval(self.content, self.clusters, seed, shared("content_shift", self.noise), self.content_seeds)
+
+    def p_value(self, p_value: float) -> float:
+        """A p-value of the mean difference over items, with what the seeds of the fits add."""
+        known = self.seeds.deviation and len(self.difference)
+        return self.seeds.p_value(float(self.difference.mean()), p_value) if known else p_value
 
 
 def shared(what: Literal["level", "shift", "content_shift"], noise: Noise | None) -> float:
@@ -169,6 +190,31 @@ def paired(
         clusters=clusters(items, templates),
         noise=noise,
     )
+
+
+def with_seeds(pair: Paired, rows: Sequence[Row], evaluation: str) -> Paired:
+    """The pair with what the seeds of the cell's fits add: its rows name them, where they have several."""
+    found = [spread(rows, evaluation, name, pair.items, pair.clusters) for name in ("p_match", "content")]
+    return replace(pair, seeds=stats.SeedError.of(found[:1]), content_seeds=stats.SeedError.of(found[1:]))
+
+
+def spread(
+    rows: Sequence[Row],
+    evaluation: str,
+    name: Literal["p_match", "content"],
+    items: Sequence[str],
+    groups: Sequence[Hashable] | None,
+) -> stats.SeedSpread | None:
+    """What seeds add to the variance of the mean of a measure over items; None of a single fit."""
+    seeds = list(dict.fromkeys(row.get("seed") for row in rows if row["evaluation"] == evaluation))
+    if len(seeds) < 2 or not items:
+        return None
+    table = np.full((len(seeds), len(items)), np.nan)
+    for values, seed in zip(table, seeds, strict=True):
+        fit = item_measures([row for row in rows if row.get("seed") == seed], evaluation)
+        known = dict(zip(fit.items, getattr(fit, name).tolist(), strict=True))
+        values[:] = [known.get(item, np.nan) for item in items]
+    return None if np.isnan(table).all(axis=1).any() else stats.seed_spread(table, clusters=groups)
 
 
 def repeated(again: Paired, plain: Paired, plain_ci: Sequence[float] | None, sound: bool, seed: int) -> dict[str, Any]:
@@ -212,7 +258,11 @@ def clusters(items: Sequence[str], templates: Mapping[str, str | None]) -> list[
 
 
 def interval(
-    values: np.ndarray, groups: Sequence[Hashable] | None, seed: int, shared_error: float = 0.0
+    values: np.ndarray,
+    groups: Sequence[Hashable] | None,
+    seed: int,
+    shared_error: float = 0.0,
+    seeds: stats.SeedError = stats.NO_SEEDS,
 ) -> list[float] | None:
     """A 95% BCa interval of a mean as [low, high], None where there is none (one item, one template).
 
@@ -221,8 +271,9 @@ def interval(
         groups: their clusters.
         seed: of the draws.
         shared_error: the standard deviation of an error that all of them share.
+        seeds: what the seeds of fits add.
     """
     if not len(values):
         return None
-    found = stats.bca_interval(values, clusters=groups, seed=seed)
-    return None if found is None else list(stats.with_shared_error(found, float(values.mean()), shared_error))
+    found, mean = stats.bca_interval(values, clusters=groups, seed=seed), float(values.mean())
+    return None if found is None else list(seeds.widened(stats.with_shared_error(found, mean, shared_error), mean))

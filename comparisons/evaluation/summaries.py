@@ -122,7 +122,7 @@ class _Behavior:
         for keys in together.values():
             pairs, seed = [self.pairs[key] for key in keys], seed_of(self.plan.spec.seed, self.name)
             p_values = stats.sign_flip_ps([pair.difference for pair in pairs], clusters=pairs[0].clusters, seed=seed)
-            found |= dict(zip(keys, p_values, strict=True))
+            found |= {key: self.pairs[key].p_value(p) for key, p in zip(keys, p_values, strict=True)}
         return found
 
     def _seed(self, cell: CellId) -> int:

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from comparisons import stats
-from comparisons.dataset.items import Item
+from comparisons.dataset.items import Item, Measure
 from comparisons.evaluation.across import bounds
 from comparisons.evaluation.cells import choice_results
-from comparisons.evaluation.interface import NOISE, Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
-from comparisons.evaluation.measures import Paired, clusters, interval, letter_shifts, letter_split, shared
+from comparisons.evaluation.interface import (
+    NOISE,
+    Asking,
+    CellResult,
+    CellToAsk,
+    Evaluation,
+    MeasuredCell,
+    MeasuredRows,
+)
+from comparisons.evaluation.measures import (
+    Paired,
+    clusters,
+    interval,
+    item_measures,
+    letter_shifts,
+    letter_split,
+    paired,
+    shared,
+    spread,
+)
 from comparisons.evaluation.noise import numerical_noise
 from comparisons.evaluation.questions import CHOICES
 from comparisons.evaluation.tally import Tally
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.results.findings import BROKEN, FEW
-from comparisons.results.schema import Noise
+from comparisons.results.schema import Fits, Noise
 
 LEAST = 2
 """Items that a label must have: one alone has no interval."""
@@ -31,6 +50,7 @@ LETTERISH = 0.5
 class Choices(Evaluation):
     """The probability of the matching choice, and its shift against the baseline."""
 
+    every_fit = True
     place = 0
 
     @classmethod
@@ -52,54 +72,98 @@ class Choices(Evaluation):
             tally.ask(plan.asked(cells[0].behavior), plan, cells)
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
-        measures, plan, behavior = cell.own.measures(CHOICES), cell.plan, cell.cell.behavior
+        plan, behavior = cell.plan, cell.cell.behavior
         letters = plan.measure == "letters"
-        lost = float(measures.lost.mean()) if letters else None
-        numbers: dict[str, Any] = {
-            "n_items": len(measures.items),
-            "p_match": float(measures.p_match.mean()),
-            "p_match_ci": interval(
-                measures.p_match,
-                clusters(measures.items, cell.own.templates(CHOICES)),
-                cell.seed,
-                shared("level", cell.noise),
-            ),
-            NOISE: cell.noise,
-            "measure": plan.measure,
-            "preferred": float((measures.content > 0).mean()),
-            "letter_bias": stats.letter_bias(measures.p_first) if letters else None,
-            "lost_mass": lost,
-            "broken": lost is not None and lost > BROKEN,
-            "warnings": [
-                *cautions(cell.cell, plan.asked(behavior), plan.behaviors[behavior].train, letters),
-                *letter_caution(cell.own.info.get("letter_cosine")),
-                *untouched_caution(cell.own.info.get("untouched")),
-            ],
-        }
+        warnings = [
+            *cautions(cell.cell, plan.asked(behavior), plan.behaviors[behavior].train, letters),
+            *letter_caution(cell.own.info.get("letter_cosine")),
+            *untouched_caution(cell.own.info.get("untouched")),
+        ]
+        level = {**level_numbers(cell.own, plan.measure, cell.noise, cell.seed), "measure": plan.measure}
         if cell.is_baseline:
-            return numbers
-        shift = _shift(cell)
-        return numbers | shift | {"warnings": [*numbers["warnings"], *noise_caution(shift["shift"], cell.noise)]}
+            return {**level, "warnings": warnings}
+        shift = shift_numbers(cell.own, cell.baseline, cell.cell.direction, plan.measure, cell.noise, cell.seed)
+        labels = {item.id: item.label for item in plan.asked(behavior)}
+        return {
+            **level,
+            **shift,
+            **label_shifts(cell.paired(CHOICES), labels, cell.seed),
+            "warnings": [*warnings, *noise_caution(shift["shift"], cell.noise)],
+        }
 
 
-def _shift(cell: MeasuredCell) -> dict[str, Any]:
-    """What a cell's choices are against the baseline's, by the summary's keys."""
-    pair = cell.paired(CHOICES)
+def level_numbers(own: MeasuredRows, measure: Measure, noise: Noise | None, seed: int) -> dict[str, Any]:
+    """What a cell's own choices are, by the summary's keys.
+
+    Args:
+        own: its rows.
+        measure: by what they were asked.
+        noise: of the model's rounding.
+        seed: of the interval.
+    """
+    measures, letters = own.measures(CHOICES), measure == "letters"
+    lost = float(measures.lost.mean()) if letters else None
+    groups = clusters(measures.items, own.templates(CHOICES))
+    seeds = stats.SeedError.of([spread(own.rows, CHOICES, "p_match", measures.items, groups)])
+    ends = interval(measures.p_match, groups, seed, shared("level", noise), seeds)
+    return {
+        "n_items": len(measures.items),
+        "p_match": float(measures.p_match.mean()),
+        "p_match_ci": ends if ends is None or not seeds.deviation else [max(0.0, ends[0]), min(1.0, ends[1])],
+        NOISE: noise,
+        "preferred": float((measures.content > 0).mean()),
+        "letter_bias": stats.letter_bias(measures.p_first) if letters else None,
+        "lost_mass": lost,
+        "broken": lost is not None and lost > BROKEN,
+    }
+
+
+def shift_numbers(
+    own: MeasuredRows, baseline: MeasuredRows, direction: str | None, measure: Measure, noise: Noise | None, seed: int
+) -> dict[str, Any]:
+    """What a cell's choices are against the baseline's, by the summary's keys.
+
+    Args:
+        own, baseline: the rows of both.
+        direction: the cell's.
+        measure: by what they were asked.
+        noise: of the model's rounding.
+        seed: of the intervals.
+    """
+    pair = own.against(baseline, CHOICES, noise)
     flips = stats.mcnemar(pair.before > 0.5, pair.after > 0.5)
-    splits = letter_split(cell.own.rows, CHOICES), letter_split(cell.baseline.rows, CHOICES)
-    split = letter_shifts(*splits, cell.own.templates(CHOICES), cell.seed, cell.noise)
-    if cell.plan.measure == "answers":  # which have one order and no letter
-        split = {"content_shift": float(pair.content.mean()), "content_shift_ci": pair.content_interval(cell.seed)}
-    labels = {item.id: item.label for item in cell.plan.asked(cell.cell.behavior)}
+    splits = letter_split(own.rows, CHOICES), letter_split(baseline.rows, CHOICES)
+    split = letter_shifts(*splits, own.templates(CHOICES), seed, noise, pair.content_seeds)
+    if measure == "answers":  # which have one order and no letter
+        split = {"content_shift": float(pair.content.mean()), "content_shift_ci": pair.content_interval(seed)}
     return {
         "n_items": len(pair.difference),
         "shift": float(pair.difference.mean()),
-        "shift_ci": pair.interval(cell.seed),
+        "shift_ci": pair.interval(seed),
+        "fits": fits_of(own, baseline, pair),
         "flips": {"gained": flips.gained, "lost": flips.lost, "p_value": flips.p_value},
         "detectable_shift": stats.minimum_detectable_shift(pair.difference, clusters=pair.clusters),
-        "anti_steerable": stats.anti_steerable(pair.content, cell.cell.direction or "pos"),
+        "anti_steerable": stats.anti_steerable(pair.content, "neg" if direction == "neg" else "pos"),
         **split,
-        **label_shifts(pair, labels, cell.seed),
+    }
+
+
+def fits_of(own: MeasuredRows, baseline: MeasuredRows, pair: Paired) -> Fits | None:
+    """What a cell's fits by several seeds, or its single one, did; None of one that draws nothing at random."""
+    seeds = own.info.get("seeds")
+    if not seeds:
+        return None
+    plain, shifts = baseline.measures(CHOICES), list[float]()
+    for seed in seeds:
+        rows = [row for row in own.rows if row.get("seed", seed) == seed]
+        shifts.append(float(paired(item_measures(rows, CHOICES), plain, {}).difference.mean()))
+    several = len(seeds) > 1
+    return {
+        "seeds": list(seeds),
+        "shifts": shifts,
+        "deviation": pair.seeds.deviation * math.sqrt(len(seeds)) if several else None,
+        "question_error": stats.standard_error(pair.difference, clusters=pair.clusters),
+        "seed_error": pair.seeds.deviation if several else None,
     }
 
 

@@ -13,7 +13,7 @@ from comparisons.dataset.items import Item
 from comparisons.evaluation.cells import choice_results
 from comparisons.evaluation.harness import HarnessSet, harness_rows, harness_sizes
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
-from comparisons.evaluation.measures import ItemMeasures
+from comparisons.evaluation.measures import ItemMeasures, Paired
 from comparisons.evaluation.questions import KNOWLEDGE
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.experiment.specification import Cell, Plan, Specification
@@ -28,6 +28,7 @@ class Knowledge(Evaluation):
     """The probability of the right choice on knowledge questions, and what of it an intervention costs."""
 
     across = True
+    every_fit = True
     place = 2
 
     @classmethod
@@ -64,13 +65,17 @@ class Knowledge(Evaluation):
         }
         if cell.is_baseline:
             return numbers
-        pair = cell.paired(KNOWLEDGE)
-        cost = stats.no_measurable_cost(-pair.difference, margin=MARGIN, clusters=pair.clusters, seed=cell.seed)
-        return numbers | {
-            "cost": -float(pair.difference.mean()),
-            "cost_ci": pair.interval(cell.seed, sign=-1.0),
-            "cost_bound": cost.bound,
-        }
+        return numbers | cost_numbers(cell.paired(KNOWLEDGE), cell.seed)
+
+
+def cost_numbers(pair: Paired, seed: int) -> dict[str, Any]:
+    """What knowledge costs, by the summary's keys."""
+    cost = stats.no_measurable_cost(-pair.difference, margin=MARGIN, clusters=pair.clusters, seed=seed)
+    return {
+        "cost": -float(pair.difference.mean()),
+        "cost_ci": pair.interval(seed, sign=-1.0),
+        "cost_bound": pair.seeds.bound(-float(pair.difference.mean()), cost.bound),
+    }
 
 
 def _count_tasks(tally: Tally, sizes: Sizes, cells: Sequence[Cell]) -> None:

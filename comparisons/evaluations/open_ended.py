@@ -26,8 +26,9 @@ from comparisons.judges.pairwise import NAME as PAIRWISE
 from comparisons.judges.pairwise import win_rate
 from comparisons.judges.registry import check_judge
 from comparisons.model.lm import LM
+from comparisons.results.answers import UNSCORED
 from comparisons.results.folder import RunFolder
-from comparisons.results.schema import UNSCORED, Contrast
+from comparisons.results.schema import Contrast
 from comparisons.util.errors import CompareError
 from comparisons.util.table import Section
 

@@ -19,6 +19,7 @@ class SideEffects(Evaluation):
     """The shift on the questions of other behaviors."""
 
     across = True
+    every_fit = True
     place = 3
 
     @classmethod

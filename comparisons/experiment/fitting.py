@@ -15,7 +15,8 @@ from tempfile import mkdtemp
 from typing import Any
 
 from comparisons.dataset.behaviors import Behavior
-from comparisons.dataset.items import Measure
+from comparisons.dataset.items import Item, Measure
+from comparisons.dataset.splits import resample
 from comparisons.engine.adapters import preserved
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Context, Intervention, stack
@@ -56,6 +57,7 @@ class Fitter:
         store: where artifacts are kept.
         seed: of every fit.
         measure: by what the run measures, which fits follow unless told otherwise.
+        fixed: the seed of fits that draw nothing at random; None for the same.
     """
 
     lm: LM
@@ -64,6 +66,18 @@ class Fitter:
     store: Store
     seed: int
     measure: Measure = "letters"
+    fixed: int | None = None
+
+    def again(self, seed: int, resampled: bool, train: Sequence[Item]) -> Fitter:
+        """Where the same methods are fitted by another seed.
+
+        Args:
+            seed: of these fits.
+            resampled: whether on pairs that are drawn anew by it.
+            train: all pairs.
+        """
+        behavior = replace(self.behavior, train=resample(train, seed)) if resampled else self.behavior
+        return replace(self, seed=seed, behavior=behavior, fixed=self.seed if self.fixed is None else self.fixed)
 
     def build(self, elements: Sequence[Element]) -> Built:
         """Fits the elements from left to right and stacks their interventions."""
@@ -111,7 +125,8 @@ class Fitter:
 
         def run(out: Path) -> None:
             siblings, mark = self._siblings(method), self.lm.mark()
-            fit = Fit(self.lm, self.behavior, siblings, direction, self.seed, below, out, scratch_of(out), self.measure)
+            seed, scratch = self._seed(method), scratch_of(out)
+            fit = Fit(self.lm, self.behavior, siblings, direction, seed, below, out, scratch, self.measure)
             with preserved(self.lm.model):
                 with foreign(f"the fit of {element.name}"):
                     method.fit(fit)
@@ -120,6 +135,9 @@ class Fitter:
 
         parts = self._parts(element.name, method, direction, below)
         return self.store.get(f"{element.name}-{self.behavior.name}", parts, run)
+
+    def _seed(self, method: Method) -> int:
+        return self.seed if method.seeded or self.fixed is None else self.fixed
 
     def _siblings(self, method: Method) -> Mapping[str, Behavior]:
         return self.siblings if "siblings" in method.needs else {}
@@ -136,7 +154,7 @@ class Fitter:
             "siblings": {key: sibling.digest for key, sibling in sorted(self._siblings(method).items())},
             "direction": direction,
             "below": below.digest,
-            "seed": self.seed,
+            "seed": self._seed(method),
             "measure": self.measure,
             "versions": {package: package_version(package) for package in PACKAGES},
         }

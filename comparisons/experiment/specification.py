@@ -117,8 +117,7 @@ class Specification:
         ),
     ] = "auto"
     margin: Annotated[
-        float,
-        Option("Two methods whose shifts differ by less are equivalent.", metavar="E", read=_margin),
+        float, Option("Two methods whose shifts differ by less are equivalent.", metavar="E", read=_margin)
     ] = MARGIN
     train_items: Annotated[int | None, Option("Contrast pairs to use; all by default.", metavar="N")] = None
     test_items: Annotated[int | None, Option("Questions to evaluate on; all by default.", metavar="N")] = None
@@ -126,6 +125,8 @@ class Specification:
         Literal["dev", "test"], Option("Where the questions are from; dev is cut from the training pairs.")
     ] = "test"
     seed: Annotated[int, Option("Of splits, fits and intervals.", least=0, most=2**32 - 1)] = 0
+    seeds: Annotated[int, Option("Fit what draws at random so many times, by seeds that follow --seed.", least=1)] = 1
+    resample: Annotated[Literal["none", "pairs"], Option("Draw the training pairs anew with each seed.")] = "none"
     plugins: Annotated[Path | None, Option("Folder of further methods, one file each.")] = None
     select: Annotated[
         str | None,
@@ -135,9 +136,7 @@ class Specification:
         ),
     ] = None
     controls: Annotated[bool, Option("Add every control, and rank each vector among random directions.")] = False
-    side_effects: Annotated[bool, Option("Evaluate each cell on all other behaviors of the data too.", asks=True)] = (
-        False
-    )
+    side_effects: Annotated[bool, Option("Evaluate each cell on the data's other behaviors too.", asks=True)] = False
     robustness: Annotated[
         bool,
         Option(
@@ -150,8 +149,7 @@ class Specification:
     ] = False
     perplexity: Annotated[Path | None, Option("A text: how likely it is.", metavar="FILE", asks=True)] = None
     evaluate: Annotated[
-        tuple[str, ...],
-        Option("Further evaluations, as of --evaluations.", metavar="NAME[,NAME…]", asks=True),
+        tuple[str, ...], Option("Further evaluations, as of --evaluations.", metavar="NAME[,NAME…]", asks=True)
     ] = ()
     evaluations: Annotated[Path | None, Option("Folder of further evaluations, one file each.")] = None
     open_ended: Annotated[
@@ -213,6 +211,8 @@ class Specification:
         for name, count in (("--train-items", self.train_items), ("--test-items", self.test_items)):
             if count is not None and count < 1:
                 raise CompareError(f"{name} must be at least 1, not {count}.")
+        if self.resample == "pairs" and self.seeds == 1:
+            raise CompareError("--resample pairs draws pairs anew with each seed: give --seeds of at least 2.")
 
     @property
     def sources(self) -> tuple[ModelSource, ...]:
@@ -262,6 +262,7 @@ class Cell:
         strength: 0 for the baseline.
         varied: the settings that vary within the run, in their order: ("caa.layer", "2").
         model: the model's name where the run has several; "" where it has one.
+        seeds: of its fits, the run's first; empty where nothing of it is drawn at random.
     """
 
     behavior: str
@@ -271,6 +272,7 @@ class Cell:
     strength: float = 0.0
     varied: tuple[tuple[str, str], ...] = ()
     model: str = ""
+    seeds: tuple[int, ...] = ()
 
     @property
     def control(self) -> bool:

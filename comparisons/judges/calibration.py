@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from comparisons.dataset.fields import check_text, describe
 from comparisons.dataset.records import read_records
 from comparisons.judges.interface import MOST, AnswerToJudge, Judge, Verdict
-from comparisons.results.schema import UNSCORED
+from comparisons.results.answers import UNSCORED
 from comparisons.stats.content import rank_correlation
 from comparisons.stats.intervals import wilson
 from comparisons.util.errors import CompareError

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.judges.interface import Price, Setup
-from comparisons.results.schema import Status
+from comparisons.results.answers import Status
 from comparisons.util.errors import CompareError, described
 from comparisons.util.files import json_digest, read_sealed, write_sealed
 

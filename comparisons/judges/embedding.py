@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from comparisons.judges.client import TIMEOUT, Answer, Client, Reply, Request
 from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
 from comparisons.judges.rules import own_sentences
-from comparisons.results.schema import Status
+from comparisons.results.answers import Status
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from comparisons.dataset.signs import HIGHEST
-from comparisons.results.schema import Status
+from comparisons.results.answers import Status
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior

@@ -9,7 +9,7 @@ from typing import Any
 
 from comparisons.judges.client import TIMEOUT, Answer, Client, Reply, Request
 from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict, choosing, scoring
-from comparisons.results.schema import Status
+from comparisons.results.answers import Status
 from comparisons.util.errors import CompareError, described
 
 MOST_TOKENS = 300

@@ -11,8 +11,8 @@ from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
 from comparisons.report.sections import EvaluationSection
 from comparisons.report.table import PLACE, place, placed_table
+from comparisons.results.answers import UNSCORED
 from comparisons.results.record import Facts, Record
-from comparisons.results.schema import UNSCORED
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import NOTHING, Column, Row, Table, count, interval, number
 

@@ -25,6 +25,7 @@ class CellInfo(TypedDict, total=False):
         fit_seconds, eval_seconds: wall time.
         peak_memory_bytes: the most memory in use when it ended.
         trainable_parameters: numbers that were trained, counted from the tensors that had a gradient, or fitted.
+        seeds: of its fits, the first one's first; none where nothing of it is drawn at random.
         waiting: whether its free answers wait for judges, who are elsewhere.
     """
 
@@ -37,6 +38,7 @@ class CellInfo(TypedDict, total=False):
     eval_seconds: float | None
     peak_memory_bytes: int | None
     trainable_parameters: int | None
+    seeds: list[int]
     waiting: bool
 
 
@@ -78,6 +80,7 @@ class ResultRow(TypedDict):
     direction: NotRequired[str | None]
     strength: NotRequired[float]
     layer: NotRequired[int | None]
+    seed: NotRequired[int]
     order: NotRequired[str]
     template: NotRequired[str | None]
     matching: NotRequired[str | None]
@@ -143,6 +146,24 @@ class Noise(TypedDict):
     level: float
     shift: float
     content_shift: float
+
+
+class Fits(TypedDict):
+    """The fits behind a shift, where what is fitted draws at random; see `comparisons.stats.SeedSpread`.
+
+    Attributes:
+        seeds: of each fit.
+        shifts: of each.
+        deviation: the standard deviation of a single fit's true shift; None of a single fit.
+        question_error: the standard error that the choice of questions leaves to the fits' mean.
+        seed_error: what the choice of seeds adds to it, as squares add.
+    """
+
+    seeds: Sequence[int]
+    shifts: Sequence[float]
+    deviation: float | None
+    question_error: float | None
+    seed_error: float | None
 
 
 class Category(TypedDict):
@@ -212,7 +233,7 @@ class Contrast(Difference):
         name_a, name_b: their stacks as typed.
         verdict: of `a` against `b`.
         margin: a difference below it makes no difference.
-        n_items, n_clusters, n_seeds: what stands behind it.
+        n_items, n_clusters, n_seeds: what stands behind it; of two cells' fits, where these draw at random, the fewer.
         reason: why there can be no verdict; None where there is one, or more questions would give one.
         items_needed: how many questions would decide it, where it is undecided.
         content: the same of the content logit.
@@ -257,92 +278,3 @@ class Generated(TypedDict):
     n_items: int
     shift: NotRequired[float | None]
     shift_ci: NotRequired[Interval | None]
-
-
-class Wins(TypedDict):
-    """How often a cell's answers won over the baseline's."""
-
-    rate: NotRequired[float | None]
-    ci: NotRequired[Interval | None]
-    won: int
-    tied: int
-    lost: int
-
-
-class Judged(TypedDict):
-    """What one judge says of a cell's answers, and what it took."""
-
-    n_scored: int
-    no_sign: NotRequired[int]
-    unparsed: int
-    refused: int
-    failed: int
-    unasked: int
-    score: NotRequired[float | None]
-    score_ci: NotRequired[Interval | None]
-    shift: NotRequired[float | None]
-    shift_ci: NotRequired[Interval | None]
-    agrees: NotRequired[bool | None]
-    wins: NotRequired[Wins | None]
-    tokens_in: NotRequired[float | None]
-    tokens_out: NotRequired[float | None]
-    dollars: NotRequired[float | None]
-
-
-class OpenEnded(TypedDict):
-    """What a cell's free answers are like; see `comparisons.evaluation.open_ended`."""
-
-    n_answers: int
-    length: NotRequired[float | None]
-    length_change: NotRequired[float | None]
-    length_change_ci: NotRequired[Interval | None]
-    repetition: NotRequired[float | None]
-    repetition_change: NotRequired[float | None]
-    repetition_change_ci: NotRequired[Interval | None]
-    fluency: NotRequired[float | None]
-    fluency_change: NotRequired[float | None]
-    fluency_change_ci: NotRequired[Interval | None]
-    judges: Mapping[str, Judged]
-
-
-class Known(TypedDict):
-    """How a judge does on answers of known score."""
-
-    n: int
-    n_scored: int
-    no_sign: NotRequired[int]
-    share_right: NotRequired[float | None]
-    share_right_ci: NotRequired[Interval | None]
-    mean_absolute_error: NotRequired[float | None]
-    spearman: NotRequired[float | None]
-
-
-class Agreement(TypedDict):
-    """How far some judges agree."""
-
-    judges: Sequence[str]
-    n: int
-    alpha: NotRequired[float | None]
-    spearman: NotRequired[float | None]
-    kendall: NotRequired[float | None]
-
-
-class KnownByBehavior(Known):
-    """The same over all behaviors, and of each."""
-
-    behaviors: NotRequired[Mapping[str, Known]]
-
-
-class Judges(TypedDict, total=False):
-    """What the summary says of judges."""
-
-    __pydantic_config__ = STRICT  # type: ignore[misc]
-
-    known: Mapping[str, KnownByBehavior]
-    agreement: Sequence[Agreement]
-
-
-Status = Literal["scored", "no_sign", "unparsed", "refused", "failed", "unasked"]
-
-UNSCORED: tuple[Status, ...] = ("no_sign", "unparsed", "refused", "failed", "unasked")
-"""Why an answer has no score."""

@@ -10,22 +10,22 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from comparisons.results.answers import Judges, OpenEnded
 from comparisons.results.identity import CellId
 from comparisons.results.schema import (
     STRICT,
     Category,
     Contrast,
     Effect,
+    Fits,
     Flips,
     Generated,
     Interaction,
     Interval,
-    Judges,
     LabelDifference,
     LabelShift,
     Measured,
     Noise,
-    OpenEnded,
     Quantiles,
     Repeat,
     Steerability,
@@ -55,6 +55,7 @@ class SummaryRow:
         n_items: test questions behind the numbers.
         p_match, p_match_ci: mean probability of the matching choice, 95% interval as [low, high].
         shift, shift_ci: p_match minus the baseline's, paired by item.
+        fits: of a cell whose fits draw at random, each one's shift and what their seeds add to the error.
         shift_band: the shift's 95% interval over all cells of the behavior at once; None below six clusters, or where
             too few items move.
         n_clusters: independent units behind the shift: items, or templates where items share some.
@@ -130,6 +131,7 @@ class SummaryRow:
     shift: float | None = None
     shift_ci: Interval | None = None
     shift_band: Interval | None = None
+    fits: Fits | None = None
     n_clusters: int | None = None
     p_value: float | None = None
     p_holm: float | None = None

@@ -17,7 +17,7 @@ from comparisons.report.asked import asked_by
 from comparisons.running.asking import asked_together
 from comparisons.running.choosing import candidates_each
 from comparisons.running.executor import check_layers
-from comparisons.running.planning import make_plan
+from comparisons.running.planning import fit_seeds, make_plan
 from comparisons.running.trials import element_trials, stacks_of
 
 COUNTED = 4096
@@ -39,7 +39,7 @@ class Estimate:
 
     Attributes:
         asked: a line of which data and knowledge questions.
-        keys: of the cells.
+        keys: of the cells, with the number of fits where several seeds make several.
         forwards: passes of the model over a batch.
         tokens: run through the model, fits included; a training token counts as three.
         seconds: at the matrix rate measured on this machine.
@@ -80,7 +80,8 @@ def estimate(spec: Specification) -> Estimate:
     for source in spec.sources:
         tally = _count(plan.of(source), load_without_weights(source))
         forwards, tokens, seconds = forwards + tally.forwards, tokens + tally.tokens, seconds + tally.seconds
-    keys, asked = tuple(cell.key for cell in plan.cells), spec.open_ended
+    fits = [f", {len(cell.seeds)} fits" if len(cell.seeds) > 1 else "" for cell in plan.cells]
+    keys, asked = tuple(cell.key + text for cell, text in zip(plan.cells, fits, strict=True)), spec.open_ended
     answers = sum(len(plan.behaviors[cell.behavior].open_ended) for cell in plan.cells) if asked else 0
     judges, unsettled = asked.judges if asked else (), plan.spec.measure == "auto"
     return Estimate(asked_by(plan), keys, forwards, int(tokens), seconds, answers, judges, unsettled)
@@ -98,10 +99,21 @@ def _count(plan: Plan, lm: LM) -> Tally:
         for name, evaluation in evaluations.items():
             with calling(name, evaluation):
                 evaluation.cost(tally, plan, [c for c in cells if not (evaluation.across and c in together)])
+        _count_further_fits(tally, plan, cells)
         _count_fits(tally, plan, behavior, cells)
         if plan.spec.select is not None:
             _count_selection(tally, plan, behavior, cells)
     return tally
+
+
+def _count_further_fits(tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+    """Counts what fits by further seeds are asked."""
+    for step in range(1, plan.spec.seeds):
+        further = [cell for cell in cells if len(cell.seeds) > step]
+        for name, evaluation in evaluations_of(plan.spec).items():
+            if evaluation.every_fit and further:
+                with calling(name, evaluation):
+                    evaluation.cost(tally, plan, further)
 
 
 def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:
@@ -114,19 +126,22 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
     )
     read = branch_tokens(tally.lm, pairs, plan) if plan.measure == "answers" else 2 * ANSWER_TOKENS
     dev, answer = question_prompts(tally.lm, behavior.dev, plan), branch_tokens(tally.lm, behavior.dev, plan)
-    fits: dict[object, Method] = {}
+    fits: dict[object, tuple[Method, int]] = {}
     choices: dict[object, list[Method]] = {}
     for element in (element for cell in cells for element in cell.elements):
         method, direction = element.method, element.direction if element.method.fits == "direction" else None
         candidates = list(method.candidates(len(tally.lm.blocks)))
         for each in candidates or [method]:
-            fits[element.name, repr(sorted(each.fit_settings().items(), key=str)), direction] = each
+            key = element.name, repr(sorted(each.fit_settings().items(), key=str)), direction
+            # Seeds fit anew what was chosen, and the choice is made among fits by the first.
+            again = len(fit_seeds(plan.spec, [element])) or 1
+            fits[key] = each, again if each is (candidates or [method])[-1] else 1
         if len(candidates) > 1:
             choices[element.name, repr(method), direction] = candidates
     if plan.measure == "letters" and any(map(steering, cells)):
         tally.add(train, read, times=share)  # the direction between the letters, which every vector is compared with
-    for method in fits.values():
-        tally.add(train, read, times=share * method.fit_passes())
+    for method, times in fits.values():
+        tally.add(train, read, times=share * method.fit_passes() * times)
     for candidates in choices.values():
         if candidates[0].adapts:
             tally.add(dev, answer, times=len(candidates))

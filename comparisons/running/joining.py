@@ -14,7 +14,7 @@ from comparisons.evaluation.across import joint_p_values
 from comparisons.evaluation.best import best_row
 from comparisons.evaluation.contrasts import compared
 from comparisons.evaluation.interface import section_of
-from comparisons.evaluation.measures import item_measures, paired
+from comparisons.evaluation.measures import item_measures, paired, with_seeds
 from comparisons.evaluations.open_ended import summary_of
 from comparisons.judges.calibration import joint_accuracy
 from comparisons.report import render
@@ -24,6 +24,7 @@ from comparisons.results.folder import BEST, RUN, RunFolder, check_run_folder
 from comparisons.results.identity import CellId
 from comparisons.results.record import Facts, read_record
 from comparisons.results.summary import SummaryRow
+from comparisons.running.same_cells import CellFile, check_same, check_settings, further, measured_anew, with_more
 from comparisons.util.artifacts import MANIFEST, seal
 from comparisons.util.errors import CompareError
 from comparisons.util.files import json_digest, read_json, write_json
@@ -97,10 +98,6 @@ class Finished:
         return digests[0], digests[1 if self.record.on_dev else 2]
 
 
-EQUAL = 1e-6
-"""How near two runs' numbers on one cell must be to be of the same cell."""
-
-
 def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
     """Writes a run folder with the cells of several runs, and its report.
 
@@ -151,8 +148,8 @@ def _incomparable(first: Finished, other: Finished) -> str | None:
         return "one is a sweep and the other is not"
     if first.record.margin != other.record.margin:
         return f"the margin differs, {first.record.margin:g} and {other.record.margin:g}"
-    for name in ("measure", "orders", "seed"):
-        one, theirs = (source.record.part("specification").get(name) for source in (first, other))
+    for name in ("measure", "orders", "resample"):
+        one, theirs = (source.record.part("specification").get(name, "none") for source in (first, other))
         if one != theirs:
             return f"the {name} differs, {one} and {theirs}"
     asked = [source.record.asked for source in (first, other)]
@@ -188,26 +185,32 @@ def _models(sources: Sequence[Finished]) -> list[Mapping[str, Any]]:
     return list(models.values())
 
 
-Row = dict[str, Any]
-Cells = dict[CellId, tuple[list[Row], dict[str, Any]]]
+Cells = dict[CellId, CellFile]
 
 
 def _united(sources: Sequence[Finished]) -> tuple[list[SummaryRow], Cells, list[str]]:
     """The summary rows, behavior by behavior; the cells' rows and info; and what must be said."""
-    rows, cells, notes = dict[CellId, SummaryRow](), Cells(), list[str]()
+    rows, cells, notes, anew = dict[CellId, SummaryRow](), Cells(), list[str](), set[CellId]()
     for source in sources:
         for row in source.summary_rows():
             cell = row.id
             if cell in rows and not rows[cell].failed and not row.failed:
-                _check_same(rows[cell], row, cells[cell][0], source)
+                other = source.rows(cell), source.info(cell)
+                check_settings(rows[cell], row, source.path)
+                if (both := further(cells[cell], other, row.cell, source.path)) is not None:
+                    cells[cell], anew = both, {*anew, cell}
+                    continue
+                check_same(row.cell, cells[cell][0], other[0], source.path)
                 if row.is_baseline:
                     rows[cell] = _filled(rows[cell], row)
-                    cells[cell] = _with_more(cells[cell], source.rows(cell))
+                    cells[cell] = with_more(cells[cell], source.rows(cell))
             elif cell not in rows or rows[cell].failed:
                 rows[cell] = row
         for cell in source.cells:
             if cell not in cells or "error" in cells[cell][1]:
                 cells[cell] = (source.rows(cell), source.info(cell))
+    first = sources[0].record.seed
+    rows |= {cell: measured_anew(rows[cell], cells[cell], cells[cell.baseline], first) for cell in anew}
     for behavior in dict.fromkeys(row.behavior for row in rows.values()):
         fitted = {source.digests(behavior)[0] for source in sources if behavior in source.record.summary.behaviors}
         if len(fitted) > 1:
@@ -217,31 +220,10 @@ def _united(sources: Sequence[Finished]) -> tuple[list[SummaryRow], Cells, list[
     return order, cells, notes
 
 
-def _check_same(known: SummaryRow, row: SummaryRow, rows: Sequence[Row], source: Finished) -> None:
-    """Raises CompareError where two runs have a cell of one name and other numbers."""
-    if known.settings != row.settings:
-        named = ", ".join(k for k in {**known.settings, **row.settings} if known.settings.get(k) != row.settings.get(k))
-        raise CompareError(f"{source.path} has a cell {row.cell} with other settings ({named}): leave one run out.")
-    before = {(r["evaluation"], r["item"], r["order"]): r["p_match"] for r in rows if r["p_match"] is not None}
-    for again in source.rows(row.id):
-        value = before.get((again["evaluation"], again["item"], again["order"]))
-        if value is not None and abs(value - again["p_match"]) > EQUAL:
-            raise CompareError(
-                f"{source.path} has other numbers for {row.cell} (item {again['item']}): they are not of one model and "
-                "machine; see compare diff."
-            )
-
-
 def _filled(known: SummaryRow, row: SummaryRow) -> SummaryRow:
     """A baseline's row with what only the other run measured."""
     empty = [f.name for f in fields(known) if getattr(known, f.name) is None]
     return replace(known, **{name: getattr(row, name) for name in empty})
-
-
-def _with_more(cell: tuple[list[Row], dict[str, Any]], rows: Sequence[Row]) -> tuple[list[Row], dict[str, Any]]:
-    """A baseline's rows with the evaluations that only the other run has."""
-    known = {row["evaluation"] for row in cell[0]}
-    return [*cell[0], *(row for row in rows if row["evaluation"] not in known)], cell[1]
 
 
 def _corrected(rows: Sequence[SummaryRow], folder: RunFolder, seed: int) -> list[SummaryRow]:
@@ -256,7 +238,7 @@ def _corrected(rows: Sequence[SummaryRow], folder: RunFolder, seed: int) -> list
         cell_rows, baseline = folder.rows(row.cell), plain[str(row.id.baseline)]
         templates = {one["item"]: one.get("template") for one in baseline}
         measures = item_measures(cell_rows, "choices"), item_measures(baseline, "choices")
-        pairs[row.behavior, row.cell] = paired(*measures, templates)
+        pairs[row.behavior, row.cell] = with_seeds(paired(*measures, templates), cell_rows, "choices")
     joint = joint_p_values(pairs, seed)
     holm = stats.holm([row.p_value for row in rows])
     return [replace(row, p_holm=p, p_max_t=joint.get(row.cell)) for row, p in zip(rows, holm, strict=True)]

@@ -238,8 +238,17 @@ def _cells(spec: Specification, model: str, behavior: str, variants: Sequence[Va
         for direction in spec.directions if None in fixed else fixed[-1:]:
             for strength in spec.strengths if dosed else (1.0,):
                 cell = _cell(behavior, variant, direction, strength, () if alone else variant.varied)  # type: ignore[arg-type]
-                cells.append(replace(cell, model=model))
+                cells.append(replace(cell, model=model, seeds=fit_seeds(spec, cell.elements)))
     return cells
+
+
+def fit_seeds(spec: Specification, elements: Sequence[Element]) -> tuple[int, ...]:
+    """The seeds by which a stack is fitted; none where nothing of it is drawn at random."""
+    methods = [element.method for element in elements if element.method.fits != "never"]
+    anew = spec.resample == "pairs"
+    if not any(method.seeded or (anew and method.fit_passes()) for method in methods):
+        return ()
+    return tuple((spec.seed + step) % 2**32 for step in range(spec.seeds))
 
 
 def _cell(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 from comparisons.evaluation.cells import measure
@@ -37,13 +38,18 @@ from comparisons.util.errors import CompareError, described
 
 @dataclass(frozen=True)
 class Ready:
-    """A cell whose intervention is built, from its elements with their settings chosen."""
+    """A cell whose intervention is built, from its elements with their settings chosen.
+
+    Attributes:
+        more: by the further seeds of its fits.
+    """
 
     cell: Cell
     built: Built
     elements: tuple[Element, ...]
     settings: dict[str, Any]
     ledger: dict[str, Any]
+    more: tuple[Built, ...] = ()
 
 
 def execute(
@@ -88,9 +94,15 @@ def execute(
 
 
 def fitter_of(plan: Plan, behavior: str, lm: LM, store: Store) -> Fitter:
-    """Where a behavior's methods are fitted on a model."""
+    """Where a behavior's methods are fitted on a model, by the run's first seed."""
     siblings = {name: each for name, each in plan.behaviors.items() if name != behavior}
-    return Fitter(lm, plan.behaviors[behavior], siblings, store, plan.spec.seed, plan.measure)
+    fitter = Fitter(lm, plan.behaviors[behavior], siblings, store, plan.spec.seed, plan.measure)
+    return again(fitter, plan, plan.spec.seed)
+
+
+def again(fitter: Fitter, plan: Plan, seed: int) -> Fitter:
+    """The same by another seed."""
+    return fitter.again(seed, plan.spec.resample == "pairs", plan.behaviors[fitter.behavior.name].train)
 
 
 class CellRunner:
@@ -171,13 +183,16 @@ class CellRunner:
         settings |= {f"{e.name}.strength": e.strength for e in elements[:-1] if e.method.dosed}
         blocks = len(self.fitter.lm.blocks)
         tried = sum(len(element.method.candidates(blocks)) for element in cell.elements)
-        built = self.fitter.build(elements)
+        built, *more = (
+            again(self.fitter, self.plan, seed).build(elements) for seed in cell.seeds or (self.fitter.seed,)
+        )
         return Ready(
             cell,
             built,
             tuple(elements),
             settings,
             {"tuning_trials": self.trials.get(cell.key, tried), **self.ledger.of(elements)},
+            tuple(more),
         )
 
     def _resolved(self, element: Element, below: Sequence[Element]) -> Method:
@@ -227,6 +242,8 @@ class CellRunner:
         with lm.meter.counting() as tokens:
             cells = [self.subject(ready) for ready in group]
             results = measure(self.evaluations, self.asking, cells, self.common.results)
+            for ready, result in zip(group, results, strict=True):
+                result.rows += self._of_further_fits(ready)
         if lm.mark() != mark:
             raise CompareError("the model changed while it was evaluated: an intervention must leave it as it was.")
         seconds = (time.perf_counter() - started) / len(group)
@@ -237,6 +254,13 @@ class CellRunner:
                 info |= {"waiting": True}
             self.folder.commit(ready.cell.id, result.rows, info | result.info)
             self.progress.ended(ready.cell, self._shift(ready.cell, result.rows), None)
+
+    def _of_further_fits(self, ready: Ready) -> list[dict[str, Any]]:
+        """What the fits by further seeds answer to what every fit is asked."""
+        asked = {name: each for name, each in self.evaluations.items() if each.every_fit}
+        first, fits = self.subject(ready), zip(ready.cell.seeds[1:], ready.more, strict=False)
+        cells = [replace(first, intervention=b.intervention, fields={**first.fields, "seed": s}) for s, b in fits]
+        return [row for result in measure(asked, self.asking, cells) for row in result.rows] if cells else []
 
     def _shift(self, cell: Cell, rows: Sequence[Row]) -> float | None:
         """A first look at the shift, for the display."""
@@ -263,6 +287,7 @@ class CellRunner:
             "direction": cell.direction,
             "strength": cell.strength,
             "layer": ready.built.intervention.layer,
+            **({"seed": cell.seeds[0]} if ready.more else {}),
         }
         return CellToAsk(ready.elements, ready.built.intervention, fields)
 
@@ -270,13 +295,14 @@ class CellRunner:
         return {
             "settings": ready.settings,
             "layer": ready.built.intervention.layer,
-            "fit_seconds": round(ready.built.fit_seconds, 3),
+            "fit_seconds": round(fmean(each.fit_seconds for each in (ready.built, *ready.more)), 3),
             "eval_seconds": round(seconds, 3),
             "peak_memory_bytes": peak_memory(self.fitter.lm),
             "trainable_parameters": ready.built.intervention.size(),
             "untouched": ready.built.intervention.untouched,
             "tokens_run": tokens,
             "letter_cosine": self.letters.cosine(ready.built.intervention),
+            **({"seeds": list(ready.cell.seeds)} if ready.cell.seeds else {}),
             **ready.ledger,
         }
 

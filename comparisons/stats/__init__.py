@@ -39,11 +39,12 @@ from comparisons.stats.intervals import (
     with_shared_error,
 )
 from comparisons.stats.planning import detectable_shift, items_needed, minimum_detectable_shift, standard_error
-from comparisons.stats.seeds import SeedError, SeedSpread, seed_spread
+from comparisons.stats.seeds import NO_SEEDS, SeedError, SeedSpread, seed_spread
 from comparisons.stats.units import FloatArray
 
 __all__ = [
     "FEWEST",
+    "NO_SEEDS",
     "Contrast",
     "Effect",
     "Flips",

@@ -108,7 +108,14 @@ class SeedError:
         """
         check_share("level", level)
         half = self.half(1 - level)
+        if not half:
+            return interval
         return Interval(mean - math.hypot(mean - interval.low, half), mean + math.hypot(interval.high - mean, half))
+
+    def bound(self, mean: float, upper: float | None, level: float = 0.95) -> float | None:
+        """A one-sided upper bound of a mean over questions, with the seeds' error; None where there is none."""
+        half = self.half(2 * (1 - level))
+        return upper if upper is None or not half else mean + math.hypot(upper - mean, half)
 
     def p_value(self, value: float, p_value: float) -> float:
         """A two-sided p-value of a mean over questions, with the seeds' error: 1 − the level that `widened` leaves out.

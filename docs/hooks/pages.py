@@ -36,6 +36,8 @@ ELSEWHERE = {
     "data/README.md": "data.md",
     "reports/example/report.html": "example/report.html",
     "reports/example/report.md": "example/report.md",
+    "reports/example-pocket/report.html": "example-pocket/report.html",
+    "reports/example-pocket/report.md": "example-pocket/report.md",
 }
 """Files outside docs/ that the site has -> their places on it."""
 
@@ -54,8 +56,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Adds the pages that are not written in docs/."""
     from mkdocs.structure.files import File
 
-    for figure in sorted((ROOT / "reports/example/figures").glob("*.png")):
-        path = f"example/figures/{figure.name}"
+    for figure in sorted(ROOT.glob("reports/example*/figures/*.png")):
+        path = str(figure.relative_to(ROOT / "reports"))
         files.append(File.generated(config, path, abs_src_path=str(figure)))
     for origin, place in ELSEWHERE.items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / origin)))
@@ -85,7 +87,7 @@ def moved(target: str, origin: str, here: str) -> str:
     file = normpath(join(dirname(origin), target))
     if file.startswith("docs/"):
         place = file.removeprefix("docs/")
-    elif file.startswith("reports/example/"):
+    elif file.startswith(("reports/example/", "reports/example-pocket/")):
         place = file.removeprefix("reports/")
     elif file in ELSEWHERE or file in WRITTEN:
         place = (ELSEWHERE | WRITTEN)[file]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from comparisons.results.findings import answer
+from comparisons.report.evidence import evidence
+from comparisons.results.findings import answer, single_fits
 from tests.made_runs import against, baseline, cell, make_run, report
 from tests.test_report import NAMED, printed
 
@@ -50,6 +51,27 @@ class TestAnswer:
         found = answer([baseline(), cell("caa", "pos", 0.1, cost=0.01, cost_ci=[-0.02, 0.04])], "pos")
         assert found is not None
         assert found.endswith("at a knowledge cost that can't be told from 0 (0.010 [-0.020, 0.040]).")
+
+    def test_of_a_method_that_draws_at_random_it_is_said_which_fit_is_meant(self) -> None:
+        errors = {"deviation": None, "question_error": 0.02, "seed_error": None}
+        once = cell("sft", "pos", 0.2, cost=None, cost_ci=None, fits={"seeds": [0], "shifts": [0.2], **errors})
+        caa = cell("caa", "pos", 0.1)
+        versus = [against("sft", "caa", 0.1, "better")]
+        found = answer([baseline(), once, caa], "pos", versus)
+        assert found is not None and found.startswith(
+            "To raise refusal, sft (this fit) moved most: +0.20 [0.15, 0.25];"
+        )
+        assert single_fits([baseline(), once, caa]) == (
+            "This fit: what draws at random (sft) was fitted once, so nothing is known of other seeds; --seeds 3 "
+            "fits it anew and puts what seeds add into the intervals."
+        )
+        fits = {"seeds": [0, 1, 2], "shifts": [0.19, 0.2, 0.21], "deviation": 0.0084, "question_error": 0.0054}
+        several = replace(once, fits={**fits, "seed_error": 0.0048})
+        assert single_fits([baseline(), several, caa]) is None
+        assert "sft (3 fits) moved most" in (answer([baseline(), several, caa], "pos", versus) or "")
+        lines = [str(line) for line in evidence([several])]
+        assert any("+0.190 +0.200 +0.210" in line and "0.0084" in line and "0.0048" in line for line in lines)
+        assert not any("Each fit's shift" in str(line) for line in evidence([once]))
 
     def test_the_correction_is_named_where_it_takes_the_result_back(self) -> None:
         found = answer([baseline(), cell("caa", "pos", 0.1, p_holm=0.21)], "pos")

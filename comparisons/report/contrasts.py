@@ -45,6 +45,7 @@ ALL: tuple[tuple[Column, Callable[[Contrast], str]], ...] = (
     (Column("verdict", align="left"), lambda c: c["verdict"]),
     (Column("questions", rank=4), lambda c: count(c["n_items"])),
     (Column("clusters", rank=4), lambda c: count(c["n_clusters"])),
+    (Column("fits", rank=4), lambda c: count(c["n_seeds"] if c["n_seeds"] > 1 else None)),
     (Column("questions needed", rank=3), lambda c: _about(c.get("items_needed"))),
     (Column("content", rank=5), lambda c: number(_part(c, "content").get("difference"), signed=True)),
     (Column("95% CI", rank=5, interval=True), lambda c: interval(_part(c, "content").get("ci"))),

@@ -21,7 +21,7 @@ from comparisons.report.shift import cost_section, shift_section
 from comparisons.report.snippet import snippet
 from comparisons.report.sweepsections import sweep_ledger, sweep_sections
 from comparisons.report.table import describe, ledger_table
-from comparisons.results.findings import FEW, ROUGH, answer, backfired, claimed, moved_controls
+from comparisons.results.findings import FEW, ROUGH, answer, backfired, claimed, moved_controls, single_fits, which_fit
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import count
@@ -102,8 +102,11 @@ LAST = (
     "**tokens to fit**: a token of a training pass counts as three; fits are shared, and counted in each cell that "
     "rests on them. **Tokens to evaluate** and seconds of evaluation are shared evenly by cells that run together.",
     "Peak memory is the most that had been in use when the cell ended.",
-    "Intervals cover the choice of questions. They don't cover the luck of a seed: this is one.",
+    "Intervals cover the choice of questions{seeds}.",
 )
+
+ONE_SEED = ". They don't cover the luck of a seed: this is one"
+SEVERAL = ", and that of seeds where a method has several fits"
 
 TOLD = (
     *("directions", "strengths", "layer", "layers", "split", "measure", "orders", "knowledge"),
@@ -202,11 +205,13 @@ def _answers(record: Record) -> list[Block]:
         rows = record.summary.of(name)
         lines += [text for direction in ("pos", "neg") if (text := answer(rows, direction, record.summary.contrasts))]
         if wrong := backfired(rows):
-            listed = "; ".join(f"{describe(row)}, {claimed(row)}" for row in wrong)
+            listed = "; ".join(f"{describe(row)}{which_fit(row)}, {claimed(row)}" for row in wrong)
             lines.append(f"Moved {name} measurably the wrong way: {listed}.")
         if controls := moved_controls(rows):
-            listed = "; ".join(f"{describe(row)}, {claimed(row)}" for row in controls)
+            listed = "; ".join(f"{describe(row)}{which_fit(row)}, {claimed(row)}" for row in controls)
             lines.append(f"Controls, which are meant to do nothing, moved {name} measurably: {listed}.")
+    if alone := single_fits(record.summary.rows):
+        lines.append(alone)
     if not any(row.knowledge_set for row in record.summary.rows):
         lines.append("No knowledge was measured, so nothing is said about cost.")
     return section("Answer", Bullets(tuple(map(escaped, lines))))
@@ -227,8 +232,11 @@ def _reading(record: Record) -> list[Block]:
     else:
         words += LETTERS
     more = [text for uses, text in MORE if any(map(uses, record.summary.rows))]
+    several = any(row.fits and len(row.fits["seeds"]) > 1 for row in record.summary.rows)
+    *last, covered = LAST
+    last = [*last, covered.format(seeds=SEVERAL if several else ONE_SEED)]
     words += [AT_ONCE] if any(row.shift_band for row in record.summary.rows) else []
-    return section("How to read this", Bullets((first.format(orders=orders), *words, WRONG_WAY, *more, *LAST)))
+    return section("How to read this", Bullets((first.format(orders=orders), *words, WRONG_WAY, *more, *last)))
 
 
 def _repeat(record: Record) -> list[Block]:
@@ -267,6 +275,7 @@ def _provenance(record: Record) -> list[Block]:
         ("settings given", _settings(spec)),
         ("read, or trained on", _taken(record.summary.rows)),
         ("seed", "" if spec.get("seed") is None else str(spec["seed"])),
+        ("seeds of fits", _seeds(record)),
         ("versions", _pairs(record.part("versions"))),
         ("commit", str(record.facts.get("git_commit") or "")),
         ("machine", _pairs(record.part("machine"))),
@@ -293,6 +302,13 @@ def _settings(spec: Mapping[str, Any]) -> str:
         if isinstance(fields, Mapping):
             words += [f"{method}.{name} {_value(value)}" for name, value in fields.items()]
     return ", ".join(words)
+
+
+def _seeds(record: Record) -> str:
+    """Those of cells with several fits, and whether pairs were drawn anew."""
+    seeds = [row.fits["seeds"] for row in record.summary.rows if row.fits and len(row.fits["seeds"]) > 1]
+    drawn = ", training pairs drawn anew with each" if record.part("specification").get("resample") == "pairs" else ""
+    return f"{_value(sorted({seed for each in seeds for seed in each}))}{drawn}" if seeds else ""
 
 
 def _taken(rows: Sequence[SummaryRow]) -> str:

@@ -10,7 +10,7 @@ from comparisons.report.markdown import escaped
 from comparisons.report.table import describe
 from comparisons.results.findings import estimate, is_broken
 from comparisons.results.summary import Summary, SummaryRow
-from comparisons.util.table import NOTHING, Column, Row, Table, interval, number, p_value, share
+from comparisons.util.table import NOTHING, Column, Row, Table, count, interval, number, p_value, share
 
 MODELS_TEXT = (
     "The shift of each cell with its 95% interval, and in the first line the baseline's p_match, model beside model. "
@@ -31,6 +31,12 @@ STEERABILITY_TEXT = (
     "Broken cells are left out."
 )
 
+SEEDS_TEXT = (
+    "Each fit's shift, by its seed; the standard deviation of a single fit's true shift; and the two parts of the "
+    "standard error of their mean, which add as squares: that of the choice of questions, and what the choice of seeds "
+    "adds. Every fit was asked the choices, the knowledge questions and side effects; all else is about the first."
+)
+
 Numbered = tuple[SummaryRow, Mapping[str, Any]]
 """A row, and the numbers of it that a table is about."""
 
@@ -43,6 +49,14 @@ TESTS: Fields = (
     (Column("flips away"), lambda x: str(x[1]["lost"])),
     (Column("p (flips)"), lambda x: p_value(x[1]["p_value"])),
     (Column("detectable"), lambda x: number(x[0].detectable_shift)),
+)
+
+SEEDS: Fields = (
+    (Column("fits"), lambda x: count(len(x[1]["seeds"]))),
+    (Column("their shifts"), lambda x: " ".join(number(shift, signed=True) for shift in x[1]["shifts"])),
+    (Column("SD of a fit"), lambda x: number(x[1]["deviation"], places=4)),
+    (Column("SE, questions"), lambda x: number(x[1]["question_error"], places=4)),
+    (Column("SE, seeds"), lambda x: number(x[1]["seed_error"], places=4)),
 )
 
 INTERACTIONS: Fields = (
@@ -68,6 +82,7 @@ def evidence(rows: Sequence[SummaryRow]) -> list[Block]:
     """The sections; those without a number are left out."""
     return [
         *_section("Tests", TESTS_TEXT, TESTS, [(r, r.flips) for r in rows if r.flips and not is_broken(r)]),
+        *_section("Seeds", SEEDS_TEXT, SEEDS, [(r, r.fits) for r in rows if r.fits and len(r.fits["seeds"]) > 1]),
         *_section(
             "Stacks against their parts",
             INTERACTIONS_TEXT,

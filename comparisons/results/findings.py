@@ -210,7 +210,26 @@ def _noise(noise: Noise) -> str:
 
 def _dose(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
     strengths = {other.strength for other in rows if other.name == row.name}
-    return f"{row.name} at strength {row.strength:g}" if len(strengths) > 1 else row.name
+    return (f"{row.name} at strength {row.strength:g}" if len(strengths) > 1 else row.name) + which_fit(row)
+
+
+def which_fit(row: SummaryRow) -> str:
+    """What a claim on a cell whose fits draw at random is about, behind its name; nothing for another."""
+    if row.fits is None:
+        return ""
+    count = len(row.fits["seeds"])
+    return " (this fit)" if count == 1 else f" ({count} fits)"
+
+
+def single_fits(rows: Sequence[SummaryRow]) -> str | None:
+    """Why claims are about *this fit*, where a method that draws at random was fitted once; None where none was."""
+    names = dict.fromkeys(row.name for row in rows if row.fits is not None and len(row.fits["seeds"]) == 1)
+    if not names:
+        return None
+    return (
+        f"This fit: what draws at random ({', '.join(names)}) was fitted once, so nothing is known of other seeds; "
+        "--seeds 3 fits it anew and puts what seeds add into the intervals."
+    )
 
 
 def _price(row: SummaryRow) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from comparisons.report.evidence import evidence
@@ -66,7 +65,7 @@ class TestAnswer:
             "fits it anew and puts what seeds add into the intervals."
         )
         fits = {"seeds": [0, 1, 2], "shifts": [0.19, 0.2, 0.21], "deviation": 0.0084, "question_error": 0.0054}
-        several = replace(once, fits={**fits, "seed_error": 0.0048})
+        several = cell("sft", "pos", 0.2, cost=None, cost_ci=None, fits={**fits, "seed_error": 0.0048})
         assert single_fits([baseline(), several, caa]) is None
         assert "sft (3 fits) moved most" in (answer([baseline(), several, caa], "pos", versus) or "")
         lines = [str(line) for line in evidence([several])]

@@ -12,7 +12,8 @@ from comparisons.engine.completions import completion_logps
 from comparisons.engine.head import Head, head_of, target_logps
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
-from tests.tiny import FAMILIES, tiny_lm
+from tests.families.known import tiny_model
+from tests.tiny import FAMILIES, tiny_lm, tiny_tokenizer
 
 
 def questions(lm: LM) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -85,6 +86,34 @@ def test_logits_that_are_made_otherwise_are_the_models_own(monkeypatch: pytest.M
 
     monkeypatch.setattr(lm.model, "forward", shifted)
     assert head_of(lm) is None
+    torch.testing.assert_close(apart(lm, *questions(lm)), own(lm, *questions(lm)), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_bound_that_no_configuration_names_shows(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the logits are so small that it changes them by less than rounding does."""
+    lm = tiny_lm(initializer_range=0.02)
+    lm.model.to(dtype)
+    forward = lm.model.forward
+
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        output.logits = 30 * torch.tanh(output.logits / 30)
+        return output
+
+    assert head_of(lm) is not None
+    lm.plain_head = None
+    monkeypatch.setattr(lm.model, "forward", bounded)
+    monkeypatch.setattr(module, "_is_changed", lambda layer: False)
+    assert head_of(lm) is None
+
+
+@pytest.mark.parametrize("family", ["recurrent_gemma", "xlstm"])
+def test_bounds_have_several_names(family: str) -> None:
+    lm = LM(tiny_model(family), tiny_tokenizer(), family)
+    found = head_of(lm)
+    assert found is not None
+    assert found.cap == 30
     torch.testing.assert_close(apart(lm, *questions(lm)), own(lm, *questions(lm)), atol=1e-5, rtol=0)
 
 

@@ -19,6 +19,10 @@ WEIGHTS = 1 << 26
 """Weights of the output layer that are held in float32 at once, 256 MiB, where the model computes in 16 bits."""
 
 
+LOUD = 32
+"""How many times as large what enters the output layer is made, to see what becomes of its product."""
+
+
 @dataclass(frozen=True)
 class Head:
     """A model's output layer, and what the model makes of its product.
@@ -76,7 +80,7 @@ def head_of(lm: LM) -> Head | None:
         return None
     if any(map(_is_changed, (layer, lm.model))):
         return None
-    head = Head(layer, _scale(lm.config), getattr(lm.config, "final_logit_softcapping", None))
+    head = Head(layer, _scale(lm.config), _cap(lm.config))
     if lm.plain_head is None:
         lm.plain_head = _equals_model(lm, head)
     return head if lm.plain_head else None
@@ -95,10 +99,21 @@ def _scale(config: Any) -> float:
     return float(scale) / float(getattr(config, "logits_scaling", None) or 1.0)
 
 
+def _cap(config: Any) -> float | None:
+    """What families call the bound of their logits: Gemma, RecurrentGemma, xLSTM."""
+    names = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+    return next((float(cap) for name in names if (cap := getattr(config, name, None))), None)
+
+
 def _equals_model(lm: LM, head: Head) -> bool:
+    """Whether the model makes the same of what enters the layer, `LOUD` times as large: a bound shows in any type."""
     ids = torch.arange(4, device=lm.device)[None]
-    with torch.no_grad(), entering(head.layer, stop=False) as entered:
-        logits = lm.model(ids, attention_mask=torch.ones_like(ids), use_cache=False).logits.float()
+    handle = head.layer.register_forward_pre_hook(lambda module, args: (LOUD * args[0], *args[1:]))
+    try:
+        with torch.no_grad(), entering(head.layer, stop=False) as entered:
+            logits = lm.model(ids, attention_mask=torch.ones_like(ids), use_cache=False).logits.float()
+    finally:
+        handle.remove()
     if not entered:
         return False
     ours = head.finished(head.layer(entered[-1])).float()

@@ -1,0 +1,255 @@
+"""Tiny random models of the families that transformers brings: their configurations, and how they are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.tiny import ATTENTION, SHAPE, SPECIAL, tiny_tokenizer
+
+WIDE = {**SHAPE, **ATTENTION}
+MANY = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+LATENT = {"kv_lora_rank": 16, "q_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16}
+MAMBA = {"state_size": 16, "chunk_size": 16}
+MAMBA_PARTS = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_chunk_size": 16}
+LINEAR = {
+    "linear_key_head_dim": 16,
+    "linear_value_head_dim": 16,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "head_dim": 16,
+    "layer_types": ["linear_attention", "linear_attention", "full_attention", "linear_attention"],
+}
+EVERY_OTHER = ["linear_attention", "full_attention"] * 2
+WINDOWS = ["sliding_attention", "full_attention"] * 2
+
+TEXT: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "mistral": {"sliding_window": 16},
+    "qwen2": {},
+    "qwen3": {"head_dim": 16},
+    "gemma": {"head_dim": 16},
+    "gemma2": {"head_dim": 16, "sliding_window": 16},
+    "gemma3_text": {"head_dim": 16, "sliding_window": 16, "layer_types": WINDOWS},
+    "gemma4_text": {
+        **{"head_dim": 16, "global_head_dim": 16, "sliding_window": 16, "layer_types": WINDOWS},
+        **{"vocab_size_per_layer_input": 400, "hidden_size_per_layer_input": 8},
+    },
+    "gemma3n_text": {
+        **{"head_dim": 16, "sliding_window": 16, "layer_types": WINDOWS, "num_kv_shared_layers": 0},
+        **{"vocab_size_per_layer_input": 400, "hidden_size_per_layer_input": 8, "laurel_rank": 8},
+        "activation_sparsity_pattern": [0.0] * 4,
+    },
+    "phi": {},
+    "phi3": {},
+    "gpt2": {},
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]], "window_size": 64},
+    "gpt_neox": {},
+    "gptj": {"rotary_dim": 8},
+    "gpt_bigcode": {},
+    "gpt_oss": {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 16, "sliding_window": 16},
+    "opt": {"word_embed_proj_dim": 64, "ffn_dim": 128, "dropout": 0.0},
+    "bloom": {},
+    "mpt": {"d_model": 64, "n_heads": 4, "n_layers": 4, "expansion_ratio": 2, "max_seq_len": 2048},
+    "falcon": {"num_kv_heads": 2, "new_decoder_architecture": True},
+    "codegen": {"rotary_dim": 8},
+    "starcoder2": {"sliding_window": 16},
+    "stablelm": {},
+    "olmo": {},
+    "olmo2": {},
+    "olmo3": {"sliding_window": 16, "layer_types": WINDOWS},
+    "cohere": {},
+    "cohere2": {"sliding_window": 16, "layer_types": WINDOWS, "head_dim": 16},
+    "glm": {"head_dim": 16},
+    "glm4": {"head_dim": 16},
+    "granite": {},
+    "nemotron": {},
+    "smollm3": {"no_rope_layers": [1, 0, 1, 0]},
+    "exaone4": {"sliding_window": 16, "layer_types": WINDOWS},
+    "ernie4_5": {"head_dim": 16},
+    "helium": {"head_dim": 16},
+    "seed_oss": {"head_dim": 16},
+    "apertus": {},
+    "arcee": {},
+    "hunyuan_v1_dense": {"head_dim": 16},
+    "ministral": {"head_dim": 16, "sliding_window": 16, "layer_types": WINDOWS},
+    "ministral3": {"head_dim": 16},
+    "nanochat": {},
+    "persimmon": {},
+    "biogpt": {},
+    "bitnet": {},
+    "diffllama": {},
+    "minicpm3": {**LATENT, "num_key_value_heads": 4},
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "qwen2_moe": {**MANY, "shared_expert_intermediate_size": 32},
+    "qwen3_moe": {**MANY, "head_dim": 16},
+    "granitemoe": {"num_local_experts": 4, "num_experts_per_tok": 2},
+    "olmoe": MANY,
+    "phimoe": {"num_local_experts": 4},
+    "glm4_moe": {**MANY, "n_routed_experts": 4, "head_dim": 16, "first_k_dense_replace": 1},
+    "deepseek_v2": {**MANY, **LATENT, "n_routed_experts": 4, "n_group": 1, "topk_group": 1, "num_key_value_heads": 4},
+    "deepseek_v3": {**MANY, **LATENT, "n_routed_experts": 4, "n_group": 2, "topk_group": 1, "num_key_value_heads": 4},
+    "llama4_text": {
+        **{"num_local_experts": 4, "num_experts_per_tok": 1, "head_dim": 16, "intermediate_size_mlp": 64},
+        **{"attention_chunk_size": 16, "no_rope_layers": [1, 0, 1, 0]},
+    },
+    "dots1": {
+        **MANY,
+        "n_routed_experts": 4,
+        "n_shared_experts": 1,
+        "n_group": 1,
+        "topk_group": 1,
+        "head_dim": 16,
+        "first_k_dense_replace": 1,
+    },
+    "ernie4_5_moe": {**MANY, "moe_num_experts": 4, "moe_k": 2},
+    "minimax_m2": {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 16, "rotary_dim": 16},
+    "mamba": MAMBA,
+    "mamba2": {**MAMBA, "num_heads": 8, "head_dim": 16, "n_groups": 1},
+    "falcon_mamba": MAMBA,
+    "recurrent_gemma": {"lru_width": 64, "attention_window_size": 16},
+    "qwen3_next": {**MANY, **LINEAR, "shared_expert_intermediate_size": 32},
+    "qwen3_5_text": LINEAR,
+    "lfm2": {"layer_types": ["conv", "full_attention"] * 2, "block_multiple_of": 16},
+    "lfm2_moe": {**MANY, "layer_types": ["conv", "full_attention"] * 2, "num_dense_layers": 2},
+    "falcon_h1": {**MAMBA_PARTS, "mamba_d_ssm": 128},
+    "jamba": {
+        **{"num_experts": 4, "attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False},
+        **{"mamba_d_state": 16, "mamba_dt_rank": 4},
+    },
+    "granitemoehybrid": {
+        **MAMBA_PARTS,
+        **{"layer_types": EVERY_OTHER, "num_local_experts": 4, "shared_intermediate_size": 32},
+    },
+    "bamba": {**MAMBA_PARTS, "attn_layer_indices": [1, 3]},
+    "zamba": {
+        **{"layers_block_type": ["linear_attention", "hybrid"] * 2, "use_mamba_kernels": False, "mamba_dt_rank": 4},
+    },
+    "zamba2": {
+        **{"layers_block_type": ["linear_attention", "hybrid"] * 2, "use_mamba_kernels": False, "adapter_rank": 8},
+        **{"mamba_d_state": 16, "chunk_size": 16},
+    },
+    "nemotron_h": {
+        **{"layers_block_type": ["linear_attention", "mlp", "full_attention", "moe"], "head_dim": 16, "n_groups": 1},
+        **{"ssm_state_size": 16, "mamba_num_heads": 8, "mamba_head_dim": 16, "chunk_size": 16, "n_routed_experts": 4},
+        **{"moe_intermediate_size": 32, "moe_shared_expert_intermediate_size": 32, "use_mamba_kernels": False},
+    },
+    "minimax": {"head_dim": 16, "layer_types": EVERY_OTHER, "num_local_experts": 4, "block_size": 8},
+    "kimi_linear": {
+        **{**LATENT, "q_lora_rank": None, **MANY, "num_local_experts": 4, "num_key_value_heads": 4},
+        **{"layer_types": EVERY_OTHER, "mlp_layer_types": ["dense", "sparse"] * 2},
+        **{"linear_head_dim": 16, "linear_num_heads": 4},
+    },
+    "olmo_hybrid": {**LINEAR},
+    "rwkv": {"attention_hidden_size": 64, "context_length": 2048},
+    # Its kernels round to bfloat16 unless told not to.
+    "xlstm": {
+        **{"num_blocks": 4, "num_heads": 4, "chunk_size": 16, "qk_dim_factor": 1.0},
+        "autocast_kernel_dtype": "float32",
+    },
+    "bart": {"d_model": 64, "encoder_layers": 2, "decoder_layers": 4, "decoder_ffn_dim": 128},
+    "bert": {"is_decoder": True},
+    "t5": {"d_model": 64, "d_kv": 16, "num_layers": 4, "num_heads": 4, "d_ff": 128},
+}
+"""Families that read text, by `model_type`, and their sizes where `SHAPE` and `ATTENTION` don't say them."""
+
+VISION = {
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "intermediate_size": 64,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+QWEN_VISION = {"depth": 4, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 64}
+SECTIONS = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+
+IMAGES: dict[str, dict[str, Any]] = {
+    "gemma3": {"text": {"model_type": "gemma3_text", **TEXT["gemma3_text"]}, "mm_tokens_per_image": 4},
+    "mistral3": {"text": {"model_type": "mistral", "head_dim": 16, "sliding_window": None}, "vision": {"head_dim": 16}},
+    "qwen2_vl": {
+        "text": {"rope_parameters": SECTIONS},
+        "vision": {**QWEN_VISION, "embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2},
+    },
+    "qwen2_5_vl": {
+        "text": {"rope_parameters": SECTIONS},
+        "vision": {**QWEN_VISION, "fullatt_block_indexes": [3]},
+    },
+    "qwen3_vl": {
+        "text": {"head_dim": 16, "rope_parameters": {**SECTIONS, "mrope_interleaved": True}},
+        "vision": {**QWEN_VISION, "deepstack_visual_indexes": [1], "num_position_embeddings": 16},
+    },
+    "qwen3_5": {
+        "text": {**LINEAR, "rope_parameters": {**SECTIONS, "mrope_section": [1, 1, 0], "partial_rotary_factor": 0.25}},
+        "vision": {**QWEN_VISION, "num_position_embeddings": 16},
+    },
+    "llava": {"text": {"model_type": "llama"}},
+    "llava_next": {"text": {"model_type": "llama"}, "image_grid_pinpoints": [[28, 28]]},
+    "llava_onevision": {"text": {"model_type": "qwen2"}, "image_grid_pinpoints": [[28, 28]]},
+    "llama4": {
+        "text": {"model_type": "llama4_text", **TEXT["llama4_text"]},
+        "vision": {"vision_output_dim": 32, "projector_input_dim": 32, "projector_output_dim": 32},
+    },
+    "idefics3": {"text": {"model_type": "llama"}},
+    "smolvlm": {"text": {"model_type": "llama"}},
+    "internvl": {"text": {"model_type": "qwen2"}, "vision": {"image_size": [28, 28], "patch_size": [14, 14]}},
+    "paligemma": {"text": {"model_type": "gemma2", **TEXT["gemma2"]}, "projection_dim": 64},
+    "aya_vision": {"text": {"model_type": "cohere2", **TEXT["cohere2"]}},
+    "glm4v": {"text": {"rope_parameters": SECTIONS, "head_dim": 16}, "vision": QWEN_VISION},
+    "lfm2_vl": {"text": {"model_type": "lfm2", **TEXT["lfm2"]}, "vision": {"num_patches": 4}},
+    "gemma4": {
+        "text": {"model_type": "gemma4_text", **TEXT["gemma4_text"], "pad_token_id": 0},
+        "vision": {"model_type": "gemma4_vision", "head_dim": 16, "num_key_value_heads": 2},
+    },
+    "mllama": {
+        "text": {"cross_attention_layers": [1], "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}},
+        "vision": {"attention_heads": 2, "num_global_layers": 1, "vision_output_dim": 64},
+    },
+}
+"""Image-text families: the sizes of their text part, their vision tower, and of the whole."""
+
+WEIGHT = 0.15
+"""Standard deviation of the matrices' weights: larger than usual, so that prompts and edits make a difference."""
+
+
+def tiny_config(name: str) -> Any:
+    """The configuration of a family's tiny model."""
+    from transformers import CONFIG_MAPPING, AutoConfig
+
+    if name in TEXT:
+        return AutoConfig.for_model(name, **_sizes(name, TEXT[name]))
+    parts = dict(IMAGES[name])
+    whole = AutoConfig.for_model(name)
+    text, vision = parts.pop("text"), parts.pop("vision", {})
+    text = {**_sizes(text.get("model_type", whole.text_config.model_type), text)}
+    kind = vision.get("model_type") or whole.vision_config.model_type
+    tower = {"model_type": kind, **_fitting(CONFIG_MAPPING[kind], VISION), **vision}
+    return AutoConfig.for_model(name, text_config=text, vision_config=tower, **parts)
+
+
+def _sizes(kind: str, sizes: dict[str, Any]) -> dict[str, Any]:
+    """A family's own sizes, with those that all have under the names that this one knows."""
+    from transformers import CONFIG_MAPPING
+
+    usual = {**WIDE, **SPECIAL, "vocab_size": len(tiny_tokenizer())}
+    return {**_fitting(CONFIG_MAPPING[kind], usual), **sizes}
+
+
+def _fitting(kind: Any, sizes: dict[str, Any]) -> dict[str, Any]:
+    return {name: size for name, size in sizes.items() if hasattr(kind, name) or name in kind.attribute_map}
+
+
+def tiny_model(name: str) -> Any:
+    """A random model of a family, in evaluation mode, of the class that such a checkpoint is saved from."""
+    import torch
+    import transformers
+
+    config = tiny_config(name)
+    kind = transformers.AutoModelForImageTextToText if name in IMAGES else transformers.AutoModelForCausalLM
+    kind = transformers.AutoModelForSeq2SeqLM if config.is_encoder_decoder else kind
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = kind.from_config(config, dtype=torch.float32)
+        for parameter in model.parameters():
+            if parameter.dim() > 1 or not parameter.any():
+                parameter.normal_(0, WEIGHT)
+    return model.eval()

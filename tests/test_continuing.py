@@ -64,7 +64,7 @@ def test_code_that_asks_too_much_of_its_cache_answers_by_whole_texts(
     assert found[0] == [plainly(lm, question, None, None, -1) for question in QUESTIONS]
     assert found == generate(today, QUESTIONS, interventions, TOKENS)
     assert len({tuple(answers) for answers in found}) > 3
-    assert today.continues
+    assert today.continuing == "cache"
     said = [record.getMessage() for record in caplog.records if "whole text" in record.getMessage()]
     assert len(said) == (cache != "today"), said
 
@@ -93,7 +93,7 @@ def test_a_recurrent_models_answers_are_its_own(family: str) -> None:
 def test_a_model_that_goes_on_from_its_cache_does(family: str) -> None:
     lm = tiny_lm(family)
     generate(lm, QUESTIONS, [Intervention()], 2)
-    assert lm.continues
+    assert lm.continuing == "cache"
 
 
 def test_a_whole_run_of_a_model_with_old_code(

@@ -1,6 +1,7 @@
 """Steered generation: left-padded batches with a cache, all interventions of a prompt behind one prefill.
 
-A model that can't go on from a cache reads the whole text for each new token.
+A recurrent or hybrid model goes on from its own cache, in batches of equally long prompts; one that can't go on from a
+cache reads the whole text for each new token.
 """
 
 from __future__ import annotations
@@ -9,17 +10,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 import torch
 
 from comparisons.engine.adapters import in_place
+from comparisons.engine.continuing import ReadText
 from comparisons.engine.head import at_columns
 from comparisons.engine.hooks import Layout, edits_applied
 from comparisons.engine.memory import halving
 from comparisons.engine.plan import Group, batches, group_by_prefix, shares_prompt
 from comparisons.engine.prefix import keep_logits, prefill_chunk
-from comparisons.engine.trial import continues
+from comparisons.engine.trial import continuing, pads
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
@@ -102,13 +103,14 @@ def generate_tokens(
     count, answers = len(group.members), dict[tuple[int, int], list[int]]()
 
     lengths = [count * len(prompt) for prompt in prompts]
-    continues(lm)  # tried without what is put in place
+    # Tried without what is put in place.
+    alike = continuing(lm) == "own" or not pads(lm)
     with in_place(lm, head):
         pending = set(range(len(prompts)))
         while pending:
             rest = sorted(pending)
             with halving(lm):
-                for batch in batches([lengths[i] for i in rest], count * max_new_tokens, lm.token_budget):
+                for batch in batches([lengths[i] for i in rest], count * max_new_tokens, lm.token_budget, alike=alike):
                     chosen = [rest[i] for i in batch]
                     rows = _Rows(lm, [prompts[i] for i in chosen], chosen, group.members, sampling, stops)
                     for row, ids in enumerate(rows.answer(max_new_tokens)):
@@ -145,20 +147,21 @@ class _Rows:
 
     def answer(self, max_new_tokens: int) -> list[list[int]]:
         """The new tokens of each row, up to and without the end-of-sequence token or a text that ends it."""
-        cache = self._prefill() if continues(self.lm) else None
+        text = self._prefill()
+        whole = text.kind == "text"
         # What is read next: the newest token behind the cache, or the whole text.
-        read = (self.ids if cache is None else self.ids[:, -1:]).repeat_interleave(self.count, dim=0)
+        read = (self.ids if whole else self.ids[:, -1:]).repeat_interleave(self.count, dim=0)
         ends = torch.tensor(self._end_tokens(), device=read.device)
         answers: list[list[int]] = [[] for _ in read]
         alive = list(range(len(read)))
         for step in range(max_new_tokens):
-            logits = self._forward(read, self.longest + step - read.shape[1], cache, alive)
+            logits = self._forward(read, self.longest + step - read.shape[1], text, alive)
             tokens = self._next(logits[:, -1], alive)
             going = ~torch.isin(tokens[:, 0], ends)
             for row, token, goes in zip(alive, tokens[:, 0].tolist(), going.tolist(), strict=True):
                 if goes:
                     answers[row].append(token)
-            read = tokens if cache is not None else torch.cat([read, tokens], dim=1)
+            read = torch.cat([read, tokens], dim=1) if whole else tokens
             if self.stops:
                 going &= torch.tensor([not self._has_stopped(answers[row]) for row in alive], device=going.device)
             if not bool(going.all()):
@@ -168,9 +171,7 @@ class _Rows:
                 if not alive:
                     break
                 read = read[kept_rows]
-                if cache is not None:
-                    # On the CPU an index serves caches on any device.
-                    cache.batch_select_indices(kept_rows.cpu())
+                text.take(kept_rows)
         return [self._before_stop(ids) for ids in answers]
 
     def _has_stopped(self, ids: Sequence[int]) -> bool:
@@ -199,29 +200,28 @@ class _Rows:
         ]
         return order.gather(-1, torch.stack(drawn)).to(logits.device)
 
-    def _prefill(self) -> Any:
-        """A cache of all but the last prompt token, one row an intervention."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache()
-        if self.longest == 1:
-            return cache
+    def _prefill(self) -> ReadText:
+        """All but the last prompt token, one row an intervention; nothing where whole texts are read."""
+        text = ReadText(self.lm, continuing(self.lm))
+        if self.longest == 1 or text.kind == "text":
+            return text
         shared = shares_prompt(self.edits)
         ids = self.ids[:, :-1] if shared else self.ids[:, :-1].repeat_interleave(self.count, dim=0)
-        chunk = prefill_chunk(self.lm, len(ids), self.longest)
+        # A family's own cache may hold a state that more than one token can't go on from.
+        chunk = prefill_chunk(self.lm, len(ids), self.longest) if text.kind == "cache" else ids.shape[1]
         for start in range(0, ids.shape[1], chunk):
-            self._forward(ids[:, start : start + chunk], start, cache, None if shared else range(len(ids)))
+            self._forward(ids[:, start : start + chunk], start, text, None if shared else range(len(ids)))
         if shared:
-            cache.batch_repeat_interleave(self.count)
-        return cache
+            text.take(torch.arange(len(ids)).repeat_interleave(self.count))
+        return text
 
-    def _forward(self, ids: torch.Tensor, start: int, cache: Any, rows: Sequence[int] | None) -> torch.Tensor:
-        """Logits of the last column, after columns `start` on have joined the cache.
+    def _forward(self, ids: torch.Tensor, start: int, text: ReadText, rows: Sequence[int] | None) -> torch.Tensor:
+        """Logits of the last column, after columns `start` on have been read.
 
         Args:
             ids: [rows, columns].
-            start: columns in the cache.
-            cache: the rows' cache; None where the columns are all there are.
+            start: columns that have been read.
+            text: what goes on with them.
             rows: which they are; None for the prompts, without interventions.
         """
         width = ids.shape[1]
@@ -243,14 +243,11 @@ class _Rows:
             "input_ids": ids,
             "attention_mask": real.long(),
             "position_ids": position,
-            "use_cache": cache is not None,
-            **({} if cache is None else {self.lm.cache_argument: cache}),
             **keep_logits(self.lm, last),
         }
         self.lm.meter.add(ids.numel())
         with edits_applied(self.lm, layout, self.edits if owner is not None else []):
-            logits: torch.Tensor = self.lm.model(**inputs).logits
-        return at_columns(logits, last)
+            return at_columns(text.run(inputs), last)
 
     def _end_tokens(self) -> list[int]:
         """All that end an answer: files of a model often name one in one place only."""

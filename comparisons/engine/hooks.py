@@ -54,14 +54,32 @@ class StopForward(Exception):
     """Ends a forward pass once nothing above is wanted."""
 
 
+def _in_stream(module: torch.nn.Module, hidden: torch.Tensor, change: Change) -> torch.Tensor:
+    """Changes the residual stream [batch, tokens, width]: where it has several copies, the one that blocks work on.
+
+    Gemma 3n's AltUp (Baykal et al. 2023) hands on [copies, batch, tokens, width].
+    """
+    if hidden.dim() == 3:
+        return change(hidden)
+    active = getattr(getattr(module, "config", None), "altup_active_idx", None)
+    if active is None or hidden.dim() != 4:
+        raise CompareError(
+            f"{type(module).__name__} hands on {[*hidden.shape]} where a residual stream is [rows, tokens, width]: it "
+            "can be neither read nor edited there; use another site, or another model."
+        )
+    copies = list(hidden)
+    copies[active] = change(copies[active])
+    return torch.stack(copies)
+
+
 @contextmanager
 def output_changed(module: torch.nn.Module, change: Change) -> Iterator[None]:
     """Passes a module's output [batch, tokens, width] through `change`, which returns a new tensor."""
 
     def hook(module: torch.nn.Module, args: Any, output: Any) -> Any:
         if isinstance(output, tuple):
-            return (change(output[0]), *output[1:])
-        return change(output)
+            return (_in_stream(module, output[0], change), *output[1:])
+        return _in_stream(module, output, change)
 
     handle = module.register_forward_hook(hook)
     try:
@@ -76,8 +94,8 @@ def input_changed(module: torch.nn.Module, change: Change) -> Iterator[None]:
 
     def hook(module: torch.nn.Module, args: Any, kwargs: Any) -> Any:
         if args:
-            return (change(args[0]), *args[1:]), kwargs
-        return args, {**kwargs, "hidden_states": change(kwargs["hidden_states"])}
+            return (_in_stream(module, args[0], change), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": _in_stream(module, kwargs["hidden_states"], change)}
 
     handle = module.register_forward_pre_hook(hook, with_kwargs=True)
     try:

@@ -113,8 +113,9 @@ class _Tiled:
 
         def hook(module: Any, args: Any, output: Any) -> Any:
             hidden = output[0] if isinstance(output, tuple) else output
-            joined = hidden.index_select(self.dim, self._index(sources, hidden.device))
-            grown = torch.cat([hidden, joined], dim=self.dim)
+            dim = self.dim - 3  # before rows and tokens there may be copies of the stream
+            joined = hidden.index_select(dim, self._index(sources, hidden.device))
+            grown = torch.cat([hidden, joined], dim=dim)
             return (grown, *output[1:]) if isinstance(output, tuple) else grown
 
         return hook

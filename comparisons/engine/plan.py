@@ -149,7 +149,9 @@ def families(prefixes: Sequence[Tokens], chosen: Sequence[int], shared: int) -> 
     return [family if len(family.members) > 1 else Family((), family.members) for family in split]
 
 
-def batches(lengths: Sequence[int], extra: int, budget: int, rows: Sequence[int] | None = None) -> Iterator[list[int]]:
+def batches(
+    lengths: Sequence[int], extra: int, budget: int, rows: Sequence[int] | None = None, alike: bool = False
+) -> Iterator[list[int]]:
     """Indices in batches of like length, each within a token budget (a single one may exceed it).
 
     A batch that is a quarter full ends where the next one would be more than a quarter of padding.
@@ -159,6 +161,7 @@ def batches(lengths: Sequence[int], extra: int, budget: int, rows: Sequence[int]
         extra: tokens that each row runs beside them.
         budget: tokens a batch, all its rows counted as the longest.
         rows: rows of each; one by default.
+        alike: whether those of a batch must be of one length.
     """
     rows = [1] * len(lengths) if rows is None else rows
     batch: list[int] = []
@@ -167,7 +170,8 @@ def batches(lengths: Sequence[int], extra: int, budget: int, rows: Sequence[int]
         longest = (lengths[batch[0]] if batch else 0) + extra
         full = (count + rows[index]) * longest > budget
         padded = lengths[index] + extra < 0.75 * longest and count * longest > budget / 4
-        if batch and (full or padded):
+        other = alike and bool(batch) and lengths[index] != lengths[batch[0]]
+        if batch and (full or padded or other):
             yield batch
             batch, count = [], 0
         batch.append(index)

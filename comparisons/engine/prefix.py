@@ -188,7 +188,8 @@ def packed_mask(
     """The 4-D mask of new tokens behind a prefix.
 
     Args:
-        lm: the model; its configuration says which layers have sliding windows, which a 4-D mask must build in.
+        lm: the model; its configuration says which layers have sliding windows, or chunks (Llama 4), which a 4-D mask
+            must build in.
         prefix: what they stand behind, all of which they see.
         position: their logical positions, [rows, tokens].
         among: which of them see which, bool [tokens, tokens].
@@ -206,7 +207,10 @@ def packed_mask(
     types = set(getattr(lm.config, "layer_types", None) or ())
     if not types:
         return _as_taken(lm, near)
-    masks = {kind: _as_taken(lm, near if kind == "sliding_attention" else allowed) for kind in types}
+    chunk = getattr(lm.config, "attention_chunk_size", None)
+    same = allowed if not chunk else allowed & (position[:, :, None] // chunk == key[:, None, :] // chunk)
+    seen = {"sliding_attention": near, "chunked_attention": same}
+    masks = {kind: _as_taken(lm, seen.get(kind, allowed)) for kind in types}
     return masks if len(types) > 1 else next(iter(masks.values()))
 
 

@@ -22,7 +22,7 @@ from comparisons.engine.plan import (
     shares_prompt,
 )
 from comparisons.engine.prefix import Prefix, no_prefix, read, read_families
-from comparisons.engine.trial import packing
+from comparisons.engine.trial import packing, pads
 from comparisons.model.lm import LM
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ def _batches(lm: LM, prompts: Prompts, pending: Sequence[int], head: Prefix | No
         )
         return
     # A batch's branches are cut to the budget when it runs.
-    for batch in batches([len(prompts.prefixes[i]) for i in pending], 0, lm.token_budget):
+    for batch in batches([len(prompts.prefixes[i]) for i in pending], 0, lm.token_budget, alike=not pads(lm)):
         yield [Family((), (pending[i],)) for i in batch]
 
 

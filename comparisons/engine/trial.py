@@ -1,18 +1,20 @@
-"""How a model may be run: packed branches and a cache that is gone on from are tried, within the model's own noise."""
+"""How a model may be run: packed branches, padded rows and caches are tried, within the model's own noise."""
 
 from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 import torch
 
+from comparisons.engine.continuing import ReadText
 from comparisons.engine.noise import rounded_at_random
 from comparisons.engine.passes import packed_passes, row_passes, token_logps
 from comparisons.engine.plan import Branch, Family, Sequences
 from comparisons.engine.prefix import no_prefix, read_families
 from comparisons.intervention import Edit
-from comparisons.model.lm import LM, Packing
+from comparisons.model.lm import LM, Continuing, Packing
 
 log = logging.getLogger(__name__)
 
@@ -26,8 +28,9 @@ LEAST_NOISE = 1e-4
 PROMPT, TAIL, TARGETS = 12, 4, 64
 """Tokens of the trial's prompts and of what follows them, and how many tokens' log-probabilities are compared."""
 
-WINDOW = 64
-"""The longest sliding window that the prompts outgrow."""
+WINDOWS = {"sliding_window": 64, "attention_chunk_size": 64, "window_size": 512, "attention_window_size": 512}
+"""What configurations call a window of attention, and the longest that the prompts outgrow; where a mask builds it in
+(`packed_mask`), they needn't as often."""
 
 
 def packing(lm: LM) -> Packing:
@@ -64,50 +67,71 @@ def _tried(lm: LM) -> Packing:
     return "rows"
 
 
-def continues(lm: LM) -> bool:
-    """Whether the model goes on from a cache as from the whole text, found once by trying it.
+def continuing(lm: LM) -> Continuing:
+    """How the model goes on with a text that it has read as if it read all of it, found once by trying.
 
-    One whose state isn't keys and values would begin anew with each token, and the code of some calls what caches no
-    longer have.
+    One whose state isn't keys and values would begin anew with each token behind a cache of these, and goes on from the
+    cache that it makes itself; the code of some calls what caches no longer have.
     """
-    if lm.continues is None:
+    if lm.continuing is None:
         with lm.meter.paused():
-            failed = _not_continuing(lm)
-        lm.continues = failed is None
-        if failed is not None:
-            log.warning("%s %s: it reads the whole text for each new token, which is slower.", lm.name, failed)
-    return lm.continues
+            lm.continuing, why = _continuing(lm)
+        if lm.continuing == "text":
+            log.warning("%s %s: it reads the whole text for each new token, which is slower.", lm.name, why)
+    return lm.continuing
 
 
-def _not_continuing(lm: LM) -> str | None:
-    """What is wrong with going on from a cache; None where nothing is."""
-    trial = _Trial(lm)
-    try:
-        found = trial.continued()
-    except Exception as error:  # a model's own code may raise anything
-        return f"can't go on from a cache ({type(error).__name__}: {' '.join(str(error).split())[:150]})"
-    difference = _distance(found, trial.rows()[0])
-    # Not `>`: it may be NaN.
-    if difference <= LEAST_NOISE or difference <= NOISE_FACTOR * trial.noise():
-        return None
-    return "goes on from a cache as if nothing stood before"
+def _continuing(lm: LM) -> tuple[Continuing, str]:
+    """How, and what is wrong with the last way that is not."""
+    why = ""
+    ways: tuple[tuple[Continuing, bool], ...] = (("cache", pads(lm)), ("own", False))
+    for way, ragged in ways:
+        trial = _Trial(lm, ragged)
+        try:
+            found = trial.continued(way)
+        except Exception as error:  # a model's own code may raise anything
+            why = why or f"can't go on from a cache ({type(error).__name__}: {' '.join(str(error).split())[:150]})"
+            continue
+        if trial.is_noise(_distance(found, trial.rows()[0])):
+            return way, ""
+        why = "goes on from a cache as if nothing stood before"
+    return "text", why
+
+
+def pads(lm: LM) -> bool:
+    """Whether the model may read rows of different lengths, padded at their start, as it reads each alone.
+
+    The state of some recurrent ones runs through what is padded. Packed branches are not padded, so a model that takes
+    them was seen to.
+    """
+    if lm.pads is None:
+        with lm.meter.paused():
+            trial = _Trial(lm)
+            lm.pads = lm.packing in ("grown", "packed") or trial.is_noise(_distance(trial.rows(), trial.alone()))
+        if not lm.pads:
+            log.warning("%s reads padded prompts as others: each batch has prompts of one length.", lm.name)
+    return lm.pads
 
 
 class _Trial:
-    """Two random prompts under three settings, each run in several ways."""
+    """Two random prompts under three settings, each run in several ways.
 
-    def __init__(self, lm: LM) -> None:
+    Args:
+        lm: the model.
+        ragged: whether the second is shorter than the first.
+    """
+
+    def __init__(self, lm: LM, ragged: bool = True) -> None:
         self.lm = lm
         generator = torch.Generator().manual_seed(0)
         embeddings = lm.embeddings.detach()
         vocabulary = embeddings.shape[0]
-        window = getattr(lm.config, "sliding_window", None) or 0
-        length = PROMPT + TAIL + (window if window <= WINDOW else 0)
+        length = PROMPT + TAIL + _outgrown(lm.config)
         ids = torch.randint(0, vocabulary, (2, length), generator=generator).tolist()
         vector = torch.randn(lm.width, generator=generator) * embeddings.float().std().item()
         edits: list[tuple[Edit, ...]] = [(), (Edit(len(lm.blocks) // 2, vector),), (Edit(0, vector),)]
         self.batch = Sequences(
-            prefixes=[tuple(ids[0][:-TAIL]), tuple(ids[1][: -TAIL - 2])],
+            prefixes=[tuple(ids[0][:-TAIL]), tuple(ids[1][: -TAIL - 2 * ragged])],
             tails=[[tuple(row[-TAIL:])] for row in ids],
             branches=[Branch(0, each) for each in edits],
         )
@@ -115,8 +139,17 @@ class _Trial:
 
     def rows(self) -> torch.Tensor:
         """Log-probabilities of the targets, [branches, prompts, tail, targets], by one row a setting."""
-        passes = row_passes(self.lm, self.batch, whole=True, grow=False)
-        return token_logps(self.lm, self.batch, self.targets, passes, whole=True)
+        return self._rows(self.batch, self.targets)
+
+    def alone(self) -> torch.Tensor:
+        """The same, a prompt after the other."""
+        each = zip(self.batch.prefixes, self.batch.tails, self.targets, strict=True)
+        alone = [(Sequences([prefix], [tails], self.batch.branches), wanted[None]) for prefix, tails, wanted in each]
+        return torch.cat([self._rows(*one) for one in alone], dim=1)
+
+    def _rows(self, batch: Sequences, targets: torch.Tensor) -> torch.Tensor:
+        passes = row_passes(self.lm, batch, whole=True, grow=False)
+        return token_logps(self.lm, batch, targets, passes, whole=True)
 
     def packed(self, grow: bool, apart: bool) -> torch.Tensor:
         """The same by branches behind shared prompts, in one sequence or each a row."""
@@ -124,28 +157,42 @@ class _Trial:
         passes = packed_passes(self.lm, self.batch, prefix, whole=True, grow=grow, apart=apart)
         return token_logps(self.lm, self.batch, self.targets, passes, whole=True)
 
-    def continued(self) -> torch.Tensor:
-        """The same of the first setting, a token at a time behind a cache of each prompt, [prompts, tail, targets]."""
-        from transformers import DynamicCache
+    def continued(self, way: Continuing) -> torch.Tensor:
+        """The same of the first setting, a token at a time behind what was read, [prompts, tail, targets].
 
+        Prompts change their places on the way, and each stands there twice for a while.
+        """
         logps = torch.empty(self.targets[:, 0].shape)
-        for row, (prefix, (tail,)) in enumerate(zip(self.batch.prefixes, self.batch.tails, strict=True)):
-            cache, at = DynamicCache(), 0
-            for place, ids in enumerate([prefix, *([token] for token in tail)]):
-                end = at + len(ids)
-                inputs = {
-                    "input_ids": torch.tensor([ids], device=self.lm.device),
-                    "attention_mask": torch.ones(1, end, dtype=torch.long, device=self.lm.device),
-                    "position_ids": torch.arange(at, end, device=self.lm.device)[None],
-                    self.lm.cache_argument: cache,
-                    "use_cache": True,
-                }
-                with torch.no_grad():
-                    logits = self.lm.model(**inputs).logits[0, -1].float().cpu()
-                at = end
-                if place:
-                    logps[row, place - 1] = logits.log_softmax(-1)[self.targets[row, 0, place - 1]]
+        longest = max(map(len, self.batch.prefixes))
+        pad = torch.tensor([longest - len(prefix) for prefix in self.batch.prefixes])
+        read = torch.tensor([[*prefix[:1] * (longest - len(prefix)), *prefix] for prefix in self.batch.prefixes])
+        text, rows = ReadText(self.lm, way), torch.arange(2)
+        for place in range(TAIL + 1):
+            logits = self._read(text, read, longest + place, pad[rows])
+            if place:
+                wanted = self.targets[rows, 0, place - 1]
+                logps[rows, place - 1] = logits.log_softmax(-1).gather(-1, wanted)
+            if place < TAIL:
+                taken = torch.tensor([[0, 0, 1], [1, 2, 0]][place % 2])
+                text.take(taken)
+                rows = rows[taken]
+                read = torch.tensor([[self.batch.tails[row][0][place]] for row in rows.tolist()])
         return logps
+
+    def _read(self, text: ReadText, ids: torch.Tensor, end: int, pad: torch.Tensor) -> torch.Tensor:
+        """Logits of the last column, [rows, vocabulary], of which there are `end` then."""
+        column, device = torch.arange(end), self.lm.device
+        inputs = {
+            "input_ids": ids.to(device),
+            "attention_mask": (column >= pad[:, None]).long().to(device),
+            "position_ids": (column[end - ids.shape[1] :] - pad[:, None]).clamp(min=0).to(device),
+        }
+        with torch.no_grad():
+            return text.run(inputs)[:, -1].float().cpu()
+
+    def is_noise(self, difference: float) -> bool:
+        """Whether a difference, in nats, is what the model has whatever runs it; NaN isn't."""
+        return difference <= LEAST_NOISE or difference <= NOISE_FACTOR * self.noise()
 
     def noise(self) -> float:
         """What two runs of rows differ by that round at random, in nats."""
@@ -154,6 +201,12 @@ class _Trial:
             with rounded_at_random(self.lm.model, seed):
                 runs.append(self.rows())
         return _distance(*runs)
+
+
+def _outgrown(config: Any) -> int:
+    """The longest window of attention that the prompts can afford to be longer than; 0 where there is none."""
+    found = [(getattr(config, name, None), most) for name, most in WINDOWS.items()]
+    return max((window for window, most in found if isinstance(window, int) and window <= most), default=0)
 
 
 def _distance(left: torch.Tensor, right: torch.Tensor) -> float:

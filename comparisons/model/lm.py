@@ -35,6 +35,9 @@ MAX_BRANCH_TOKENS = 1_024
 Packing = Literal["grown", "packed", "rows"]
 """How branches may be run: packed, joining where their edits begin; packed; or a row each."""
 
+Continuing = Literal["cache", "own", "text"]
+"""How a text is gone on with: from a cache of keys and values, from the one that the model makes, or from its start."""
+
 
 def token_budget(device: str, width: int) -> int:
     """Tokens of a batch. On a CPU larger ones than its caches hold are slower, not faster.
@@ -95,7 +98,8 @@ class LM:
         blocks: its decoder blocks.
         token_budget: tokens of a batch; the engine lowers it where memory runs out.
         packing: how branches may be run; None until the engine has tried it.
-        continues: whether it goes on from a cache as from the whole text; None until the engine has tried it.
+        continuing: how it goes on with a text that has been read; None until the engine has tried it.
+        pads: whether rows of a batch may be of different lengths, padded at their start; None until it is tried.
         plain_head: whether logits are the output layer's product, scaled and capped; None until it is tried.
         meter: counts the tokens that are run.
     """
@@ -118,7 +122,8 @@ class LM:
         self.blocks = blocks_at(model, self.blocks_path)
         self.token_budget = token_budget(self.device.type, self.width)
         self.packing: Packing | None = None
-        self.continues: bool | None = None
+        self.continuing: Continuing | None = None
+        self.pads: bool | None = None
         self.plain_head: bool | None = None
         self.meter = TokenMeter()
         self._digest, self._reload, self.source = digest, reload, source
@@ -288,7 +293,7 @@ def blocks_at(model: Any, path: str) -> list[torch.nn.Module]:
 
 
 def find_blocks(model: Any) -> str:
-    """The dotted path of the list of decoder blocks: the outermost list with one module a layer.
+    """The dotted path of the list of decoder blocks: the outermost list of the text's part with one module a layer.
 
     Raises:
         CompareError: there is none; `--blocks` names it.
@@ -296,11 +301,14 @@ def find_blocks(model: Any) -> str:
     import torch
 
     count = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    lists = [
-        name
+    lists = {
+        name: module
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.ModuleList) and len(module) == count
-    ]
+    }
+    # An image tower may have as many.
+    text = {*model.get_decoder().modules()} if hasattr(model, "get_decoder") else set()
+    lists = {name: module for name, module in lists.items() if module in text} or lists
     if not lists:
         kind = type(model).__name__
         raise CompareError(f"no list of {count} decoder blocks in {kind}: name it by --blocks path.to.layers.")

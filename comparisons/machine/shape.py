@@ -225,9 +225,11 @@ def measure(model: Any, path: str | None, dtype: str) -> Shape:
     config, blocks = model.config.get_text_config(), blocks_at(model, path or find_blocks(model))
     linears = [m for m in blocks[0].modules() if isinstance(m, (torch.nn.Linear, Conv1D))]
     sides = [tuple(m.weight.shape) if isinstance(m, Conv1D) else tuple(m.weight.shape)[::-1] for m in linears]
-    heads = config.num_attention_heads
-    head = getattr(config, "head_dim", None) or config.hidden_size // heads
+    # A recurrent family may have no attention, and MLPs may be of several widths.
+    heads = getattr(config, "num_attention_heads", None) or 0
+    head = getattr(config, "head_dim", None) or config.hidden_size // max(1, heads)
     inner = getattr(config, "intermediate_size", None) or max((max(s) for s in sides), default=4 * config.hidden_size)
+    inner = inner if isinstance(inner, int) else max(inner)
     return Shape(
         sum(p.numel() for p in model.parameters()),
         tuple(sorted((inputs, outputs) for inputs, outputs in sides)),

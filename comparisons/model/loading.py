@@ -10,6 +10,7 @@ from typing import Any
 
 from comparisons.model import processes
 from comparisons.model.checks import check_quantize, hub_adapter
+from comparisons.model.classes import auto_class
 from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
 from comparisons.model.lm import LM
@@ -134,13 +135,14 @@ def _from_files(source: ModelSource, location: str, device: str) -> Loaded:
 
     place, file = split_location(location)
     code, placement = {**_access(source, place), **file}, _placement(source, device)
-    if source.quantize is not None:
-        check_quantize(source.name, source.quantize, _config(source, location))
+    kind = transformers.AutoModelForCausalLM
+    if not file:
+        kind, placement["config"] = _kind(source, _config(source, location))
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **code)
         if file and hasattr(transformers, "GgufConfig"):  # else it may leave weights in the file's blocks
             placement["quantization_config"] = transformers.GgufConfig(dequantize=True)
-        model, read = transformers.AutoModelForCausalLM.from_pretrained(
+        model, read = kind.from_pretrained(
             place, **code, **placement, dtype=_dtype(source.dtype, device), output_loading_info=True
         )
     except Exception as error:
@@ -203,16 +205,21 @@ def model_without_weights(source: ModelSource) -> Any:
         CompareError: there is no such model, or transformers can't build it.
     """
     import torch
-    import transformers
 
     location = _fetched(source, whole=False)
     config = _config(source, location)
-    check_quantize(source.name, source.quantize, config)
+    kind, config = _kind(source, config)
     try:
         with torch.device("meta"):
-            return transformers.AutoModelForCausalLM.from_config(config, **_access(source, fastest(location)[0]))
+            return kind.from_config(config, **_access(source, fastest(location)[0]))
     except Exception as error:
         raise explained(source.name, error, location) from error
+
+
+def _kind(source: ModelSource, config: Any) -> tuple[Any, Any]:
+    """See `auto_class`; the model can be quantized as is asked."""
+    check_quantize(source.name, source.quantize, config)
+    return auto_class(source.name, config, source.trust_remote_code)
 
 
 def _config(source: ModelSource, location: str) -> Any:

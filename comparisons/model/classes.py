@@ -1,0 +1,44 @@
+"""Which class of transformers makes a model of a configuration, so that it reads text and writes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comparisons.util.errors import CompareError
+
+TEXT_ALONE = ("gemma3n",)
+"""Families of images and text of whose files transformers reads the text part alone: the towers of these need other
+packages."""
+
+
+def auto_class(name: str, config: Any, own_code: bool) -> tuple[Any, Any]:
+    """The auto class that makes a model, and the configuration that it is given.
+
+    The class is one of text where the family has such, else one of images and text, which is asked with text alone: its
+    image tower is loaded and never run.
+
+    Args:
+        name: of the model, for messages.
+        config: the model's configuration.
+        own_code: whether code that comes with the model may be run.
+
+    Raises:
+        CompareError: it doesn't write on from a text; the line says what it is.
+    """
+    import transformers
+
+    text = config.get_text_config()
+    crossed = getattr(text, "cross_attention_layers", None)
+    what = f"can't load the model {name}: a model of type {config.model_type}"
+    other = "take a decoder-only language model."
+    if getattr(text, "is_encoder_decoder", False):
+        raise CompareError(f"{what} has an encoder, and what is compared here writes on from the text itself; {other}")
+    if crossed:
+        raise CompareError(f"{what} has blocks that run for images alone ({', '.join(map(str, crossed))}); {other}")
+    if "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}) and own_code:
+        return transformers.AutoModelForCausalLM, config
+    config = text if config.model_type in TEXT_ALONE else config
+    for kind in (transformers.AutoModelForCausalLM, transformers.AutoModelForImageTextToText):
+        if type(config) in kind._model_mapping:
+            return kind, config
+    raise CompareError(f"{what} is none that transformers has a class for that writes text; {other}")

@@ -1,0 +1,110 @@
+"""Checkpoints of images and text, as a user has them: run, counted and refused by their text part."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from transformers import AutoConfig
+
+from comparisons.cli import execute
+from comparisons.engine.choices import choice_logps
+from comparisons.intervention import Edit, Intervention
+from comparisons.machine.shape import read_shape
+from comparisons.model.loading import load, load_without_weights, model_without_weights
+from comparisons.model.source import ModelSource
+from comparisons.util.errors import CompareError
+from tests.families.known import tiny_config, tiny_model
+from tests.places import make_place
+from tests.tiny import tiny_item, tiny_tokenizer
+
+
+def saved(family: str, folder: Path) -> Path:
+    """The folder of a tiny model with its image tower, and a tokenizer."""
+    tiny_model(family).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, model = make_place(tmp_path), saved("qwen2_5_vl", tmp_path / "model")
+    signs = {"signs": {"pos": ["yes"], "neg": ["no"]}}
+    (place / "generate/greeting/behavior.json").write_text(json.dumps(signs))
+    monkeypatch.chdir(tmp_path)
+    fast = [f"{method}.{setting}" for method in ("sft", "dpo") for setting in ("epochs=1", "learning_rate=0.001")]
+    given = ["--model", str(model), "--data", str(place), "--behavior", "greeting", "--layer", "1", "--out", "out"]
+    methods = ["--methods", "caa,sft,dpo,sft+caa", "--directions", "pos", "--open-ended"]
+    assert execute(["run", *given, *methods, *(word for each in fast for word in ("--set", each))]) == 0
+    rows = json.loads(Path("out/summary.json").read_text())["rows"]
+    assert [row["status"] for row in rows] == ["done"] * 5
+    # Of 4 blocks of width 64 with an MLP of 128 and 2 of 4 key and value heads, at rank 8: the text's.
+    each = 8 * (2 * (64 + 64) + 2 * (64 + 32) + 2 * (64 + 128) + (128 + 64))
+    assert [row["trainable_parameters"] for row in rows if row["method"] in ("sft", "dpo")] == [4 * each] * 2
+    stored = list(Path("checkpoints").rglob("adapter_model.safetensors"))
+    assert stored
+    for path in stored:
+        with safe_open(path, framework="numpy") as file:
+            assert all(".language_model.layers." in name for name in file.keys())  # noqa: SIM118
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["gemma3", "llama4"])
+def test_doctor_counts_what_is_loaded(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Llama 4's text has a class of its own; of Gemma 3 the image tower is loaded too."""
+    folder = saved(family, tmp_path / "model")
+    whole, text = tiny_model(family), load_without_weights(ModelSource(str(folder)))
+    assert (text.parameters == whole.num_parameters()) == (family == "gemma3")
+    assert execute(["doctor", "--model", str(folder)]) == 0
+    assert f"{text.parameters:,} parameters" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_gemma_3n_is_read_without_its_towers(tmp_path: Path) -> None:
+    """Which need a package of their own; its checkpoints have no files of the text alone."""
+    folder, text = tmp_path / "model", tiny_model("gemma3n_text")
+    tiny_tokenizer().save_pretrained(folder)
+    config = AutoConfig.for_model("gemma3n", text_config=text.config.to_dict())
+    config.save_pretrained(folder)
+    named = {
+        name.replace("model.", "model.language_model.", 1): tensor.clone()
+        for name, tensor in text.state_dict().items()
+        if name != "lm_head.weight"  # the embeddings
+    }
+    save_file(
+        {**named, "model.vision_tower.some.weight": torch.ones(2)}, folder / "model.safetensors", {"format": "pt"}
+    )
+    lm, ids = load(ModelSource(str(folder))), torch.arange(9)[None]
+    with torch.no_grad():
+        assert torch.equal(lm.model(ids).logits, text(ids).logits)
+    assert read_shape(ModelSource(str(folder))).parameters == lm.parameters == text.num_parameters()
+    vector = torch.ones(lm.width)
+    found = choice_logps(lm, [tiny_item(0).present("given")], [Intervention(), Intervention(edits=(Edit(1, vector),))])
+    assert np.abs(found.logps[1] - found.logps[0]).max() > 1e-3
+
+
+def test_a_model_that_cant_write_on_from_text_is_refused_in_a_line(tmp_path: Path) -> None:
+    said = {
+        "t5": "can't load the model .* a model of type t5 has an encoder.* take a decoder-only language model",
+        "mllama": r"a model of type mllama has blocks that run for images alone \(1\)",
+        "clip": "a model of type clip is none that transformers has a class for that writes text",
+    }
+    for family, line in said.items():
+        tiny_tokenizer().save_pretrained(tmp_path / family)
+        config = tiny_config(family) if family != "clip" else _clip()
+        config.save_pretrained(tmp_path / family)
+        with pytest.raises(CompareError, match=line) as error:
+            model_without_weights(ModelSource(str(tmp_path / family)))
+        assert "\n" not in str(error.value)
+
+
+def _clip() -> Any:
+    from transformers import CLIPConfig
+
+    return CLIPConfig()

@@ -6,7 +6,7 @@ VERSIONS ?= locked
 STAMP := $(VENV)/.ready-$(VERSIONS)
 REAL := $(VENV)/.ready-real
 
-.PHONY: setup lock run real smollm2 test quick soak check docs dist clean
+.PHONY: setup lock run real smollm2 test quick soak families check docs dist clean
 
 setup: $(STAMP)
 
@@ -50,6 +50,10 @@ quick: setup
 
 soak: setup
 	$(PYTEST) -m soak -s
+
+# The table of docs/models.md, from tiny random models of the transformers that is installed.
+families: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.families --write
 
 check: setup
 	$(BIN)/ruff check .

@@ -33,6 +33,7 @@ from comparisons.results.findings import answer
 from comparisons.results.folder import RunFolder
 from comparisons.results.summary import read_summary
 from comparisons.running.estimate import estimate
+from comparisons.running.planning import make_plan
 from tests import oracle
 from tests.places import make_place, tokens_run
 from tests.tiny import WIDTH, tiny_behavior, tiny_lm
@@ -128,13 +129,26 @@ def test_the_estimate_counts_random_directions_and_side_effects(
     place: Path, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the controls' own cells: training is not counted by the engine."""
-    monkeypatch.setattr("comparisons.running.planning._controls", lambda spec, registry: [])
+    monkeypatch.setattr("comparisons.running.planning._with_controls", lambda spec, registry: spec)
     for part in ("generate", "test"):
         shutil.copytree(place / part / "greeting", place / part / "parting")
     plain = Specification(ModelSource(model), ("greeting",), ("caa",), place, layer="1", strengths=(1.0, 2.0))
     assert estimate(replace(plain, controls=True)).tokens > 2 * estimate(plain).tokens
     for spec in (replace(plain, controls=True), replace(plain, side_effects=True)):
         assert estimate(spec).tokens == pytest.approx(tokens_run(spec), rel=0.15)
+
+
+def test_a_control_has_the_settings_of_its_method(place: Path, model: str) -> None:
+    """What is set of a method is set of its control, where that has such a setting and no value of its own."""
+    given = {"caa": {"layer": ["0", "1"], "read": ["letter"]}, "random_vector": {"layer": ["1"]}}
+    spec = Specification(ModelSource(model), ("greeting",), ("caa",), place, settings=given, controls=True)
+    cells = [cell for cell in make_plan(spec).cells if cell.label in ("caa", "caa_shuffled", "random_vector")]
+    fields = ("layer", "read")
+    settings = {(cell.label, *(getattr(cell.elements[0].method, field) for field in fields)) for cell in cells}
+    assert settings == {
+        *product(["caa", "caa_shuffled"], [0, 1], ["letter"]),
+        ("random_vector", 1, "letter"),
+    }
 
 
 def cell(vector: torch.Tensor, multiplier: float = 1.0, **more: Any) -> Intervention:

@@ -33,7 +33,7 @@ def make_plan(spec: Specification) -> Plan:
     spec.check()
     registry = Registry(spec.plugins)
     if spec.controls:
-        spec = replace(spec, stacks=(*spec.stacks, *_controls(spec, registry)))
+        spec = _with_controls(spec, registry)
     variants = _variants(spec, registry)
     data = data_for(spec.data, spec.sources)
     library = Library.open(data)
@@ -124,9 +124,22 @@ def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | No
     return knowledge.limited(spec.test_items, spec.seed), dev
 
 
-def _controls(spec: Specification, registry: Registry) -> list[str]:
-    """Every control that isn't a stack of the run already; a broken plugin's role is unknown, and it is none."""
-    return [info.name for info in registry.describe() if info.role == "control" and info.name not in spec.stacks]
+def _with_controls(spec: Specification, registry: Registry) -> Specification:
+    """The specification with every control that isn't a stack of it; a broken plugin's role is unknown, and it is none.
+
+    A control extends the class of the method that it is a control of: what is set of the method is set of the control,
+    unless the control has been given a value of its own.
+    """
+    added = [info for info in registry.describe() if info.role == "control" and info.name not in spec.stacks]
+    methods = {name: registry.get(name) for name in spec.settings if name in registry.names()}
+    settings = dict(spec.settings)
+    for info in added:
+        shared = {setting.name for setting in info.settings}
+        for name, method in methods.items():
+            if name != info.name and issubclass(registry.get(info.name), method):
+                given = {key: values for key, values in spec.settings[name].items() if key in shared}
+                settings[info.name] = {**given, **settings.get(info.name, {})}
+    return replace(spec, stacks=(*spec.stacks, *(info.name for info in added)), settings=settings)
 
 
 def _side(spec: Specification, library: Library) -> dict[str, Sequence[Item]]:

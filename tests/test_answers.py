@@ -291,7 +291,7 @@ def test_auto_asks_by_letters_where_items_have_them() -> None:
 @pytest.mark.slow
 def test_a_run_says_how_it_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    options: dict[str, Any] = {"test_items": 12, "train_items": 24, "out": str(tmp_path / "run")}
+    options: dict[str, Any] = {"test_items": 12, "knowledge_items": 12, "train_items": 24, "out": str(tmp_path / "run")}
     methods = "caa,sft,dpo,fewshot,learned_vector,prompt_tuning,pca,probe,ablate"
     options["settings"] = {f"{name}.epochs": 1 for name in ("sft", "dpo", "learned_vector", "prompt_tuning")}
     options["settings"] |= {"sft.learning_rate": 1e-3, "dpo.learning_rate": 1e-3, "ablate.layer": 2}

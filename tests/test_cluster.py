@@ -219,7 +219,7 @@ def test_cells_that_share_fits_and_prompts_are_one_task() -> None:
     assert [task.heavy for task in tasks] == sorted((task.heavy for task in tasks), reverse=True)
     done = {cell.key for cell in plan.cells if cell.behavior == "refusal"}
     assert {task.behavior for task in tasks_of(plan, done)} == {"sycophancy"}
-    whole = tasks_of(replace(plan, spec=replace(plan.spec, select="cost<=0.02")), ())
+    whole = tasks_of(replace(plan, spec=replace(plan.spec, select="cost<=0.05")), ())
     assert len(whole) == 4
 
 

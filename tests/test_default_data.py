@@ -89,7 +89,7 @@ def test_whatever_a_real_model_is_called(name: str) -> None:
 
 
 def test_from_python_too(model: str, opened: list[Path]) -> None:
-    found = comparisons.run("refusal", "caa", model=model, layer=1, train_items=4, test_items=2)
+    found = comparisons.run("refusal", "caa", model=model, layer=1, train_items=4, test_items=2, knowledge_items=2)
     assert set(opened) == {place_of(ENGLISH)}
     assert json.loads((found.path / "run.json").read_text())["specification"]["data"] == "english"
     line = "Behaviors: english (natural English), 2 test questions; knowledge: english knowledge, 2 questions."
@@ -98,7 +98,8 @@ def test_from_python_too(model: str, opened: list[Path]) -> None:
 
 def test_a_folder_called_like_data_that_come_along_is_not_taken_for_them(tmp_path: Path, opened: list[Path]) -> None:
     place = shutil.move(make_place(tmp_path), tmp_path / "english")
-    asked = ["run", "--methods", "caa", "--layer", "1", "--test-items", "2", "--train-items", "4"]
+    few = ["--test-items", "2", "--knowledge-items", "2", "--train-items", "4"]
+    asked = ["run", "--methods", "caa", "--layer", "1", *few]
     assert execute([*asked, "--behavior", "formality", "--data", "english", "--dry-run"]) == 0
     assert execute([*asked, "--behavior", "greeting", "--data", "./english", "--dry-run"]) == 0
     assert opened == [place_of(ENGLISH), Path(place)]

@@ -53,7 +53,9 @@ def test_processes_that_hash_differently_write_the_same_bytes(
 
 
 def spec(**changes: Any) -> Specification:
-    plain = Specification(ModelSource(), ("refusal",), ("caa", "sysprompt"), layer="1", train_items=16, test_items=8)
+    plain = Specification(
+        ModelSource(), ("refusal",), ("caa", "sysprompt"), layer="1", train_items=16, test_items=8, knowledge_items=8
+    )
     return replace(plain, **changes)
 
 

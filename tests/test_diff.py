@@ -29,10 +29,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("runs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        ask = ("--test-items", "12")
+        ask = ("--test-items", "12", "--knowledge-items", "12")
+        fewer = ("--test-items", "9", "--knowledge-items", "9")
         assert cli(["run", *SMALL, "1", *ask, "--methods", "caa,sysprompt", "--out", "one"]) == 0
         assert cli(["run", *SMALL, "2", *ask, "--methods", "caa", "--seed", "0", "--out", "two"]) == 0
-        assert cli(["run", *SMALL, "1", "--test-items", "9", "--methods", "caa", "--out", "fewer"]) == 0
+        assert cli(["run", *SMALL, "1", *fewer, "--methods", "caa", "--out", "fewer"]) == 0
         yield place
 
 
@@ -116,7 +117,7 @@ def test_a_run_compares_its_cells_and_diff_any_two_of_them(runs: Path, capsys: p
 
 def test_joined_and_older_runs_are_compared_too(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(runs)
-    ask = ("--test-items", "12", "--methods")
+    ask = ("--test-items", "12", "--knowledge-items", "12", "--methods")
     assert cli(["run", *SMALL, "1", *ask, "caa", "--out", str(tmp_path / "caa")]) == 0
     assert cli(["run", *SMALL, "1", *ask, "sysprompt", "--out", str(tmp_path / "prompt")]) == 0
     assert cli(["report", str(tmp_path / "caa"), str(tmp_path / "prompt"), "--out", str(tmp_path / "both")]) == 0

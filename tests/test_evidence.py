@@ -24,7 +24,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A small run on the embedded model: its summary rows, its result rows by cell and item, its report."""
     out = tmp_path_factory.mktemp("evidence") / "run"
     command = "run --behavior refusal --methods caa,sysprompt,sysprompt+caa --layer 1 --test-items 12"
-    assert cli([*command.split(), "--strengths", "0.5,1", "--directions", "pos", "--out", str(out)]) == 0
+    few = ["--knowledge-items", "12", "--strengths", "0.5,1", "--directions", "pos"]
+    assert cli([*command.split(), *few, "--out", str(out)]) == 0
     rows = {row["cell"]: row for row in json.loads((out / "summary.json").read_text())["rows"]}
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for line in (out / "results.jsonl").read_text().splitlines():
@@ -55,7 +56,7 @@ def test_the_first_joint_p_is_the_share_of_patterns_whose_largest_statistic_reac
     keys = [key for key, row in run[0].items() if row["shift"] is not None]
     shifts = np.stack([per_item(run, key.split("/", 1)[1]) - per_item(run, "baseline") for key in keys])
     # Questions of one template flip together.
-    asked = make_plan(Specification(behaviors=("refusal",), stacks=("caa",), test_items=12))
+    asked = make_plan(Specification(behaviors=("refusal",), stacks=("caa",), test_items=12, knowledge_items=12))
     template = {item.id: item.template or item.id for item in asked.behaviors["refusal"].test}
     labels = [template[item] for item in sorted(run[1]["refusal/baseline"])]
     shifts = np.stack([shifts[:, [label == one for label in labels]].sum(axis=1) for one in set(labels)], axis=1)
@@ -105,13 +106,19 @@ def test_more_or_less_than_the_sum_of_its_parts(direction: str, bounds: list[flo
 
 
 @pytest.mark.parametrize(
-    ("low", "bound", "text"),
+    ("low", "verdict", "text"),
     [
-        (-0.01, 0.015, "at no measurable knowledge cost, by a margin of 0.02 ("),
-        (0.005, 0.015, "at a knowledge cost below the margin of 0.02 (0.010 [0.005, 0.017])"),
-        (-0.01, 0.03, "at a knowledge cost that can't be told from 0 ("),
+        (-0.01, "below", "at no measurable knowledge cost, by a margin of 0.02 (0.010 [-0.010, 0.017], 160 questions)"),
+        (0.005, "below", "at a knowledge cost below the margin of 0.02 (0.010 [0.005, 0.017], 160 questions)"),
+        (-0.01, "not testable", "at a knowledge cost that is not testable by a margin of 0.02 ("),
+        (-0.01, "not shown", "at a knowledge cost that can't be told from 0 ("),
+        (0.005, "not testable", "at a knowledge cost of 0.010 ["),
     ],
 )
-def test_no_cost_is_claimed_only_by_the_margin(low: float, bound: float, text: str) -> None:
-    rows = [baseline(), cell("caa", "pos", 0.2, cost=0.01, cost_ci=[low, bound + 0.002], cost_bound=bound)]
-    assert text in (answer(rows, "pos") or "")
+def test_no_cost_is_claimed_only_by_the_margin(low: float, verdict: str, text: str) -> None:
+    test = {"verdict": verdict, "margin": 0.02, "limit": None, "mean": 0.015, "falls": 0.018, "cut": 0.019}
+    given = {"cost": 0.01, "cost_ci": [low, 0.017], "cost_bound": 0.019, "n_knowledge": 160, "cost_test": test}
+    assert text in (answer([baseline(), cell("caa", "pos", 0.2, **given)], "pos") or "")
+    limited = {**given, "cost_test": {**test, "limit": 0.015}}
+    said = answer([baseline(), cell("caa", "pos", 0.2, **limited)], "pos")
+    assert "on test not shown to be within the limit of 0.015 (at most 0.019)" in (said or "")

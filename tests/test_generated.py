@@ -101,7 +101,7 @@ def test_on_pocket_the_written_choice_is_the_one_that_the_letters_prefer(
 def test_honesty_on_pocket_is_split_by_label(work: Path) -> None:
     arguments = [
         *("run", "--data", str(CLAIMS), "--behavior", "claims", "--methods", "caa", "--layer", "1", "--directions"),
-        *("pos", "--test-items", "20", "--train-items", "40", "--out", "out"),
+        *("pos", "--test-items", "20", "--knowledge-items", "20", "--train-items", "40", "--out", "out"),
     ]
     assert cli(arguments) == 0
     row, labels = summary("out")["claims/caa/pos/1"], {}

@@ -60,7 +60,7 @@ metric_list:
 WHOLE = CHOICE.replace("pocket_facts", "pocket_whole").replace("multiple_choice", "loglikelihood_rolling")
 BRIEF = WRITE.replace("pocket_write", "pocket_brief").replace("max_gen_toks: 6", "max_new_tokens: 1")
 WARM = WRITE.replace("pocket_write", "pocket_warm").replace("max_gen_toks: 6", "temperature: 0.7")
-SMALL = ["--train-items", "40", "--layer", "1", "--test-items", "12"]
+SMALL = ["--train-items", "40", "--layer", "1", "--test-items", "12", "--knowledge-items", "12"]
 
 
 @pytest.fixture(scope="module")

@@ -28,11 +28,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     place = tmp_path_factory.mktemp("joining")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        ask = ("--test-items", "9")
+        ask = ("--test-items", "9", "--knowledge-items", "9")
+        fewer = ("--test-items", "7", "--knowledge-items", "7")
         for name, methods in (("one", "caa"), ("two", "sysprompt"), ("all", "caa,sysprompt")):
             assert cli([*RUN, "1", *ask, "--methods", methods, "--out", name]) == 0
         assert cli([*RUN, "2", *ask, "--methods", "caa", "--out", "deeper"]) == 0
-        assert cli([*RUN, "1", "--test-items", "7", "--methods", "sysprompt", "--out", "fewer"]) == 0
+        assert cli([*RUN, "1", *fewer, "--methods", "sysprompt", "--out", "fewer"]) == 0
         assert cli([*RUN, "1", *ask, "--methods", "sysprompt", "--seed", "1", "--out", "seed"]) == 0
         assert cli([*RUN, "1", *ask, "--methods", "sysprompt", "--orders", "given", "--out", "given"]) == 0
         assert cli([*RUN, "1", *ask, "--methods", "sysprompt", "--measure", "answers", "--out", "texts"]) == 0

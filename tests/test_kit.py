@@ -120,7 +120,8 @@ def test_a_package_is_installed_and_its_method_stands_beside_the_others(
     monkeypatch.syspath_prepend(str(tmp_path / "target"))
     assert execute(["methods"]) == 0
     assert "loud_push" in capsys.readouterr().out
-    command = ["run", "--behavior", "refusal", "--methods", "loud_push", "--train-items", "32", "--test-items", "8"]
+    few = ["--train-items", "32", "--test-items", "8", "--knowledge-items", "8"]
+    command = ["run", "--behavior", "refusal", "--methods", "loud_push", *few]
     assert execute([*command, "--knowledge", "none", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [row["method"] for row in rows] == ["baseline", "loud_push", "loud_push"]

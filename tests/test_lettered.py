@@ -117,8 +117,7 @@ def test_a_table_has_one_measure(tmp_path: Path, model: str) -> None:
         "caa",
         "--layer",
         "1",
-        "--test-items",
-        "6",
+        *("--test-items", "6", "--knowledge-items", "6"),
         "--data",
         "pocket",
     ]

@@ -44,8 +44,7 @@ RUN = (
     "1",
     "--knowledge",
     "none",
-    "--test-items",
-    "6",
+    *("--test-items", "6", "--knowledge-items", "6"),
     "--train-items",
     "40",
 )

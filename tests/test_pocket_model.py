@@ -159,6 +159,7 @@ def test_vectors_and_prompts_move_it_both_ways_and_random_vectors_do_not(
         settings={"caa": {"layer": ["1"]}, "random_vector": {"layer": ["1"]}},
         train_items=120,
         test_items=60,
+        knowledge_items=60,
         knowledge="none",
     )
     monkeypatch.chdir(tmp_path)

@@ -41,7 +41,7 @@ STRENGTHS = ("0.25", "0.5", "1", "2")
 def command(out: str, limit: str, *more: str, methods: str = "caa") -> list[str]:
     return [
         *("run", "--behavior", "refusal", "--methods", methods, "--strengths", ",".join(STRENGTHS), "--select", limit),
-        *("--train-items", "80", "--test-items", "12", "--layer", "1", "--out", out, *more),
+        *("--train-items", "80", "--test-items", "12", "--knowledge-items", "12", "--layer", "1", "--out", out, *more),
     ]  # fmt: skip
 
 
@@ -61,19 +61,22 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_tight_limit_takes_a_lower_strength_than_a_loose_one() -> None:
     assert cli(command("loose", "cost<=0.5")) == 0
-    assert cli(command("tight", "cost<=0.004")) == 0
+    assert cli(command("tight", "cost<=0.05")) == 0
     loose, tight = found("loose"), found("tight")
     assert set(loose) == {"refusal/baseline", "refusal/caa/pos/1", "refusal/caa/neg/1"}
     assert set(tight) == {"refusal/baseline", "refusal/caa/pos/0.5", "refusal/caa/neg/0.5"}
     assert tight["refusal/caa/pos/0.5"]["tuning_trials"] == 4
     report = Path("tight/report.md").read_text()
-    assert "has an upper bound (in brackets) of at most 0.004 on 80 questions" in report
+    assert "has an upper bound (in brackets) of at most 0.05 on 80 questions" in report
     assert "strength=0.5 | +0." in report
     assert "(chosen)" in report
+    test = tight["refusal/caa/pos/0.5"]["cost_test"]
+    assert (test["verdict"], test["limit"], tight["refusal/caa/pos/0.5"]["n_knowledge"]) == ("not testable", 0.05, 12)
+    assert "on test not shown to be within the limit of 0.05 (at most 0." in report
 
 
 def test_the_trials_are_those_of_a_hand_made_loop_and_no_test_question_is_among_them() -> None:
-    cli(command("out", "cost<=0.02"))
+    cli(command("out", "cost<=0.05"))
     (record,) = choices("out")
     plan = make_plan(
         Specification(
@@ -82,9 +85,10 @@ def test_the_trials_are_those_of_a_hand_made_loop_and_no_test_question_is_among_
             ("caa",),
             strengths=(0.25, 0.5, 1.0, 2.0),
             layer="1",
-            select="cost<=0.02",
+            select="cost<=0.05",
             train_items=80,
             test_items=12,
+            knowledge_items=12,
         )
     )
     dev, facts, lm = plan.behaviors["refusal"].dev, plan.knowledge_dev, load(ModelSource())
@@ -107,9 +111,9 @@ def test_the_trials_are_those_of_a_hand_made_loop_and_no_test_question_is_among_
             else:
                 assert (trial["cost_pos"], trial["cost_neg"]) == pytest.approx((-pos.mean(), -neg.mean()), abs=1e-5)
                 labels = [item.template or item.id for item in facts]
-                ends = [stats.bca_interval(-one, clusters=labels, seed=0) for one in (pos, neg)]
-                assert trial["cost_bound"] == pytest.approx(max(end.high for end in ends if end), abs=1e-5)
-    within = [i for i, t in enumerate(record["trials"]) if t["cost_bound"] <= 0.02 and not t["broken"]]
+                bounds = [stats.cost_bounds(-one, clusters=labels, seed=0).largest for one in (pos, neg)]
+                assert trial["cost_bound"] == pytest.approx(max(bound or 0 for bound in bounds), abs=1e-5)
+    within = [i for i, t in enumerate(record["trials"]) if t["cost_bound"] <= 0.05 and not t["broken"]]
     assert record["selected"] == max(within, key=lambda i: record["trials"][i]["two_sided"])
     rows = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
     asked_on_test = {row["item"] for row in rows if row["evaluation"] == "knowledge"}
@@ -118,17 +122,17 @@ def test_the_trials_are_those_of_a_hand_made_loop_and_no_test_question_is_among_
 
 
 def test_what_keeps_within_no_limit_fails_and_says_how_near_it_came(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli(command("out", "cost<=0", methods="caa,sysprompt")) == 1
+    assert cli(command("out", "cost<=0.05", methods="caa,sysprompt")) == 1
     rows = found("out")
     assert [row["status"] for row in rows.values() if row["method"] == "sysprompt"] == ["failed", "failed"]
     failed = [row for row in rows.values() if row["status"] == "failed"]
-    assert all("keeps its cost on dev within 0: the nearest" in row["error"] for row in failed)
+    assert all("keeps its cost on dev within 0.05: the nearest" in row["error"] for row in failed)
     assert all(row["shift"] is None for row in failed)
     assert "none within the limit" in Path("out/report.md").read_text()
 
 
 def test_a_resumed_run_selects_the_same_without_trying_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = command("out", "cost<=0.02", "--data", str(few_questions(Path("few"))))
+    arguments = command("out", "cost<=0.5", "--data", str(few_questions(Path("few"))))
     cli(arguments)
     whole = found("out")
     for path in cell_files(Path("out"))[1:]:
@@ -151,7 +155,7 @@ def test_a_resumed_run_selects_the_same_without_trying_again(monkeypatch: pytest
 
 def test_a_stack_takes_its_elements_doses_as_chosen_alone() -> None:
     few = ("--data", str(few_questions(Path("few"))))
-    arguments = command("out", "cost<=0.02", *few, "--set", "sft.learning_rate=1e-3", "--set", "sft.epochs=1")
+    arguments = command("out", "cost<=0.5", *few, "--set", "sft.learning_rate=1e-3", "--set", "sft.epochs=1")
     cli([text if text != "caa" else "sft,sft+caa" for text in arguments])
     alone = next(record for record in choices("out") if record["method"] == "sft")
     stack = next(row for row in found("out").values() if row["method"] == "sft+caa")
@@ -167,7 +171,12 @@ def test_a_limit_that_is_none_is_refused(limit: str, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize(
     ("more", "says"),
-    [(["--knowledge", "none"], "choose a set by --knowledge"), (["--strengths", "0"], "a strength above 0")],
+    [
+        (["--knowledge", "none"], "choose a set by --knowledge"),
+        (["--strengths", "0"], "a strength above 0"),
+        (["--select", "cost<=0.02"], "cost<=0.02: the 80 knowledge questions that are held out to choose by"),
+        (["--select", "cost<=0.03"], "can't show a cost that small: allow at least 0.037."),
+    ],
 )
 def test_what_cannot_be_selected_is_refused(more: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(command("out", "cost<=0.1", *more)) == 2
@@ -201,7 +210,7 @@ def test_a_trial_that_fails_is_one_trial(monkeypatch: pytest.MonkeyPatch) -> Non
         return build(self, elements)
 
     monkeypatch.setattr(Fitter, "build", failing)
-    assert cli(command("out", "cost<=0.02")) == 0
+    assert cli(command("out", "cost<=0.05")) == 0
     (record,) = choices("out")
     assert [trial.get("error") for trial in record["trials"]] == [None, "RuntimeError: out of luck", None, None]
     assert record["trials"][record["selected"]]["settings"] != {"strength": 0.5}
@@ -209,7 +218,7 @@ def test_a_trial_that_fails_is_one_trial(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_without_an_interval_nothing_keeps_within_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("comparisons.running.trials.interval", lambda *arguments, **more: None)
+    monkeypatch.setattr("comparisons.stats.costs.bca_interval", lambda *arguments, **more: None)
     assert cli(command("out", "cost<=0.5")) == 1
     assert all(row["status"] == "failed" for row in found("out").values() if row["method"] != "baseline")
 
@@ -231,7 +240,7 @@ def test_a_cluster_reads_what_was_selected_and_tries_nothing_itself(monkeypatch:
         raise AssertionError("the weights are where the workers are")
 
     tried: list[object] = []
-    spec = Specification(ModelSource(), ("refusal",), ("caa", "sysprompt"), layer="1", select="cost<=0.02")
+    spec = Specification(ModelSource(), ("refusal",), ("caa", "sysprompt"), layer="1", select="cost<=0.05")
     plan, folder = make_plan(spec), RunFolder(Path("out"), "digest", fresh=True)
     monkeypatch.setattr("comparisons.running.choosing.select", never)
     kept = RayExecutor(plan, Store(Path("store")), ClusterOptions())._selected(folder).cells

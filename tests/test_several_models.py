@@ -182,7 +182,9 @@ def test_a_model_that_cant_be_loaded_is_rows_and_the_others_go_on(
 
 def test_the_estimate_counts_every_model(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
-    plain = Specification(behaviors=("refusal",), stacks=("caa", "sysprompt"), data=Path("few"), test_items=8)
+    plain = Specification(
+        behaviors=("refusal",), stacks=("caa", "sysprompt"), data=Path("few"), test_items=8, knowledge_items=8
+    )
     one, two = estimate(plain), estimate(replace(plain, more_models=("other",)))
     assert (two.tokens, two.forwards, len(two.keys)) == (2 * one.tokens, 2 * one.forwards, 2 * len(one.keys))
 

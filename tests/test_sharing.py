@@ -24,7 +24,8 @@ pytestmark = pytest.mark.slow
 
 TOKEN = "hf_planted40c1"
 ROOT = Path(__file__).resolve().parents[1]
-RUN = ("run", "--behavior", "refusal", "--directions", "pos", "--train-items", "40", "--test-items", "8")
+FEW = ("--train-items", "40", "--test-items", "8", "--knowledge-items", "8")
+RUN = ("run", "--behavior", "refusal", "--directions", "pos", *FEW)
 
 
 @pytest.fixture(scope="module")

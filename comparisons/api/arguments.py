@@ -58,6 +58,7 @@ class RunOptions(TypedDict, total=False):
     margin: float
     train_items: int | None
     test_items: int | None
+    knowledge_items: int | None
     select: str | None
     controls: bool
     side_effects: bool

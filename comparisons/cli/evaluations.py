@@ -11,7 +11,7 @@ from comparisons.cli.methods import show_checks
 from comparisons.cli.options import JSON, declared_option
 
 if TYPE_CHECKING:
-    from comparisons.experiment.specification import SettingTexts
+    from comparisons.experiment.readers import SettingTexts
 
 
 @click.command("evaluations")

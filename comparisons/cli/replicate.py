@@ -37,7 +37,7 @@ def command() -> None:
     declared_option("measure", default="letters", help="By letters, as the paper, or by the answers' texts."),
     click.option("--beside", metavar="7b|13b", help="Whose published numbers; by default by the number of blocks."),
     declared_option("knowledge", type=click.Choice(KNOWLEDGE), metavar=None, help="On which the cost is measured."),
-    *("train_items", "test_items", "seed"),
+    *("train_items", "test_items", "knowledge_items", "seed"),
     *LOADING,
     *("out", "fresh"),
     DRY_RUN,

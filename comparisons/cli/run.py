@@ -32,7 +32,7 @@ Examples:
   compare run --behavior refusal --methods caa,sysprompt,sft --robustness
   compare run --behavior refusal --methods caa,sysprompt --generated-choices
   compare run --behavior refusal --methods caa,sft,sysprompt --open-ended --judge rules,local
-  compare run --behavior refusal --methods caa --model ORG/A --data DIR --knowledge lm_eval:arc_easy --test-items 200
+  compare run --behavior refusal --methods caa --model ORG/A --knowledge lm_eval:arc_easy --knowledge-items 200
   compare run --behavior all --methods caa,sft --model ORG/A,ORG/B --data DIR --executor ray --gpus-per-cell 1
 """
 

@@ -13,6 +13,7 @@ from comparisons.evaluation.across import bounds
 from comparisons.evaluation.measures import ItemMeasures, Row, clusters, item_measures, seed_of, shared, spread
 from comparisons.evaluation.questions import CHOICES, KNOWLEDGE
 from comparisons.results.contrasts import OPPOSITE
+from comparisons.results.costs import Frontier
 from comparisons.results.findings import MOST_COMPARED, is_broken
 from comparisons.results.schema import Contrast, CostContrast, Difference, Verdict
 from comparisons.results.summary import SummaryRow
@@ -51,7 +52,10 @@ def compared(
         asked = _Asked([*usable, plain], read, seed_of(seed, plain.behavior), draws)
         bands |= _bands(asked)
         for direction in DIRECTIONS:
-            found += _contrasts(asked, [row for row in usable if row.direction == direction], direction, margin)
+            cells = [row for row in usable if row.direction == direction]
+            found += _contrasts(asked, cells, direction, margin)
+            for key, place in _frontier(asked, [*cells, plain], direction).items():
+                bands.setdefault(key, {})["frontier"] = place
     return [replace(row, **bands.get(row.cell, {})) for row in rows], found
 
 
@@ -145,6 +149,30 @@ def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
     found = asked.contrasts(asked.choices, range(len(asked.keys)), pairs=pairs)
     return {
         asked.keys[each.first]: {"shift_band": bounds(each.simultaneous), "n_clusters": each.units} for each in found
+    }
+
+
+def _frontier(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction) -> dict[str, Frontier]:
+    """Of each cell of one direction, its place among them and the baseline, which is the last."""
+    answers, known, places = asked.choices, asked.knowledge, asked.places(cells)
+    if answers is None or known is None or not 2 < len(cells) <= MOST_COMPARED + 1:
+        return {}
+    sign = 1.0 if direction == "pos" else -1.0
+    on, by = stats.dominance(
+        sign * answers.tables["p_match"][places],
+        -known.tables["p_match"][places],
+        shift_clusters=answers.groups,
+        cost_clusters=known.groups,
+        seed=asked.seed,
+    )
+    most = by.argmax(axis=1)
+    return {
+        row.cell: {
+            "probability": float(on[place]),
+            "dominated": float(1 - on[place]),
+            "by": cells[most[place]].cell if by[place].any() else None,
+        }
+        for place, row in enumerate(cells[:-1])
     }
 
 

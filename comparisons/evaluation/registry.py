@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from comparisons.evaluation.interface import Evaluation
-from comparisons.experiment.specification import SettingTexts, Specification
+from comparisons.experiment.readers import SettingTexts
+from comparisons.experiment.specification import Specification
 from comparisons.method.guard import foreign
 from comparisons.method.settings import Setting, describe_settings, parse_settings, parse_values
 from comparisons.results.summary import SummaryRow

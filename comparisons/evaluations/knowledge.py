@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,8 @@ from comparisons.evaluation.measures import ItemMeasures, Paired
 from comparisons.evaluation.questions import KNOWLEDGE
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.experiment.specification import Cell, Plan, Specification
-from comparisons.results.findings import MARGIN
+from comparisons.method.settings import parse_limit
+from comparisons.results.costs import CostTest
 
 if TYPE_CHECKING:
     from comparisons.evaluation.requests import Sizes
@@ -61,20 +62,43 @@ class Knowledge(Evaluation):
         numbers: dict[str, Any] = {
             "knowledge": float(own.p_match.mean()),
             "knowledge_set": known.name,
+            "n_knowledge": len(own.items),
             "knowledge_by_category": by_category(own, plain, known.items) or None,
         }
         if cell.is_baseline:
             return numbers
-        return numbers | cost_numbers(cell.paired(KNOWLEDGE), cell.seed)
+        spec = cell.plan.spec
+        limit = None if spec.select is None else parse_limit(spec.select)
+        return numbers | cost_numbers(cell.paired(KNOWLEDGE), cell.seed, spec.margin, limit)
 
 
-def cost_numbers(pair: Paired, seed: int) -> dict[str, Any]:
-    """What knowledge costs, by the summary's keys."""
-    cost = stats.no_measurable_cost(-pair.difference, margin=MARGIN, clusters=pair.clusters, seed=seed)
+def cost_numbers(pair: Paired, seed: int, margin: float, limit: float | None = None) -> dict[str, Any]:
+    """What knowledge costs, by the summary's keys.
+
+    Args:
+        pair: a cell against its baseline.
+        seed: of the draws.
+        margin: as by --margin.
+        limit: as by --select.
+    """
+    mean = -float(pair.difference.mean())
+    found = stats.cost_bounds(-pair.difference, clusters=pair.clusters, seed=seed)
+    found = replace(found, mean=pair.seeds.bound(mean, found.mean), cut=pair.seeds.bound(mean, found.cut))
+    shown, testable = found.within(margin), found.testable(margin)
+    test: CostTest = {
+        "verdict": "below" if shown else "not shown" if testable else "not testable",
+        "margin": margin,
+        "limit": limit,
+        "mean": found.mean,
+        "falls": found.falls,
+        "cut": found.cut,
+    }
     return {
-        "cost": -float(pair.difference.mean()),
+        "cost": mean,
         "cost_ci": pair.interval(seed, sign=-1.0),
-        "cost_bound": pair.seeds.bound(-float(pair.difference.mean()), cost.bound),
+        "cost_bound": found.largest,
+        "cost_test": test,
+        "n_knowledge": found.count,
     }
 
 

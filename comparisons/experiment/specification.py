@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from comparisons.dataset.items import ORDERS, Measure, fact_orders
 from comparisons.dataset.packaged import POCKET, data_path
+from comparisons.experiment.readers import SettingTexts, layers_of, margin_of, settings_of
 from comparisons.judges.free_answers import OpenEnded
 from comparisons.model.source import ModelSource
 from comparisons.results.findings import MARGIN
@@ -27,26 +28,8 @@ LAYER = "layer"
 HARNESS = "lm_eval:"
 """Begins a choice of knowledge questions that are tasks of lm-evaluation-harness."""
 
-SettingTexts = Mapping[str, Mapping[str, Sequence[str]]]
-
 SWEEP: Mapping[str, Any] = {"strengths": (0.5, 1.0, 2.0), "knowledge": "none", "split": "dev"}
 """What an option is by default where a sweep differs from a run."""
-
-
-def _setting_texts(given: Iterable[str] | Mapping[str, Any], name: str) -> SettingTexts:
-    from comparisons.method.settings import parse_set_options, setting_texts
-
-    return setting_texts(given) if isinstance(given, Mapping) else parse_set_options(given)
-
-
-def _margin(given: float, name: str) -> float:
-    if not 0 < given < 1:
-        raise CompareError(f"{name} must lie between 0 and 1, not {given:g}: it is a difference of probabilities.")
-    return float(given)
-
-
-def _layer_text(given: str | int | Iterable[int], name: str) -> str:
-    return ",".join(map(str, given)) if isinstance(given, Iterable) and not isinstance(given, str) else str(given)
 
 
 @dataclass(frozen=True)
@@ -87,9 +70,7 @@ class Specification:
     layer: Annotated[str, Option("For methods that have one.", metavar="auto|N", read=text)] = "auto"
     layers: Annotated[
         tuple[int, ...],
-        Option(
-            "Blocks, counted from 0.", metavar="all|A-B|N[,…]", read=_layer_text, required=True, default_in_help=True
-        ),
+        Option("Blocks, counted from 0.", metavar="all|A-B|N[,…]", read=layers_of, required=True, default_in_help=True),
     ] = ()
     settings: Annotated[
         SettingTexts,
@@ -97,7 +78,7 @@ class Specification:
             "A list multiplies cells; A+B is a list that is one value.",
             flag="--set",
             metavar="METHOD.FIELD=VALUE[,VALUE…]",
-            read=_setting_texts,
+            read=settings_of,
         ),
     ] = field(default_factory=dict)
     orders: Annotated[
@@ -117,10 +98,12 @@ class Specification:
         ),
     ] = "auto"
     margin: Annotated[
-        float, Option("Two methods whose shifts differ by less are equivalent.", metavar="E", read=_margin)
+        float,
+        Option("Shifts that differ by less are equivalent; a cost that is less is none.", metavar="E", read=margin_of),
     ] = MARGIN
     train_items: Annotated[int | None, Option("Contrast pairs to use; all by default.", metavar="N")] = None
     test_items: Annotated[int | None, Option("Questions to evaluate on; all by default.", metavar="N")] = None
+    knowledge_items: Annotated[int | None, Option("Knowledge questions to ask; all by default.", metavar="N")] = None
     split: Annotated[
         Literal["dev", "test"], Option("Where the questions are from; dev is cut from the training pairs.")
     ] = "test"
@@ -208,9 +191,9 @@ class Specification:
         for strength in self.strengths:
             if not (math.isfinite(strength) and strength >= 0):
                 raise CompareError(f"a strength must be a finite number of at least 0, not {strength:g}.")
-        for name, count in (("--train-items", self.train_items), ("--test-items", self.test_items)):
-            if count is not None and count < 1:
-                raise CompareError(f"{name} must be at least 1, not {count}.")
+        for name in ("train_items", "test_items", "knowledge_items"):
+            if (count := getattr(self, name)) is not None and count < 1:
+                raise CompareError(f"--{name.replace('_', '-')} must be at least 1, not {count}.")
         if self.resample == "pairs" and self.seeds == 1:
             raise CompareError("--resample pairs draws pairs anew with each seed: give --seeds of at least 2.")
 

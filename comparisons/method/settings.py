@@ -294,7 +294,7 @@ def expand(values: Mapping[Key, Sequence[Value]]) -> list[dict[Key, Value]]:
 
 
 def parse_limit(text: str) -> float:
-    """Reads "cost<=0.02".
+    """Reads "cost<=0.05".
 
     Raises:
         CompareError: it is something else, or no finite number of at least 0.
@@ -305,5 +305,5 @@ def parse_limit(text: str) -> float:
     except ValueError:
         limit = math.nan
     if not (math.isfinite(limit) and limit >= 0):
-        raise CompareError(f"--select takes a limit such as \"cost<=0.02\", not '{text}'.")
+        raise CompareError(f"--select takes a limit such as \"cost<=0.05\", not '{text}'.")
     return limit

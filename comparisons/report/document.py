@@ -110,7 +110,7 @@ SEVERAL = ", and that of seeds where a method has several fits"
 
 TOLD = (
     *("directions", "strengths", "layer", "layers", "split", "measure", "orders", "knowledge"),
-    *("train_items", "test_items", "quantize"),
+    *("train_items", "test_items", "knowledge_items", "quantize"),
 )
 """What is told of the specification, in this order."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +15,7 @@ from comparisons.results.findings import estimate, is_broken, moved, ranked
 from comparisons.results.record import Record
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.drawing import COLORS, GREY, MARKERS
+from comparisons.util.table import NOTHING, Column, Table, share
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -22,6 +23,26 @@ if TYPE_CHECKING:
 
 BAND = "#c4c4c4"
 """Of what random directions do, behind the bars, and of controls."""
+
+
+PLACES_TEXT = (
+    "A cell is dominated where another of its direction, or the unchanged model, moves no less far at no larger a cost "
+    "and is better in one of the two; what nothing dominates lies on the frontier. The shares are of 2,000 joint draws "
+    "of the questions of both."
+)
+
+PLACES: tuple[tuple[Column, Callable[[SummaryRow], str]], ...] = (
+    (Column("behavior", align="left"), lambda row: row.subject),
+    (Column("cell", align="left"), describe),
+    (Column("on the frontier"), lambda row: share(row.frontier and row.frontier["probability"])),
+    (Column("dominated"), lambda row: share(row.frontier and row.frontier["dominated"])),
+    (Column("most often by", align="left"), lambda row: _dominating(row)),
+)
+
+
+def _dominating(row: SummaryRow) -> str:
+    by = row.frontier and row.frontier["by"]
+    return by.partition("/")[2] if by else NOTHING
 
 
 def shift_section(record: Record, gallery: Gallery) -> list[Block]:
@@ -159,7 +180,9 @@ def cost_section(record: Record, gallery: Gallery) -> list[Block]:
         return []
     sets = knowledge_sets(record)
     text = f"Cost is measured on {sets}. Above 0 the behavior rises, below it falls; further left is cheaper."
-    return section("Shift and cost", Paragraph(text), *pictures)
+    placed = [row for row in record.summary.rows if row.frontier is not None]
+    table: tuple[Block, ...] = (Paragraph(PLACES_TEXT), Table.of(PLACES, placed, lambda row: row.subject))
+    return section("Shift and cost", Paragraph(text), *pictures, *(table if placed else ()))
 
 
 def knowledge_sets(record: Record) -> str:

@@ -78,6 +78,7 @@ MAIN: tuple[tuple[Column, Cell], ...] = (
     (Column("p (matched)", rank=3), _sound(lambda row: p_value(row.matched_rank_p))),
     (Column("cost", rank=1), lambda row: number(row.cost, signed=True)),
     (Column("95% CI", rank=6, interval=True), lambda row: interval(row.cost_ci)),
+    (Column("cost at most", rank=7), lambda row: number(row.cost_bound, signed=True)),
     (Column("letter bias", rank=9), lambda row: number(row.letter_bias, signed=True)),
     (Column("lost mass", rank=10), lambda row: number(row.lost_mass)),
     (Column("preferred", rank=10), lambda row: preferred(row)),

@@ -238,13 +238,30 @@ def _price(row: SummaryRow) -> str:
         return ""
     # The margin has two places: what lies below it must not seem to equal it.
     text = _with_interval(row.cost, row.cost_ci, fine=True)
-    if row.cost_bound is not None and row.cost_bound < MARGIN:
-        if row.cost_ci is not None and row.cost_ci[0] > 0:
-            return f" at a knowledge cost below the margin of {MARGIN:g} ({text})"
-        return f" at no measurable knowledge cost, by a margin of {MARGIN:g} ({text})"
-    if row.cost_ci is not None and row.cost_ci[0] <= 0 <= row.cost_ci[1]:
-        return f" at a knowledge cost that can't be told from 0 ({text})"
-    return f" at a knowledge cost of {text}"
+    if row.n_knowledge is not None:
+        text += f", {row.n_knowledge} questions"
+    test, above = row.cost_test, row.cost_ci is not None and row.cost_ci[0] > 0
+    verdict = test and test["verdict"]
+    if test and verdict == "below":
+        said = "knowledge cost below the" if above else "no measurable knowledge cost, by a"
+        found = f" at {'a ' if above else ''}{said} margin of {test['margin']:g} ({text})"
+    elif test and verdict == "not testable" and not above:
+        found = f" at a knowledge cost that is not testable by a margin of {test['margin']:g} ({text}: too few)"
+    elif row.cost_ci is not None and row.cost_ci[0] <= 0 <= row.cost_ci[1]:
+        found = f" at a knowledge cost that can't be told from 0 ({text})"
+    else:
+        found = f" at a knowledge cost of {text}"
+    return found + _limited(row)
+
+
+def _limited(row: SummaryRow) -> str:
+    """Whether a cell that was selected by its cost on dev keeps to the limit on test."""
+    limit = row.cost_test and row.cost_test["limit"]
+    if limit is None or row.cost_bound is None:
+        return ""
+    if row.cost_bound <= limit:
+        return f", on test too within the limit of {limit:g}"
+    return f", on test not shown to be within the limit of {limit:g} (at most {row.cost_bound:.3f})"
 
 
 def _doubt(row: SummaryRow) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from comparisons.results.answers import Judges, OpenEnded
+from comparisons.results.costs import CostTest, Frontier
 from comparisons.results.identity import CellId
 from comparisons.results.schema import (
     STRICT,
@@ -67,7 +68,10 @@ class SummaryRow:
             "p_value", "content_shift", "content_ci"}.
         steerability: in the first cell of a method run at several strengths, the slope of the content logit over signed
             strength: {"strengths", "slope", "ci", "quantiles", "spearman", "anti_steerable"}.
-        cost_bound: one-sided 95% upper bound of the cost.
+        cost_bound: the largest of the cost's three one-sided 95% upper bounds.
+        cost_test: whether the cost is shown to be below the margin.
+        frontier: how probable it is that no other cell dominates it in shift and cost.
+        n_knowledge: knowledge questions behind the cost; of the baseline, those asked.
         measure: whether letters answered, or the choices' texts.
         numerical_noise: of p_match, where the model computes in fewer bits than float32.
         preferred: share of items whose matching answer is the likelier one.
@@ -178,6 +182,9 @@ class SummaryRow:
     interaction: Interaction | None = None
     steerability: Steerability | None = None
     cost_bound: float | None = None
+    cost_test: CostTest | None = None
+    n_knowledge: int | None = None
+    frontier: Frontier | None = None
     broken: bool = False
     control: bool = False
     warnings: Sequence[str] = ()

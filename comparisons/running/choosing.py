@@ -3,7 +3,7 @@
 Where a method's candidates run from mild to strong, the mildest wins that reaches nine tenths of the largest: past
 that a stronger training moves the choices little further and breaks other things, which dev's choices don't show.
 
-With `--select "cost<=0.02"` the settings and the strength win that have the largest shift on dev among those whose
+With `--select "cost<=0.05"` the settings and the strength win that have the largest shift on dev among those whose
 knowledge cost on dev has an upper bound within the limit, so that methods are compared at what they may cost. Nothing
 of it reads a test question.
 """

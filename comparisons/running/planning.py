@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
+from comparisons import stats
 from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Library
 from comparisons.dataset.items import Measure
 from comparisons.dataset.packaged import ENGLISH, POCKET
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import HarnessSet, read_tasks
+from comparisons.evaluation.measures import clusters
 from comparisons.evaluation.registry import calling, evaluations_of
 from comparisons.experiment.specification import HARNESS, LAYER, Cell, Element, Plan, Specification
 from comparisons.method.interface import Method
@@ -111,17 +114,24 @@ def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | No
     if spec.knowledge.startswith(HARNESS):
         if spec.select is not None:
             raise CompareError("--select holds questions out, which the tasks of --knowledge lm_eval can't do.")
-        return read_tasks(spec.knowledge, spec.test_items, spec.seed), ()
+        return read_tasks(spec.knowledge, spec.knowledge_items, spec.seed), ()
     knowledge = library.knowledge(spec.knowledge)
     if spec.select is None:
-        return knowledge and knowledge.limited(spec.test_items, spec.seed), ()
-    parse_limit(spec.select)
+        return knowledge and knowledge.limited(spec.knowledge_items, spec.seed), ()
+    limit = parse_limit(spec.select)
     if knowledge is None:
         raise CompareError("--select limits the knowledge cost, but none is measured: choose a set by --knowledge.")
     if not any(spec.strengths):
         raise CompareError("--select needs a strength above 0 to choose from.")
     knowledge, dev = knowledge.with_dev(spec.seed)
-    return knowledge.limited(spec.test_items, spec.seed), dev
+    units = len(set(clusters([item.id for item in dev], {item.id: item.template for item in dev}) or dev))
+    least = math.ceil(1000 * stats.least_limit(units)) / 1000
+    if limit < least:
+        raise CompareError(
+            f"--select cost<={limit:g}: the {units} knowledge questions that are held out to choose by can't show a "
+            f"cost that small: allow at least {least:g}."
+        )
+    return knowledge.limited(spec.knowledge_items, spec.seed), dev
 
 
 def _with_controls(spec: Specification, registry: Registry) -> Specification:

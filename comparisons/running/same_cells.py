@@ -13,6 +13,7 @@ from comparisons.evaluation.measures import seed_of
 from comparisons.evaluation.questions import CHOICES, KNOWLEDGE
 from comparisons.evaluations.choices import level_numbers, shift_numbers
 from comparisons.evaluations.knowledge import cost_numbers
+from comparisons.results.findings import MARGIN
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import CompareError
 
@@ -92,7 +93,9 @@ def measured_anew(row: SummaryRow, cell: CellFile, baseline: CellFile, seed: int
     found |= shift_numbers(own, plain, row.direction, measure, noise, own_seed)
     if row.cost is not None:
         pair = own.against(plain, KNOWLEDGE, noise)
-        found |= {"knowledge": float(own.measures(KNOWLEDGE).p_match.mean()), **cost_numbers(pair, own_seed)}
+        margin, limit = (row.cost_test["margin"], row.cost_test["limit"]) if row.cost_test else (MARGIN, None)
+        found |= {"knowledge": float(own.measures(KNOWLEDGE).p_match.mean())}
+        found |= cost_numbers(pair, own_seed, margin, limit)
     pair = own.against(plain, CHOICES, noise)
     (p_value,) = stats.sign_flip_ps([pair.difference], clusters=pair.clusters, seed=seed_of(seed, row.behavior))
     found |= dict.fromkeys(("labels", "label_differences", "knowledge_by_category", "side_effects"))

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from comparisons import stats
 from comparisons.dataset.behaviors import Order
 from comparisons.dataset.items import Item, fact_orders
 from comparisons.engine.choices import choice_logps
-from comparisons.evaluation.measures import clusters, interval
+from comparisons.evaluation.measures import clusters
 from comparisons.evaluation.questions import ItemChoices, item_choices, questions
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Cell, Element
@@ -97,7 +98,7 @@ def select(
     """Tries settings on dev and takes the one with the largest shift within the limit.
 
     The shift is two-sided: the mean over the directions of the shift towards each. The cost counts in the direction in
-    which its upper bound, that of its 95% interval, is larger. A setting that breaks the model is never taken.
+    which its upper bound, the largest of `stats.cost_bounds`, is larger. One that breaks the model is never taken.
 
     Args:
         fitter: the behavior, with a dev split.
@@ -176,14 +177,15 @@ def _numbers(
         directions = list(trial.elements)
         places = range(place, place := place + len(directions))
         means: dict[Direction, float] = {d: shifts[at].mean() for d, at in zip(directions, places, strict=True)}
-        ends = [interval(-gains[at], clusters(facts.items, templates), seed=fitter.seed) for at in places]
+        groups = clusters(facts.items, templates)
+        ends = [stats.cost_bounds(-gains[at], clusters=groups, seed=fitter.seed).largest for at in places]
         rows.append(
             {
                 **{f"shift_{direction}": _rounded(mean) for direction, mean in means.items()},
                 "two_sided": _rounded(two_sided(means)),
                 **{f"cost_{d}": _rounded(-gains[at].mean()) for d, at in zip(directions, places, strict=True)},
                 # Without an interval there is no bound to keep within the limit.
-                "cost_bound": _rounded(max(math.inf if end is None else end[1] for end in ends)),
+                "cost_bound": _rounded(max(math.inf if end is None else end for end in ends)),
                 "broken": bool(max(choices.lost[at].mean() for at in places) > BROKEN),
             }
         )

@@ -18,16 +18,15 @@ from comparisons.stats.content import (
     steerability,
 )
 from comparisons.stats.contrasts import FEWEST, Contrast, contrasts
+from comparisons.stats.costs import CostBounds, cost_bounds, dominance, least_limit
 from comparisons.stats.counts import Flips, Rank, mcnemar, randoms_needed, rank_among
 from comparisons.stats.effects import (
     Effect,
     LabelDifference,
     LabelSplit,
-    NonInferiority,
     by_label,
     interaction,
     mean_effect,
-    no_measurable_cost,
 )
 from comparisons.stats.flips import holm, max_t, sign_flip_p, sign_flip_ps
 from comparisons.stats.intervals import (
@@ -46,13 +45,13 @@ __all__ = [
     "FEWEST",
     "NO_SEEDS",
     "Contrast",
+    "CostBounds",
     "Effect",
     "Flips",
     "FloatArray",
     "Interval",
     "LabelDifference",
     "LabelSplit",
-    "NonInferiority",
     "Rank",
     "SeedError",
     "SeedSpread",
@@ -62,17 +61,19 @@ __all__ = [
     "by_label",
     "content_and_letter",
     "contrasts",
+    "cost_bounds",
     "detectable_shift",
     "difference_interval",
+    "dominance",
     "holm",
     "interaction",
     "items_needed",
+    "least_limit",
     "letter_bias",
     "max_t",
     "mcnemar",
     "mean_effect",
     "minimum_detectable_shift",
-    "no_measurable_cost",
     "randoms_needed",
     "rank_among",
     "ratio_interval",

@@ -1,4 +1,4 @@
-"""Means with their interval and p-value: an effect, a stack's interaction, a cost's margin, a split by label."""
+"""Means with their interval and p-value: an effect, a stack's interaction, a split by label."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from comparisons.stats.flips import sign_flip_p
 from comparisons.stats.intervals import Interval, bca_interval, difference_interval
-from comparisons.stats.units import FloatArray, check_share, finite
+from comparisons.stats.units import FloatArray, finite
 
 
 @dataclass(frozen=True)
@@ -29,21 +29,6 @@ class Effect:
     mean: float
     interval: Interval | None
     p_value: float
-
-
-@dataclass(frozen=True)
-class NonInferiority:
-    """Whether a cost is shown to stay below a margin.
-
-    Attributes:
-        holds: the bound lies below the margin. Only then say "no measurable cost".
-        bound: upper bound of the mean cost; None with one item or cluster, which shows nothing.
-        margin: the cost that would be too much.
-    """
-
-    holds: bool
-    bound: float | None
-    margin: float
 
 
 @dataclass(frozen=True)
@@ -134,39 +119,6 @@ def interaction(
     # Sums of the same shifts in another order differ by rounding, which must not count as an interaction.
     noise = 8 * np.finfo(np.float64).eps * (1 + len(alone)) * size
     return mean_effect(np.where(np.abs(beyond) > noise, beyond, 0.0), clusters=clusters, seed=seed)
-
-
-def no_measurable_cost(
-    cost: FloatArray,
-    *,
-    margin: float = 0.02,
-    clusters: Sequence[Hashable] | None = None,
-    level: float = 0.95,
-    draws: int = 10_000,
-    seed: int = 0,
-) -> NonInferiority:
-    """Non-inferiority: does the upper bound of the cost lie below a margin stated beforehand?
-
-    The bound is the upper end of the one-sided BCa interval at `level`, which is that of the two-sided interval
-    at 2 · level − 1 (Piaggio et al. 2012, the CONSORT extension for non-inferiority). An insignificant cost is
-    not a small one: with few items the bound lies high and the verdict stays open.
-
-    Args:
-        cost: [items] knowledge of the baseline minus that of the cell, paired by item.
-        margin: the cost that would be too much, above 0; .02 is two points of knowledge.
-        clusters: [items] as for `bca_interval`.
-        level: one-sided, at least .5.
-        draws: bootstrap draws.
-        seed: of the draws.
-    """
-    check_share("level", level)
-    if level <= 0.5:
-        raise ValueError(f"level must lie above 0.5, not {level}")
-    if not margin > 0:
-        raise ValueError(f"margin must be above 0, not {margin}")
-    interval = bca_interval(cost, clusters=clusters, level=2 * level - 1, draws=draws, seed=seed)
-    bound = None if interval is None else interval.high
-    return NonInferiority(bound is not None and bound < margin, bound, margin)
 
 
 def by_label(

@@ -13,6 +13,7 @@ import numpy as np
 from comparisons.util import __version__
 from comparisons.util.files import read_json, write_json
 from comparisons.util.versions import package_version
+from tests.validation.costs import Verdicts
 from tests.validation.doses import Doses
 from tests.validation.families import Family
 from tests.validation.onmodel import ModelResults
@@ -21,7 +22,7 @@ from tests.validation.results import Results
 from tests.validation.seeds import Seeds
 from tests.validation.sentences import Sentences
 from tests.validation.shuffles import Ranked, Uniformity
-from tests.validation.simulations import Coverage, FalsePositives, Power, Sizes, Verdicts
+from tests.validation.simulations import Coverage, FalsePositives, Power, Sizes
 from tests.validation.subjects import ModelSizes
 
 NUMBERS = "validity-numbers.json"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tests.validation.costs import Verdicts, costs_of, verdicts
 from tests.validation.families import Family, families, tables_of
 from tests.validation.seeds import Seeds, seeds
 from tests.validation.sentences import Sentences, grids_of, sentences
@@ -16,11 +17,9 @@ from tests.validation.simulations import (
     Power,
     Sizes,
     Turn,
-    Verdicts,
     coverage,
     false_positives,
     power,
-    verdicts,
 )
 
 COVERED = 0.93
@@ -56,6 +55,11 @@ class Results:
                     lines.append(
                         f"false positives of {name}, {row.null}, {row.cells} cells: {rate:.3f} > {row.bound:.3f}"
                     )
+        for cost in self.verdicts:
+            if cost.said > cost.bound:
+                lines.append(
+                    f"no measurable cost, {cost.shape}, {cost.items} items: {cost.said:.3f} > {cost.bound:.3f}"
+                )
         for family in self.families:
             where = f"contrasts of {family.data}, {family.items} items"
             if family.bound is not None and family.wrong > family.bound:
@@ -93,7 +97,7 @@ def simulate(sizes: Sizes, turn: Turn) -> Results:
         sizes=sizes,
         coverage=tuple(coverage(sizes, COVERED - few, turn)),
         false_positives=tuple(false_positives(sizes, _largest(sizes), turn)),
-        verdicts=tuple(verdicts(sizes, turn)),
+        verdicts=tuple(verdicts(sizes, _largest(costs_of(sizes)), turn)),
         power=tuple(power(sizes, turn)),
         families=tuple(families(sizes, _largest(tables_of(sizes)), _least(sizes), turn)),
         sentences=tuple(sentences(sizes, _largest(grids_of(sizes)), turn)),
@@ -138,8 +142,12 @@ def errors_table(rows: Sequence[FalsePositives]) -> str:
 
 def verdicts_table(rows: Sequence[Verdicts]) -> str:
     """A row for each shape and number of items."""
-    lines = [(row.shape, f"{row.items}", _share(row.said)) for row in rows]
-    return markdown(("costs", "items", 'said "no measurable cost"'), lines)
+    head = ("costs", "items", "bootstrap alone", "two bounds", "three bounds: said", "asked for")
+    lines = [
+        (row.shape, f"{row.items}", *map(_share, (row.bootstrap, row.two, row.said)), _bound(row.bound, "≤"))
+        for row in rows
+    ]
+    return markdown(head, lines)
 
 
 def power_table(rows: Sequence[Power], multiples: Sequence[float]) -> str:

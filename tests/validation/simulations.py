@@ -11,7 +11,7 @@ import numpy as np
 
 from comparisons import stats
 from comparisons.stats.intervals import expanded_tail
-from tests.validation.shapes import BOUNDED, LIMITS, NORMAL, NULLS, SHAPES, Null, Shape
+from tests.validation.shapes import LIMITS, NORMAL, NULLS, SHAPES, Null, Shape
 
 ALPHA = 0.05
 MARGIN = 0.02
@@ -89,21 +89,6 @@ class FalsePositives:
     holm: float
     max_t: float
     bound: float | None
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """How often "no measurable cost" was said of a true cost at the margin, where it is always wrong.
-
-    Attributes:
-        shape: of the costs.
-        items: of each data set.
-        said: share of runs.
-    """
-
-    shape: str
-    items: int
-    said: float
 
 
 @dataclass(frozen=True)
@@ -187,20 +172,6 @@ def _false_positives(null: Null, cells: int, sizes: Sizes, bound: float | None, 
 
 def _any(p_values: list[float] | list[float | None]) -> bool:
     return any(p is not None and p <= ALPHA for p in p_values)
-
-
-def verdicts(sizes: Sizes, turn: Turn) -> list[Verdicts]:
-    """Costs whose true mean is the margin, in two shapes."""
-    return [_verdict(shape, items, sizes, turn) for shape in (NORMAL, BOUNDED) for items in sizes.items]
-
-
-def _verdict(shape: Shape, items: int, sizes: Sizes, turn: Turn) -> Verdicts:
-    turn(f"no measurable cost: {shape.name}, {items} items")
-    said = 0
-    for seed, random in runs_of(sizes, f"verdict {shape.name} {items}"):
-        cost = shape.draw(random, items) - shape.mean + MARGIN
-        said += stats.no_measurable_cost(cost, margin=MARGIN, draws=sizes.draws, seed=seed).holds
-    return Verdicts(shape.name, items, said / sizes.runs)
 
 
 def power(sizes: Sizes, turn: Turn) -> list[Power]:

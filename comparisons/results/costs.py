@@ -1,0 +1,42 @@
+"""What the summary says of a knowledge cost."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+
+class CostTest(TypedDict):
+    """Whether a knowledge cost is shown to lie below a margin, by 95% upper bounds; see `comparisons.stats.costs`.
+
+    Attributes:
+        verdict: "below" only where all three bounds lie below the margin; "not testable" with fewer than 150
+            independent questions, or too few for the margin.
+        margin: as by --margin.
+        limit: as by --select; None without.
+        mean: of the mean cost; None with one question or cluster.
+        falls: of the share of questions that fall by more than .1.
+        cut: of the mean cost with each question's cut at .1, plus .9 times the bound of that share.
+    """
+
+    verdict: Literal["below", "not shown", "not testable"]
+    margin: float
+    limit: float | None
+    mean: float | None
+    falls: float
+    cut: float | None
+
+
+class Frontier(TypedDict):
+    """Where a cell stands among those of its behavior and direction and the baseline, by a joint bootstrap.
+
+    Attributes:
+        probability: of lying on the shift–cost frontier.
+        dominated: of the rest: that some other moves no less far at no larger a cost, and is better in one of the two.
+        by: the cell that does so most often; None where none ever does.
+    """
+
+    probability: float
+    dominated: float
+    by: str | None

@@ -157,6 +157,7 @@ def make_run(folder: Path, rows: Sequence[SummaryRow] = SMALL, facts: Mapping[st
     """Writes a run folder; `contrasts`, `choices` and `intervention` where given."""
     folder.mkdir(parents=True, exist_ok=True)
     summary = {"rows": [asdict(row) for row in rows], "contrasts": files.get("contrasts", [])}
+    summary |= {"pooled": files["pooled"]} if "pooled" in files else {}
     (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "run.json").write_text(json.dumps(facts))
     if "choices" in files:

@@ -148,7 +148,12 @@ def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
     pairs = [(place, last) for place in range(last)]
     found = asked.contrasts(asked.choices, range(len(asked.keys)), pairs=pairs)
     return {
-        asked.keys[each.first]: {"shift_band": bounds(each.simultaneous), "n_clusters": each.units} for each in found
+        asked.keys[each.first]: {
+            "shift_band": bounds(each.simultaneous),
+            "shift_error": each.full_error,
+            "n_clusters": each.units,
+        }
+        for each in found
     }
 
 
@@ -235,6 +240,7 @@ def numbers(contrast: stats.Contrast) -> Difference:
     """A contrast as the summary has it."""
     return {
         "difference": contrast.difference,
+        "error": contrast.full_error,
         "ci": bounds(contrast.interval),
         "simultaneous_ci": bounds(contrast.simultaneous),
         "p_adjusted": contrast.p_adjusted,

@@ -14,6 +14,7 @@ from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, row_of
 from comparisons.evaluation.measures import Row, clusters, interval
+from comparisons.evaluation.pooling import pooled
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.evaluations.generated import without_room
 from comparisons.experiment.specification import Cell, Plan, Specification
@@ -171,7 +172,7 @@ def summary_of(
     sections: Mapping[str, Section],
     contrasts: Sequence[Contrast],
 ) -> dict[str, Any]:
-    """What summary.json holds: the rows, the contrasts, and "judges" where free answers were judged.
+    """What summary.json holds: the rows, the contrasts, both pooled, and "judges" where free answers were judged.
 
     Args:
         rows: the summary's, as dataclasses.
@@ -181,6 +182,8 @@ def summary_of(
         contrasts: of the cells.
     """
     found: dict[str, Any] = {"rows": [asdict(row) for row in rows], "contrasts": list(contrasts)}
+    if over_behaviors := pooled(rows, contrasts):
+        found["pooled"] = over_behaviors
     if sections:
         found["sections"] = {name: asdict(section) for name, section in sections.items()}
     cells = [row.cell for row in rows if row.open_ended and folder.done(row.cell)]

@@ -61,10 +61,13 @@ def _compared(run: Path, record: Record) -> Record:
     if record.is_sweep or not (run / RESULTS).exists() or any(row.n_clusters is not None for row in rows):
         return record
     from comparisons.evaluation.contrasts import compared
+    from comparisons.evaluation.pooling import pooled
 
     found = read_rows(run, ("choices", "knowledge"), {row.cell for row in rows})
     again, contrasts = compared(rows, lambda cell: found.get(cell, []), record.margin, record.seed)
-    return replace(record, summary=replace(record.summary, rows=tuple(again), contrasts=contrasts))
+    over_behaviors = pooled(again, contrasts)
+    summary = replace(record.summary, rows=tuple(again), contrasts=contrasts, pooled=over_behaviors)
+    return replace(record, summary=summary)
 
 
 def _texts(

@@ -16,6 +16,7 @@ from comparisons.report.contrasts import contrast_section
 from comparisons.report.evidence import evidence, models_section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
+from comparisons.report.pooled import pooled_section
 from comparisons.report.sections import plugin_sections, sections
 from comparisons.report.shift import cost_section, shift_section
 from comparisons.report.snippet import snippet
@@ -186,6 +187,7 @@ def _comparison(record: Record, gallery: Gallery) -> list[Block]:
         *_answers(record),
         *shift_section(record, gallery),
         *contrast_section(record),
+        *pooled_section(record),
         *models_section(record.summary),
         *cost_section(record, gallery),
         *(block for of in sections() for block in of.blocks(record, gallery)),

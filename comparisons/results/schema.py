@@ -204,9 +204,13 @@ class Steerability(TypedDict):
 
 
 class Difference(TypedDict):
-    """One cell's number minus another's, with an interval of its own and one over all pairs of the family."""
+    """One cell's number minus another's, with an interval of its own and one over all pairs of the family.
+
+    Its standard error is that over questions and seeds.
+    """
 
     difference: float | None
+    error: NotRequired[float | None]
     ci: Interval | None
     simultaneous_ci: Interval | None
     p_adjusted: float | None
@@ -255,6 +259,40 @@ class Contrast(Difference):
     items_needed: NotRequired[int | None]
     content: NotRequired[Difference | None]
     cost: NotRequired[CostContrast | None]
+
+
+@with_config(STRICT)
+class Pooled(TypedDict):
+    """A method's shift, or its contrast with another, over behaviors; see `comparisons.stats.pooled`.
+
+    Attributes:
+        model, direction: of all.
+        name, strength: the stack as typed with what varies of it, and its dose.
+        against, against_strength: the other's; None for the unchanged model.
+        n_behaviors: how many behaviors.
+        mean: the random-effects mean, towards the direction asked for.
+        ci: its 95% Hartung-Knapp interval.
+        simultaneous_ci: the same over all methods, or all contrasts, of the direction (Bonferroni).
+        tau: the standard deviation between behaviors.
+        prediction: where another behavior's lies, 95%.
+        turns: behaviors in which the sign is the other.
+        turns_surely: those of them whose interval over all pairs or cells leaves out 0.
+    """
+
+    model: str
+    direction: Direction
+    name: str
+    strength: float
+    against: str | None
+    against_strength: float | None
+    n_behaviors: int
+    mean: float
+    ci: Interval
+    simultaneous_ci: Interval
+    tau: float
+    prediction: Interval
+    turns: Sequence[str]
+    turns_surely: Sequence[str]
 
 
 class Repeat(Effect):

@@ -27,6 +27,7 @@ from comparisons.results.schema import (
     LabelShift,
     Measured,
     Noise,
+    Pooled,
     Quantiles,
     Repeat,
     Steerability,
@@ -56,6 +57,7 @@ class SummaryRow:
         n_items: test questions behind the numbers.
         p_match, p_match_ci: mean probability of the matching choice, 95% interval as [low, high].
         shift, shift_ci: p_match minus the baseline's, paired by item.
+        shift_error: the shift's standard error over questions and seeds.
         fits: of a cell whose fits draw at random, each one's shift and what their seeds add to the error.
         shift_band: the shift's 95% interval over all cells of the behavior at once; None below six clusters, or where
             too few items move.
@@ -135,6 +137,7 @@ class SummaryRow:
     shift: float | None = None
     shift_ci: Interval | None = None
     shift_band: Interval | None = None
+    shift_error: float | None = None
     fits: Fits | None = None
     n_clusters: int | None = None
     p_value: float | None = None
@@ -248,12 +251,14 @@ class Summary:
             each two judges and of all}: see `comparisons.judges.calibration` and `agreement`.
         sections: what evaluations that are plugins say in the report, by their names.
         contrasts: of every two usable cells of a behavior and direction.
+        pooled: of methods and contrasts over the behaviors, where there are at least three.
     """
 
     rows: tuple[SummaryRow, ...]
     judges: Judges = field(default_factory=Judges)
     sections: Mapping[str, Section] = field(default_factory=dict)
     contrasts: Sequence[Contrast] = ()
+    pooled: Sequence[Pooled] = ()
 
     @property
     def behaviors(self) -> tuple[str, ...]:
@@ -298,11 +303,12 @@ def read_summary(run: Path) -> Summary:
         _held(_JUDGES, summary.get("judges", {}), "judges", path, "compare score writes it anew"),
         _held(_SECTIONS, summary.get("sections", {}), "sections", path, "run again its command"),
         _held(_CONTRASTS, summary.get("contrasts", []), "contrasts", path, "run again its command"),
+        _held(_POOLED, summary.get("pooled", []), "pooled", path, "run again its command"),
     )
 
 
 _ROW, _JUDGES, _SECTIONS = TypeAdapter(SummaryRow), TypeAdapter(Judges), TypeAdapter(dict[str, Section])
-_CONTRASTS = TypeAdapter(Sequence[Contrast])
+_CONTRASTS, _POOLED = TypeAdapter(Sequence[Contrast]), TypeAdapter(Sequence[Pooled])
 
 
 def _held(adapter: TypeAdapter[Any], value: Any, name: str, path: Path, mend: str) -> Any:

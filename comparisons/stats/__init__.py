@@ -38,11 +38,13 @@ from comparisons.stats.intervals import (
     with_shared_error,
 )
 from comparisons.stats.planning import detectable_shift, items_needed, minimum_detectable_shift, standard_error
+from comparisons.stats.pooling import LEAST, Pooled, pooled
 from comparisons.stats.seeds import NO_SEEDS, SeedError, SeedSpread, seed_spread
 from comparisons.stats.units import FloatArray
 
 __all__ = [
     "FEWEST",
+    "LEAST",
     "NO_SEEDS",
     "Contrast",
     "CostBounds",
@@ -52,6 +54,7 @@ __all__ = [
     "Interval",
     "LabelDifference",
     "LabelSplit",
+    "Pooled",
     "Rank",
     "SeedError",
     "SeedSpread",
@@ -74,6 +77,7 @@ __all__ = [
     "mcnemar",
     "mean_effect",
     "minimum_detectable_shift",
+    "pooled",
     "randoms_needed",
     "rank_among",
     "ratio_interval",

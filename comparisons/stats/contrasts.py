@@ -64,6 +64,11 @@ class Contrast:
     seeds: SeedError = NO_SEEDS
 
     @property
+    def full_error(self) -> float | None:
+        """The standard error over items and seeds."""
+        return None if self.error is None else math.hypot(self.error, self.seeds.deviation)
+
+    @property
     def sparse(self) -> bool:
         """Whether few units carry the spread, so that some resamples have hardly any."""
         return 0 < self.carried < min(CARRIED, self.units / 5)

@@ -13,6 +13,7 @@ import numpy as np
 from comparisons.util import __version__
 from comparisons.util.files import read_json, write_json
 from comparisons.util.versions import package_version
+from tests.validation.behaviors import Behaviors
 from tests.validation.costs import Verdicts
 from tests.validation.doses import Doses
 from tests.validation.families import Family
@@ -70,6 +71,7 @@ def read_results(path: Path) -> Results:
         families=tuple(Family(**row) for row in data["families"]),
         sentences=tuple(Sentences(**row) for row in data["sentences"]),
         seeds=tuple(Seeds(**row) for row in data["seeds"]),
+        behaviors=tuple(Behaviors(**row) for row in data["behaviors"]),
     )
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tests.validation.behaviors import Behaviors, behaviors
 from tests.validation.costs import Verdicts, costs_of, verdicts
 from tests.validation.families import Family, families, tables_of
 from tests.validation.seeds import Seeds, seeds
@@ -40,6 +41,7 @@ class Results:
     families: tuple[Family, ...]
     sentences: tuple[Sentences, ...]
     seeds: tuple[Seeds, ...]
+    behaviors: tuple[Behaviors, ...]
 
     def missed(self) -> list[str]:
         """A line for each bound that isn't kept."""
@@ -75,6 +77,10 @@ class Results:
                 lines.append(f"{where}: covered {fit.covered:.3f} < {fit.least:.3f}")
             if fit.different > fit.bound:
                 lines.append(f"{where}: told from itself in {fit.different:.3f} > {fit.bound:.3f}")
+        for pooled in self.behaviors:
+            if pooled.covered < pooled.least:
+                where = f"{pooled.behaviors} behaviors, tau {pooled.tau:g}"
+                lines.append(f"{where}: covered {pooled.covered:.3f} < {pooled.least:.3f}")
         return lines
 
     def tables(self) -> dict[str, str]:
@@ -87,6 +93,7 @@ class Results:
             "contrasts": families_table(self.families),
             "sentences": sentences_table(self.sentences),
             "seeds": seeds_table(self.seeds),
+            "behaviors": behaviors_table(self.behaviors),
         }
 
 
@@ -102,6 +109,7 @@ def simulate(sizes: Sizes, turn: Turn) -> Results:
         families=tuple(families(sizes, _largest(tables_of(sizes)), _least(sizes), turn)),
         sentences=tuple(sentences(sizes, _largest(grids_of(sizes)), turn)),
         seeds=tuple(seeds(sizes, few and COVERED - _least(sizes), _largest(tables_of(sizes)), turn)),
+        behaviors=tuple(behaviors(sizes, COVERED - few, turn)),
     )
 
 
@@ -195,6 +203,19 @@ def seeds_table(rows: Sequence[Seeds]) -> str:
         for row in rows
     ]
     return markdown((*head, "asked for"), lines)
+
+
+def behaviors_table(rows: Sequence[Behaviors]) -> str:
+    """A row for each number of behaviors and spread of them."""
+    head = ("behaviors", "tau", "mean covered", "asked for", "mean, as if tau were 0", "another behavior covered")
+    lines = [
+        (
+            *(f"{row.behaviors}", f"{row.tau:g}", _share(row.covered), _bound(row.least, "≥")),
+            *(_share(row.fixed), _share(row.predicted)),
+        )
+        for row in rows
+    ]
+    return markdown(head, lines)
 
 
 def _names(row: Coverage | Power) -> tuple[str, str, str]:

@@ -118,4 +118,4 @@ def test_the_report_says_where_the_order_turns(tmp_path: Path) -> None:
     text = report(make_run(tmp_path / "with", rows, contrasts=contrasts, pooled=found))
     assert "## Over all behaviors" in text
     assert "- Towards neg, sft is ahead of caa in the mean, and surely behind for b3." in text
-    assert f"| caa | neg | 4 | +{found[0]['mean']:.3f} |" in text
+    assert f"| caa | neg | 4 | +{found[0]['mean']:.3f} [" in text

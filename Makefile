@@ -28,7 +28,7 @@ run: setup
 # takes most of the time, and with all pairs and rates six times as much of it.
 real: smollm2
 	$(BIN)/compare run --model smollm2 --behavior formality,refusal --methods caa,sft,sysprompt,sft+caa \
-		--train-items 48 --knowledge-items 100 --set sft.learning_rate=1e-3
+		--train-items 48 --knowledge-items 150 --set sft.learning_rate=1e-3
 
 smollm2: $(REAL)
 

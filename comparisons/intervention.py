@@ -33,21 +33,24 @@ class Positions:
     """Which token positions an edit touches; parsed from `prompt_end`, `all`, `last`, `prompt_first:k`, …
 
     Positions are logical: 0 is the first token of the sequence. `response` counts from the last token of the
-    prompt, which is 0, so that the first generated token is predicted from an edited position.
+    prompt, which is 0, so that the first generated token is predicted from an edited position. Where a model thinks
+    before it answers, `thought` are the positions that predict the thought, its end included, and `answer` those that
+    predict what is behind it; else `answer` is `prompt_end`, and `thought` none.
     """
 
-    kind: Literal["prompt_end", "all", "last", "prompt_first", "response_first"]
+    kind: Literal["prompt_end", "all", "last", "answer", "thought", "prompt_first", "response_first"]
     count: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Positions:
         """Reads a positions spec; raises CompareError with the valid forms."""
-        if text in ("prompt_end", "all", "last"):
+        if text in ("prompt_end", "all", "last", "answer", "thought"):
             return cls(text)  # type: ignore[arg-type]
         match = re.fullmatch(r"(prompt_first|response_first):([1-9]\d*)", text)
         if match is None:
             raise CompareError(
-                f"unknown positions '{text}': use prompt_end, all, last, prompt_first:k or response_first:k."
+                f"unknown positions '{text}': use prompt_end, all, last, answer, thought, prompt_first:k or "
+                "response_first:k."
             )
         return cls(match[1], int(match[2]))  # type: ignore[arg-type]
 

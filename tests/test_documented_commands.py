@@ -51,6 +51,7 @@ SMALLER = {"--data": "few", "--knowledge": "none", "--train-items": "16", "--tes
 
 PARSED = {
     "--executor ray": "starts a cluster; tests/test_cluster.py does",
+    "--thinking on": "needs a model that thinks; tests/test_thinking.py has its own",
     "--knowledge lm_eval:": "needs the hub's documents; tests/test_harness.py has its own",
     "--model pocket,/path": "needs a second model; tests/test_several_models.py makes one",
     "--model /path/to/base --out base": "needs another model; tests/test_several_models.py fits on one",

@@ -54,6 +54,7 @@ class RunOptions(TypedDict, total=False):
     measure: Literal["auto", "letters", "answers"]
     orders: Literal["both", "given"]
     prompt_format: Literal["chat", "base", "llama2-paper"] | None
+    thinking: Literal["off", "on"]
     knowledge: str | None
     margin: float
     train_items: int | None
@@ -69,6 +70,7 @@ class RunOptions(TypedDict, total=False):
     evaluations: str | Path | None
     open_ended: bool | None
     tokens: int | None
+    thought_tokens: int | None
     judge: str | Iterable[str]
     judge_url: str | None
     judge_price: tuple[float, float] | None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comparisons.cli.options import GRID, LOADING, SUBJECT, declared_option, options
-from comparisons.judges.free_answers import TOKENS
+from comparisons.judges.free_answers import THOUGHT_TOKENS, TOKENS
 from comparisons.util.terminal import stderr
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ Examples:
     click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="What to answer; can be repeated."),
     click.option("--file", type=click.Path(path_type=Path), help="A prompt a line."),
     declared_option("tokens", default=TOKENS, help="Of an answer, at most."),
+    declared_option("thought_tokens", default=THOUGHT_TOKENS, help="Of a thought before it (--thinking on), at most."),
     "layer",
     declared_option("measure", help="What methods read and train on, and what layers are chosen by."),
     declared_option("seed", help="Of fits."),
@@ -40,7 +41,9 @@ Examples:
     "plugins",
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object a prompt and method."),
 )
-def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: bool, **given: Any) -> None:
+def command(
+    prompts: tuple[str, ...], file: Path | None, tokens: int, thought_tokens: int, as_json: bool, **given: Any
+) -> None:
     from comparisons.dataset.packaged import described
     from comparisons.experiment.specification import Specification
     from comparisons.model.source import data_for
@@ -48,7 +51,7 @@ def command(prompts: tuple[str, ...], file: Path | None, tokens: int, as_json: b
 
     asked = _prompts(prompts, file)
     spec = Specification.of({**given, "knowledge": "none"})
-    answer = answering(spec, tokens)
+    answer = answering(spec, tokens, thought_tokens)
     if not as_json:
         click.echo(f"Behaviors: {described(data_for(spec.data, spec.sources))}.")
     for batch in [asked] if asked else ([line] for line in _typed()):
@@ -86,8 +89,14 @@ def _print_json(prompts: Sequence[str], answers: Iterable[Answers]) -> None:
 
     for each in answers:
         place = {"method": each.method, "direction": each.direction, "strength": each.strength}
-        for prompt, text in zip(prompts, each.texts, strict=True):
-            click.echo(json.dumps({"prompt": prompt, **place, "answer": text}, ensure_ascii=False))
+        for i, (prompt, text) in enumerate(zip(prompts, each.texts, strict=True)):
+            line = {"prompt": prompt, **place, "answer": text, **(_thought(each, i) if each.thoughts else {})}
+            click.echo(json.dumps(line, ensure_ascii=False))
+
+
+def _thought(answers: Answers, index: int) -> dict[str, Any]:
+    one = answers.thoughts[index]
+    return {"thought": one.thought, "thought_tokens": one.thought_tokens, "thought_finished": one.finished}
 
 
 def _print(prompts: Sequence[str], answers: Sequence[Answers]) -> None:
@@ -101,6 +110,11 @@ def _print(prompts: Sequence[str], answers: Sequence[Answers]) -> None:
         table = Table("method", "direction", "strength", "answer", title=Text(printable(prompt)), show_lines=True)
         for each in answers:
             strength = "" if each.strength is None else f"{each.strength:g}"
+            shown = each.texts[i]
+            if each.thoughts:
+                one = each.thoughts[i]
+                ended = f"{one.thought_tokens} tokens of thought"
+                shown = f"({ended})\n{shown}" if one.finished else f"({ended}, unfinished: no answer)"
             # As text: an answer may hold what Rich would take for markup.
-            table.add_row(each.method, each.direction or "", strength, Text(printable(each.texts[i])))
+            table.add_row(each.method, each.direction or "", strength, Text(printable(shown)))
         stdout().print(table)

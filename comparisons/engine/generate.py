@@ -20,6 +20,7 @@ from comparisons.engine.hooks import Layout, edits_applied
 from comparisons.engine.memory import halving
 from comparisons.engine.plan import Group, batches, group_by_prefix, shares_prompt
 from comparisons.engine.prefix import keep_logits, prefill_chunk
+from comparisons.engine.thoughts import Thoughts
 from comparisons.engine.trial import continuing, pads
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
@@ -96,11 +97,17 @@ def generate_tokens(
     max_new_tokens: int,
     sampling: Sampling,
     stops: Sequence[str] = (),
+    thought: int = 0,
 ) -> dict[tuple[int, int], list[int]]:
-    """Answer tokens by member of the group and question, up to the first of the texts that end an answer."""
+    """Answer tokens by member of the group and question, up to the first of the texts that end an answer.
+
+    With tokens for a thought, those of the thought before it too.
+    """
     head = group.head
-    prompts = [lm.tokenize(lm.prompt(question, head.system, head.examples)) for question in questions]
+    write = lm.prompts.free_text if thought else lm.prompt
+    prompts = [lm.tokenize(write(question, head.system, head.examples)) for question in questions]
     count, answers = len(group.members), dict[tuple[int, int], list[int]]()
+    most = max_new_tokens + thought
 
     lengths = [count * len(prompt) for prompt in prompts]
     # Tried without what is put in place.
@@ -110,10 +117,10 @@ def generate_tokens(
         while pending:
             rest = sorted(pending)
             with halving(lm):
-                for batch in batches([lengths[i] for i in rest], count * max_new_tokens, lm.token_budget, alike=alike):
+                for batch in batches([lengths[i] for i in rest], count * most, lm.token_budget, alike=alike):
                     chosen = [rest[i] for i in batch]
                     rows = _Rows(lm, [prompts[i] for i in chosen], chosen, group.members, sampling, stops)
-                    for row, ids in enumerate(rows.answer(max_new_tokens)):
+                    for row, ids in enumerate(rows.answer(max_new_tokens, thought)):
                         answers[(row % count, chosen[row // count])] = ids
                     pending -= {*chosen}
     return answers
@@ -139,14 +146,22 @@ class _Rows:
         self.ids = torch.tensor([[p[0]] * (longest - len(p)) + list(p) for p in prompts], device=device)
         self.owner = torch.arange(self.count, device=device).repeat(len(prompts))
         self.longest = longest
+        self.thoughts: Thoughts | None = None
         self.streams = [
             torch.Generator().manual_seed(int.from_bytes(sha256(f"{sampling.seed}/{q}".encode()).digest()[:6], "big"))
             for q in questions
             for _ in members
         ]
 
-    def answer(self, max_new_tokens: int) -> list[list[int]]:
-        """The new tokens of each row, up to and without the end-of-sequence token or a text that ends it."""
+    def answer(self, max_new_tokens: int, thought: int = 0) -> list[list[int]]:
+        """The new tokens of each row, up to and without the end-of-sequence token or a text that ends it.
+
+        Args:
+            max_new_tokens: of an answer, at most.
+            thought: of the thought before it, at most; 0 for none.
+        """
+        if thought and self.lm.prompts.thinking is not None:
+            self.thoughts = Thoughts(self.lm.prompts.thinking, self.lm.tokenizer, thought, len(self.owner))
         text = self._prefill()
         whole = text.kind == "text"
         # What is read next: the newest token behind the cache, or the whole text.
@@ -154,16 +169,12 @@ class _Rows:
         ends = torch.tensor(self._end_tokens(), device=read.device)
         answers: list[list[int]] = [[] for _ in read]
         alive = list(range(len(read)))
-        for step in range(max_new_tokens):
+        for step in range(max_new_tokens + thought):
             logits = self._forward(read, self.longest + step - read.shape[1], text, alive)
             tokens = self._next(logits[:, -1], alive)
             going = ~torch.isin(tokens[:, 0], ends)
-            for row, token, goes in zip(alive, tokens[:, 0].tolist(), going.tolist(), strict=True):
-                if goes:
-                    answers[row].append(token)
+            going = self._written(alive, tokens[:, 0].tolist(), going, answers, max_new_tokens)
             read = torch.cat([read, tokens], dim=1) if whole else tokens
-            if self.stops:
-                going &= torch.tensor([not self._has_stopped(answers[row]) for row in alive], device=going.device)
             if not bool(going.all()):
                 # Rows whose answer has ended leave the batch.
                 kept_rows = going.nonzero()[:, 0]
@@ -173,6 +184,29 @@ class _Rows:
                 read = read[kept_rows]
                 text.take(kept_rows)
         return [self._before_stop(ids) for ids in answers]
+
+    def _written(
+        self, alive: Sequence[int], tokens: Sequence[int], going: torch.Tensor, answers: list[list[int]], most: int
+    ) -> torch.Tensor:
+        """Appends the rows' new tokens to their answers, and says which rows go on.
+
+        Args:
+            alive: the rows.
+            tokens: the new one of each.
+            going: whether it ends no answer.
+            answers: of all rows, so far.
+            most: tokens of an answer.
+        """
+        if self.thoughts is not None:
+            going |= torch.tensor(self.thoughts.pass_over(alive, tokens), device=going.device)
+        for row, token, goes in zip(alive, tokens, going.tolist(), strict=True):
+            if goes:
+                answers[row].append(token)
+        if self.thoughts is not None:
+            going &= torch.tensor(self.thoughts.read(alive, answers, most), device=going.device)
+        if self.stops:
+            going &= torch.tensor([not self._has_stopped(answers[row]) for row in alive], device=going.device)
+        return going
 
     def _has_stopped(self, ids: Sequence[int]) -> bool:
         """Whether an answer's last tokens bring one of the texts that end it; each is at least a byte."""
@@ -237,6 +271,7 @@ class _Rows:
             relative=(column[start:] - (self.longest - 1)).expand(len(ids), -1),
             # Each column from the prompt's end on is the last one once.
             last=(column[start:] >= self.longest - 1).expand(len(ids), -1),
+            thought=self._thought(column[start:] - (self.longest - 1), rows),
         )
         last = torch.tensor([width - 1], device=ids.device)
         inputs = {
@@ -248,6 +283,13 @@ class _Rows:
         self.lm.meter.add(ids.numel())
         with edits_applied(self.lm, layout, self.edits if owner is not None else []):
             return at_columns(text.run(inputs), last)
+
+    def _thought(self, relative: torch.Tensor, rows: Sequence[int] | None) -> torch.Tensor | None:
+        """Which columns of these rows predict a thought's tokens."""
+        if self.thoughts is None or rows is None:
+            return None
+        ends = torch.tensor([self.thoughts.ends[row] for row in rows], device=relative.device)
+        return (relative >= 0) & (relative < ends[:, None])
 
     def _end_tokens(self) -> list[int]:
         """All that end an answer: files of a model often name one in one place only."""

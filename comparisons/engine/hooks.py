@@ -24,12 +24,14 @@ class Layout:
         position: logical position in its sequence, from 0.
         relative: position counted from the last prompt token, which is 0.
         last: whether it is the last token of its sequence.
+        thought: whether a token of a thought is predicted from it; None where there are no thoughts.
     """
 
     owner: torch.Tensor
     position: torch.Tensor
     relative: torch.Tensor
     last: torch.Tensor
+    thought: torch.Tensor | None = None
 
     def select(self, owner: int, positions: Positions) -> torch.Tensor:
         """The tokens of one intervention that an edit touches, bool [batch, tokens]."""
@@ -42,7 +44,10 @@ class Layout:
             return owned & (self.position < positions.count)
         if positions.kind == "response_first":
             return owned & (self.relative >= 1) & (self.relative <= positions.count)
-        return owned & (self.relative >= 0)
+        if positions.kind == "thought":
+            return owned & (torch.zeros_like(owned) if self.thought is None else self.thought)
+        behind = owned & (self.relative >= 0)
+        return behind & ~self.thought if positions.kind == "answer" and self.thought is not None else behind
 
 
 Change = Callable[[torch.Tensor], torch.Tensor]

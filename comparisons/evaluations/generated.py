@@ -84,7 +84,7 @@ def generated_rows(
 
 
 def without_room(
-    lm: LM, shown: Sequence[tuple[str, str]], head: Intervention, tokens: int, option: str
+    lm: LM, shown: Sequence[tuple[str, str]], head: Intervention, tokens: int, option: str, free: bool = False
 ) -> frozenset[str]:
     """The items whose prompt leaves no room for an answer in the model's context.
 
@@ -94,13 +94,15 @@ def without_room(
         head: has the prefix under which they are asked.
         tokens: of an answer.
         option: what asks for answers, for the message.
+        free: whether they may begin with a thought.
 
     Raises:
         CompareError: more than 2% of the questions.
     """
     if lm.context is None:
         return frozenset()
-    prompts = [lm.tokenize(lm.prompt(question, head.system, head.examples)) for _, question in shown]
+    write = lm.prompts.free_text if free else lm.prompt
+    prompts = [lm.tokenize(write(question, head.system, head.examples)) for _, question in shown]
     long = [item for (item, _), prompt in zip(shown, prompts, strict=True) if len(prompt) > lm.context - tokens]
     if len(long) > MAX_LEFT_OUT * len(shown):
         raise CompareError(

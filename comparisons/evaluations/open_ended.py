@@ -11,7 +11,7 @@ import numpy as np
 from comparisons.dataset.folders import OPEN_ENDED_PATH
 from comparisons.dataset.items import OpenPrompt
 from comparisons.engine.completions import completion_logps
-from comparisons.engine.generate import generate
+from comparisons.engine.free_answers import FreeAnswer, free_answers
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, row_of
 from comparisons.evaluation.measures import Row, clusters, interval
 from comparisons.evaluation.pooling import pooled
@@ -20,9 +20,9 @@ from comparisons.evaluations.generated import without_room
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.intervention import Intervention
 from comparisons.judges.calibration import agreement
-from comparisons.judges.free_answers import TOKENS
+from comparisons.judges.free_answers import THOUGHT_TOKENS, TOKENS
 from comparisons.judges.interface import Verdict
-from comparisons.judges.judge_set import JudgeSet
+from comparisons.judges.judge_set import JudgeSet, is_finished
 from comparisons.judges.pairwise import NAME as PAIRWISE
 from comparisons.judges.pairwise import win_rate
 from comparisons.judges.registry import check_judge
@@ -39,6 +39,9 @@ OPEN_ENDED = "open_ended"
 JUDGING = "judging"
 """In a cell's info: judge -> what it took in tokens and dollars."""
 
+THOUGHT = "thought_tokens"
+"""In rows: of an answer's thought; in the summary their mean."""
+
 GRAM = 4
 """Words of the runs whose repetition is counted."""
 
@@ -49,21 +52,26 @@ class FreeAnswers(Evaluation):
 
     Attributes:
         tokens: of an answer, at most.
+        thought_tokens: of the thought before it, where the model is to think, at most.
     """
 
     tokens: int = TOKENS
+    thought_tokens: int = THOUGHT_TOKENS
 
     place = 6
 
     @classmethod
     def of(cls, spec: Specification) -> FreeAnswers | None:
-        return None if spec.open_ended is None else cls(spec.open_ended.tokens)
+        answers = spec.open_ended
+        return None if answers is None else cls(answers.tokens, answers.thought_tokens)
 
     def check(self, plan: Plan) -> None:
         for judge in plan.spec.open_ended.judges if plan.spec.open_ended else ():
             check_judge(judge)
         if self.tokens < 1:
             raise CompareError(f"--tokens must be at least 1, not {self.tokens}.")
+        if self.thought_tokens < 1:
+            raise CompareError(f"--thought-tokens must be at least 1, not {self.thought_tokens}.")
         for name, behavior in plan.behaviors.items():
             if not behavior.open_ended:
                 raise CompareError(
@@ -73,7 +81,7 @@ class FreeAnswers(Evaluation):
 
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         prompts, fields = asking.plan.behaviors[cells[0].fields["behavior"]].open_ended, [c.fields for c in cells]
-        rows = open_rows(asking.lm, prompts, [c.intervention for c in cells], fields, self.tokens)
+        rows = open_rows(asking.lm, prompts, [c.intervention for c in cells], fields, self.tokens, self.thought_tokens)
         results = [CellResult(each) for each in rows]
         if asking.judges is None:
             return results
@@ -83,8 +91,9 @@ class FreeAnswers(Evaluation):
     def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
         for prefix in tally.groups(cells):
             branches, asked = branches_of(cells, prefix), plan.behaviors[cells[0].behavior].open_ended
-            texts = [tuple(tally.lm.tokenize(tally.lm.prompt(prompt.question))) for prompt in asked]
-            tally.write(texts, branches, self.tokens)
+            writer = tally.lm.prompts
+            texts = [tuple(tally.lm.tokenize(writer.free_text(prompt.question))) for prompt in asked]
+            tally.write(texts, branches, self.tokens + (self.thought_tokens if writer.thinking else 0))
             tally.add(texts, branches * self.tokens)  # the answers' likelihood under the unchanged model
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
@@ -102,7 +111,8 @@ def judged(judges: JudgeSet, results: Sequence[CellResult], baseline: Sequence[R
         results: with rows of any evaluation.
         baseline: the baseline's rows, whose free answers a judge may compare with.
     """
-    references = {row["item"]: row["answer"] for row in baseline if row["evaluation"] == OPEN_ENDED}
+    plain = (row for row in baseline if row["evaluation"] == OPEN_ENDED and is_finished(row))
+    references = {row["item"]: row["answer"] for row in plain}
     free = [[row for row in result.rows if row["evaluation"] == OPEN_ENDED] for result in results]
     others = [[row for row in result.rows if row["evaluation"] != OPEN_ENDED] for result in results]
     return [
@@ -117,6 +127,7 @@ def open_rows(
     interventions: Sequence[Intervention],
     fields: Sequence[Mapping[str, Any]],
     tokens: int,
+    thought_tokens: int = THOUGHT_TOKENS,
 ) -> list[list[dict[str, Any]]]:
     """The result rows of cells that share a prompt's cache, answers drawn greedily; no judge has seen them yet.
 
@@ -126,18 +137,20 @@ def open_rows(
         interventions: of the cells, with one prefix.
         fields: for each cell what is the same in all of its rows.
         tokens: of an answer, at most.
+        thought_tokens: of the thought before it, where the model is to think, at most.
 
     Raises:
         CompareError: more than 2% of the prompts leave no room for an answer.
     """
     shown = [(prompt.id, prompt.question) for prompt in prompts]
-    left_out = without_room(lm, shown, interventions[0], tokens, "--open-ended")
+    room = tokens + (thought_tokens if lm.prompts.thinking else 0)
+    left_out = without_room(lm, shown, interventions[0], room, "--open-ended", free=True)
     kept = [prompt for prompt in prompts if prompt.id not in left_out]
-    answers = generate(lm, [prompt.question for prompt in kept], interventions, tokens)
-    fluent = _fluency(lm, kept, answers)
+    answers = free_answers(lm, [prompt.question for prompt in kept], interventions, tokens, thought_tokens)
+    fluent = _fluency(lm, kept, [[answer.text for answer in each] for each in answers])
     return [
-        [_row(own, prompt, text, fluent.get((prompt.id, text))) for prompt, text in zip(kept, texts, strict=True)]
-        for own, texts in zip(fields, answers, strict=True)
+        [_row(own, prompt, one, fluent.get((prompt.id, one.text))) for prompt, one in zip(kept, given, strict=True)]
+        for own, given in zip(fields, answers, strict=True)
     ]
 
 
@@ -158,10 +171,13 @@ def _fluency(
     }
 
 
-def _row(cell: Mapping[str, Any], prompt: OpenPrompt, answer: str, fluency: float | None) -> dict[str, Any]:
+def _row(cell: Mapping[str, Any], prompt: OpenPrompt, answer: FreeAnswer, fluency: float | None) -> dict[str, Any]:
     rounded = None if fluency is None else round(fluency, 7)
     judged: dict[str, Any] = {"scores": {}, "verdicts": {}}
-    asked = {"prompt": prompt.question, "answer": answer, "fluency": rounded}
+    asked: dict[str, Any] = {"prompt": prompt.question, "answer": answer.text, "fluency": rounded}
+    if answer.thought is not None:
+        thought = {"thought": answer.thought, "thought_tokens": answer.thought_tokens}
+        asked |= {**thought, "thought_finished": answer.finished}
     return row_of(cell, OPEN_ENDED, prompt.id, "given", prompt.template, **asked, **judged)
 
 
@@ -231,7 +247,9 @@ def open_numbers(
         "n_answers"; "length": mean words; "repetition": mean share of repeated runs of four words; "fluency": mean
         log-likelihood a token under the unchanged model, in nats, of answers that aren't empty; "length_change",
         "repetition_change", "fluency_change": against the baseline, paired by prompt, each with its interval under
-        "…_ci"; "judges": judge -> {"n_scored", "no_sign", "unparsed", "refused", "failed", "unasked": counts; "score",
+        "…_ci"; where the model was to think, the same of "thought_tokens", its mean number, and "unfinished": how many
+        thoughts came to no end, whose answers, being none, count nowhere else; "judges": judge -> {"n_scored",
+        "no_sign", "unparsed", "refused", "failed", "unasked": counts; "score",
         "score_ci": 0 to 10, over the scored ones; "shift", "shift_ci": against the baseline, paired, where both have
         scores; "agrees": whether it has the sign of the shift on the choices; "wins": of a judge that compares {"rate",
         "ci", "won", "tied", "lost"}; and what was spent}. None for what has no number.
@@ -241,9 +259,13 @@ def open_numbers(
         return None
     found: dict[str, Any] = {"n_answers": len(mine)}
     for name, measure in _MEASURES.items():
+        if name == THOUGHT and not any(THOUGHT in row for row in mine.values()):
+            continue
         values, plain = ({item: measure(row) for item, row in side.items()} for side in (mine, before))
         mean, _, change, change_ci = _compared(values, plain, mine, seed)
         found |= {name: mean, f"{name}_change": change, f"{name}_change_ci": change_ci}
+    if THOUGHT in found:
+        found["unfinished"] = sum(not is_finished(row) for row in mine.values())
     found["judges"] = {}
     for judge in dict.fromkeys(judge for row in mine.values() for judge in row["scores"]):
         found["judges"][judge] = _judged(judge, mine, before, shift, seed) | dict(spent.get(judge) or {})
@@ -257,9 +279,10 @@ def _answers(rows: Sequence[Row]) -> dict[str, Row]:
 
 
 _MEASURES: dict[str, Any] = {
-    "length": lambda row: len(row["answer"].split()),
-    "repetition": lambda row: repetition(row["answer"]),
+    "length": lambda row: len(row["answer"].split()) if is_finished(row) else None,
+    "repetition": lambda row: repetition(row["answer"]) if is_finished(row) else None,
     "fluency": lambda row: row["fluency"],
+    THOUGHT: lambda row: row.get(THOUGHT),
 }
 
 

@@ -13,6 +13,9 @@ from comparisons.util.options import Option, declared, values_of
 TOKENS = 60
 """New tokens of a free answer, at most."""
 
+THOUGHT_TOKENS = 1024
+"""Of the thought before it, at most."""
+
 
 def _price(given: str | tuple[float, float], name: str) -> tuple[float, float]:
     """Two prices, or IN/OUT as text."""
@@ -30,6 +33,7 @@ class OpenEnded:
     Attributes:
         judges: names, as "rules" or "openai:MODEL".
         tokens: of an answer, at most.
+        thought_tokens: of the thought before it, where the model is to think, at most.
         url: of the judges' server, where it isn't OpenAI's.
         price: dollars a million tokens of prompt and of reply; None where nobody has said it.
         budget: dollars after which judges are asked no more.
@@ -45,6 +49,9 @@ class OpenEnded:
         ),
     ] = ("rules",)
     tokens: Annotated[int, Option("Of a free answer, at most; 60 by default.", default_in_help=True)] = TOKENS
+    thought_tokens: Annotated[
+        int, Option("Of the thought before it (--thinking on), at most; 1024 by default.", default_in_help=True)
+    ] = THOUGHT_TOKENS
     url: Annotated[
         str | None,
         Option(

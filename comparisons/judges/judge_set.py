@@ -36,6 +36,14 @@ class Scored:
     spent: dict[str, dict[str, Any]]
 
 
+def is_finished(row: Row) -> bool:
+    """Whether a model came to an answer: a thought that goes on to the last token has none."""
+    return row.get("thought_finished") is not False
+
+
+NO_ANSWER = Verdict(None, "the thought came to no end", status="unasked")
+
+
 class JudgeSet:
     """The judges of a run.
 
@@ -62,19 +70,27 @@ class JudgeSet:
         """
         asked = [[self._asked(row, references) for row in rows] for rows in cells]
         # Many cells answer a prompt in the same words.
-        unique = list(dict.fromkeys(each for answers in asked for each in answers))
+        unique = list(
+            dict.fromkeys(
+                each
+                for rows, answers in zip(cells, asked, strict=True)
+                for row, each in zip(rows, answers, strict=True)
+                if is_finished(row)
+            )
+        )
         results = [Scored([{**row, "scores": dict(row["scores"])} for row in rows], {}) for rows in cells]
         for name, judge in self.judges.items():
             verdicts = dict(zip(unique, _verdicts(judge, unique), strict=True))
             for cell, answers in zip(results, asked, strict=True):
                 spent = [0, 0]
                 for row, each in zip(cell.rows, answers, strict=True):
-                    verdict = verdicts[each]
+                    verdict = verdicts[each] if is_finished(row) else NO_ANSWER
                     kept = {"status": verdict.status, "reason": verdict.reason, "raw": verdict.raw}
                     row["scores"] = {**row["scores"], name: verdict.score}
                     row["verdicts"] = {**row["verdicts"], name: kept}
                     spent = [spent[0] + verdict.tokens_in, spent[1] + verdict.tokens_out]
-                    verdicts[each] = replace(verdict, tokens_in=0, tokens_out=0)
+                    if verdict is not NO_ANSWER:
+                        verdicts[each] = replace(verdict, tokens_in=0, tokens_out=0)
                 dollars = self.price.of(*spent) if self.price and any(spent) else None
                 cell.spent[name] = {"tokens_in": spent[0], "tokens_out": spent[1], "dollars": dollars}
         return results

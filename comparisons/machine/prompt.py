@@ -87,7 +87,7 @@ def shown_prompt(source: ModelSource) -> ShownPrompt | None:
         if folder.is_dir():
             raise explained(source.name, error, location) from error
         return None
-    return ShownPrompt.of(checked_writer(tokenizer, source.prompt_format, source.name))
+    return ShownPrompt.of(checked_writer(tokenizer, source.prompt_format, source.name, source.thinking))
 
 
 def _pieces(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from comparisons.model.checks import check_vocabulary
 from comparisons.model.fingerprint import mark, tensor_digest, tokenizer_digest
+from comparisons.model.mending import QUESTION, SYSTEM
 from comparisons.model.offload import execution_device, weight_of
-from comparisons.model.prompts import ChoicePrompt, PromptFormat, Turn, checked_writer
+from comparisons.model.prompts import ChoicePrompt, PromptFormat, ThinkingMode, Turn, checked_writer
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class LM:
         digest: content hash of weights and tokenizer; computed from the tensors where not given.
         reload: loads the same model and tokenizer once more; None where they can't be.
         source: from which another process loads the same model; None where it can't.
+        thinking: whether free answers begin with a thought.
 
     Attributes:
         prompts: its tokenizer and prompt format.
@@ -114,10 +116,11 @@ class LM:
         digest: str | None = None,
         reload: Callable[[], tuple[Any, Any]] | None = None,
         source: ModelSource | None = None,
+        thinking: ThinkingMode = "off",
     ) -> None:
         self.model = model.eval()
         self.name = name
-        self.prompts = checked_writer(tokenizer, prompt_format, name)
+        self.prompts = checked_writer(tokenizer, prompt_format, name, thinking)
         self.blocks_path = blocks or find_blocks(model)
         self.blocks = blocks_at(model, self.blocks_path)
         self.token_budget = token_budget(self.device.type, self.width)
@@ -194,7 +197,8 @@ class LM:
         quantized = repr(getattr(self.config, "quantization_config", None))
         # What a tokenizer's own files say of a prompt is in its digest; what was mended is known here alone.
         probe = self.prompts.probe() if self.prompts.reading.mended else ()
-        parts = (weights, dtype, quantized, self.prompt_format, self.blocks_path, *probe)
+        thinking = self.prompts.thinking and ("thinking", self.prompts.free_text(QUESTION, SYSTEM))
+        parts = (weights, dtype, quantized, self.prompt_format, self.blocks_path, *probe, *(thinking or ()))
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def check_layer(self, layer: int) -> int:
@@ -233,7 +237,8 @@ class LM:
         if self._reload is None:
             raise CompareError(f"the model {self.name} was changed and can't be loaded again: start anew.")
         model, tokenizer = self._reload()
-        self.model, self.prompts = model.eval(), checked_writer(tokenizer, self.prompt_format, self.name)
+        mode = self.prompts.mode
+        self.model, self.prompts = model.eval(), checked_writer(tokenizer, self.prompt_format, self.name, mode)
         self.blocks = blocks_at(model, self.blocks_path)
         _complete(model)
         self._clean = self.mark()
@@ -245,7 +250,8 @@ class LM:
     def in_format(self, prompt_format: PromptFormat) -> LM:
         """A view that writes its prompts in another format; model, tokenizer and meter are shared."""
         view = copy(self)
-        view.prompts = checked_writer(self.tokenizer, prompt_format, self.name)
+        mode = self.prompts.mode if prompt_format == "chat" else "off"
+        view.prompts = checked_writer(self.tokenizer, prompt_format, self.name, mode)
         # The hash depends on the format, and a copy brings the one that was computed.
         vars(view).pop("digest", None)
         return view

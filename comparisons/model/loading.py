@@ -90,6 +90,7 @@ def load(source: ModelSource) -> LM:
         digest=_source_digest(location, model),
         reload=read,
         source=source,
+        thinking=source.thinking,
     )
     if lm.prompts.reading.mended:
         _tell(lm.prompts.reading.notes)
@@ -195,7 +196,8 @@ def load_without_weights(source: ModelSource) -> LM:
         tokenizer = transformers.AutoTokenizer.from_pretrained(place, **_access(source, place), **file)
     except Exception as error:
         raise explained(source.name, error, location) from error
-    return LM(model_without_weights(source), tokenizer, source.name, source.prompt_format, source.blocks)
+    model = model_without_weights(source)
+    return LM(model, tokenizer, source.name, source.prompt_format, source.blocks, thinking=source.thinking)
 
 
 def model_without_weights(source: ModelSource) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from comparisons.model.template import DATE, Template, pin_of, source_of
+from comparisons.model.template import DATE, THINKS, Template, pin_of, source_of
 from comparisons.model.thoughts import closing
 from comparisons.util.errors import CompareError
 
@@ -32,6 +32,9 @@ TURN_END = re.compile(r"(?:</s>|<(?![^<>]*(?:think|thought|header))[^<>]*(?:end|
 
 MARKS = re.compile(r"[<\[◁][^<>\[\]]*[>\]▷]")
 """Tags and special tokens, between which nothing of a prompt's end is an answer's."""
+
+SWITCHES = (("detailed thinking on", "detailed thinking off"), ("/think", "/no_think"))
+"""Words of a system text that turn thoughts on, and off."""
 
 BASE = "use --prompt-format base."
 
@@ -86,7 +89,7 @@ def find(tokenizer: Any, name: str) -> Finding:
             answer begins.
     """
     trial = _Trial(tokenizer, name)
-    template = _dated(trial, _system(trial, _content(trial)))
+    template = _dated(trial, _quiet(trial, _system(trial, _content(trial))))
     if len({trial.text(template, SYSTEM, ASKED) for _ in range(RENDERED)}) > 1:
         raise trial.refused("writes the same messages now so, now otherwise")
     template = replace(template, turns=trial.shown(template, SYSTEM, *EARLIER, ASKED))
@@ -116,6 +119,26 @@ def _system(trial: _Trial, template: Template) -> Template:
         if trial.shown(each, SYSTEM, ASKED):
             return each
     raise trial.refused("drops or changes a system text, in the user's turn too")
+
+
+def _quiet(trial: _Trial, template: Template) -> Template:
+    """With the words that turn thoughts off, where the template leaves that to a system text."""
+    plain = trial.text(template, SYSTEM, ASKED)
+    if trial.text(template.told({THINKS: True}), SYSTEM, ASKED) != plain:
+        return template  # it is told by a name
+    for _, off in switched(trial.tokenizer, trial.name):
+        if trial.shown(replace(template, switch=off), SYSTEM, ASKED):
+            return replace(template, switch=off)
+    return template
+
+
+def switched(tokenizer: Any, name: str) -> list[tuple[str, str]]:
+    """The words by which a system text turns thoughts on and off, of those that the template or the family knows."""
+    source = source_of(tokenizer)
+    # Templates of the first Nemotrons hand these words on without naming them.
+    early = "nemotron" in name.lower() and "</think>" in source and "enable_thinking" not in source
+    pairs = [pair for pair in SWITCHES if pair[1] in source or (pair[0] in source and " " in pair[0])]
+    return pairs or ([SWITCHES[0]] if early else [])
 
 
 def _dated(trial: _Trial, template: Template) -> Template:
@@ -219,6 +242,7 @@ def _notes(trial: _Trial, template: Template, ended: str) -> list[str]:
         (template.parts, "takes a turn's text in a list of parts, and is given it so"),
         (template.folded, "shows no system text of its own: one opens the first user turn instead"),
         (bool(template.pin), f"prints today's date: {DATE:%Y-%m-%d} stands in its place"),
+        (bool(template.switch), f"is told not to think by a system text: {template.switch!r} opens it"),
         (bool(template.doubled), f"begins with {template.doubled} twice: one is left out"),
         (bool(ended), ended),
         (not template.turns, "doesn't show earlier turns: examples can't be given"),

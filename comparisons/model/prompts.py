@@ -9,9 +9,11 @@ from typing import Any, Literal
 from comparisons.model.checks import check_templates
 from comparisons.model.mending import ANSWER, QUESTION, SYSTEM, find
 from comparisons.model.template import AS_IT_IS, Template
+from comparisons.model.thinking import Thinking, find_thinking
 from comparisons.util.errors import CompareError
 
 PromptFormat = Literal["chat", "base", "llama2-paper"]
+ThinkingMode = Literal["off", "on"]
 
 STOPS: Mapping[PromptFormat, tuple[str, ...]] = {"chat": (), "base": ("\nInput:",), "llama2-paper": ("[INST]",)}
 """What begins the next turn in a format that has no token for it: a model that writes one has ended its answer."""
@@ -83,12 +85,15 @@ class PromptWriter:
         tokenizer: the model's.
         format: "chat", "base" or "llama2-paper".
         name: of the model, for messages.
+        mode: whether free answers begin with a thought.
     """
 
     tokenizer: Any
     format: PromptFormat
     name: str
+    mode: ThinkingMode = "off"
     _readings: dict[str, Reading] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _thinking: dict[str, Thinking] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -106,6 +111,24 @@ class PromptWriter:
         if key not in self._readings:
             self._readings[key] = self._read()
         return self._readings[key]
+
+    @property
+    def thinking(self) -> Thinking | None:
+        """How a thought is begun and told from the answer behind it; None where free answers are written at once.
+
+        Raises:
+            CompareError: thoughts are asked for, and the prompt format has none.
+        """
+        if self.mode == "off":
+            return None
+        if self.format != "chat":
+            raise CompareError(
+                f"--thinking on is for --prompt-format chat, not {self.format}: leave one of the two out."
+            )
+        key = str(getattr(self.tokenizer, "chat_template", None))
+        if key not in self._thinking:
+            self._thinking[key] = find_thinking(self.tokenizer, self.name, self.reading.template)
+        return self._thinking[key]
 
     def _read(self) -> Reading:
         if self.format == "chat":
@@ -133,17 +156,24 @@ class PromptWriter:
         alone, whole = (self.tokenize(each) for each in (text, f"{text}{'' if text[-1:].isspace() else ' '}{ANSWER}"))
         if len(whole) <= common_prefix(alone, whole):
             raise CompareError(f"the tokenizer of {self.name} has no token for an answer: {OTHER_FILES}")
+        _ = self.thinking  # asked for in vain, it is refused here
 
     def probe(self) -> tuple[str, tuple[int, ...]]:
         """A question with a system text as the model reads it, and its tokens."""
         text = self.text(QUESTION, SYSTEM)
         return text, tuple(self.tokenize(text))
 
+    def free_text(self, question: str, system: str | None = None, examples: Sequence[Turn] = ()) -> str:
+        """The text behind which a free answer begins, or the thought before it where the model is to think."""
+        if self.thinking is None:
+            return self.text(question, system, examples)
+        return self._chat_prompt(question.strip(), system, examples, self.thinking.template)
+
     def text(self, question: str, system: str | None = None, examples: Sequence[Turn] = ()) -> str:
         """The text that ends where the answer begins, in the model's prompt format."""
         question = question.strip()
         if self.format == "chat":
-            return self._chat_prompt(question, system, examples)
+            return self._chat_prompt(question, system, examples, self.reading.template)
         if self.format == "base":
             turns = "".join(f"Input: {t.question.strip()}\nResponse: {t.answer.strip()}\n\n" for t in examples)
             return (f"{system}\n\n" if system else "") + turns + f"Input: {question}\nResponse:"
@@ -151,12 +181,12 @@ class PromptWriter:
         head = f"<<SYS>>\n{system}\n<</SYS>>\n\n" if system else ""
         return f"{head}{turns}[INST] {question} [/INST]"
 
-    def _chat_prompt(self, question: str, system: str | None, examples: Sequence[Turn]) -> str:
+    def _chat_prompt(self, question: str, system: str | None, examples: Sequence[Turn], template: Template) -> str:
         turns: list[dict[str, str]] = []
         for turn in examples:
             turns.append({"role": "user", "content": turn.question.strip()})
             turns.append({"role": "assistant", "content": turn.answer.strip()})
-        return self.conversation(system, [*turns, {"role": "user", "content": question}])
+        return self._conversation(system, [*turns, {"role": "user", "content": question}], template)
 
     def conversation(self, system: str | None, turns: Sequence[Mapping[str, str]]) -> str:
         """The text of a conversation by the chat template, which ends where the answer begins.
@@ -168,7 +198,9 @@ class PromptWriter:
         Raises:
             CompareError: there are earlier turns, which the template doesn't show.
         """
-        template = self.reading.template
+        return self._conversation(system, turns, self.reading.template)
+
+    def _conversation(self, system: str | None, turns: Sequence[Mapping[str, str]], template: Template) -> str:
         if len(turns) > 1 and not template.turns:
             raise CompareError(
                 f"the chat template of {self.name} doesn't show earlier turns: use --prompt-format base for examples."
@@ -218,14 +250,16 @@ class PromptWriter:
         return first, len(this) - common_prefix(this[first:][::-1], other[first:][::-1])
 
 
-def checked_writer(tokenizer: Any, prompt_format: PromptFormat | None, name: str) -> PromptWriter:
+def checked_writer(
+    tokenizer: Any, prompt_format: PromptFormat | None, name: str, mode: ThinkingMode = "off"
+) -> PromptWriter:
     """Writes prompts that a probe has shown to be right, by default by the chat template where there is one.
 
     Raises:
-        CompareError: the model would not read in this format what it is to be asked.
+        CompareError: the model would not read in this format what it is to be asked, or can't think as it is asked to.
     """
     has_template = bool(getattr(tokenizer, "chat_template", None))
-    writer = PromptWriter(tokenizer, prompt_format or ("chat" if has_template else "base"), name)
+    writer = PromptWriter(tokenizer, prompt_format or ("chat" if has_template else "base"), name, mode)
     writer.check()
     return writer
 

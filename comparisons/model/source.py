@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from comparisons.dataset.packaged import ENGLISH, POCKET
 from comparisons.model.checks import check_no_adapter
 from comparisons.model.named import NAMED
-from comparisons.model.prompts import PromptFormat
+from comparisons.model.prompts import PromptFormat, ThinkingMode
 from comparisons.util.errors import CompareError
 from comparisons.util.files import embedded
 from comparisons.util.options import Option, names
@@ -44,6 +44,7 @@ class ModelSource:
         name: "pocket", another known name ("smollm2"), a local folder, a hub id, or a GGUF file: its path, or a hub id
             with the file's name behind it.
         prompt_format: see `LM`; None for the default.
+        thinking: whether free answers begin with a thought; letters and texts are asked without one.
         blocks: dotted path of the decoder blocks, where it can't be found.
         offload: folder for the blocks that fit neither the GPUs nor main memory; None where there must be none.
     """
@@ -63,6 +64,9 @@ class ModelSource:
     prompt_format: Annotated[
         PromptFormat | None, Option("By default the tokenizer's chat template, or base where it has none.")
     ] = None
+    thinking: Annotated[
+        ThinkingMode, Option("On: free answers begin with a thought, which is kept apart and not judged.")
+    ] = "off"
     blocks: Annotated[
         str | None, Option("Dotted path of the decoder blocks, where it can't be found.", metavar="PATH")
     ] = None

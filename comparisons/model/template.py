@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
 # Templates that print today's date would change the prompt, and with it every number, from day to day.
 DATE = datetime(2024, 7, 26)
-TEMPLATE_ARGUMENTS = {"enable_thinking": False, "date_string": "26 Jul 2024"}
+THINKS = "enable_thinking"
+TEMPLATE_ARGUMENTS = {THINKS: False, "date_string": "26 Jul 2024"}
 
 CODES = re.compile(r"%-?[aAbBcdDeFHIjmMpSTuUwWxXyY]")
 """What stands for a part of a date or time in a format of `strftime`."""
@@ -28,6 +29,7 @@ class Template:
         cut: is removed from the end of what is rendered.
         ending: is written behind it.
         turns: whether earlier turns can be shown.
+        switch: what a system text begins with, where such words turn thoughts on or off.
     """
 
     parts: bool = False
@@ -37,10 +39,12 @@ class Template:
     cut: str = ""
     ending: str = ""
     turns: bool = True
+    switch: str = ""
 
     def messages(self, system: str | None, turns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """The messages that the template is given, the first of `turns` the user's."""
         given = [dict(turn) for turn in turns]
+        system = "\n\n".join(filter(None, (self.switch, system)))
         if system and self.folded:
             given[0]["content"] = f"{system}\n\n{given[0]['content']}"
         elif system:
@@ -48,6 +52,11 @@ class Template:
         if self.parts:
             given = [{**turn, "content": [{"type": "text", "text": turn["content"]}]} for turn in given]
         return given
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        """What a template is told beside the messages."""
+        return TEMPLATE_ARGUMENTS
 
     def render(self, tokenizer: Any, system: str | None, turns: Sequence[Mapping[str, Any]]) -> str:
         """The text of a conversation, which ends where the answer begins; raises what the template raises."""
@@ -65,8 +74,30 @@ class Template:
         """
         source = {"chat_template": self.pin + source_of(tokenizer)} if self.pin else {}
         return tokenizer.apply_chat_template(
-            messages, tokenize=tokenize, add_generation_prompt=begins, **source, **TEMPLATE_ARGUMENTS
+            messages, tokenize=tokenize, add_generation_prompt=begins, **source, **self.arguments
         )
+
+    def told(self, told: Mapping[str, Any]) -> ToldTemplate:
+        """The same use of it, with something else that it is told of thoughts."""
+        return ToldTemplate(
+            **{each.name: getattr(self, each.name) for each in fields(Template)}, words=(*told.items(),)
+        )
+
+
+@dataclass(frozen=True)
+class ToldTemplate(Template):
+    """A chat template that is told whether the model is to think.
+
+    Attributes:
+        words: the names and values by which it is told, or none.
+    """
+
+    words: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def arguments(self) -> Mapping[str, Any]:
+        rest = {name: value for name, value in TEMPLATE_ARGUMENTS.items() if name != THINKS}
+        return {**rest, **dict(self.words)}
 
 
 AS_IT_IS = Template()

@@ -31,6 +31,14 @@ def closing(tail: str, source: str) -> str:
     return "" if tag is None else f"\n{tag}\n\n" if tail.endswith("\n") else tag
 
 
+def opening(closes: str) -> str:
+    """The tag that opens a thought, of the one that closes it."""
+    for word, other in OPPOSITE:
+        if other in closes:
+            return closes.replace(other, word)
+    return closes.replace("/", "", 1)
+
+
 def _open_tag(tail: str, source: str) -> str | None:
     """The tag that closes an open thought."""
     for opens, closes in PAIRS:

@@ -23,6 +23,11 @@ MOST_ANSWERS = 5000
 """Answers on a page: more would make it slow."""
 
 OPEN_TEXT = "Each cell also answers the behavior's open-ended prompts, freely and greedily."
+THOUGHT_TEXT = (
+    "The model thought before each answer: *thought* is the mean number of tokens; in results.jsonl each thought "
+    "stands apart from its answer. No judge sees it. A thought that went on to its last token is *unfinished*: its "
+    "answer, being none, is neither scored nor measured (--thought-tokens allows for more)."
+)
 SCORES_TEXT = (
     "A judge scores an answer from 0 to 10 by the behavior's rubric; *score* is the mean over the answers that it "
     "could score: one in which it saw *no sign* of either side has no score, and is counted. The shift is against the "
@@ -83,6 +88,8 @@ QUALITIES: Fields = (
     (Column("fluency"), lambda one: number(one["fluency"])),
     (Column("fluency's change"), lambda one: number(one["fluency_change"], signed=True)),
     (Column("95% CI", rank=1, interval=True), lambda one: interval(one["fluency_change_ci"])),
+    (Column("thought"), lambda one: number(one.get("thought_tokens"), places=1)),
+    (Column("unfinished"), lambda one: count(one.get("unfinished"))),
 )
 KNOWN: Fields = (
     (Column("judge", align="left"), lambda one: str(one["judge"])),
@@ -115,8 +122,10 @@ def open_ended_section(record: Record, gallery: Gallery) -> list[Block]:
     if scores is not None:
         blocks += [Heading("Scores", 3), Paragraph(SCORES_TEXT), *_agreement_of_signs(rows), scores, *_wins(rows)]
         blocks += [Heading("Judges", 3), _judges(rows), *_trust(record)]
-    qualities = placed_table(*_filled(QUALITIES, answered), rows, 3)
-    return [*blocks, Heading("Quality", 3), Paragraph(QUALITY_TEXT), qualities, *_samples(record)]
+    thought = any("thought_tokens" in one for _, one in answered)
+    qualities = placed_table(*_filled(QUALITIES if thought else QUALITIES[:-2], answered), rows, 3)
+    texts = [Paragraph(QUALITY_TEXT), *([Paragraph(THOUGHT_TEXT)] if thought else [])]
+    return [*blocks, Heading("Quality", 3), *texts, qualities, *_samples(record)]
 
 
 def score_table(rows: Sequence[SummaryRow]) -> Table | None:

@@ -11,7 +11,7 @@ from comparisons.model.template import TEMPLATE_ARGUMENTS, Template
 from comparisons.report.templating import fill
 
 QUESTION = "Could you help me with a plan for the day?"
-STARTS = {"prompt_end": -1, "last": -1, "all": 0}
+STARTS = {"prompt_end": -1, "answer": -1, "last": -1, "all": 0}
 """The first token of each call that an edit touches: with a cache the first call sees the prompt, each later one
 token, so that -1 means the last prompt token and all that follows."""
 

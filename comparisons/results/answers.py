@@ -53,6 +53,10 @@ class OpenEnded(TypedDict):
     fluency: NotRequired[float | None]
     fluency_change: NotRequired[float | None]
     fluency_change_ci: NotRequired[Interval | None]
+    thought_tokens: NotRequired[float | None]
+    thought_tokens_change: NotRequired[float | None]
+    thought_tokens_change_ci: NotRequired[Interval | None]
+    unfinished: NotRequired[int]
     judges: Mapping[str, Judged]
 
 

@@ -6,12 +6,16 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from comparisons.experiment.specification import Plan, Specification
-from comparisons.judges.free_answers import TOKENS
+from comparisons.judges.free_answers import THOUGHT_TOKENS, TOKENS
 from comparisons.running.executor import check_layers, settled
 from comparisons.running.planning import make_plan
 from comparisons.util.errors import CompareError
+
+if TYPE_CHECKING:
+    from comparisons.engine.free_answers import FreeAnswer
 
 
 @dataclass(frozen=True)
@@ -23,21 +27,26 @@ class Answers:
         direction: None for the baseline.
         strength: None for the baseline.
         texts: one a prompt.
+        thoughts: what was thought before each, where the model was to think, else empty; of one that came to no end,
+            with an empty answer.
     """
 
     method: str
     direction: str | None
     strength: float | None
     texts: Sequence[str]
+    thoughts: Sequence[FreeAnswer] = ()
 
 
-def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[str]], list[Answers]]:
+def answering(
+    spec: Specification, tokens: int = TOKENS, thought_tokens: int = THOUGHT_TOKENS
+) -> Callable[[Sequence[str]], list[Answers]]:
     """Fits every cell of a specification of one behavior, once; what it returns answers prompts, greedily.
 
     Raises:
         CompareError: the specification, the data or the model is wrong, or a method can't be fitted.
     """
-    from comparisons.engine.generate import generate
+    from comparisons.engine.free_answers import free_answers
     from comparisons.evaluation.lettered import letter_check
     from comparisons.intervention import Intervention
     from comparisons.model.loading import load
@@ -47,7 +56,7 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
     from comparisons.util.artifacts import CHECKPOINTS, Store
 
     plan = make_plan(spec)
-    _check(plan, tokens)
+    _check(plan, tokens, thought_tokens)
     (behavior,) = plan.behaviors
     lm = load(spec.model)
     check_layers(plan, lm)
@@ -63,20 +72,23 @@ def answering(spec: Specification, tokens: int = TOKENS) -> Callable[[Sequence[s
             folder.close()
 
     def answer(prompts: Sequence[str]) -> list[Answers]:
-        plain, *texts = generate(lm, prompts, [Intervention(), *built], tokens)
-        shown = zip(cells, texts, strict=True)
+        given = free_answers(lm, prompts, [Intervention(), *built], tokens, thought_tokens)
+        places = [("baseline", None, None), *((c.label, c.direction, c.strength) for c in cells)]
+        thinks = lm.prompts.thinking is not None
         return [
-            Answers("baseline", None, None, plain),
-            *(Answers(c.label, c.direction, c.strength, answers) for c, answers in shown),
+            Answers(*place, [answer.text for answer in each], each if thinks else ())
+            for place, each in zip(places, given, strict=True)
         ]
 
     return answer
 
 
-def _check(plan: Plan, tokens: int) -> None:
+def _check(plan: Plan, tokens: int, thought_tokens: int) -> None:
     if plan.spec.more_models:
         raise CompareError("answers are shown of one model at a time: name one by --model.")
     if len(plan.behaviors) != 1:
         raise CompareError("answers are shown for one behavior at a time: name one by --behavior.")
     if tokens < 1:
         raise CompareError(f"--tokens must be at least 1, not {tokens}.")
+    if thought_tokens < 1:
+        raise CompareError(f"--thought-tokens must be at least 1, not {thought_tokens}.")

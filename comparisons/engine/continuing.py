@@ -11,9 +11,6 @@ import torch
 
 from comparisons.model.lm import LM, Continuing
 
-OUTPUTS = ("cache", "past_key_values", "cache_params")
-"""What a model's output calls its cache, by the version of transformers."""
-
 
 class ReadText:
     """Rows of tokens that have been read.
@@ -44,7 +41,8 @@ class ReadText:
                 del inputs["attention_mask"]
         output = self.lm.model(**inputs)
         if own and self.cache is None:
-            self.cache = next(value for name in OUTPUTS if (value := getattr(output, name, None)) is not None)
+            # Called as it is when it is given; a model that hands none on is found to go on from nothing.
+            self.cache = getattr(output, self.lm.cache_argument, None)
         logits: torch.Tensor = output.logits
         return logits
 

@@ -35,7 +35,7 @@ class Ablate(Method):
         layer: 0-based block, or "all".
         vector_layer: the layer whose direction is taken out everywhere; "same" takes each layer's own.
         to: what the component becomes: "zero", or the mean of the wanted "side".
-        positions: which tokens: prompt_end, all, last, prompt_first:k or response_first:k.
+        positions: which tokens: prompt_end, all, last, answer, thought, prompt_first:k or response_first:k.
         read: the "letter", the "answer", "auto" (by what the run measures), or "prompt_end" under two system prompts.
     """
 

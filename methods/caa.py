@@ -47,8 +47,8 @@ class CAA(LayerVector):
             and projects the direction from one letter to the other out of the vector.
         read: the "letter", the "answer", "auto" (by what the run measures), or "prompt_end" under two system prompts.
         vector_layer: the layer whose vector is added; "same" takes that of the layer where it is added.
-        vector_from: a file of vectors fitted elsewhere, to use in place of a fit: what `compare vectors` writes,
-            safetensors with a tensor `layer_N` [width] for each layer.
+        vector_from: a file to use in place of a fit: safetensors with a tensor `layer_N` [width] for each layer.
+        positions: to which tokens it is added, as in `ablate`.
     """
 
     fit_on: Literal["base", "stack"] = "base"
@@ -57,6 +57,7 @@ class CAA(LayerVector):
     read: Reading = by_measure("auto")
     vector_layer: int | Literal["same"] = use_only("same")
     vector_from: Path | None = None
+    positions: str = use_only("prompt_end")
     seeded: ClassVar[bool] = False
 
     @property
@@ -98,12 +99,11 @@ class CAA(LayerVector):
         return (means.matching - (means.matching * letter).sum(dim=-1, keepdim=True) * letter).float()
 
     def intervene(self, use: Use) -> Intervention:
-        layer = self.chosen_layer()
-        source = layer if self.vector_layer == "same" else self.vector_layer
+        source = self.chosen_layer() if self.vector_layer == "same" else self.vector_layer
         vector = read_vector(use.fitted, source)
         if not bool(vector.isfinite().all()):
             raise CompareError(f"{self.vector_from or 'the fit'} holds no vector of layer {source}: choose another.")
-        return Intervention(edits=(Edit(layer, vector, multiplier=use.signed),))
+        return Intervention(edits=(Edit(self.chosen_layer(), vector, "add", use.signed, self.positions),))
 
 
 def swapped(item: Item) -> Item:

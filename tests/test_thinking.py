@@ -258,3 +258,33 @@ def test_no_judge_sees_a_thought_and_what_has_no_answer_counts_in_no_number() ->
     found = open_numbers(scored.rows, None, None, {}, 0)
     assert found is not None and found["thought_tokens"] == 20 and found["unfinished"] == 1
     assert found["length"] == 3 and found["judges"]["sees"]["n_scored"] == 1
+
+
+@pytest.mark.parametrize("file", ["chat_template.json", "processor_config.json"])
+def test_a_template_that_only_the_processor_has_is_used(file: str, tmp_path: Path) -> None:
+    import json
+
+    from comparisons.machine.prompt import shown_prompt
+    from comparisons.model.loading import load
+    from comparisons.model.source import ModelSource
+
+    lm = tiny_lm(chat=False)
+    lm.model.save_pretrained(tmp_path)
+    lm.tokenizer.save_pretrained(tmp_path)
+    assert load(ModelSource(str(tmp_path))).prompt_format == "base"
+    (tmp_path / file).write_text(json.dumps({"chat_template": QWEN3}))
+    found = load(ModelSource(str(tmp_path), thinking="on"))
+    assert found.prompt_format == "chat" and found.prompt("Why?").endswith("<think>\n\n</think>\n\n")
+    shown = shown_prompt(ModelSource(str(tmp_path)))
+    assert shown is not None and shown.format == "chat"
+
+
+def test_a_vector_is_added_where_its_method_is_told(tmp_path: Path) -> None:
+    from comparisons.method.vectors import write_vectors
+    from methods.caa import CAA
+
+    write_vectors(tmp_path, torch.ones(4, 8))
+    for positions in ("prompt_end", "answer", "thought"):
+        use: Any = type("Use", (), {"fitted": tmp_path, "signed": 1.0})
+        (edit,) = CAA(layer=1, positions=positions).intervene(use).edits
+        assert edit.positions == positions

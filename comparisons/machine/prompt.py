@@ -13,6 +13,7 @@ from comparisons.model.loading import fastest
 from comparisons.model.mending import QUESTION, SYSTEM
 from comparisons.model.prompts import PromptFormat, PromptWriter, checked_writer
 from comparisons.model.source import TOKENIZERS, ModelSource
+from comparisons.model.tokenizers import read_tokenizer
 
 LAST = 5
 """Tokens that are marked at the end of a prompt."""
@@ -78,11 +79,9 @@ def shown_prompt(source: ModelSource) -> ShownPrompt | None:
     folder = Path(place)
     if folder.is_dir() and not file and not any((folder / name).is_file() for name in TOKENIZERS):
         return None
-    import transformers
-
     code = {"trust_remote_code": source.trust_remote_code, "local_files_only": True}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **code, **file)
+        tokenizer = read_tokenizer(place, **code, **file)
     except Exception as error:
         if folder.is_dir():
             raise explained(source.name, error, location) from error

@@ -15,6 +15,7 @@ from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
 from comparisons.model.lm import LM
 from comparisons.model.source import GGUF, ModelSource, split_location
+from comparisons.model.tokenizers import read_tokenizer
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest, json_digest, read_sealed, remembered_digest, write_sealed
 
@@ -140,7 +141,7 @@ def _from_files(source: ModelSource, location: str, device: str) -> Loaded:
     if not file:
         kind, placement["config"] = _kind(source, _config(source, location))
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **code)
+        tokenizer = read_tokenizer(place, **code)
         if file and hasattr(transformers, "GgufConfig"):  # else it may leave weights in the file's blocks
             placement["quantization_config"] = transformers.GgufConfig(dequantize=True)
         model, read = kind.from_pretrained(
@@ -187,13 +188,11 @@ def _access(source: ModelSource, location: str) -> dict[str, bool]:
 
 def load_without_weights(source: ModelSource) -> LM:
     """The tokenizer and a model of the right shape on the meta device: it can be counted, not run."""
-    import transformers
-
     location = _fetched(source)
     check_intact(Path(location))
     place, file = fastest(location)
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **_access(source, place), **file)
+        tokenizer = read_tokenizer(place, **_access(source, place), **file)
     except Exception as error:
         raise explained(source.name, error, location) from error
     model = model_without_weights(source)

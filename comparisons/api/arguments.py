@@ -51,6 +51,7 @@ class RunOptions(TypedDict, total=False):
     layer: int | str
     layers: str | int | Iterable[int] | None
     split: Literal["dev", "test"] | None
+    allow_leaks: bool
     measure: Literal["auto", "letters", "answers"]
     orders: Literal["both", "given"]
     prompt_format: Literal["chat", "base", "llama2-paper"] | None

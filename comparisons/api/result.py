@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas
 
+    from comparisons.results.gates import Gate
     from comparisons.results.schema import Contrast
     from comparisons.results.summary import SummaryRow
 
@@ -48,6 +49,14 @@ class Result:
     def failed(self) -> tuple[SummaryRow, ...]:
         """The cells that failed, each with its `error`."""
         return tuple(row for row in self.rows if row.failed)
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """What limits the answers, each with what mends it; look at these before any number."""
+        from comparisons.results.gates import gates
+        from comparisons.results.summary import Summary
+
+        return gates(Summary(self.rows))
 
     @cached_property
     def frame(self) -> pandas.DataFrame:

@@ -25,7 +25,7 @@ SUBJECT = ("behavior", "model", "data")
 GRID = ("directions", "strengths", "settings")
 """Directions, doses and settings."""
 
-MEASURING = ("measure", "orders", "knowledge", "margin", "train_items", "test_items", "knowledge_items")
+MEASURING = ("measure", "orders", "knowledge", "margin", "train_items", "test_items", "knowledge_items", "allow_leaks")
 """How to ask, and on what."""
 
 CONTROLS = ("select", "controls", *(name for name, each in run_options().items() if each.option.asks))

@@ -44,6 +44,7 @@ def show(run: Path, written: Sequence[Path] = (), told: bool = False) -> None:
     from comparisons.report.sections import sections
     from comparisons.report.sweepsections import best_table
     from comparisons.report.terminal import rich_table, terminal_table
+    from comparisons.results.gates import gates
     from comparisons.results.record import read_record
 
     console, record = stdout(), read_record(run)
@@ -51,6 +52,8 @@ def show(run: Path, written: Sequence[Path] = (), told: bool = False) -> None:
         console.print(asked, markup=False, highlight=False, soft_wrap=True)
     for line in record.measured:
         console.print(f"{line}\n", markup=False, highlight=False)
+    for gate in gates(record.summary):
+        console.print(f"! {gate.text}\n", style="yellow", markup=False, highlight=False)
     if record.is_sweep:
         best = best_table(record.summary, top=1)
         console.print(rich_table(best, console.width) if best.rows else "Every cell failed.")

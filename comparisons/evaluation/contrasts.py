@@ -147,14 +147,13 @@ def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
     last = len(asked.keys) - 1
     pairs = [(place, last) for place in range(last)]
     found = asked.contrasts(asked.choices, range(len(asked.keys)), pairs=pairs)
-    return {
-        asked.keys[each.first]: {
-            "shift_band": bounds(each.simultaneous),
-            "shift_error": each.full_error,
-            "n_clusters": each.units,
-        }
-        for each in found
-    }
+    bands = dict[str, dict[str, Any]]()
+    for each in found:
+        few = too_little(each)
+        own: dict[str, Any] = {"shift_band": None if few else bounds(each.simultaneous), "shift_error": each.full_error}
+        own |= {"n_clusters": each.units, "too_few": few} | ({"shift_ci": None} if each.units < stats.FEWEST else {})
+        bands[asked.keys[each.first]] = own
+    return bands
 
 
 def _frontier(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction) -> dict[str, Frontier]:

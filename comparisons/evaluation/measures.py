@@ -84,6 +84,26 @@ def letter_split(rows: Sequence[Row], evaluation: str) -> LetterSplit:
     return LetterSplit(tuple(both), *stats.content_and_letter(logits[:, 0], logits[:, 1], first))
 
 
+def letter_habit(rows: Sequence[Row], evaluation: str) -> dict[str, float | None]:
+    """How far answers follow the letter, by the summary's keys, over the items that were asked in both orders.
+
+    Returns:
+        "same_letter": the share with the same letter in both orders; "order_correlation": of their logits of p_match.
+        None without such items, and for a correlation with fewer than three or without spread.
+    """
+    split = letter_split(rows, evaluation)
+    if not split.items:
+        return {"same_letter": None, "order_correlation": None}
+    first = {row["item"]: row["matching"] < row["contrast"] for row in rows if row.get("order") == "given"}
+    letter = np.where([first[item] for item in split.items], split.letter, -split.letter)
+    given, swapped = split.content + letter, split.content - letter
+    spread = len(given) > 2 and given.std() > 0 and swapped.std() > 0
+    return {
+        "same_letter": float(((given > 0) != (swapped > 0)).mean()),
+        "order_correlation": float(np.corrcoef(given, swapped)[0, 1]) if spread else None,
+    }
+
+
 def _logit(row: Row) -> float:
     """Of p_match; NaN for a row without letters and texts."""
     if row["logp_matching"] is None:

@@ -26,6 +26,7 @@ from comparisons.evaluation.measures import (
     clusters,
     interval,
     item_measures,
+    letter_habit,
     letter_shifts,
     letter_split,
     paired,
@@ -37,13 +38,14 @@ from comparisons.evaluation.questions import CHOICES
 from comparisons.evaluation.tally import Tally
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.results.findings import BROKEN, FEW
+from comparisons.results.gates import LETTERISH
 from comparisons.results.schema import Fits, Noise
 
 LEAST = 2
-"""Items that a label must have: one alone has no interval."""
+"""Items that a label must have to be shown."""
 
-LETTERISH = 0.5
-"""The cosine with the direction between the letters, either way, beyond which a vector is warned of."""
+LABELLED = 10
+"""Items that a label must have for an interval: with 2 the nominal 95% covered 43%."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def level_numbers(own: MeasuredRows, measure: Measure, noise: Noise | None, seed
         "letter_bias": stats.letter_bias(measures.p_first) if letters else None,
         "lost_mass": lost,
         "broken": lost is not None and lost > BROKEN,
+        **(letter_habit(own.rows, CHOICES) if letters else {}),
     }
 
 
@@ -246,13 +249,23 @@ def label_shifts(pair: Paired, labels: Mapping[str, str | None], seed: int) -> d
         clusters=None if pair.clusters is None else [pair.clusters[i] for i in chosen],
         seed=seed,
     )
+    large = {label for label, count in counts.items() if count >= LABELLED}
     return {
         "labels": {
-            str(label): {"n_items": effect.count, "shift": effect.mean, "ci": bounds(effect.interval)}
+            str(label): {
+                "n_items": effect.count,
+                "shift": effect.mean,
+                "ci": bounds(effect.interval) if label in large else None,
+            }
             for label, effect in split.effects.items()
         },
         "label_differences": [
-            {"first": found.first, "second": found.second, "shift": found.mean, "ci": bounds(found.interval)}
+            {
+                "first": found.first,
+                "second": found.second,
+                "shift": found.mean,
+                "ci": bounds(found.interval) if {found.first, found.second} <= large else None,
+            }
             for found in split.differences
         ],
     }

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from comparisons import stats
-from comparisons.dataset.items import Item
+from comparisons.dataset.behaviors import KnowledgeSet
+from comparisons.dataset.items import Item, Measure
 from comparisons.evaluation.cells import choice_results
 from comparisons.evaluation.harness import HarnessSet, harness_rows, harness_sizes
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
-from comparisons.evaluation.measures import ItemMeasures, Paired
+from comparisons.evaluation.measures import ItemMeasures, Paired, interval
 from comparisons.evaluation.questions import KNOWLEDGE
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.experiment.specification import Cell, Plan, Specification
@@ -69,10 +70,21 @@ class Knowledge(Evaluation):
             return numbers
         spec = cell.plan.spec
         limit = None if spec.select is None else parse_limit(spec.select)
-        return numbers | cost_numbers(cell.paired(KNOWLEDGE), cell.seed, spec.margin, limit)
+        return numbers | cost_numbers(
+            cell.paired(KNOWLEDGE), cell.seed, spec.margin, limit, chance(known, cell.plan.measure)
+        )
 
 
-def cost_numbers(pair: Paired, seed: int, margin: float, limit: float | None = None) -> dict[str, Any]:
+def chance(known: KnowledgeSet | HarnessSet, measure: Measure) -> float | None:
+    """What guessing knows: one half between two letters, one of its choices in texts; None of a harness's tasks."""
+    if isinstance(known, HarnessSet) or not known.items:
+        return None
+    return 0.5 if measure == "letters" else float(np.mean([1 / max(2, len(item.choices)) for item in known.items]))
+
+
+def cost_numbers(
+    pair: Paired, seed: int, margin: float, limit: float | None = None, chance: float | None = None
+) -> dict[str, Any]:
     """What knowledge costs, by the summary's keys.
 
     Args:
@@ -80,14 +92,18 @@ def cost_numbers(pair: Paired, seed: int, margin: float, limit: float | None = N
         seed: of the draws.
         margin: as by --margin.
         limit: as by --select.
+        chance: what guessing knows.
     """
     mean = -float(pair.difference.mean())
     found = stats.cost_bounds(-pair.difference, clusters=pair.clusters, seed=seed)
     found = replace(found, mean=pair.seeds.bound(mean, found.mean), cut=pair.seeds.bound(mean, found.cut))
     shown, testable = found.within(margin), found.testable(margin)
+    known = None if chance is None else interval(pair.before, pair.clusters, seed)
+    blind = known is not None and chance is not None and known[0] <= chance
     test: CostTest = {
-        "verdict": "below" if shown else "not shown" if testable else "not testable",
+        "verdict": "at chance" if blind else "below" if shown else "not shown" if testable else "not testable",
         "margin": margin,
+        "chance": chance,
         "limit": limit,
         "mean": found.mean,
         "falls": found.falls,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from comparisons import stats
+from comparisons.dataset.items import Item
 from comparisons.util.errors import CompareError
 
 SettingTexts = Mapping[str, Mapping[str, Sequence[str]]]
@@ -27,3 +30,14 @@ def margin_of(given: float, name: str) -> float:
 def layers_of(given: str | int | Iterable[int], name: str) -> str:
     """Layers as text."""
     return ",".join(map(str, given)) if isinstance(given, Iterable) and not isinstance(given, str) else str(given)
+
+
+def check_limit(limit: float, dev: Sequence[Item]) -> None:
+    """Raises CompareError where the knowledge questions held out to choose by can't show a cost within a limit."""
+    units = len({item.template or item.id for item in dev})
+    least = math.ceil(1000 * stats.least_limit(units)) / 1000
+    if limit < least:
+        raise CompareError(
+            f"--select cost<={limit:g}: the {units} knowledge questions that are held out to choose by can't show a "
+            f"cost that small: allow at least {least:g}."
+        )

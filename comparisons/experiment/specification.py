@@ -107,6 +107,7 @@ class Specification:
     split: Annotated[
         Literal["dev", "test"], Option("Where the questions are from; dev is cut from the training pairs.")
     ] = "test"
+    allow_leaks: Annotated[bool, Option("Go on where test questions stand among the pairs to fit on.")] = False
     seed: Annotated[int, Option("Of splits, fits and intervals.", least=0, most=2**32 - 1)] = 0
     seeds: Annotated[int, Option("Fit what draws at random so many times, by seeds that follow --seed.", least=1)] = 1
     resample: Annotated[Literal["none", "pairs"], Option("Draw the training pairs anew with each seed.")] = "none"
@@ -286,6 +287,7 @@ class Plan:
         knowledge_dev: knowledge questions held out for choosing at a limited cost; empty where nothing is.
         side: test questions of every behavior of the data, by name, where side effects are asked for; else empty.
         probe: knowledge questions that show whether a model can be asked by letters; None where there are none.
+        leaks: of each behavior whose test questions stand among its pairs, a line.
         given_measure: `--measure` as given; that of the specification may have been settled since.
     """
 
@@ -297,6 +299,7 @@ class Plan:
     side: Mapping[str, Sequence[Item]] = field(default_factory=dict)
     knowledge_dev: Sequence[Item] = ()
     probe: KnowledgeSet | None = None
+    leaks: tuple[str, ...] = ()
     given_measure: Literal["auto", "letters", "answers"] = "auto"
 
     @property

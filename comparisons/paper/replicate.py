@@ -123,7 +123,9 @@ def replication(spec: Specification, layer: str | None = None) -> Specification:
         layer = "auto" if known is None else str(known.layer)
     texts = spec.measure == "answers"
     how: dict[str, Any] = {"measure": "answers"} if texts else {"measure": "letters", "orders": "given"}
-    return replace(spec, stacks=grid.stacks, strengths=grid.strengths, layer=layer, settings=settings, **how)
+    return replace(
+        spec, stacks=grid.stacks, strengths=grid.strengths, layer=layer, settings=settings, allow_leaks=True, **how
+    )
 
 
 def _by_blocks(blocks: int) -> PublishedModel | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from comparisons import stats
 from comparisons.experiment.specification import HARNESS
 from comparisons.method.recipes import TARGET
 from comparisons.method.vectors import READ
@@ -22,7 +21,8 @@ from comparisons.report.shift import cost_section, shift_section
 from comparisons.report.snippet import snippet
 from comparisons.report.sweepsections import sweep_ledger, sweep_sections
 from comparisons.report.table import describe, ledger_table
-from comparisons.results.findings import FEW, ROUGH, answer, backfired, claimed, moved_controls, single_fits, which_fit
+from comparisons.results.findings import FEW, answer, backfired, claimed, moved_controls, single_fits, void, which_fit
+from comparisons.results.gates import gates
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import count
@@ -155,13 +155,15 @@ def _warnings(record: Record) -> list[Block]:
         lines.append(
             "The embedded model is a rehearsal: small enough to run anywhere, and no evidence about large models."
         )
-    few = [row for row in record.summary.rows if row.n_items is not None and row.n_items < FEW]
+    few = [
+        row for row in record.summary.rows if row.n_items is not None and row.n_items < FEW and row.n_clusters is None
+    ]
     if few:
         least = min(row.n_items or 0 for row in few)
         names = ", ".join(dict.fromkeys(row.subject for row in few))
         kind = "dev" if record.on_dev else "test"
         lines.append(f"Only {least} {kind} questions for {names}: too few for the intervals to mean much.")
-    lines += _clusters(record.summary.rows)
+    lines += [gate.text for gate in gates(record.summary)]
     lines += [str(note) for note in record.facts.get("notes") or []]
     return [Caution(tuple(map(escaped, lines)))] if lines else []
 
@@ -170,16 +172,6 @@ def _asked(record: Record) -> list[Block]:
     """Which data and knowledge questions stand behind the numbers."""
     text = asked_of(record)
     return [Paragraph(escaped(text))] if text else []
-
-
-def _clusters(rows: Sequence[SummaryRow]) -> list[str]:
-    """The warning of few independent questions, where they are clustered."""
-    few = [r for r in rows if r.n_clusters is not None and r.n_clusters < min(ROUGH, r.n_items or 0)]
-    if not few:
-        return []
-    least, names = min(row.n_clusters or 0 for row in few), ", ".join(dict.fromkeys(row.subject for row in few))
-    kind = "say nothing" if least < stats.FEWEST else "are rough"
-    return [f"The questions for {names} are variations of {least} templates: with under {ROUGH} the intervals {kind}."]
 
 
 def _comparison(record: Record, gallery: Gallery) -> list[Block]:
@@ -206,6 +198,8 @@ def _answers(record: Record) -> list[Block]:
     for name in record.summary.subjects:
         rows = record.summary.of(name)
         lines += [text for direction in ("pos", "neg") if (text := answer(rows, direction, record.summary.contrasts))]
+        if void(rows):
+            continue
         if wrong := backfired(rows):
             listed = "; ".join(f"{describe(row)}{which_fit(row)}, {claimed(row)}" for row in wrong)
             lines.append(f"Moved {name} measurably the wrong way: {listed}.")

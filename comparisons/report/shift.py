@@ -74,8 +74,8 @@ def _measured(rows: Sequence[SummaryRow]) -> str:
     counts = sorted({row.n_items for row in rows if row.n_items is not None})
     items = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1]))) if counts else "No"
     text = f"{items} test questions a cell"
-    clustered = [row.n_clusters for row in rows if row.n_clusters is not None and row.n_clusters < (row.n_items or 0)]
-    text += f", of {min(clustered)} templates" if clustered else ""
+    clusters = [row.n_clusters for row in rows if row.n_clusters is not None]
+    text += f", {min(clusters)} clusters" if clusters else ""
     if any(row.measure == "answers" for row in rows):
         text += ", measured by the answers' texts"
     baseline = rows[0]

@@ -12,16 +12,18 @@ class CostTest(TypedDict):
 
     Attributes:
         verdict: "below" only where all three bounds lie below the margin; "not testable" with fewer than 150
-            independent questions, or too few for the margin.
+            independent questions, or too few for the margin; "at chance" where guessing knows as much as the baseline.
         margin: as by --margin.
+        chance: what guessing knows; None where that isn't known.
         limit: as by --select; None without.
         mean: of the mean cost; None with one question or cluster.
         falls: of the share of questions that fall by more than .1.
         cut: of the mean cost with each question's cut at .1, plus .9 times the bound of that share.
     """
 
-    verdict: Literal["below", "not shown", "not testable"]
+    verdict: Literal["below", "not shown", "not testable", "at chance"]
     margin: float
+    chance: float | None
     limit: float | None
     mean: float | None
     falls: float

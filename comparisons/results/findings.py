@@ -24,8 +24,8 @@ FEW = 8
 """Fewer items than this are too few for any interval to mean much."""
 
 
-ROUGH = 10
-"""Independent questions below which the intervals are rough."""
+FEWEST, ROUGH = 6, 10
+"""Independent questions below which there are no intervals, and below which they are rough."""
 
 MOST_COMPARED = 60
 """Cells of a behavior and direction that are compared pair by pair: 1,770 pairs. More are a grid to be looked at."""
@@ -35,6 +35,21 @@ def intended(row: SummaryRow) -> float:
     """The shift in the direction asked for; negative where it went the other way."""
     assert row.shift is not None
     return row.shift if row.direction == "pos" else -row.shift
+
+
+def intended_content(row: SummaryRow) -> float:
+    """The content shift in the direction asked for."""
+    return (row.content_shift or 0.0) * (1 if row.direction == "pos" else -1)
+
+
+def by_content(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
+    """The cells of a direction whose shift follows the letter more than the content; with one, ranks go by content."""
+    return [r for r in rows if not r.control and abs(r.letter_shift or 0.0) > abs(r.content_shift or 0.0)]
+
+
+def void(rows: Sequence[SummaryRow]) -> bool:
+    """Whether the unchanged model didn't answer with a letter, so that no shift from it says anything."""
+    return any(row.is_baseline and not row.failed and is_broken(row) for row in rows)
 
 
 def claim(row: SummaryRow) -> Sequence[float] | None:
@@ -73,8 +88,10 @@ def ranked(rows: Sequence[SummaryRow], direction: str) -> list[SummaryRow]:
     Controls are not among them: they are there to be compared with.
     """
     usable = [r for r in rows if r.direction == direction and not r.failed and r.shift is not None and not r.control]
+    sound = [row for row in usable if not is_broken(row)]
+    far = intended_content if by_content(sound) else intended
     best: dict[str, SummaryRow] = {}
-    for row in sorted((r for r in usable if not is_broken(r)), key=lambda r: (not moved(r), -intended(r))):
+    for row in sorted(sound, key=lambda r: (not moved(r), -far(r))):
         best.setdefault(row.name, row)
     return list(best.values())
 
@@ -94,6 +111,8 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
     if not asked:
         return None
     aim = f"To {'raise' if direction == 'pos' else 'lower'} {asked[0].subject}"
+    if void(rows):
+        return f"{aim}, the answer is void: the unchanged model answers something else than the letters."
     best = ranked(rows, direction)
     if not best:
         if any(is_broken(row) for row in asked):
@@ -116,7 +135,8 @@ def _rank(best: Sequence[SummaryRow], against: Sequence[Against]) -> str:
     """What may be said of the first method: that it moved most, where its contrasts with all others say so."""
     if sum(each["verdict"] == "better" for _, each in against) == len(best) - 1:
         return "moved most"
-    return "has the largest shift" if intended(best[0]) == max(map(intended, best)) else "moved surely"
+    far, what = (intended_content, "content shift") if by_content(best) else (intended, "shift")
+    return f"has the largest {what}" if far(best[0]) == max(map(far, best)) else "moved surely"
 
 
 def _compared(against: Sequence[Against]) -> Iterator[str]:
@@ -242,6 +262,8 @@ def _price(row: SummaryRow) -> str:
         text += f", {row.n_knowledge} questions"
     test, above = row.cost_test, row.cost_ci is not None and row.cost_ci[0] > 0
     verdict = test and test["verdict"]
+    if verdict == "at chance":
+        return f"; of its cost nothing is said, since the unchanged model's knowledge is at chance ({text})"
     if test and verdict == "below":
         said = "knowledge cost below the" if above else "no measurable knowledge cost, by a"
         found = f" at {'a ' if above else ''}{said} margin of {test['margin']:g} ({text})"

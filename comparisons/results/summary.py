@@ -72,6 +72,9 @@ class SummaryRow:
             strength: {"strengths", "slope", "ci", "quantiles", "spearman", "anti_steerable"}.
         cost_bound: the largest of the cost's three one-sided 95% upper bounds.
         cost_test: whether the cost is shown to be below the margin.
+        same_letter: share of questions with the same letter in both orders.
+        order_correlation: of the logits of p_match in both orders, over questions.
+        too_few: why the questions can't tell the cell from the baseline; None where they can.
         frontier: how probable it is that no other cell dominates it in shift and cost.
         n_knowledge: knowledge questions behind the cost; of the baseline, those asked.
         measure: whether letters answered, or the choices' texts.
@@ -188,6 +191,9 @@ class SummaryRow:
     cost_test: CostTest | None = None
     n_knowledge: int | None = None
     frontier: Frontier | None = None
+    same_letter: float | None = None
+    order_correlation: float | None = None
+    too_few: str | None = None
     broken: bool = False
     control: bool = False
     warnings: Sequence[str] = ()

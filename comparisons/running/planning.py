@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
-from comparisons import stats
 from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Library
 from comparisons.dataset.items import Measure
+from comparisons.dataset.leaks import leak_notes
 from comparisons.dataset.packaged import ENGLISH, POCKET
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import HarnessSet, read_tasks
-from comparisons.evaluation.measures import clusters
 from comparisons.evaluation.registry import calling, evaluations_of
+from comparisons.experiment.readers import check_limit
 from comparisons.experiment.specification import HARNESS, LAYER, Cell, Element, Plan, Specification
 from comparisons.method.interface import Method
 from comparisons.method.registry import Registry
@@ -46,11 +45,12 @@ def make_plan(spec: Specification) -> Plan:
     for name in spec.behaviors:
         behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
         behaviors[name] = _with_dev(spec, behavior) if chosen or spec.select or spec.split == "dev" else behavior
+    leaked = leak_notes(behaviors, spec.allow_leaks) if spec.split == "test" else ()
     knowledge, knowledge_dev = _knowledge(spec, library)
     models = [source.name for source in spec.sources] if spec.more_models else [""]
     cells = [cell for model in models for name in spec.behaviors for cell in _cells(spec, model, name, variants)]
     side, probe = _side(spec, library), _probe(spec, library)
-    plan = Plan(spec, behaviors, knowledge, tuple(cells), (), side, knowledge_dev, probe, spec.measure)
+    plan = Plan(spec, behaviors, knowledge, tuple(cells), (), side, knowledge_dev, probe, leaked, spec.measure)
     plan = replace(plan, notes=_notes(plan))
     if spec.measure == "answers" or (spec.measure == "auto" and not plan.lettered):
         return _by(plan, "answers")
@@ -124,13 +124,7 @@ def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | No
     if not any(spec.strengths):
         raise CompareError("--select needs a strength above 0 to choose from.")
     knowledge, dev = knowledge.with_dev(spec.seed)
-    units = len(set(clusters([item.id for item in dev], {item.id: item.template for item in dev}) or dev))
-    least = math.ceil(1000 * stats.least_limit(units)) / 1000
-    if limit < least:
-        raise CompareError(
-            f"--select cost<={limit:g}: the {units} knowledge questions that are held out to choose by can't show a "
-            f"cost that small: allow at least {least:g}."
-        )
+    check_limit(limit, dev)
     return knowledge.limited(spec.knowledge_items, spec.seed), dev
 
 
@@ -300,7 +294,7 @@ def _notes(plan: Plan) -> tuple[str, ...]:
         notes.insert(
             0, f"{EMBEDDED} was trained on a language of its own and knows no English: --data pocket asks in it."
         )
-    return tuple(notes)
+    return (*notes, *plan.leaks)
 
 
 def sweep_specification(spec: Specification, layers: str) -> Specification:

@@ -93,9 +93,10 @@ def measured_anew(row: SummaryRow, cell: CellFile, baseline: CellFile, seed: int
     found |= shift_numbers(own, plain, row.direction, measure, noise, own_seed)
     if row.cost is not None:
         pair = own.against(plain, KNOWLEDGE, noise)
-        margin, limit = (row.cost_test["margin"], row.cost_test["limit"]) if row.cost_test else (MARGIN, None)
+        test = row.cost_test
+        margin, limit, chance = (test["margin"], test["limit"], test["chance"]) if test else (MARGIN, None, None)
         found |= {"knowledge": float(own.measures(KNOWLEDGE).p_match.mean())}
-        found |= cost_numbers(pair, own_seed, margin, limit)
+        found |= cost_numbers(pair, own_seed, margin, limit, chance)
     pair = own.against(plain, CHOICES, noise)
     (p_value,) = stats.sign_flip_ps([pair.difference], clusters=pair.clusters, seed=seed_of(seed, row.behavior))
     found |= dict.fromkeys(("labels", "label_differences", "knowledge_by_category", "side_effects"))

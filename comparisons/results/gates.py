@@ -1,0 +1,106 @@
+"""What stands between a run and its answer: each found with what mends it, said before the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from comparisons.results.findings import FEWEST, ROUGH, by_content, is_broken
+from comparisons.results.summary import Summary, SummaryRow
+from comparisons.util.directions import DIRECTIONS
+
+SAME_LETTER, OPPOSITE_ORDERS = 0.7, -0.5
+"""Share of questions with the same letter in both orders, and correlation of both orders' logits, beyond which a model
+answers by letter."""
+
+LETTERISH = 0.5
+"""The cosine with the direction between the letters, either way, beyond which a vector is warned of."""
+
+Kind = Literal["broken baseline", "by letter", "letter vector", "chance", "clusters", "few flips", "ranks by content"]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One thing that limits what a run can say.
+
+    Attributes:
+        kind: which.
+        subject: the behavior, and the model where the run has several.
+        text: what was found and what mends it, a line.
+        void: whether nothing can be said of the subject at all.
+    """
+
+    kind: Kind
+    subject: str
+    text: str
+    void: bool = False
+
+
+def gates(summary: Summary) -> tuple[Gate, ...]:
+    """What limits the answers of a run, subject by subject."""
+    return tuple(gate for name in summary.subjects for gate in _gates(name, summary.of(name)))
+
+
+def _gates(name: str, rows: Sequence[SummaryRow]) -> Iterator[Gate]:
+    plain = next((row for row in rows if row.is_baseline and not row.failed), None)
+    cells = [row for row in rows if not (row.is_baseline or row.failed or row.shift is None or is_broken(row))]
+    if plain is not None:
+        yield from _of_baseline(name, plain)
+    letterish = [row for row in cells if abs(row.letter_cosine or 0.0) > LETTERISH]
+    if letterish:
+        most = max((row.letter_cosine or 0.0 for row in letterish), key=abs)
+        text = (
+            f"{name}: the vectors of {_names(letterish)} are largely a liking for a letter (cosine with the direction "
+            f"between the letters up to {most:+.2f}): --measure answers asks without letters."
+        )
+        yield Gate("letter vector", name, text)
+    if any(row.cost_test and row.cost_test["verdict"] == "at chance" for row in cells):
+        text = (
+            f"{name}: the unchanged model knows no more than chance of the knowledge questions: nothing is said about "
+            "cost. Take easier ones by --knowledge."
+        )
+        yield Gate("chance", name, text)
+    yield from _of_numbers(name, cells)
+    for direction in DIRECTIONS:
+        if turned := by_content([row for row in cells if row.direction == direction]):
+            text = (
+                f"{name}, {direction}: more of the shift of {_names(turned)} follows the letter than the content: "
+                "ranks go by content. --measure answers asks without letters."
+            )
+            yield Gate("ranks by content", name, text)
+
+
+def _of_baseline(name: str, plain: SummaryRow) -> Iterator[Gate]:
+    """What the unchanged model can't be asked."""
+    if is_broken(plain):
+        text = (
+            f"{name}: the unchanged model puts {plain.lost_mass or 0.0:.0%} of the probability on something else than "
+            "the letters: the answer is void. Ask by --measure answers, or in another --prompt-format."
+        )
+        yield Gate("broken baseline", name, text, void=True)
+    same, correlation = plain.same_letter, plain.order_correlation
+    if (same is not None and same > SAME_LETTER) or (correlation is not None and correlation < OPPOSITE_ORDERS):
+        found = "" if correlation is None else f"; the logits of both orders correlate by {correlation:+.2f}"
+        text = (
+            f"{name}: the unchanged model answers by letter, the same in both orders on {same or 0.0:.0%} of the "
+            f"questions{found}. --measure answers asks without letters."
+        )
+        yield Gate("by letter", name, text)
+
+
+def _of_numbers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
+    """Where too little stands behind the intervals."""
+    counts = [(row.n_clusters, row.n_items or 0) for row in cells if row.n_clusters is not None]
+    least, items = min(counts, default=(ROUGH, 0))
+    if least < ROUGH:
+        what = f"{least} questions" if least == items else f"{items} questions of {least} templates"
+        says = f"under {FEWEST} there is no interval" if least < FEWEST else f"with under {ROUGH} intervals are rough"
+        yield Gate("clusters", name, f"{name}: {what}, which are {least} clusters: {says}. Ask more of them.")
+    if least >= FEWEST and (few := [row for row in cells if row.too_few]):
+        text = f"{name}: nothing is said of {_names(few)}: {few[0].too_few}. Ask more questions."
+        yield Gate("few flips", name, text)
+
+
+def _names(rows: Sequence[SummaryRow]) -> str:
+    return ", ".join(dict.fromkeys(row.name for row in rows))

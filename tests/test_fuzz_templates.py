@@ -137,6 +137,16 @@ def test_any_template_is_right_or_a_line(tmp_path: Path) -> None:
     assert found["right"] > CASES / 10 and found["refused"] > CASES / 10, found
 
 
+def test_a_tokenizer_that_raises_is_one_line(tmp_path: Path) -> None:
+    tiny_tokenizer().save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": "long"}))
+    with pytest.raises(
+        CompareError, match=r"^the tokenizer of tiny can't be used, .*: take the tokenizer's files that"
+    ):
+        checked_writer(read_tokenizer(str(tmp_path)), None, "tiny")
+
+
 @pytest.mark.soak
 def test_any_template_soak(tmp_path: Path) -> None:
     cases = int(os.environ.get("SOAK_TEMPLATES", "2000"))

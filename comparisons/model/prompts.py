@@ -10,7 +10,7 @@ from comparisons.model.checks import check_templates
 from comparisons.model.mending import ANSWER, QUESTION, SYSTEM, find
 from comparisons.model.template import AS_IT_IS, Template
 from comparisons.model.thinking import Thinking, find_thinking
-from comparisons.util.errors import CompareError
+from comparisons.util.errors import CompareError, described
 
 PromptFormat = Literal["chat", "base", "llama2-paper"]
 ThinkingMode = Literal["off", "on"]
@@ -260,7 +260,12 @@ def checked_writer(
     """
     has_template = bool(getattr(tokenizer, "chat_template", None))
     writer = PromptWriter(tokenizer, prompt_format or ("chat" if has_template else "base"), name, mode)
-    writer.check()
+    try:
+        writer.check()
+    except CompareError:
+        raise
+    except Exception as error:  # of a tokenizer whose files hold what they should not
+        raise CompareError(f"the tokenizer of {name} can't be used, {described(error)}: {OTHER_FILES}") from error
     return writer
 
 

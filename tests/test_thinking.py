@@ -288,3 +288,11 @@ def test_a_vector_is_added_where_its_method_is_told(tmp_path: Path) -> None:
         use: Any = type("Use", (), {"fitted": tmp_path, "signed": 1.0})
         (edit,) = CAA(layer=1, positions=positions).intervene(use).edits
         assert edit.positions == positions
+
+
+def test_run_and_generate_take_the_options_of_thoughts() -> None:
+    from comparisons.cli import cli
+
+    for name in ("run", "generate"):
+        known = {option for each in cli.commands[name].params for option in each.opts}
+        assert {"--thinking", "--thought-tokens"} <= known, name

@@ -54,7 +54,10 @@ NAMED = 10
 
 
 @click.command("run", help=HELP)
-@options("methods", *SUBJECT, *GRID, "layer", *MEASURING, *CONTROLS, "open_ended", "tokens", *JUDGING, *RUNNING)
+@options(
+    *("methods", *SUBJECT, *GRID, "layer", *MEASURING, *CONTROLS),
+    *("open_ended", "tokens", "thought_tokens", *JUDGING, *RUNNING),
+)
 def command(dry_run: bool, as_json: bool, **given: Any) -> int:
     return perform(Specification.of(given), given, dry_run, as_json)
 

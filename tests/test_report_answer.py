@@ -147,8 +147,5 @@ class TestAnswer:
         found = answer([baseline(), few], "pos")
         assert found is not None and "the furthest was caa, +0.20 (no interval)." in found
         text = report(make_run(tmp_path, [baseline(), few]))
-        assert (
-            "> The questions for refusal are variations of 5 templates: with under 10 the intervals say nothing."
-            in text
-        )
-        assert "50 test questions a cell, of 5 templates;" in text
+        assert "50 questions of 5 templates, which are 5 clusters: under 6 there is no interval." in text
+        assert "50 test questions a cell, 5 clusters;" in text

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from comparisons.model.named import NAMED
 from comparisons.model.prompts import Turn
 from comparisons.report.snippet import QUESTION, snippet
 from tests.forks import Command, Forks
@@ -145,3 +146,13 @@ class TestSnippet:
         text = report(make_run(tmp_path, intervention=intervention))
         assert "a short program can't show its edits" in text
         assert "```python" not in text
+
+
+def test_a_gguf_file_is_read_as_such_and_a_packages_is_found_in_it() -> None:
+    plain = {"model": "models/some.gguf", "edits": []}
+    text = snippet(plain)
+    assert text and 'name = "models"' in text and 'file = "some.gguf"' in text and "gguf_file=file" in text
+    named = NAMED["smollm2"]
+    text = snippet({"model": f"/elsewhere/{named.module}/{named.file}", "edits": []})
+    assert text and f'find_spec("{named.module}")' in text and "/elsewhere" not in text
+    compile(text, "program", "exec")

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from comparisons.model.named import NAMED
+from comparisons.model.source import GGUF
 from comparisons.model.template import TEMPLATE_ARGUMENTS, Template
 from comparisons.report.templating import fill
 
@@ -36,9 +38,14 @@ def snippet(intervention: Mapping[str, Any], question: str = QUESTION, repositor
     before, after = _frame(prompt_format, system, turns)
     reading = intervention.get("reading") or {}
     template = Template(**reading.get("template", {}))
+    place, file = intervention["model"], ""
+    if place.endswith(GGUF):
+        place, _, file = place.rpartition("/")
     return fill(
         "report/templates/program.txt",
-        model=intervention["model"],
+        place=place,
+        file=file,
+        package=next((named.module for named in NAMED.values() if named.file == file), None),
         blocks=intervention.get("blocks") or "model.layers",
         edits=[(int(e["layer"]), float(e["multiplier"]), e["tensor"], STARTS[e["positions"]]) for e in edits],
         adapter=f"best/{adapter}" if adapter is not None else None,

@@ -142,21 +142,22 @@ def test_what_a_method_does_to_the_model_is_undone_for_the_others(place: Path, m
 
 
 def test_a_context_manager_is_evaluated_by_itself(place: Path, model: str, tmp_path: Path) -> None:
+    """The last block is turned round: half of it would be the whole again behind the norm."""
     folder = tmp_path / "plugins"
     folder.mkdir()
-    (folder / "halved.py").write_text(
+    (folder / "turned.py").write_text(
         "from contextlib import contextmanager\n"
         f"{HEAD}KEPT = []\n"
-        '@dataclass(frozen=True)\nclass Halved(Method):\n    """Halve the last block."""\n'
+        '@dataclass(frozen=True)\nclass Turned(Method):\n    """Turn the last block round."""\n'
         "    def fit(self, fit): KEPT.append(fit.lm)\n"
-        "    def intervene(self, use): return self.halved(KEPT[-1])\n"
-        "    @contextmanager\n    def halved(self, lm):\n"
-        "        handle = lm.blocks[-1].register_forward_hook(lambda m, a, o: o / 2)\n"
+        "    def intervene(self, use): return self.turned(KEPT[-1])\n"
+        "    @contextmanager\n    def turned(self, lm):\n"
+        "        handle = lm.blocks[-1].register_forward_hook(lambda m, a, o: -o)\n"
         "        try: yield\n        finally: handle.remove()\n"
     )
-    rows = by_cell(run(spec(place, model, "halved", "caa", plugins=folder), silent, out=Path("out")).rows)
-    assert rows["greeting/halved/pos/1"].status == "done", rows["greeting/halved/pos/1"].error
-    assert rows["greeting/halved/pos/1"].shift != 0
+    rows = by_cell(run(spec(place, model, "turned", "caa", plugins=folder), silent, out=Path("out")).rows)
+    assert rows["greeting/turned/pos/1"].status == "done", rows["greeting/turned/pos/1"].error
+    assert rows["greeting/turned/pos/1"].shift != 0
     assert rows["greeting/caa/pos/1"].status == "done"
 
 

@@ -94,7 +94,8 @@ def letter_habit(rows: Sequence[Row], evaluation: str) -> dict[str, float | None
     split = letter_split(rows, evaluation)
     if not split.items:
         return {"same_letter": None, "order_correlation": None}
-    first = {row["item"]: row["matching"] < row["contrast"] for row in rows if row.get("order") == "given"}
+    asked = [row for row in rows if row["evaluation"] == evaluation and row["order"] == "given"]
+    first = {row["item"]: row["matching"] < row["contrast"] for row in asked}
     letter = np.where([first[item] for item in split.items], split.letter, -split.letter)
     given, swapped = split.content + letter, split.content - letter
     spread = len(given) > 2 and given.std() > 0 and swapped.std() > 0

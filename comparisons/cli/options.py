@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -176,7 +176,8 @@ def model_source(given: Mapping[str, Any]) -> ModelSource:
 
 def without_model(given: Mapping[str, Any]) -> None:
     """Raises UsageError where one of these options was given, though no --model is."""
-    named = [name for name, value in given.items() if value not in (None, False, "auto")]
+    usual = {field.name: field.default for field in fields(ModelSource)}
+    named = [name for name, value in given.items() if value not in (None, False, "auto", usual.get(name))]
     if named:
         raise click.UsageError(f"--{named[0].replace('_', '-')} goes with --model.")
 

@@ -35,6 +35,7 @@ REWRITTEN = {
     "--behavior all": "--behavior refusal",
     "--strengths 0.25,0.5,1,2 --select": "--strengths 0.5,1 --select",
     "cost<=0.05": "cost<=0.5",
+    "cost<=0.06": "cost<=0.5",
     "--layers all --strengths 0.5,1,2": "--layers 1-2 --strengths 0.5,1",
     "--judge openai:gpt-4o-mini --judge-price 0.15/0.60 --judge-budget 5": "--judge rules",
     "similarity base/refusal.safetensors chat/": "similarity my_vectors/refusal.safetensors my_vectors/",

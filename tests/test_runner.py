@@ -227,7 +227,8 @@ def test_a_warning_stands_beside_the_number(place: Path, model: str) -> None:
     same = [record(2 * index) for index in range(10)]
     write(place / "generate/greeting/generate_dataset.json", same)
     write(place / "test/greeting/test_dataset_ab.json", same[:6])
-    rows = by_cell(run(spec(place, model, "caa", "sysprompt"), silent, out=Path("out")).rows)
+    chosen = spec(place, model, "caa", "sysprompt", allow_leaks=True)
+    rows = by_cell(run(chosen, silent, out=Path("out")).rows)
     few, letter = rows["greeting/baseline"].warnings
     assert few.startswith("only 6 questions") and "under (B)" in letter
     assert any("every training pair" in text for text in rows["greeting/caa/pos/1"].warnings)
@@ -242,7 +243,7 @@ def test_a_cell_that_lost_the_letters_is_broken(place: Path, model: str) -> None
     row = rows["greeting/caa/pos/1"]
     assert row.status == "done" and row.broken and (row.lost_mass or 0) > 0.5
     report = Path("out/report.md").read_text()
-    assert "broken (lost mass" in report and "no cell is usable" in report
+    assert "broken (lost mass" in report and "the answer is void" in report
     assert not Path("out/best").exists()
 
 
@@ -291,6 +292,7 @@ def test_all_of_the_papers_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         layer="0",
         orders="given",
         measure="letters",
+        allow_leaks=True,
     )
     rows = run(prompted, silent, out=Path("prompted")).rows
     assert [(row.status, row.n_items) for row in rows] == [("done", 50)] * 7 * 3

@@ -168,7 +168,7 @@ def test_a_specification_is_read_from_its_record() -> None:
         ({"offload": ""}, "offload is empty"),
         (
             {"metods": "caa"},
-            "unknown argument 'metods'. Did you mean methods or seeds? Known: address, behavior",
+            "unknown argument 'metods'. Did you mean methods or seeds? Known: address, allow_leaks, behavior",
         ),
     ],
 )

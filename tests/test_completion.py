@@ -38,7 +38,7 @@ def offered(words: str, folder: Path) -> list[str]:
         ("compare run --behavior refusal,syc", ["refusal,sycophancy"]),
         ("compare run --judge rules,pair", ["rules,pairwise"]),
         ("compare run --data nothing --behavior re", []),
-        ("compare run --knowl", ["--knowledge"]),
+        ("compare run --knowl", ["--knowledge", "--knowledge-items"]),
     ],
 )
 def test_the_last_name_of_a_list_is_completed(words: str, expected: list[str], tmp_path: Path) -> None:

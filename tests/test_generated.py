@@ -119,7 +119,8 @@ def test_honesty_on_pocket_is_split_by_label(work: Path) -> None:
     for label, found in row["labels"].items():
         assert found["n_items"] == len(shifts[label])
         assert found["shift"] == pytest.approx(np.mean(shifts[label]), abs=1e-6)
-        assert found["ci"][0] <= found["shift"] <= found["ci"][1]
+        # Fewer than ten have no interval.
+        assert found["ci"][0] <= found["shift"] <= found["ci"][1] if found["n_items"] >= 10 else found["ci"] is None
     (difference,) = row["label_differences"]
     assert (difference["first"], difference["second"]) == ("False", "True")
     assert difference["shift"] == pytest.approx(np.mean(shifts["True"]) - np.mean(shifts["False"]), abs=1e-6)
@@ -129,18 +130,21 @@ def test_honesty_on_pocket_is_split_by_label(work: Path) -> None:
 
 
 def test_a_yes_bias_shows_as_opposite_shifts() -> None:
-    items = tuple("abcdefgh")
-    values = np.array([0.2, 0.4, 0.3, -0.1, -0.3, -0.2, 0.9, 0.5])
-    labels = dict(zip(items, ["yes", "yes", "yes", "no", "no", "no", "alone", None], strict=True))
+    """Ten questions with each label; fewer have a mean and no interval."""
+    items = tuple("abcdefghijklmnopqrstuv")
+    values = np.array([*np.linspace(0.1, 0.5, 10), *np.linspace(-0.3, -0.1, 10), 0.9, 0.5])
+    labels = dict(zip(items, [*["yes"] * 10, *["no"] * 10, "alone", None], strict=True))
     found = label_shifts(Paired(items, values, values, values, values, None), labels, 0)
     assert {label: (own["n_items"], round(own["shift"], 9)) for label, own in found["labels"].items()} == {
-        "no": (3, -0.2),
-        "yes": (3, 0.3),
+        "no": (10, -0.2),
+        "yes": (10, 0.3),
     }
     (difference,) = found["label_differences"]
     assert difference["shift"] == pytest.approx(0.5) and difference["ci"][0] > 0
-    own = stats.bca_interval(values[:3])
+    own = stats.bca_interval(values[:10])
     assert own is not None and found["labels"]["yes"]["ci"] == pytest.approx([own.low, own.high])
+    few = label_shifts(Paired(items[1:], values[1:], values[1:], values[1:], values[1:], None), labels, 0)
+    assert few["labels"]["yes"]["ci"] is None and few["label_differences"][0]["ci"] is None
     assert label_shifts(Paired(items, values, values, values, values, None), dict.fromkeys(items, "yes"), 0) == {}
     assert (
         label_shifts(Paired(items, values, values, values, values, None), {"a": "yes", "b": "yes", "c": "no"}, 0) == {}

@@ -52,7 +52,12 @@ def check_equal(folder: Path, reference: Path) -> None:
     for found, expected in zip(numbers(folder / "out"), numbers(reference / "out"), strict=True):
         assert found.keys() == expected.keys()
         for name, value in expected.items():
-            if isinstance(value, (float, list)):
+            if name == "fits" and value is not None:
+                assert {part: found[name][part] for part in value} == {
+                    part: number if part == "seeds" else pytest.approx(number, abs=1e-6)
+                    for part, number in value.items()
+                }, name
+            elif isinstance(value, (float, list)):
                 # Intervals over few questions are many standard errors wide, logits steeper than probabilities.
                 least = 1e-5 if name.startswith(("content", "letter")) else 1e-6
                 assert found[name] == pytest.approx(value, abs=1e-4 if isinstance(value, list) else least), name

@@ -43,7 +43,7 @@ def test_together_they_get_the_numbers_that_each_gets_alone(spec: Specification)
         for key, row in alone.items():
             assert joint[key].status == "done"
             for field in ("p_match", "shift", "knowledge", "cost", "cost_ci"):
-                # A bound of the cost is a quantile of resamples, which the last digit of a row can change for its neighbour.
+                # A bound is a quantile of resamples: a row's last digit can change it for its neighbour.
                 least = 1e-5 if field.endswith("_ci") else 1e-6
                 assert getattr(joint[key], field) == pytest.approx(getattr(row, field), abs=least), (key, field)
             if not row.is_baseline:

@@ -100,7 +100,7 @@ class TestSnippet:
         run = make_run(tmp_path / "run", intervention=intervention)
         vector, adapter = save_edit(run), save_adapter(run, lm)
         program = report(run).split("```python\n")[1].split("```")[0]
-        assert len(program.splitlines()) <= 44
+        assert len(program.splitlines()) <= 42
         found = execute(forks, run, program)
 
         prompt = lm.prompt(QUESTION, system)

@@ -163,7 +163,6 @@ def test_without_stacks_every_method_with_a_layer_is_swept(model: str, plugins: 
     assert "learned_vector" not in spec.stacks
 
 
-@pytest.mark.xfail(reason="sweeps lack shift_error and gates of few clusters: to be mended", strict=False)
 def test_a_sweep_end_to_end(place: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = command(place, model, "--layers", "all", "--strengths", "0,0.5,2", "--out", "out")
     sweep += ["--methods", "caa,sysprompt", "--knowledge", "mmlu"]
@@ -203,7 +202,6 @@ def test_a_cell_equals_its_own_evaluation_on_the_same_items(place: Path, model: 
     assert [line["logp_contrast"] for line in mine] == pytest.approx(found[:, 1].tolist(), abs=1e-5)
 
 
-@pytest.mark.xfail(reason="sweeps lack shift_error and gates of few clusters: to be mended", strict=False)
 def test_a_sweep_on_test_equals_the_run_of_the_same_layers(place: Path, model: str) -> None:
     grid = ["--strengths", "1,2", "--methods", "caa", "--out"]
     assert run(command(place, model, "--layers", "0,2", "--split", "test", *grid, "swept")) == 0

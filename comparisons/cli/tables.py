@@ -50,10 +50,13 @@ def show(run: Path, written: Sequence[Path] = (), told: bool = False) -> None:
     console, record = stdout(), read_record(run)
     if not told and (asked := asked_of(record)):
         console.print(asked, markup=False, highlight=False, soft_wrap=True)
+    limits = gates(record.summary)
     for line in record.measured:
-        console.print(f"{line}\n", markup=False, highlight=False)
-    for gate in gates(record.summary):
-        console.print(f"! {gate.text}\n", style="yellow", markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False)
+    for gate in limits:
+        console.print(f"! {gate.text}", style="yellow", markup=False, highlight=False)
+    if record.measured or limits:
+        console.print()
     if record.is_sweep:
         best = best_table(record.summary, top=1)
         console.print(rich_table(best, console.width) if best.rows else "Every cell failed.")

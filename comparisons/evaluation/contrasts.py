@@ -150,7 +150,7 @@ def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
     bands = dict[str, dict[str, Any]]()
     for each in found:
         few = too_little(each)
-        own: dict[str, Any] = {"shift_band": None if few else bounds(each.simultaneous), "shift_error": each.full_error}
+        own: dict[str, Any] = {"shift_band": None if few else bounds(each.simultaneous)}
         own |= {"n_clusters": each.units, "too_few": few} | ({"shift_ci": None} if each.units < stats.FEWEST else {})
         bands[asked.keys[each.first]] = own
     return bands

@@ -139,11 +139,13 @@ def shift_numbers(
     split = letter_shifts(*splits, own.templates(CHOICES), seed, noise, pair.content_seeds)
     if measure == "answers":  # which have one order and no letter
         split = {"content_shift": float(pair.content.mean()), "content_shift_ci": pair.content_interval(seed)}
+    error = stats.standard_error(pair.difference, clusters=pair.clusters)
     return {
         "n_items": len(pair.difference),
         "shift": float(pair.difference.mean()),
         "shift_ci": pair.interval(seed),
-        "fits": fits_of(own, baseline, pair),
+        "shift_error": None if error is None else math.hypot(error, pair.seeds.deviation),
+        "fits": fits_of(own, baseline, pair, error),
         "flips": {"gained": flips.gained, "lost": flips.lost, "p_value": flips.p_value},
         "detectable_shift": stats.minimum_detectable_shift(pair.difference, clusters=pair.clusters),
         "anti_steerable": stats.anti_steerable(pair.content, "neg" if direction == "neg" else "pos"),
@@ -151,7 +153,7 @@ def shift_numbers(
     }
 
 
-def fits_of(own: MeasuredRows, baseline: MeasuredRows, pair: Paired) -> Fits | None:
+def fits_of(own: MeasuredRows, baseline: MeasuredRows, pair: Paired, error: float | None) -> Fits | None:
     """What a cell's fits by several seeds, or its single one, did; None of one that draws nothing at random."""
     seeds = own.info.get("seeds")
     if not seeds:
@@ -165,7 +167,7 @@ def fits_of(own: MeasuredRows, baseline: MeasuredRows, pair: Paired) -> Fits | N
         "seeds": list(seeds),
         "shifts": shifts,
         "deviation": pair.seeds.deviation * math.sqrt(len(seeds)) if several else None,
-        "question_error": stats.standard_error(pair.difference, clusters=pair.clusters),
+        "question_error": error,
         "seed_error": pair.seeds.deviation if several else None,
     }
 

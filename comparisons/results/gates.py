@@ -57,8 +57,8 @@ def _gates(name: str, rows: Sequence[SummaryRow]) -> Iterator[Gate]:
         yield Gate("letter vector", name, text)
     if any(row.cost_test and row.cost_test["verdict"] == "at chance" for row in cells):
         text = (
-            f"{name}: the unchanged model knows no more than chance of the knowledge questions: nothing is said about "
-            "cost. Take easier ones by --knowledge."
+            f"{name}: the unchanged model's knowledge is at chance: nothing is said about cost. "
+            "Take easier questions by --knowledge."
         )
         yield Gate("chance", name, text)
     yield from _of_numbers(name, cells)

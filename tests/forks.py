@@ -138,19 +138,32 @@ class Forks:
     """
 
     def __init__(self, folder: str, preloaded: str = ALL) -> None:
+        self._path = f"{folder}/{preloaded}"
+        self._connect()
+
+    def _connect(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(f"{folder}/{preloaded}")
-        self._lines = self._socket.makefile("rb")
+        self._socket.connect(self._path)
+        self._lines, self._awaited = self._socket.makefile("rb"), False
 
     def start(self, *commands: Command) -> list[int]:
-        """Starts commands at once; returns their processes' numbers. `ended` is to follow before the next start."""
+        """Starts commands at once; returns their processes' numbers.
+
+        Those of a test that did not wait for `ended`, since its time was over, are killed.
+        """
+        if self._awaited:
+            self.close()
+            self._connect()
+        self._awaited = True
         self._socket.sendall(json.dumps([asdict(command) for command in commands]).encode() + b"\n")
         pids: list[int] = json.loads(self._lines.readline())
         return pids
 
     def ended(self) -> list[Ended]:
         """Waits for all that were started."""
-        return [Ended(**each) for each in json.loads(self._lines.readline())]
+        found = [Ended(**each) for each in json.loads(self._lines.readline())]
+        self._awaited = False
+        return found
 
     def run(self, *commands: Command) -> list[Ended]:
         """Starts commands at once and waits for all."""
@@ -258,6 +271,9 @@ def _serve(listener: socket.socket) -> None:
                 one.sendall(json.dumps([child.pid for child in started[one]]).encode() + b"\n")
             else:
                 clients.discard(one)
+                for child in started.get(one, ()):
+                    if child.pid not in ended:
+                        os.kill(child.pid, signal.SIGKILL)
         for one, children in list(started.items()):
             for child in children:
                 if child.pid not in ended and (end := child.ended()):
@@ -276,7 +292,10 @@ def _line(client: socket.socket) -> bytes:
     """The next line, b"" where there is none to come: clients wait for the answer to each."""
     found = b""
     while not found.endswith(b"\n"):
-        part = client.recv(1 << 16)
+        try:
+            part = client.recv(1 << 16)
+        except ConnectionResetError:  # it has left with an answer unread
+            part = b""
         if not part:
             return b""
         found += part

@@ -51,8 +51,12 @@ GRID = [
     *("--train-items", "16", "--test-items", "4", "--knowledge", "none"),
     *("--open-ended", "--tokens", "4", "--judge", "rules,pairwise:local"),
 ]
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
-"""What the nodes of a cluster share."""
+CLUSTER = {
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": "0123456789abcdef" * 4,
+    "RAY_worker_niceness": "0",
+}
+"""What the nodes of a cluster share. Ray's own niceness of 15 starves its workers beside other tests."""
 
 RAY = ("--executor", "ray", "--workers")
 
@@ -75,7 +79,7 @@ class Boom(Method):
 
 def started(forks: Forks, folder: Path, *arguments: str) -> psutil.Process:
     """`compare` in a fork, which has not imported Ray."""
-    (pid,) = forks.start(Command(arguments, str(folder), variables=TOKEN, every=1e9))
+    (pid,) = forks.start(Command(arguments, str(folder), variables=CLUSTER, every=1e9))
     return psutil.Process(pid)
 
 
@@ -116,7 +120,7 @@ def cluster() -> Iterator[tuple[str, int]]:
         port = free.getsockname()[1]
     command = f"start --head --block --port {port} --num-cpus 2 --include-dashboard false --disable-usage-stats".split()
     ray = Path(sys.executable).with_name("ray")
-    env = {**os.environ, **TOKEN, "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, **CLUSTER, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         [ray, *command], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as head:

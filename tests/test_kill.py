@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import statistics
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,13 +109,19 @@ def test_a_run_that_does_not_heed_the_signal_is_ended(forks: Forks, tmp_path: Pa
     (tmp_path / "deaf.py").write_text(
         "import time\nfrom dataclasses import dataclass\nfrom comparisons.method import *\n\n"
         "@dataclass(frozen=True)\nclass Deaf(Method):\n    '''Swallows what ends a process.'''\n"
-        "    def fit(self, fit):\n        while True:\n            try:\n                time.sleep(60)\n"
+        "    def fit(self, fit):\n        open('asleep', 'w').close()\n"
+        "        while True:\n            try:\n                time.sleep(60)\n"
         "            except BaseException:\n                pass\n"
         "    def intervene(self, use):\n        return Intervention()\n"
     )
     arguments = "run --behavior refusal --methods deaf --knowledge none --test-items 2 --plugins . --fresh --out out"
-    (ended,) = forks.run(Command(arguments.split(), str(tmp_path), after=2.0, signal=signal.SIGTERM))
-    assert (ended.code, ended.lingered < MOST) == (130, True)
+    (pid,) = forks.start(Command(arguments.split(), str(tmp_path)))
+    while not (tmp_path / "asleep").exists():
+        time.sleep(0.05)
+    os.kill(pid, signal.SIGTERM)
+    asked = time.monotonic()
+    (ended,) = forks.ended()
+    assert (ended.code, time.monotonic() - asked < MOST) == (130, True)
     # What --fresh was to discard was gone by then: once is enough.
     assert ended.complaints[0].endswith(f"To go on: compare {arguments.replace(' --fresh', '')}")
 

@@ -28,8 +28,8 @@ COMMANDS = {
     "8 bits": f"run {SMALL} --methods caa --quantize 8bit --layer 1",
 }
 
-KNOWN = {"pocket takes no packed branches: falling back to one row a setting, which is slower."}
-"""Lines of ours that these commands may print."""
+KNOWN = {"pocket reads padded prompts as others: each batch has prompts of one length."}
+"""Lines of ours that these commands may print: in 8 bits padding shows, on some CPUs."""
 
 OFFLOADED = """
 from comparisons.model import loading

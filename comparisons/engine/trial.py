@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,11 +35,12 @@ WINDOWS = {"sliding_window": 64, "attention_chunk_size": 64, "window_size": 512,
 
 
 def packing(lm: LM) -> Packing:
-    """How the model may be run exactly, found once by trying it against one row a setting.
+    """How the model may be run exactly, found once by trying it against one row a setting, a prompt at a time.
 
     Short random prompts, longer than a short sliding window, are run with edits at the first and the middle block.
     The root mean square of what they differ by, in log-probability at every token of the tails, is held to that of
-    two runs of rows whose every module rounds at random: noise that the model has whatever runs it.
+    two runs of rows whose every module rounds at random: noise that the model has whatever runs it. Rows of several
+    prompts would not do in place of one: what `pads` finds wrong with them is not the packed branches' fault.
     """
     if lm.packing is None:
         with lm.meter.paused():
@@ -50,19 +52,18 @@ def packing(lm: LM) -> Packing:
 
 def _tried(lm: LM) -> Packing:
     trial = _Trial(lm)
-    limit = max(LEAST_NOISE, NOISE_FACTOR * trial.noise())
-    rows = trial.rows()
+    alone = trial.alone()
     kinds: tuple[Packing, ...] = ("grown", "packed")
     for kind in kinds:
         try:
             # Not max(): it could drop a NaN.
-            ways = [_distance(trial.packed(kind == "grown", apart), rows) for apart in (False, True)]
+            ways = [_distance(trial.packed(kind == "grown", apart), alone) for apart in (False, True)]
             difference = sum(ways) if any(map(math.isnan, ways)) else max(ways)
         except Exception as error:  # a model's own code may raise anything
             log.debug("%s: %s branches: %s", lm.name, kind, error)
             continue
-        log.debug("%s: %s branches differ by %.2g nats of %.2g", lm.name, kind, difference, limit)
-        if difference <= limit:
+        log.debug("%s: %s branches differ by %.2g nats", lm.name, kind, difference)
+        if trial.is_noise(difference):
             return kind
     return "rows"
 
@@ -92,7 +93,7 @@ def _continuing(lm: LM) -> tuple[Continuing, str]:
         except Exception as error:  # a model's own code may raise anything
             why = why or f"can't go on from a cache ({type(error).__name__}: {' '.join(str(error).split())[:150]})"
             continue
-        if trial.is_noise(_distance(found, trial.rows()[0])):
+        if trial.is_noise(_distance(found, trial.alone()[0])):
             return way, ""
         why = "goes on from a cache as if nothing stood before"
     return "text", why
@@ -101,13 +102,13 @@ def _continuing(lm: LM) -> tuple[Continuing, str]:
 def pads(lm: LM) -> bool:
     """Whether the model may read rows of different lengths, padded at their start, as it reads each alone.
 
-    The state of some recurrent ones runs through what is padded. Packed branches are not padded, so a model that takes
-    them was seen to.
+    The state of some recurrent ones runs through what is padded; and where activations are quantized, as 8 bits by
+    bitsandbytes, what is padded has a say in the scale of the rest.
     """
     if lm.pads is None:
         with lm.meter.paused():
             trial = _Trial(lm)
-            lm.pads = lm.packing in ("grown", "packed") or trial.is_noise(_distance(trial.rows(), trial.alone()))
+            lm.pads = trial.is_noise(_distance(trial.rows(), trial.alone()))
         if not lm.pads:
             log.warning("%s reads padded prompts as others: each batch has prompts of one length.", lm.name)
     return lm.pads
@@ -192,8 +193,9 @@ class _Trial:
 
     def is_noise(self, difference: float) -> bool:
         """Whether a difference, in nats, is what the model has whatever runs it; NaN isn't."""
-        return difference <= LEAST_NOISE or difference <= NOISE_FACTOR * self.noise()
+        return difference <= LEAST_NOISE or difference <= NOISE_FACTOR * self.noise
 
+    @cached_property
     def noise(self) -> float:
         """What two runs of rows differ by that round at random, in nats."""
         runs = []

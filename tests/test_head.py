@@ -48,7 +48,7 @@ def test_pieces_of_the_vocabulary_and_of_tokens_change_nothing(family: str, monk
     lm = tiny_lm(family)
     lm.model.to(torch.bfloat16)
     whole = apart(lm, *questions(lm))
-    monkeypatch.setattr(module, "WEIGHTS", 64 * 100)
+    monkeypatch.setattr(module, "WIDENED", 64 * 100)
     monkeypatch.setattr(module, "LOGITS", 100)
     torch.testing.assert_close(apart(lm, *questions(lm)), whole, atol=1e-5, rtol=0)
 

@@ -10,14 +10,7 @@ from typing import Any
 import torch
 
 from comparisons.engine.hooks import StopForward
-from comparisons.model.lm import LM
-
-LOGITS = 1 << 24
-"""Logits that are held at once, 64 MiB: those of whole answers over a vocabulary of 262,000 would be gigabytes."""
-
-WEIGHTS = 1 << 26
-"""Weights of the output layer that are held in float32 at once, 256 MiB, where the model computes in 16 bits."""
-
+from comparisons.model.lm import LM, LOGITS, WIDENED
 
 LOUD = 32
 """How many times as large what enters the output layer is made, to see what becomes of its product."""
@@ -57,7 +50,7 @@ class Head:
         total = torch.full((len(rows), 1), -torch.inf, device=rows.device)
         chosen = torch.zeros(wanted.shape, device=rows.device)
         whole = weight.dtype == torch.float32
-        words = len(weight) if whole else min(len(weight), max(1, WEIGHTS // weight.shape[1]))
+        words = len(weight) if whole else min(len(weight), max(1, WIDENED // weight.shape[1]))
         for start in range(0, len(weight), words):
             part = weight[start : start + words].float()
             bias = None if self.layer.bias is None else self.layer.bias[start : start + words].float()

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from comparisons.machine.shape import Shape
-from comparisons.model.lm import MAX_BRANCH_TOKENS, token_budget
+from comparisons.model.lm import LOGITS, MAX_BRANCH_TOKENS, WIDENED, token_budget
 from comparisons.util.memory import available_memory
 
 Device = Literal["cpu", "cuda"]
@@ -206,5 +206,7 @@ def _swept(shape: Shape, size: int, device: Device, load: Load) -> int:
     joined = rows * (load.tokens + tail) * 2 * shape.keys * size
     mask = 2 * rows * tail * (load.tokens + tail) * size
     hidden = rows * max(tail, load.tokens) * (3 * shape.intermediate + 3 * shape.width + 2 * shape.queries) * size
-    logits = rows * tail // 2 * shape.vocabulary * (size + 8)
+    # Logits are made in float32, piece by piece, from a copy of the output layer where that is narrower.
+    copied = 0 if size == 4 else 4 * min(shape.vocabulary * shape.width, WIDENED)
+    logits = copied + 12 * min(rows * tail // 2 * shape.vocabulary, LOGITS)
     return int(cache + mask + max(joined + hidden, logits))

@@ -33,6 +33,12 @@ CACHE_ARGUMENTS = ("cache", "past_key_values")
 MAX_BRANCH_TOKENS = 1_024
 """Branch tokens of one prompt in one forward: attention among them grows with the square."""
 
+LOGITS = 1 << 24
+"""Logits that are held at once, 64 MiB: those of whole answers over a vocabulary of 262,000 would be gigabytes."""
+
+WIDENED = 1 << 26
+"""Weights of the output layer that are held in float32 at once, 256 MiB, where the model computes in 16 bits."""
+
 Packing = Literal["grown", "packed", "rows"]
 """How branches may be run: packed, joining where their edits begin; packed; or a row each."""
 

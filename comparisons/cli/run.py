@@ -47,7 +47,7 @@ Examples:
   compare sweep --behavior refusal --layers all --methods caa,sft+caa,sysprompt --knowledge auto
 """
 
-SWEPT = "By default every method that fits all layers; a stack without one is a cell for reference."
+SWEPT = "By default caa; a stack without a layer is a cell for reference."
 
 NAMED = 10
 """Failed cells that are named on stderr; the report names them all."""

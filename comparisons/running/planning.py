@@ -25,6 +25,9 @@ from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import layer_parts, layers_within
 
+SWEPT = ("caa",)
+"""What is swept by default: one fit holds the vectors of all layers, and all settings share their prompts."""
+
 
 def make_plan(spec: Specification) -> Plan:
     """Checks everything that can be checked without the model.
@@ -301,8 +304,7 @@ def sweep_specification(spec: Specification, layers: str) -> Specification:
     """The specification of a sweep, with its stacks and layers filled in.
 
     Args:
-        spec: the rest; without stacks every method is swept that has a layer and one fit for all of them, controls
-            aside.
+        spec: the rest; without stacks `SWEPT` are.
         layers: "all", "A-B", "N", or several of these with commas; what they name together is swept.
 
     Raises:
@@ -317,25 +319,10 @@ def sweep_specification(spec: Specification, layers: str) -> Specification:
     return replace(spec, stacks=stacks, layers=layers_within(parts, blocks, spec.model.name))
 
 
-def _fits_each_layer(cls: type[Method]) -> bool:
-    return cls.fits != "never" and any(f.name == LAYER and not f.metadata.get("use_only") for f in fields(cls))
-
-
 def _stacks(spec: Specification) -> tuple[str, ...]:
-    """The stacks as typed, or every method with a layer."""
+    """The stacks as typed, or those that a sweep takes."""
+    spec = spec if spec.stacks else replace(spec, stacks=SWEPT)
     registry = Registry(spec.plugins)
-    if not spec.stacks:
-        swept = tuple(
-            info.name
-            for info in registry.describe()
-            if info.role == "method"
-            and any(setting.name == LAYER for setting in info.settings)
-            # One that is fitted anew for each layer is swept where it is named.
-            and not _fits_each_layer(registry.get(info.name))
-        )
-        if not swept:
-            raise CompareError(f"no method has a setting '{LAYER}' that its fit doesn't need: name one by --methods.")
-        return swept
     stacks = [parse_stack(text) for text in spec.stacks]
     classes = {name: registry.get(name) for stack in stacks for name in stack.names}
     if not any(swept_method(stack, classes) for stack in stacks):

@@ -42,8 +42,10 @@ def test_together_they_get_the_numbers_that_each_gets_alone(spec: Specification)
         alone = rows(replace(spec, behaviors=(name,)), name)
         for key, row in alone.items():
             assert joint[key].status == "done"
-            for field in ("p_match", "shift", "knowledge", "cost", "cost_ci"):
+            for field in ("p_match", "shift", "knowledge", "cost"):
                 assert getattr(joint[key], field) == pytest.approx(getattr(row, field), abs=1e-6), (key, field)
+            # A bound is a quantile at a rank that BCa counts from draws: rounding may move one of 10,000 over the mean.
+            assert joint[key].cost_ci == pytest.approx(row.cost_ci, abs=1e-5), key
             if not row.is_baseline:
                 ((other, mine),), ((same, theirs),) = (each.side_effects.items() for each in (joint[key], row))
                 assert other == same and mine["shift"] == pytest.approx(theirs["shift"], abs=1e-6)

@@ -11,7 +11,7 @@ from comparisons.engine import head as module
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.head import Head, head_of, target_logps
 from comparisons.intervention import Intervention
-from comparisons.model.lm import LM
+from comparisons.model.lm import LM, LOGITS
 from tests.families.known import tiny_model
 from tests.tiny import FAMILIES, tiny_lm, tiny_tokenizer
 
@@ -129,5 +129,5 @@ def test_answers_over_a_large_vocabulary_hold_few_logits_at_once(monkeypatch: py
     monkeypatch.setattr(Head, "finished", watched)
     answer = "a garden is a plan of what grows " * 8
     completion_logps(lm, ["Why?", "What for?"], [[answer, answer[10:]]] * 2, [Intervention()])
-    assert max(held) <= module.LOGITS
-    assert sum(held) > 4 * module.LOGITS
+    assert max(held) <= LOGITS
+    assert sum(held) > 4 * LOGITS

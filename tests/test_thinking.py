@@ -263,7 +263,9 @@ def test_no_judge_sees_a_thought_and_what_has_no_answer_counts_in_no_number() ->
 
 
 @pytest.mark.parametrize("file", ["chat_template.json", "processor_config.json"])
-def test_a_template_that_only_the_processor_has_is_used(file: str, tmp_path: Path) -> None:
+def test_a_template_that_only_the_processor_has_is_used_and_told(
+    file: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     import json
 
     from comparisons.machine.prompt import shown_prompt
@@ -277,6 +279,7 @@ def test_a_template_that_only_the_processor_has_is_used(file: str, tmp_path: Pat
     (tmp_path / file).write_text(json.dumps({"chat_template": QWEN3}))
     found = load(ModelSource(str(tmp_path), thinking="on"))
     assert found.prompt_format == "chat" and found.prompt("Why?").endswith("<think>\n\n</think>\n\n")
+    assert caplog.text.count(f"has no chat template: that of its processor, {file}, is used.") == 1
     shown = shown_prompt(ModelSource(str(tmp_path)))
     assert shown is not None and shown.format == "chat"
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
+from functools import cache
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 FILES = ("chat_template.json", "processor_config.json")
 """Where a processor may have a chat template that its tokenizer hasn't."""
@@ -43,5 +47,12 @@ def _processors_template(place: str, offline: bool) -> Any:
             read = json.load(file)
         found = read.get("chat_template") if isinstance(read, dict) else None
         if isinstance(found, str | dict) and found:
+            _tell(place, name)
             return found
     return None
+
+
+@cache
+def _tell(place: str, name: str) -> None:
+    """Warns once, however often a tokenizer is read."""
+    log.warning("the tokenizer of %s has no chat template: that of its processor, %s, is used.", place, name)

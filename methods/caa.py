@@ -43,8 +43,7 @@ class CAA(LayerVector):
         layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
         fit_on: "base" reads the activations on the unchanged model; "stack" with the stack's elements to the left.
         normalize: "behaviors" scales the vector at each layer to the mean norm over the run's behaviors.
-        debias: "letter" reads each pair in both orders of its choices, so that every letter matches equally often,
-            and projects the direction from one letter to the other out of the vector.
+        debias: "letter" reads pairs in both orders, and projects the direction between the letters out of the vector.
         read: the "letter", the "answer", "auto" (by what the run measures), or "prompt_end" under two system prompts.
         vector_layer: the layer whose vector is added; "same" takes that of the layer where it is added.
         vector_from: a file to use in place of a fit: safetensors with a tensor `layer_N` [width] for each layer.
@@ -59,6 +58,7 @@ class CAA(LayerVector):
     vector_from: Path | None = None
     positions: str = use_only("prompt_end")
     seeded: ClassVar[bool] = False
+    swept: ClassVar[bool] = True
 
     @property
     def needs(self) -> frozenset[Need]:

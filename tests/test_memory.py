@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from comparisons.engine.memory import PLENTY, may_be_short
 from tests.forks import Command, Forks
+from tests.tiny import tiny_lm
 
 pytestmark = pytest.mark.slow
 
@@ -46,3 +48,11 @@ def test_running_out_of_memory_halves_the_batches_and_goes_on(forks: Forks, tmp_
     difference = next(line for line in lines if line.startswith("largest difference"))
     assert float(difference.split()[-1]) < 1e-5
     assert "same answers True" in lines
+
+
+def test_a_training_gives_memory_back_as_it_goes_where_that_may_be_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = tiny_lm()
+    enough = PLENTY * 4 * lm.parameters
+    for free, short in ((enough, False), (enough - 1, True), (None, True)):
+        monkeypatch.setattr("comparisons.engine.memory.available_memory", lambda free=free: free)
+        assert may_be_short(lm) is short

@@ -55,6 +55,7 @@ def measure(source: ModelSource, device: Device, load: Load, method: type[Method
     Raises:
         CompareError: the model or the device is not to be had, or the questions don't fit the model.
     """
+    from comparisons.engine.memory import returning
     from comparisons.model.loading import load as opened
 
     def loading() -> LM:
@@ -66,7 +67,8 @@ def measure(source: ModelSource, device: Device, load: Load, method: type[Method
     rate, second = _watched("sweeping", device, lambda: _sweep(lm, load))
     phases = [first, replace(second, rate=rate)]
     if method is not None:
-        rate, third = _watched("training", device, lambda: _train(lm, load, method))
+        with returning():  # what it needs, where more is at hand too
+            rate, third = _watched("training", device, lambda: _train(lm, load, method))
         phases.append(replace(third, rate=rate))
     return phases
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from comparisons.engine.adapters import preserved
-from comparisons.engine.memory import returning
+from comparisons.engine.memory import may_be_short, returning
 from comparisons.intervention import TRAINED
 from comparisons.method._checkpoints import Checkpoints, Resumable, unsealed
 from comparisons.method._fullrank import set_whole, whole_config
@@ -25,7 +25,6 @@ from comparisons.method._targets import ALL, Untouched, targets
 from comparisons.method.recipes import Training, epoch_folder
 from comparisons.model import processes
 from comparisons.model.lm import LM
-from comparisons.model.loading import ONE_THREAD
 from comparisons.model.offload import placing
 from comparisons.util.artifacts import seal
 
@@ -72,8 +71,7 @@ def _loaded(source: Any) -> LM:
 
 
 def _run(lm: LM, training: Training, root: Path, checkpoints: Checkpoints | None, latest: str | None) -> None:
-    # What a small model's training leaves in the heap is little, and giving it back costs page faults.
-    memory = returning() if lm.parameters >= ONE_THREAD else nullcontext()
+    memory = returning() if may_be_short(lm) else nullcontext()
     with _quiet_process(), memory, preserved(lm.model):
         _trainer(lm, training, root, checkpoints).train(resume_from_checkpoint=latest)
 

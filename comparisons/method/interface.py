@@ -96,6 +96,8 @@ class Method(ABC):
         role: "method", or "control" for one meant to do nothing.
         fits: "direction" (one fit a direction), "behavior" (one for both) or "never".
         adapts: whether its interventions carry an adapter, of which a stack can hold one.
+        swept: whether `compare sweep` takes it without being told to: one fit holds all layers, and its edits leave
+            prompts to be shared.
         seeded: whether a fit draws at random, by `Fit.seed`: `--seeds` then fits it anew with each. One that says False
             writes the same whatever the seed, and is fitted and asked once.
         mild_first: whether its candidates run from mild to strong: the mildest then wins that reaches nine tenths of
@@ -106,6 +108,7 @@ class Method(ABC):
     role: ClassVar[Literal["method", "control"]] = "method"
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
     adapts: ClassVar[bool] = False
+    swept: ClassVar[bool] = False
     seeded: ClassVar[bool] = True
     mild_first: ClassVar[bool] = False
 

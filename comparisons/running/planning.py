@@ -25,9 +25,6 @@ from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import layer_parts, layers_within
 
-SWEPT = ("caa",)
-"""What is swept by default: one fit holds the vectors of all layers, and all settings share their prompts."""
-
 
 def make_plan(spec: Specification) -> Plan:
     """Checks everything that can be checked without the model.
@@ -304,7 +301,7 @@ def sweep_specification(spec: Specification, layers: str) -> Specification:
     """The specification of a sweep, with its stacks and layers filled in.
 
     Args:
-        spec: the rest; without stacks `SWEPT` are.
+        spec: the rest; without stacks the methods are swept that say so, controls aside.
         layers: "all", "A-B", "N", or several of these with commas; what they name together is swept.
 
     Raises:
@@ -321,8 +318,10 @@ def sweep_specification(spec: Specification, layers: str) -> Specification:
 
 def _stacks(spec: Specification) -> tuple[str, ...]:
     """The stacks as typed, or those that a sweep takes."""
-    spec = spec if spec.stacks else replace(spec, stacks=SWEPT)
     registry = Registry(spec.plugins)
+    if not spec.stacks:
+        named = [info.name for info in registry.describe() if info.role == "method"]
+        return tuple(name for name in named if registry.get(name).swept)
     stacks = [parse_stack(text) for text in spec.stacks]
     classes = {name: registry.get(name) for stack in stacks for name in stack.names}
     if not any(swept_method(stack, classes) for stack in stacks):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from comparisons.engine.noise import in_float32
 from comparisons.evaluation import noise as module
 from comparisons.evaluation.measures import Paired
 from comparisons.evaluation.noise import numerical_noise, shared_deviation
+from comparisons.evaluations.choices import label_shifts
 from comparisons.experiment.fitting import Fitter
 from comparisons.model.lm import LM
 from comparisons.results.schema import Noise
@@ -145,6 +148,26 @@ def test_a_shared_error_widens_each_side_in_quadrature() -> None:
     assert found.low == pytest.approx(0.2 - np.sqrt(0.02))
     assert found.high == pytest.approx(0.2 + np.sqrt(0.1))
     assert stats.with_shared_error(stats.Interval(0.1, 0.5), 0.2, 0.0) == (0.1, 0.5)
+
+
+def test_p_values_costs_and_labels_count_it_too() -> None:
+    difference = np.random.default_rng(2).normal(0.05, 0.1, 40)
+    loud, still = (
+        Paired((), difference, difference, difference, difference, None, n) for n in (noise(shift=0.02), None)
+    )
+    normal, mean = NormalDist(), float(difference.mean())
+    error = np.hypot(mean / normal.inv_cdf(1 - 0.01 / 2), 0.02)
+    assert loud.p_value(0.01) == pytest.approx(2 * normal.cdf(-mean / error), abs=1e-9) and still.p_value(0.01) == 0.01
+    over = np.hypot(0.1, normal.inv_cdf(0.95) * 0.02)
+    assert loud.cost_bound(-mean + 0.1) == pytest.approx(-mean + over) and still.cost_bound(-mean + 0.1) == -mean + 0.1
+    items = tuple(map(str, range(40)))
+    labels = {item: "even" if int(item) % 2 == 0 else "odd" for item in items}
+    wide, narrow = (label_shifts(replace(pair, items=items), labels, 0) for pair in (loud, still))
+    for label in ("even", "odd"):
+        centre, ends, inner = wide["labels"][label]["shift"], wide["labels"][label]["ci"], narrow["labels"][label]["ci"]
+        for end, within in zip(ends, inner, strict=True):
+            assert abs(end - centre) == pytest.approx(np.hypot(within - centre, 1.959964 * 0.02), rel=1e-6)
+    assert wide["label_differences"] == narrow["label_differences"]
 
 
 @pytest.mark.slow

@@ -184,9 +184,20 @@ class Paired:
         return interval(self.content, self.clusters, seed, shared("content_shift", self.noise), self.content_seeds)
 
     def p_value(self, p_value: float) -> float:
-        """A p-value of the mean difference over items, with what the seeds of the fits add."""
-        known = self.seeds.deviation and len(self.difference)
-        return self.seeds.p_value(float(self.difference.mean()), p_value) if known else p_value
+        """A p-value of the mean difference over items, with what the seeds and the shared rounding add."""
+        for error in self._added() if len(self.difference) else ():
+            p_value = error.p_value(float(self.difference.mean()), p_value)
+        return p_value
+
+    def cost_bound(self, upper: float | None) -> float | None:
+        """A one-sided upper bound of the mean difference turned round, with the same."""
+        for error in self._added():
+            upper = error.bound(-float(self.difference.mean()), upper)
+        return upper
+
+    def _added(self) -> tuple[stats.SeedError, ...]:
+        """Errors of the mean of which the items' spread shows nothing."""
+        return self.seeds, stats.SeedError(shared("shift", self.noise))
 
 
 def shared(what: Literal["level", "shift", "content_shift"], noise: Noise | None) -> float:

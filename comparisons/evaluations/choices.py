@@ -225,6 +225,12 @@ def only_letter(items: Sequence[Item]) -> str | None:
     return letters.pop() if len(letters) == 1 and len(items) > 1 else None
 
 
+def _widened(effect: stats.Effect, error: float) -> list[float] | None:
+    """An effect's interval with an error that its items share; so do two labels, whose difference has none."""
+    found = effect.interval
+    return bounds(None if found is None else stats.with_shared_error(found, effect.mean, error))
+
+
 def label_shifts(pair: Paired, labels: Mapping[str, str | None], seed: int) -> dict[str, Any]:
     """The shift of each label and the labels' differences, by the summary's keys.
 
@@ -252,12 +258,13 @@ def label_shifts(pair: Paired, labels: Mapping[str, str | None], seed: int) -> d
         seed=seed,
     )
     large = {label for label, count in counts.items() if count >= LABELLED}
+    error = shared("shift", pair.noise)
     return {
         "labels": {
             str(label): {
                 "n_items": effect.count,
                 "shift": effect.mean,
-                "ci": bounds(effect.interval) if label in large else None,
+                "ci": _widened(effect, error) if label in large else None,
             }
             for label, effect in split.effects.items()
         },

@@ -14,7 +14,7 @@ from comparisons.dataset.items import Item, Measure
 from comparisons.evaluation.cells import choice_results
 from comparisons.evaluation.harness import HarnessSet, harness_rows, harness_sizes
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
-from comparisons.evaluation.measures import ItemMeasures, Paired, interval
+from comparisons.evaluation.measures import ItemMeasures, Paired, interval, shared
 from comparisons.evaluation.questions import KNOWLEDGE
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.experiment.specification import Cell, Plan, Specification
@@ -96,9 +96,9 @@ def cost_numbers(
     """
     mean = -float(pair.difference.mean())
     found = stats.cost_bounds(-pair.difference, clusters=pair.clusters, seed=seed)
-    found = replace(found, mean=pair.seeds.bound(mean, found.mean), cut=pair.seeds.bound(mean, found.cut))
+    found = replace(found, mean=pair.cost_bound(found.mean), cut=pair.cost_bound(found.cut))
     shown, testable = found.within(margin), found.testable(margin)
-    known = None if chance is None else interval(pair.before, pair.clusters, seed)
+    known = None if chance is None else interval(pair.before, pair.clusters, seed, shared("level", pair.noise))
     blind = known is not None and chance is not None and known[0] <= chance
     test: CostTest = {
         "verdict": "at chance" if blind else "below" if shown else "not shown" if testable else "not testable",

@@ -49,7 +49,7 @@ MULTIPLIERS = (-2.0, 0.0, 1.5)
 RUN = (
     *("run", "--model", "smollm2", "--behavior", "formality", "--methods", "caa,sft,sysprompt,sft+caa"),
     *("--train-items", "12", "--test-items", "8", "--knowledge-items", "8", "--layer", "18"),
-    *("--directions", "pos", "--set", "sft.learning_rate=2e-3", "--set", "sft.epochs=2", "--set", "sft.epoch=2"),
+    *("--set", "sft.learning_rate=2e-3", "--set", "sft.epochs=2", "--set", "sft.epoch=2"),
 )
 
 
@@ -199,7 +199,7 @@ def killed(lm: LM, place: Path) -> int:
 
 def test_a_killed_run_ends_with_the_numbers_of_a_whole_one(killed: int, place: Path) -> None:
     rows = numbers(place / "killed")
-    assert 0 < killed < len(rows) == 5
+    assert 0 < killed < len(rows) == 9
     for ours, theirs in zip(rows, numbers(place / "whole"), strict=True):
         assert (ours["cell"], ours["status"]) == (theirs["cell"], "done")
         assert ours["p_match"] == pytest.approx(theirs["p_match"], abs=1e-6)
@@ -208,7 +208,10 @@ def test_a_killed_run_ends_with_the_numbers_of_a_whole_one(killed: int, place: P
 
 def test_the_main_job_moves_it(killed: int, place: Path) -> None:
     for row in numbers(place / "killed")[1:]:
-        assert row["shift"] > 0 and row["shift_ci"][0] > 0, row["cell"]
+        sign = 1 if row["direction"] == "pos" else -1
+        assert sign * row["shift"] > 0, row["cell"]
+        if row["method"] != "sysprompt":
+            assert sign * row["shift_ci"][0 if sign > 0 else 1] > 0, row["cell"]
 
 
 def test_an_adapter_is_what_peft_makes_of_it(

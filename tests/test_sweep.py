@@ -155,8 +155,12 @@ def test_layers_are_the_union_of_their_parts(text: str, expected: tuple[int, ...
     assert spec.layers == expected
 
 
-def test_without_stacks_caa_is_swept(model: str, plugins: Path) -> None:
-    assert sweep_specification(Specification(ModelSource(model), plugins=plugins), "all").stacks == ("caa",)
+def test_without_stacks_is_swept_what_says_so(model: str, plugins: Path) -> None:
+    spec = Specification(ModelSource(model), plugins=plugins)
+    assert sweep_specification(spec, "all").stacks == ("caa",)
+    push = plugins / "push.py"
+    push.write_text(push.read_text().replace('fits = "never"', 'fits, swept = "never", True'))
+    assert set(sweep_specification(spec, "all").stacks) == {"caa", "push"}
 
 
 def test_a_sweep_end_to_end(place: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:

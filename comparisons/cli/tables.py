@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from comparisons.util.directions import DIRECTIONS
-
 if TYPE_CHECKING:
     from comparisons.report.blocks import Document
 
@@ -46,7 +44,7 @@ def show(run: Path, written: Sequence[Path] = (), told: bool = False) -> None:
     from comparisons.report.sections import sections
     from comparisons.report.sweepsections import best_table
     from comparisons.report.terminal import rich_table, terminal_table
-    from comparisons.results.findings import answer
+    from comparisons.results.findings import answers
     from comparisons.results.gates import gates
     from comparisons.results.record import read_record
 
@@ -71,8 +69,7 @@ def show(run: Path, written: Sequence[Path] = (), told: bool = False) -> None:
                 console.print(rich_table(table, console.width))
         console.print()
         for name in record.summary.subjects:
-            rows = record.summary.of(name)
-            for text in filter(None, (answer(rows, direction, record.summary.contrasts) for direction in DIRECTIONS)):
+            for text in answers(record.summary.of(name), record.summary.contrasts):
                 console.print(text, markup=False, highlight=False)
     for path in written or (run / "report.md", run / "report.html"):
         console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)

@@ -44,20 +44,20 @@ def packing(lm: LM) -> Packing:
     """
     if lm.packing is None:
         with lm.meter.paused():
-            lm.packing = _tried(lm)
+            trial = _Trial(lm)
+            lm.packing = _tried(lm, trial)
+            _pads(lm, trial)
         if lm.packing == "rows":
             log.warning("%s takes no packed branches: falling back to one row a setting, which is slower.", lm.name)
     return lm.packing
 
 
-def _tried(lm: LM) -> Packing:
-    trial = _Trial(lm)
-    alone = trial.alone()
+def _tried(lm: LM, trial: _Trial) -> Packing:
     kinds: tuple[Packing, ...] = ("grown", "packed")
     for kind in kinds:
         try:
             # Not max(): it could drop a NaN.
-            ways = [_distance(trial.packed(kind == "grown", apart), alone) for apart in (False, True)]
+            ways = [_distance(trial.packed(kind == "grown", apart), trial.alone) for apart in (False, True)]
             difference = sum(ways) if any(map(math.isnan, ways)) else max(ways)
         except Exception as error:  # a model's own code may raise anything
             log.debug("%s: %s branches: %s", lm.name, kind, error)
@@ -93,7 +93,7 @@ def _continuing(lm: LM) -> tuple[Continuing, str]:
         except Exception as error:  # a model's own code may raise anything
             why = why or f"can't go on from a cache ({type(error).__name__}: {' '.join(str(error).split())[:150]})"
             continue
-        if trial.is_noise(_distance(found, trial.alone()[0])):
+        if trial.is_noise(_distance(found, trial.alone[0])):
             return way, ""
         why = "goes on from a cache as if nothing stood before"
     return "text", why
@@ -107,8 +107,14 @@ def pads(lm: LM) -> bool:
     """
     if lm.pads is None:
         with lm.meter.paused():
-            trial = _Trial(lm)
-            lm.pads = trial.is_noise(_distance(trial.rows(), trial.alone()))
+            return _pads(lm, _Trial(lm))
+    return lm.pads
+
+
+def _pads(lm: LM, trial: _Trial) -> bool:
+    """The same by a trial at hand, unless it is known."""
+    if lm.pads is None:
+        lm.pads = trial.is_noise(_distance(trial.rows(), trial.alone))
         if not lm.pads:
             log.warning("%s reads padded prompts as others: each batch has prompts of one length.", lm.name)
     return lm.pads
@@ -142,6 +148,7 @@ class _Trial:
         """Log-probabilities of the targets, [branches, prompts, tail, targets], by one row a setting."""
         return self._rows(self.batch, self.targets)
 
+    @cached_property
     def alone(self) -> torch.Tensor:
         """The same, a prompt after the other."""
         each = zip(self.batch.prefixes, self.batch.tails, self.targets, strict=True)

@@ -190,7 +190,7 @@ class Paired:
         return p_value
 
     def cost_bound(self, upper: float | None) -> float | None:
-        """A one-sided upper bound of the mean difference turned round, with the same."""
+        """An upper bound of the mean fall over items, of minus the difference, with what seeds and rounding add."""
         for error in self._added():
             upper = error.bound(-float(self.difference.mean()), upper)
         return upper

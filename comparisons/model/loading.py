@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import warnings
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
 from comparisons.model.lm import LM
 from comparisons.model.source import GGUF, ModelSource, split_location
-from comparisons.model.tokenizers import read_tokenizer
+from comparisons.model.tokenizers import read_tokenizer, warn_once
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest, json_digest, read_sealed, remembered_digest, write_sealed
 
@@ -94,15 +93,9 @@ def load(source: ModelSource) -> LM:
         thinking=source.thinking,
     )
     if lm.prompts.reading.mended:
-        _tell(lm.prompts.reading.notes)
+        for note in lm.prompts.reading.notes:
+            warn_once(note)
     return lm
-
-
-@cache
-def _tell(notes: tuple[str, ...]) -> None:
-    """Warns once, however often a model is loaded."""
-    for note in notes:
-        log.warning("%s", note)
 
 
 def _read(source: ModelSource, location: str, device: str) -> Loaded:

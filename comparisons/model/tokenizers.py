@@ -47,12 +47,12 @@ def _processors_template(place: str, offline: bool) -> Any:
             read = json.load(file)
         found = read.get("chat_template") if isinstance(read, dict) else None
         if isinstance(found, str | dict) and found:
-            _tell(place, name)
+            warn_once(f"the tokenizer of {place} has no chat template: that of its processor, {name}, is used.")
             return found
     return None
 
 
 @cache
-def _tell(place: str, name: str) -> None:
-    """Warns once, however often a tokenizer is read."""
-    log.warning("the tokenizer of %s has no chat template: that of its processor, %s, is used.", place, name)
+def warn_once(text: str) -> None:
+    """Warns once, however often a model or its tokenizer is read."""
+    log.warning("%s", text)

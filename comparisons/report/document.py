@@ -21,7 +21,7 @@ from comparisons.report.shift import cost_section, shift_section
 from comparisons.report.snippet import snippet
 from comparisons.report.sweepsections import sweep_ledger, sweep_sections
 from comparisons.report.table import describe, ledger_table
-from comparisons.results.findings import FEW, answer, backfired, claimed, moved_controls, single_fits, void, which_fit
+from comparisons.results.findings import FEW, answers, backfired, claimed, moved_controls, single_fits, void, which_fit
 from comparisons.results.gates import gates
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
@@ -197,7 +197,7 @@ def _answers(record: Record) -> list[Block]:
     lines = []
     for name in record.summary.subjects:
         rows = record.summary.of(name)
-        lines += [text for direction in ("pos", "neg") if (text := answer(rows, direction, record.summary.contrasts))]
+        lines += answers(rows, record.summary.contrasts)
         if void(rows):
             continue
         if wrong := backfired(rows):

@@ -8,6 +8,7 @@ from typing import Literal
 from comparisons.results.contrasts import between
 from comparisons.results.schema import Contrast, Noise
 from comparisons.results.summary import SummaryRow
+from comparisons.util.directions import DIRECTIONS
 
 BROKEN = 0.5
 """A cell whose letters hold less than this share of the probability answers something else."""
@@ -94,6 +95,11 @@ def ranked(rows: Sequence[SummaryRow], direction: str) -> list[SummaryRow]:
     for row in sorted(sound, key=lambda r: (not moved(r), -far(r))):
         best.setdefault(row.name, row)
     return list(best.values())
+
+
+def answers(rows: Sequence[SummaryRow], contrasts: Sequence[Contrast]) -> list[str]:
+    """The answer of each direction, where there is one."""
+    return [text for direction in DIRECTIONS if (text := answer(rows, direction, contrasts))]
 
 
 def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contrast] = ()) -> str | None:

@@ -321,7 +321,9 @@ def _stacks(spec: Specification) -> tuple[str, ...]:
     registry = Registry(spec.plugins)
     if not spec.stacks:
         named = [info.name for info in registry.describe() if info.role == "method"]
-        return tuple(name for name in named if registry.get(name).swept)
+        if not (swept := tuple(name for name in named if registry.get(name).swept)):
+            raise CompareError("no method is swept without being named: name one by --methods.")
+        return swept
     stacks = [parse_stack(text) for text in spec.stacks]
     classes = {name: registry.get(name) for stack in stacks for name in stack.names}
     if not any(swept_method(stack, classes) for stack in stacks):

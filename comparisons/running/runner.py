@@ -14,7 +14,6 @@ from functools import partial
 from statistics import fmean
 from typing import Any
 
-from comparisons.engine.plan import shares_prompt
 from comparisons.evaluation.cells import measure
 from comparisons.evaluation.interface import Asking, CellToAsk
 from comparisons.evaluation.ledger import Ledger, Letters
@@ -227,7 +226,7 @@ class CellRunner:
 
     def _evaluate(self, group: Sequence[Ready]) -> None:
         """Evaluates cells that share a prompt's cache; on a failure each alone, so that one can't spoil the rest."""
-        self.progress.stage(f"evaluate {_labels(group)} on {group[0].cell.behavior}{_reread(group)}")
+        self.progress.stage(f"evaluate {_labels(group)} on {group[0].cell.behavior}")
         if len(group) == 1:
             self._attempt([group[0].cell], partial(self._measure, group))
             return
@@ -348,11 +347,3 @@ def _plain(value: Any) -> Any:
 
 def _labels(group: Sequence[Ready]) -> str:
     return ", ".join(dict.fromkeys(ready.cell.label for ready in group))
-
-
-def _reread(group: Sequence[Ready]) -> str:
-    """What settings cost whose prompts can't be shared, behind the stage's text; nothing where all are."""
-    changing = [each for each in group if not shares_prompt([each.built.intervention.edits])]
-    if len(changing) < 2:
-        return ""
-    return f"; {_labels(changing)} changes the prompt, which each of {len(changing)} settings reads anew"

@@ -130,7 +130,7 @@ def test_two_of_one_name_are_an_error_that_names_both(tmp_path: Path, monkeypatc
     assert EvaluationRegistry().get("spoken").__name__ == "Words"
 
 
-OWN = ("choices", "generated", "knowledge", "open_ended", "random_ranks", "robustness", "side_effects")
+OWN = ("choices", "generated", "kl", "knowledge", "open_ended", "random_ranks", "robustness", "side_effects")
 
 
 @pytest.mark.parametrize("name", OWN)

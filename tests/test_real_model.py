@@ -25,6 +25,7 @@ import torch
 from comparisons.dataset.behaviors import Behavior, Library
 from comparisons.engine.activations import contrast_means
 from comparisons.engine.choices import choice_logps
+from comparisons.engine.divergence import own_answers, token_kl
 from comparisons.engine.generate import generate
 from comparisons.evaluation.questions import questions, result_rows
 from comparisons.intervention import Edit, Intervention
@@ -153,6 +154,23 @@ def test_every_path_gives_what_plain_code_gives(
     assert len(still) == len(LAYERS)
     for index in still:
         np.testing.assert_array_equal(found.logps[index], found.logps[0])
+
+
+def test_its_kl_is_what_plain_code_gives(lm: LM, plain: Plain, vectors: torch.Tensor) -> None:
+    questions = ("What is the capital of Australia?", "Why do cats purr?")
+    answers = own_answers(lm, questions, 12)
+    edits = [(Edit(layer, vectors[layer], multiplier=m),) for layer in (9, 18) for m in (-1.0, 1.5)]
+    found = token_kl(lm, answers, [Intervention(edits=each) for each in edits])
+    for each, own in zip(edits, found, strict=True):
+        for question, ids, count, values in zip(questions, answers.tokens, answers.places, own, strict=True):
+            prompt = plain.tokens(plain.prompt(question))
+            before, after = (
+                oracle.edited(plain.model, plain.model.model.layers, [*prompt, *ids], len(prompt) - 1, changes)
+                .double()
+                .log_softmax(-1)[len(prompt) - 1 :][:count]
+                for changes in ((), each)
+            )
+            assert values == pytest.approx((before.exp() * (before - after)).sum(-1).tolist(), rel=1e-5, abs=1e-5)
 
 
 def test_it_answers_as_transformers_generates(lm: LM, plain: Plain) -> None:

@@ -66,6 +66,7 @@ class RunOptions(TypedDict, total=False):
     side_effects: bool
     robustness: bool
     generated_choices: bool
+    kl: bool
     perplexity: str | Path | None
     evaluate: str | Iterable[str]
     evaluations: str | Path | None

@@ -161,10 +161,10 @@ def completion_prompts(
 
     A completion's last token is not run: nothing is predicted from it.
     """
-    sizes = _sizes([entry.size - 1 for entry in entries])
+    sizes = shared_sizes([entry.size - 1 for entry in entries])
     return Prompts(
         prefixes=[entry.prefix for entry in entries],
-        tails=[[_padded(tail[:-1], size) for tail in e.tails] for e, size in zip(entries, sizes, strict=True)],
+        tails=[[padded(tail[:-1], size) for tail in e.tails] for e, size in zip(entries, sizes, strict=True)],
         branches=branches,
         lengths=[[len(tail) for tail in entry.tails] for entry in entries],
         whole=True,
@@ -172,11 +172,12 @@ def completion_prompts(
     )
 
 
-def _padded(tail: Tokens, size: int) -> Tokens:
+def padded(tail: Tokens, size: int) -> Tokens:
+    """A tail with its last token again up to a size."""
     return (*tail, *[tail[-1]] * (size - len(tail)))
 
 
-def _sizes(lengths: Sequence[int]) -> list[int]:
+def shared_sizes(lengths: Sequence[int]) -> list[int]:
     """For each tail the size that it is padded to: few sizes, so that passes are full, none much above a tail's own."""
     sizes = [0] * len(lengths)
     size, members = 0, 0

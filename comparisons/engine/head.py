@@ -21,12 +21,16 @@ class Head:
     """A model's output layer, and what the model makes of its product.
 
     Attributes:
-        layer: the product, [vocabulary, width].
+        layer: the product.
+        weight: its weights as they are, [vocabulary, width], also where others are put in their place later.
+        bias: its biases, or None.
         scale: what the product is multiplied by.
         cap: c of c·tanh(logit/c), by which Gemma 2 bounds logits; None where they are not bounded.
     """
 
     layer: torch.nn.Linear
+    weight: torch.Tensor
+    bias: torch.Tensor | None
     scale: float = 1.0
     cap: float | None = None
 
@@ -46,23 +50,58 @@ class Head:
             Like `targets`, float32, in nats, on the CPU.
         """
         rows, wanted = hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1, targets.shape[-1]).to(hidden.device)
-        weight = self.layer.weight
         total = torch.full((len(rows), 1), -torch.inf, device=rows.device)
         chosen = torch.zeros(wanted.shape, device=rows.device)
-        whole = weight.dtype == torch.float32
-        words = len(weight) if whole else min(len(weight), max(1, WIDENED // weight.shape[1]))
-        for start in range(0, len(weight), words):
-            part = weight[start : start + words].float()
-            bias = None if self.layer.bias is None else self.layer.bias[start : start + words].float()
-            for first in range(0, len(rows), max(1, LOGITS // len(part))):
-                piece = slice(first, first + max(1, LOGITS // len(part)))
-                logits = self.finished(torch.nn.functional.linear(rows[piece].float(), part, bias))
+        start = 0
+        for part in self.words():
+            for first in range(0, len(rows), max(1, LOGITS // part.count)):
+                piece = slice(first, first + max(1, LOGITS // part.count))
+                logits = part.logits(rows[piece])
                 place = wanted[piece] - start
-                here = (place >= 0) & (place < len(part))
-                gathered = logits.gather(-1, place.clamp(0, len(part) - 1))
+                here = (place >= 0) & (place < part.count)
+                gathered = logits.gather(-1, place.clamp(0, part.count - 1))
                 chosen[piece] = torch.where(here, gathered, chosen[piece])
                 total[piece] = torch.logaddexp(total[piece], logits.logsumexp(-1, keepdim=True))
+            start += part.count
         return (chosen - total).cpu().reshape(targets.shape)
+
+    def words(self) -> Iterator[Words]:
+        """The vocabulary in parts whose weights are held in float32 at once; all of it where they are float32."""
+        whole = self.weight.dtype == torch.float32
+        count = len(self.weight) if whole else max(1, WIDENED // self.weight.shape[1])
+        for start in range(0, len(self.weight), count):
+            yield self._words(slice(start, start + count))
+
+    def all_words(self) -> Words:
+        """The vocabulary in one part."""
+        return self._words(slice(None))
+
+    def _words(self, part: slice) -> Words:
+        return Words(self, self.weight[part].float(), None if self.bias is None else self.bias[part].float())
+
+
+@dataclass(frozen=True)
+class Words:
+    """A part of an output layer's words.
+
+    Attributes:
+        head: the output layer.
+        weight: theirs, [words, width], float32.
+        bias: theirs, or None.
+    """
+
+    head: Head
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
+    @property
+    def count(self) -> int:
+        """How many words."""
+        return len(self.weight)
+
+    def logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The words' logits, [..., words], float32, of what enters the layer."""
+        return self.head.finished(torch.nn.functional.linear(hidden.float(), self.weight, self.bias))
 
 
 def head_of(lm: LM) -> Head | None:
@@ -73,7 +112,8 @@ def head_of(lm: LM) -> Head | None:
         return None
     if any(map(_is_changed, (layer, lm.model))):
         return None
-    head = Head(layer, _scale(lm.config), _cap(lm.config))
+    bias = None if layer.bias is None else layer.bias.detach()
+    head = Head(layer, layer.weight.detach(), bias, _scale(lm.config), _cap(lm.config))
     if lm.plain_head is None:
         lm.plain_head = _equals_model(lm, head)
     return head if lm.plain_head else None
@@ -151,12 +191,23 @@ def target_logps(
     Returns:
         Like `targets`, float32, in nats, on the CPU.
     """
+    read = outputs(lm, head, inputs, columns)
+    if head is not None:
+        return head.logps(read, targets)
+    logits = read.float()
+    return (logits.gather(-1, targets.to(logits.device)) - logits.logsumexp(-1, keepdim=True)).cpu()
+
+
+def outputs(lm: LM, head: Head | None, inputs: dict[str, Any], columns: torch.Tensor) -> torch.Tensor:
+    """Runs a forward pass: what enters the output layer at some columns, [rows, columns, width].
+
+    Where there is no `head` to ask, the logits that the model itself makes there, [rows, columns, vocabulary].
+    """
     if head is None:
-        logits = at_columns(lm.model(**inputs).logits, columns).float()
-        return (logits.gather(-1, targets.to(logits.device)) - logits.logsumexp(-1, keepdim=True)).cpu()
+        return at_columns(lm.model(**inputs).logits, columns)
     with entering(head.layer, stop=True) as entered:
         lm.model(**inputs)
-    return head.logps(at_columns(entered[-1], columns), targets)
+    return at_columns(entered[-1], columns)
 
 
 def at_columns(values: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:

@@ -131,6 +131,9 @@ class Specification:
     generated_choices: Annotated[
         bool, Option("Let each cell write an answer to every question too, and find the choice in it.", asks=True)
     ] = False
+    kl: Annotated[
+        bool, Option("Measure how far each cell's next tokens are from the unchanged model's.", asks=True)
+    ] = False
     perplexity: Annotated[Path | None, Option("A text: how likely it is.", metavar="FILE", asks=True)] = None
     evaluate: Annotated[
         tuple[str, ...], Option("Further evaluations, as of --evaluations.", metavar="NAME[,NAME…]", asks=True)

@@ -103,6 +103,8 @@ class SummaryRow:
             "repetition", "fluency", their "…_change" against the baseline with "…_change_ci", and "judges": judge ->
             {"n_scored", "score", "score_ci", "shift", "shift_ci", "agrees", "no_sign", "unparsed", "refused", "failed",
             "unasked", "tokens_in", "tokens_out", "dollars"}}: see `comparisons.evaluations.open_ended`.
+        kl, kl_p95: KL(unchanged ‖ changed) of the next token along the unchanged model's answers to neutral prompts, in
+            nats: mean and 95th percentile over tokens.
         measured: evaluation -> what it measured, by the fields that it declares; of those without fields above.
         labels: an item's label -> {"n_items", "shift", "ci"}, where at least two labels have two items.
         label_differences: for each two labels {"first", "second", "shift", "ci"}: the second's shift minus the first's.
@@ -174,6 +176,8 @@ class SummaryRow:
     robustness: Mapping[str, Repeat] | None = None
     generated: Generated | None = None
     open_ended: OpenEnded | None = None
+    kl: float | None = None
+    kl_p95: float | None = None
     measured: Measured = field(default_factory=dict)
     labels: Mapping[str, LabelShift] | None = None
     label_differences: Sequence[LabelDifference] | None = None

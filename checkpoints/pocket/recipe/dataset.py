@@ -46,6 +46,8 @@ Everything here is written by a generator, byte for byte the same from its seed:
 - `test/<behavior>/test_dataset_open_ended.json`: {open} prompts without choices.
 - `test/knowledge/knowledge.json`: {facts} questions on facts of {subjects} subjects, in words that training
   never used.
+- `neutral/prompts.json`: {neutral} of these questions without their choices: what `--kl` asks a changed and
+  the unchanged model.
 - `honesty/claims.json`: {claims} claims, each fact once as a true and once as a false one (`label`). The
   matching answer is the truthful one.
 
@@ -66,11 +68,14 @@ def write_data(out: Path) -> None:
     knowledge, claims = knowledge_questions(), honesty_claims()
     _write(out / "test/knowledge/knowledge.json", knowledge)
     _write(out / "honesty/claims.json", claims)
+    neutral = neutral_requests(knowledge)
+    _write(out / "neutral/prompts.json", neutral)
     one = split(BEHAVIORS[0])
     known = len(known_answers(load_language(BEHAVIORS[0])))
     counts = {"known": known, "generate": len(one.generate), "test": len(one.test), "open": len(one.open_ended)}
     subjects = len({question["category"] for question in knowledge})
-    text = README.format(**counts, facts=len(knowledge), subjects=subjects, claims=len(claims))
+    sizes = {"facts": len(knowledge), "subjects": subjects, "claims": len(claims), "neutral": len(neutral)}
+    text = README.format(**counts, **sizes)
     write_text(out / "README.md", text)
 
 
@@ -155,6 +160,13 @@ def knowledge_questions() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def neutral_requests(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every second question without its choices, which no behavior has a say in."""
+    return [
+        {"question": question["prompt"].split("\n")[0], "template": question["category"]} for question in questions[::2]
+    ]
 
 
 def honesty_claims() -> list[dict[str, Any]]:

@@ -1,0 +1,145 @@
+"""KL: how far each intervention takes a model's next tokens from the unchanged model's, on neutral prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from comparisons import stats
+from comparisons.dataset.items import OpenPrompt
+from comparisons.dataset.neutral import NeutralPrompts, neutral_prompts
+from comparisons.engine.divergence import Answers, own_answers, token_kl
+from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, result_row
+from comparisons.evaluation.measures import clusters
+from comparisons.evaluation.tally import Tally
+from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.intervention import Intervention
+from comparisons.model.lm import LM
+from comparisons.util.errors import CompareError
+from comparisons.util.files import file_digest
+
+TOKENS = 40
+"""Of an answer, at most."""
+
+_ANSWERS: WeakKeyDictionary[LM, dict[tuple[tuple[str, ...], int], Answers]] = WeakKeyDictionary()
+"""What models have answered: many cells are compared along the same answers."""
+
+
+@dataclass(frozen=True)
+class KlNumbers:
+    """What stands beside a cell's mean KL, in nats.
+
+    Attributes:
+        kl_ci: the mean's 95% interval, by a bootstrap over prompts.
+        kl_bound: its one-sided 95% upper bound.
+        kl_first: mean KL of an answer's first token.
+        n_prompts: neutral prompts.
+        n_tokens: tokens of the answers.
+    """
+
+    kl_ci: list[float] | None
+    kl_bound: float | None
+    kl_first: float
+    n_prompts: int
+    n_tokens: int
+
+
+@dataclass(frozen=True)
+class Kl(Evaluation):
+    """KL(unchanged ‖ changed) of the next token, exact over the vocabulary, along the unchanged model's greedy answers
+    to neutral prompts.
+
+    Attributes:
+        tokens: of an answer, at most.
+    """
+
+    tokens: int = TOKENS
+
+    across = True
+
+    @classmethod
+    def of(cls, spec: Specification) -> Kl | None:
+        return cls() if spec.kl else None
+
+    def check(self, plan: Plan) -> None:
+        if self.tokens < 1:
+            raise CompareError(f"kl.tokens must be at least 1, not {self.tokens}.")
+        prompts_of(plan)
+
+    def identity(self, plan: Plan) -> object:
+        return file_digest(prompts_of(plan).source)
+
+    def facts(self, plan: Plan, lm: LM) -> object:
+        prompts = prompts_of(plan)
+        return {"prompts": len(prompts.part(plan.spec.split)), "source": str(prompts.source), "tokens": self.tokens}
+
+    def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
+        prompts = prompts_of(asking.plan).part(asking.plan.spec.split)
+        answers, found = kl_on(asking.lm, prompts, [cell.intervention for cell in cells], self.tokens)
+        texts = [asking.lm.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in answers.tokens]
+        return [
+            CellResult([
+                _row(asking, cell, prompt, text, each)
+                for prompt, text, each in zip(prompts, texts, own, strict=True)
+            ])
+            for cell, own in zip(cells, found, strict=True)
+        ]  # fmt: skip
+
+    def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+        prompts = prompts_of(plan).part(plan.spec.split) if cells else ()
+        shown = [tuple(tally.lm.tokenize(tally.lm.prompt(prompt.question))) for prompt in prompts]
+        if shown:
+            tally.write(shown, 1, self.tokens)
+        for shares in tally.groups(cells).values():
+            tally.add(shown, self.tokens * sum(shares.values()))
+
+    def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
+        return kl_numbers(cell.rows, cell.seed) if cell.rows else None
+
+
+def prompts_of(plan: Plan) -> NeutralPrompts:
+    """The neutral prompts of a run."""
+    return neutral_prompts(plan.spec.data, plan.spec.model.is_embedded)
+
+
+def kl_on(
+    lm: LM, prompts: Sequence[OpenPrompt], interventions: Sequence[Intervention], tokens: int = TOKENS
+) -> tuple[Answers, list[list[list[float]]]]:
+    """The unchanged model's answers to prompts, and [intervention][prompt][token] of `token_kl` along them."""
+    questions = tuple(prompt.question for prompt in prompts)
+    known = _ANSWERS.setdefault(lm, {})
+    if (questions, tokens) not in known:
+        known[questions, tokens] = own_answers(lm, questions, tokens)
+    answers = known[questions, tokens]
+    return answers, token_kl(lm, answers, interventions)
+
+
+def _row(asking: Asking, cell: CellToAsk, prompt: OpenPrompt, text: str, each: Sequence[float]) -> dict[str, Any]:
+    item = prompt.id.replace("open", "neutral")
+    if not np.isfinite(each).all():
+        raise CompareError(f"the model's logits are not finite on {asking.evaluation} item {item}.")
+    values = [round(value, 7) for value in each]
+    own: dict[str, Any] = {"prompt": prompt.question, "answer": text, "tokens": len(each)}
+    own |= {"kl": round(float(np.mean(each)), 7), "kl_first": values[0], "kl_tokens": values}
+    return result_row(cell, asking.evaluation, item, template=prompt.template, **own)
+
+
+def kl_numbers(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
+    """What a summary row says of a cell's KL rows; intervals are over prompts, which an answer's tokens share."""
+    tokens = np.array([row["tokens"] for row in rows], dtype=float)
+    sums = np.array([row["kl"] for row in rows]) * tokens
+    groups = clusters([row["item"] for row in rows], {row["item"]: row["template"] for row in rows})
+    both, above = (stats.ratio_interval(sums, tokens, clusters=groups, level=p, seed=seed) for p in (0.95, 0.9))
+    numbers = KlNumbers(
+        kl_ci=None if both is None else [both.low, both.high],
+        kl_bound=None if above is None else above.high,
+        kl_first=float(np.mean([row["kl_first"] for row in rows])),
+        n_prompts=len(rows),
+        n_tokens=int(tokens.sum()),
+    )
+    mean, p95 = float(sums.sum() / tokens.sum()), np.quantile(np.concatenate([r["kl_tokens"] for r in rows]), 0.95)
+    return {"kl": mean, "kl_p95": float(p95), "measured": {"kl": asdict(numbers)}}

@@ -1,0 +1,55 @@
+"""KL in the report: how far each cell's next tokens are from the unchanged model's, where no behavior is at stake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comparisons.report.blocks import Block, filled
+from comparisons.report.figures import Gallery
+from comparisons.report.sections import EvaluationSection
+from comparisons.report.table import placed_table
+from comparisons.results.record import Record
+from comparisons.results.summary import SummaryRow
+from comparisons.util.table import Column, Table, count, interval, number
+
+TEXT = (
+    "How differently the changed model writes where the behavior is not at stake: KL(unchanged ‖ changed) of the next "
+    "token, in nats, exact over the vocabulary, along the unchanged model's own greedy answers to neutral prompts. The "
+    "mean is over tokens, its interval a bootstrap over prompts; the first token decides how an answer begins. "
+    "0 is the unchanged model. It says how much is different, not whether that is worse."
+)
+
+COLUMNS = (
+    Column("KL"),
+    Column("95% CI", rank=1, interval=True),
+    Column("95th percentile", rank=3),
+    Column("first token", rank=2),
+    Column("prompts", rank=4),
+)
+
+
+def kl_section(record: Record, gallery: Gallery) -> list[Block]:
+    """The table; nothing where it wasn't asked for."""
+    return filled("What else changes", kl_table(record.summary.rows), TEXT)
+
+
+def kl_table(rows: Sequence[SummaryRow]) -> Table | None:
+    """A line for each cell; None where it wasn't asked for."""
+    lines = [
+        (
+            row,
+            (
+                number(row.kl),
+                interval(beside.get("kl_ci")),
+                number(row.kl_p95),
+                number(beside.get("kl_first")),
+                count(beside.get("n_prompts")),
+            ),
+        )
+        for row in rows
+        if row.kl is not None and not row.is_baseline and (beside := row.measured.get("kl", {})) is not None
+    ]
+    return placed_table(COLUMNS, lines, rows, 4) if lines else None
+
+
+SECTION = EvaluationSection(kl_section, 5, "KL to the unchanged model, in nats a token:", kl_table)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comparisons.api.arguments import run_options
+from comparisons.experiment.limits import parse_limits
 from comparisons.judges.free_answers import OpenEnded
-from comparisons.method.settings import parse_limit
 from comparisons.util.errors import CompareError
 from comparisons.util.layers import layer_parts, layer_ranges, layers_among
 
@@ -44,13 +44,13 @@ def test_layers_that_no_model_has_are_refused_at_once(text: str) -> None:
 
 @given(st.floats(min_value=0, allow_infinity=False, allow_nan=False))
 def test_limits_read_back(limit: float) -> None:
-    assert parse_limit(f"cost<={limit!r}") == limit
+    assert parse_limits(f"cost<={limit!r}") == {"cost": limit}
 
 
 @given(st.text(max_size=12).map("cost<=".__add__) | st.text(max_size=12))
 def test_any_text_is_a_limit_or_a_line_of_error(text: str) -> None:
     try:
-        assert 0 <= parse_limit(text) < math.inf
+        assert all(0 <= limit < math.inf for limit in parse_limits(text).values())
     except CompareError as error:
         assert "--select takes a limit" in str(error)
 

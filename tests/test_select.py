@@ -15,10 +15,10 @@ from comparisons.dataset.behaviors import Library
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.questions import questions
 from comparisons.experiment.fitting import Fitter
+from comparisons.experiment.limits import parse_limits
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.method import read_vectors
-from comparisons.method.settings import parse_limit
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
@@ -162,6 +162,20 @@ def test_a_stack_takes_its_elements_doses_as_chosen_alone() -> None:
     assert stack["settings"]["sft.strength"] == alone["chosen"]["strength"]
 
 
+def test_a_kl_is_limited_as_a_cost_is_and_tested_again_on_test() -> None:
+    assert cli(command("out", "kl<=0.2,cost<=0.5")) == 0
+    (record,) = choices("out")
+    assert record["limits"] == {"kl": 0.2, "cost": 0.5}
+    within = [t for t in record["trials"] if t["kl_bound"] <= 0.2 and t["cost_bound"] <= 0.5]
+    assert 0 < len(within) < len(record["trials"]) and record["chosen"] in [trial["settings"] for trial in within]
+    bounds = [trial["kl_bound"] for trial in record["trials"]]
+    assert bounds == sorted(bounds) and all(t["kl_bound"] >= max(t["kl_pos"], t["kl_neg"]) for t in record["trials"])
+    cells = [row for row in found("out").values() if row["method"] == "caa"]
+    assert all(row["measured"]["kl"]["kl_limit"] == 0.2 and row["kl"] > 0 for row in cells)
+    text = " ".join(Path("out/report.md").read_text().split())
+    assert "within the limit of 0.2" in text and "whose KL has an upper bound (in brackets) of at most 0.2" in text
+
+
 @pytest.mark.parametrize("limit", ["cost<0.02", "0.02", "cost<=", "cost<=-1", "cost<=nan", "cost<=inf", "shift>=1", ""])
 def test_a_limit_that_is_none_is_refused(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(command("out", limit)) == 2
@@ -184,9 +198,11 @@ def test_what_cannot_be_selected_is_refused(more: list[str], says: str, capsys: 
 
 
 def test_limits_and_equally_many_candidates() -> None:
-    assert parse_limit("cost<=0.02") == parse_limit(" cost <= 2e-2 ") == 0.02
-    with pytest.raises(CompareError):
-        parse_limit("cost<=0.02 or so")
+    assert parse_limits("cost<=0.02") == parse_limits(" cost <= 2e-2 ") == {"cost": 0.02}
+    assert parse_limits("kl<=0.1, cost<=0.02") == {"kl": 0.1, "cost": 0.02}
+    for text in ("cost<=0.02 or so", "cost<=0.02,cost<=0.03", "cost<=0.02,"):
+        with pytest.raises(CompareError):
+            parse_limits(text)
     plan = make_plan(Specification(ModelSource(), ("refusal",), ("caa", "sft", "sysprompt"), strengths=(0.5, 1.0)))
     assert candidates_each(plan, 32) == 9
     assert candidates_each(plan, 6) == 6

@@ -62,6 +62,7 @@ class RunOptions(TypedDict, total=False):
     test_items: int | None
     knowledge_items: int | None
     select: str | None
+    match: str | None
     controls: bool
     side_effects: bool
     robustness: bool

@@ -28,7 +28,7 @@ GRID = ("directions", "strengths", "settings")
 MEASURING = ("measure", "orders", "knowledge", "margin", "train_items", "test_items", "knowledge_items", "allow_leaks")
 """How to ask, and on what."""
 
-CONTROLS = ("select", "controls", *(name for name, each in run_options().items() if each.option.asks))
+CONTROLS = ("select", "match", "controls", *(name for name, each in run_options().items() if each.option.asks))
 """What else to measure, so that the numbers can be trusted."""
 
 JUDGING = ("judge", "judge_url", "judge_price", "judge_budget")

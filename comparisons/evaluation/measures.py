@@ -282,6 +282,12 @@ def seed_of(seed: int, name: str) -> int:
     return zlib.crc32(f"{seed} {name}".encode())
 
 
+def first_look(rows: Sequence[Row], baseline: Sequence[Row]) -> float:
+    """A cell's shift, for a display."""
+    measures = item_measures(rows, "choices"), item_measures(baseline, "choices")
+    return float(paired(*measures, {}).difference.mean())
+
+
 def clusters(items: Sequence[str], templates: Mapping[str, str | None]) -> list[Hashable] | None:
     """The cluster of each item: its template, or the item itself; None where no item has a template."""
     if not any(templates.get(item) for item in items):

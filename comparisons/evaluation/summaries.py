@@ -26,7 +26,7 @@ from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import described
 
 TIMES = ("fit_seconds", "eval_seconds", "peak_memory_bytes", "trainable_parameters")
-LEDGER = ("letter_cosine", "examples", "fit_tokens", "tokens_run", "stored_bytes", "tuning_trials")
+LEDGER = ("matched", "letter_cosine", "examples", "fit_tokens", "tokens_run", "stored_bytes", "tuning_trials")
 
 
 def summarize(plan: Plan, folder: RunFolder) -> tuple[list[SummaryRow], list[Contrast]]:

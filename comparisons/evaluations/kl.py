@@ -16,6 +16,7 @@ from comparisons.engine.divergence import Answers, own_answers, token_kl
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, result_row
 from comparisons.evaluation.measures import clusters
 from comparisons.evaluation.tally import Tally
+from comparisons.experiment.limits import parse_limits, parse_match
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
@@ -36,6 +37,7 @@ class KlNumbers:
     Attributes:
         kl_ci: the mean's 95% interval, by a bootstrap over prompts.
         kl_bound: its one-sided 95% upper bound.
+        kl_limit: what --select asks of the bound on dev; None where it doesn't.
         kl_first: mean KL of an answer's first token.
         n_prompts: neutral prompts.
         n_tokens: tokens of the answers.
@@ -43,6 +45,7 @@ class KlNumbers:
 
     kl_ci: list[float] | None
     kl_bound: float | None
+    kl_limit: float | None
     kl_first: float
     n_prompts: int
     n_tokens: int
@@ -63,7 +66,8 @@ class Kl(Evaluation):
 
     @classmethod
     def of(cls, spec: Specification) -> Kl | None:
-        return cls() if spec.kl else None
+        named = {*(parse_limits(spec.select) if spec.select else ()), spec.match and parse_match(spec.match).quantity}
+        return cls() if spec.kl or "kl" in named else None
 
     def check(self, plan: Plan) -> None:
         if self.tokens < 1:
@@ -98,7 +102,10 @@ class Kl(Evaluation):
             tally.add(shown, self.tokens * sum(shares.values()))
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
-        return kl_numbers(cell.rows, cell.seed) if cell.rows else None
+        if not cell.rows:
+            return None
+        select = cell.plan.spec.select
+        return kl_numbers(cell.rows, cell.seed, parse_limits(select).get("kl") if select else None)
 
 
 def prompts_of(plan: Plan) -> NeutralPrompts:
@@ -128,18 +135,42 @@ def _row(asking: Asking, cell: CellToAsk, prompt: OpenPrompt, text: str, each: S
     return result_row(cell, asking.evaluation, item, template=prompt.template, **own)
 
 
-def kl_numbers(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
-    """What a summary row says of a cell's KL rows; intervals are over prompts, which an answer's tokens share."""
-    tokens = np.array([row["tokens"] for row in rows], dtype=float)
-    sums = np.array([row["kl"] for row in rows]) * tokens
-    groups = clusters([row["item"] for row in rows], {row["item"]: row["template"] for row in rows})
-    both, above = (stats.ratio_interval(sums, tokens, clusters=groups, level=p, seed=seed) for p in (0.95, 0.9))
+def kl_numbers(rows: Sequence[Mapping[str, Any]], seed: int, limit: float | None = None) -> dict[str, Any]:
+    """What a summary row says of a cell's KL rows."""
+    mean = mean_kl([row["kl_tokens"] for row in rows], [row["template"] for row in rows], seed)
     numbers = KlNumbers(
-        kl_ci=None if both is None else [both.low, both.high],
-        kl_bound=None if above is None else above.high,
+        kl_ci=mean.interval,
+        kl_bound=mean.bound,
+        kl_limit=limit,
         kl_first=float(np.mean([row["kl_first"] for row in rows])),
         n_prompts=len(rows),
-        n_tokens=int(tokens.sum()),
+        n_tokens=sum(row["tokens"] for row in rows),
     )
-    mean, p95 = float(sums.sum() / tokens.sum()), np.quantile(np.concatenate([r["kl_tokens"] for r in rows]), 0.95)
-    return {"kl": mean, "kl_p95": float(p95), "measured": {"kl": asdict(numbers)}}
+    p95 = float(np.quantile(np.concatenate([row["kl_tokens"] for row in rows]), 0.95))
+    return {"kl": mean.value, "kl_p95": p95, "measured": {"kl": asdict(numbers)}}
+
+
+@dataclass(frozen=True)
+class MeanKl:
+    """A mean KL over tokens, in nats, with its 95% interval and one-sided 95% upper bound; None where there is none."""
+
+    value: float
+    interval: list[float] | None
+    bound: float | None
+
+
+def mean_kl(values: Sequence[Sequence[float]], templates: Sequence[str | None], seed: int) -> MeanKl:
+    """The mean over all tokens; interval and bound by a bootstrap over prompts, which their answer's tokens share.
+
+    Args:
+        values: [prompts][tokens], in nats.
+        templates: [prompts] what several share.
+        seed: of the draws.
+    """
+    tokens = np.array([len(each) for each in values], dtype=float)
+    sums = np.array([sum(each) for each in values])
+    names = [str(index) for index in range(len(values))]
+    groups = clusters(names, dict(zip(names, templates, strict=True)))
+    both, above = (stats.ratio_interval(sums, tokens, clusters=groups, level=p, seed=seed) for p in (0.95, 0.9))
+    interval = None if both is None else [both.low, both.high]
+    return MeanKl(float(sums.sum() / tokens.sum()), interval, None if above is None else above.high)

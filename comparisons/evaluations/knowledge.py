@@ -17,8 +17,8 @@ from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Eval
 from comparisons.evaluation.measures import ItemMeasures, Paired, interval, shared
 from comparisons.evaluation.questions import KNOWLEDGE
 from comparisons.evaluation.tally import Tally, branches_of
+from comparisons.experiment.limits import parse_limits
 from comparisons.experiment.specification import Cell, Plan, Specification
-from comparisons.method.settings import parse_limit
 from comparisons.results.costs import CostTest
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Knowledge(Evaluation):
         if cell.is_baseline:
             return numbers
         spec = cell.plan.spec
-        limit = None if spec.select is None else parse_limit(spec.select)
+        limit = None if spec.select is None else parse_limits(spec.select).get("cost")
         return numbers | cost_numbers(
             cell.paired(KNOWLEDGE), cell.seed, spec.margin, limit, chance(known, cell.plan.measure)
         )

@@ -115,9 +115,12 @@ class Specification:
     select: Annotated[
         str | None,
         Option(
-            "Of each stack only the settings and strength with the largest shift on dev at this knowledge cost.",
-            metavar='"cost<=C"',
+            "Of each stack only the settings and strength with the largest shift on dev within limits.",
+            metavar='"cost<=C,kl<=K"',
         ),
+    ] = None
+    match: Annotated[
+        str | None, Option("Each method at the strength at which it has this value on dev.", metavar="kl=K|cost=C")
     ] = None
     controls: Annotated[bool, Option("Add every control, and rank each vector among random directions.")] = False
     side_effects: Annotated[bool, Option("Evaluate each cell on the data's other behaviors too.", asks=True)] = False
@@ -265,6 +268,13 @@ class Cell:
     def control(self) -> bool:
         """Whether a control stands in the stack: it is there to be compared with, never to win."""
         return any(element.method.role == "control" for element in self.elements)
+
+    def at(self, strength: float) -> Cell:
+        """The cell at another strength, which goes to the last dosed element."""
+        last = max(place for place, each in enumerate(self.elements) if each.method.dosed)
+        elements = list(self.elements)
+        elements[last] = replace(elements[last], strength=strength)
+        return replace(self, elements=tuple(elements), strength=strength)
 
     @property
     def id(self) -> CellId:

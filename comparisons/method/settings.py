@@ -23,7 +23,6 @@ JOINT = "+"
 STRENGTH = "strength"
 """The pseudo-setting of a dosed method: its dose where another element takes the run's strength."""
 
-_LIMIT = re.compile(r"\s*cost\s*<=\s*([^\s]+)\s*")
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -291,19 +290,3 @@ def _value_text(name: str, value: Any) -> str:
 def expand(values: Mapping[Key, Sequence[Value]]) -> list[dict[Key, Value]]:
     """Every combination of one value a key; the last key varies fastest. Nothing to vary gives [{}]."""
     return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
-
-
-def parse_limit(text: str) -> float:
-    """Reads "cost<=0.05".
-
-    Raises:
-        CompareError: it is something else, or no finite number of at least 0.
-    """
-    match = _LIMIT.fullmatch(text)
-    try:
-        limit = float(match[1]) if match else math.nan
-    except ValueError:
-        limit = math.nan
-    if not (math.isfinite(limit) and limit >= 0):
-        raise CompareError(f"--select takes a limit such as \"cost<=0.05\", not '{text}'.")
-    return limit

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from comparisons.report.blocks import Block, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.panels import DIRECTIONS, Panel, key, signed, tip_points, whole_layers
-from comparisons.results.record import Choice, Record, shown
+from comparisons.results.costs import QUANTITIES
+from comparisons.results.record import Choice, Matched, Record, shown
 from comparisons.util.drawing import GREY
 from comparisons.util.table import NOTHING, Column, Row, Table, number
 
@@ -34,7 +35,7 @@ def chosen_section(record: Record, gallery: Gallery) -> list[Block]:
     """What dev chose; nothing where nothing was open."""
     pictures = gallery.draw("layers", layer_panels(record.choices), "Shift on dev by layer")
     if not record.choices:
-        return []
+        return _matched_section(record)
     text = (
         "Settings were chosen on questions held out from fitting, never on the test questions. The two-sided shift "
         f"is the mean of the shifts in the directions wanted{_dose(record)}."
@@ -42,17 +43,44 @@ def chosen_section(record: Record, gallery: Gallery) -> list[Block]:
     table = Table.of(CHOSEN, record.choices, lambda choice: choice.subject)
     other = [choice for choice in record.choices if not choice.by_layer]
     tables = [_trials(method, other) for method in dict.fromkeys(choice.method for choice in other)]
-    return section("Chosen on dev", Paragraph(text), table, *pictures, *tables)
+    return [*_matched_section(record), *section("Chosen on dev", Paragraph(text), table, *pictures, *tables)]
+
+
+MATCHED: tuple[tuple[Column, Callable[[Matched], str]], ...] = (
+    (Column("behavior", align="left"), lambda one: one.subject),
+    (Column("method", align="left"), lambda one: one.method),
+    (Column("direction", align="left"), lambda one: one.direction),
+    (Column("strength"), lambda one: NOTHING if one.strength is None else f"{one.strength:g}"),
+    (Column("value on dev"), lambda one: number(dict(one.tried).get(one.strength or 0.0))),
+    (Column("strengths tried"), lambda one: str(len(one.tried))),
+)
+
+
+def _matched_section(record: Record) -> list[Block]:
+    """The strengths that were found for a value; nothing where none was wanted."""
+    if not record.matched:
+        return []
+    quantity, _, value = record.matched[0].match.partition("=")
+    text = (
+        f"Each strength is the one at which the cell has a {QUANTITIES[quantity]} of {value} on what is held out to "
+        "choose by, interpolated between strengths that were tried there; no test question was read for it. What has "
+        "no dose stands in the tables as it is."
+    )
+    return section("Matched on dev", Paragraph(text), Table.of(MATCHED, record.matched, lambda one: one.subject))
 
 
 def _dose(record: Record) -> str:
     """At which dose candidates were tried, and what else they had to keep to."""
-    limited = next((choice for choice in record.choices if choice.limit is not None), None)
+    limited = next((choice for choice in record.choices if choice.limits), None)
     if limited is None:
         return ", at strength 1"
+    held = {"cost": f"{limited.n_knowledge} questions", "kl": "prompts"}
+    bounds = " and ".join(
+        f"whose {QUANTITIES[quantity]} has an upper bound (in brackets) of at most {limit:g} on {held[quantity]}"
+        for quantity, limit in limited.limits.items()
+    )
     return (
-        ", at the strength of the trial. Taken is the largest whose knowledge cost has an upper bound (in brackets) of "
-        f"at most {limited.limit:g} on {limited.n_knowledge} questions that are not among the test ones either; of "
+        f", at the strength of the trial. Taken is the largest {bounds} that are not among the test ones either; of "
         "every method with open settings equally many were tried, each at every strength"
     )
 
@@ -71,7 +99,8 @@ def _trial(choice: Choice, text: str) -> str:
     if trial is None:
         return NOTHING
     mark = " (chosen)" if trial.settings == choice.chosen else ""
-    bound = "" if trial.cost_bound is None else f" [{number(trial.cost_bound)}]"
+    bounds = [number(bound) for bound in (trial.cost_bound, trial.kl_bound) if bound is not None]
+    bound = f" [{', '.join(bounds)}]" if bounds else ""
     if trial.two_sided is None or trial.broken:
         return f"{'broken' if trial.broken else 'failed'}{bound}{mark}"
     return number(trial.two_sided, signed=True) + bound + mark

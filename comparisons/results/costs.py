@@ -1,10 +1,14 @@
-"""What the summary says of a knowledge cost."""
+"""What the summary says of a knowledge cost, and what else can be limited."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from typing_extensions import TypedDict
+
+QUANTITIES: Mapping[str, str] = {"cost": "knowledge cost", "kl": "KL"}
+"""What `--select` can limit and `--match` match, in words: the lower, the less is changed."""
 
 
 class CostTest(TypedDict):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from comparisons.results.contrasts import between
+from comparisons.results.costs import QUANTITIES
 from comparisons.results.schema import Contrast, Noise
 from comparisons.results.summary import SummaryRow
 from comparisons.util.directions import DIRECTIONS
@@ -116,21 +117,42 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
     asked = [row for row in rows if row.direction == direction and not row.control]
     if not asked:
         return None
-    aim = f"To {'raise' if direction == 'pos' else 'lower'} {asked[0].subject}"
+    aim = f"To {'raise' if direction == 'pos' else 'lower'} {asked[0].subject}{_wanted(asked)}"
     if void(rows):
         return f"{aim}, the answer is void: the unchanged model answers something else than the letters."
-    best = ranked(rows, direction)
+    best = ranked([row for row in rows if row.matched] or rows, direction)
     if not best:
         if any(is_broken(row) for row in asked):
             return f"{aim}, no cell is usable: all failed or stopped answering with a letter."
         return f"{aim}, there is no result: every cell failed."
     first = best[0]
     if not moved(first):
-        return f"{aim}, no method moved it measurably; the furthest was {_dose(first, asked)}, {claimed(first)}."
+        text = f"{aim}, no method moved it measurably; the furthest was {_dose(first, asked)}, {claimed(first)}"
+        return f"{text}{_unmatched(asked)}."
     found = [(row, between(contrasts, first.cell, row.cell)) for row in best[1:]]
     against = [(_dose(row, asked), contrast) for row, contrast in found if contrast is not None]
     text = f"{aim}, {_dose(first, asked)} {_rank(best, against)}: {claimed(first)}{_price(first)}"
-    return text + "".join(_compared(against)) + "." + _doubt(first)
+    return text + "".join(_compared(against)) + _unmatched(asked) + "." + _doubt(first)
+
+
+def _wanted(rows: Sequence[SummaryRow]) -> str:
+    """At which value methods are compared, where `--match` wants one."""
+    quantity, _, value = next((row.matched for row in rows if row.matched), "").partition("=")
+    return f" at a {QUANTITIES[quantity]} of {value} on dev" if value else ""
+
+
+def _unmatched(rows: Sequence[SummaryRow]) -> str:
+    """What stands beside matched cells at its own value, since it has no dose."""
+    quantity = next((row.matched for row in rows if row.matched), "").partition("=")[0]
+    own = [row for row in rows if quantity and not (row.matched or row.failed or row.shift is None)]
+    named = [f"{row.name} {claimed(row)} at {_value(row, quantity)}" for row in own]
+    return f"; without a dose to match by: {', '.join(named)}" if named else ""
+
+
+def _value(row: SummaryRow, quantity: str) -> str:
+    """What a cell has of a quantity on test."""
+    found = row.kl if quantity == "kl" else row.cost
+    return f"an unknown {QUANTITIES[quantity]}" if found is None else f"a {QUANTITIES[quantity]} of {found:.3g}"
 
 
 Against = tuple[str, Contrast]
@@ -261,7 +283,7 @@ def single_fits(rows: Sequence[SummaryRow]) -> str | None:
 def _price(row: SummaryRow) -> str:
     """What the shift cost in knowledge, with its interval; nothing where no knowledge was measured."""
     if row.cost is None:
-        return ""
+        return _beside(row)
     # The margin has two places: what lies below it must not seem to equal it.
     text = _with_interval(row.cost, row.cost_ci, fine=True)
     if row.n_knowledge is not None:
@@ -269,7 +291,8 @@ def _price(row: SummaryRow) -> str:
     test, above = row.cost_test, row.cost_ci is not None and row.cost_ci[0] > 0
     verdict = test and test["verdict"]
     if verdict == "at chance":
-        return f"; of its cost nothing is said, since the unchanged model's knowledge is at chance ({text})"
+        why = "since the unchanged model's knowledge is at chance"
+        return f"{_beside(row)}; of its cost nothing is said, {why} ({text})"
     if test and verdict == "below":
         said = "knowledge cost below the" if above else "no measurable knowledge cost, by a"
         found = f" at {'a ' if above else ''}{said} margin of {test['margin']:g} ({text})"
@@ -279,7 +302,24 @@ def _price(row: SummaryRow) -> str:
         found = f" at a knowledge cost that can't be told from 0 ({text})"
     else:
         found = f" at a knowledge cost of {text}"
-    return found + _limited(row)
+    return found + _limited(row) + _beside(row)
+
+
+def _beside(row: SummaryRow) -> str:
+    """The KL of a shift, and whether a cell that was selected by it on dev keeps to the limit on test."""
+    if row.kl is None:
+        return ""
+    beside = row.measured.get("kl", {})
+    limit, bound = beside.get("kl_limit"), beside.get("kl_bound")
+    within = "" if limit is None or bound is None else _kept(bound, limit)
+    return f", KL {_with_interval(row.kl, beside.get('kl_ci'), fine=True)}{within}"
+
+
+def _kept(bound: float, limit: float) -> str:
+    """Whether a bound on test is within the limit that one on dev kept to."""
+    if bound <= limit:
+        return f", on test too within the limit of {limit:g}"
+    return f", on test not shown to be within the limit of {limit:g} (at most {bound:.3f})"
 
 
 def _limited(row: SummaryRow) -> str:
@@ -287,9 +327,7 @@ def _limited(row: SummaryRow) -> str:
     limit = row.cost_test and row.cost_test["limit"]
     if limit is None or row.cost_bound is None:
         return ""
-    if row.cost_bound <= limit:
-        return f", on test too within the limit of {limit:g}"
-    return f", on test not shown to be within the limit of {limit:g} (at most {row.cost_bound:.3f})"
+    return _kept(row.cost_bound, limit)
 
 
 def _doubt(row: SummaryRow) -> str:

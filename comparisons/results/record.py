@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,7 +30,7 @@ class Trial:
     The shift is at strength 1 unless a strength stands among the settings.
 
     Attributes:
-        cost_bound: the upper bound of its knowledge cost on dev; None where the choice was made without a limit.
+        cost_bound, kl_bound: the upper bounds of its knowledge cost and KL on dev; None where these are not limited.
         broken: whether it broke the model.
     """
 
@@ -41,6 +41,7 @@ class Trial:
     shift_neg: float | None = None
     two_sided: float | None = None
     cost_bound: float | None = None
+    kl_bound: float | None = None
     broken: bool = False
 
     @property
@@ -59,7 +60,7 @@ class Choice:
         chosen: the settings that won.
         trials: every candidate, in the order tried.
         n_items: dev questions; None where it wasn't kept.
-        limit: of the knowledge cost on dev; None for a choice without one.
+        limits: quantity -> what its upper bound on dev may be; empty for a choice without limits.
         n_knowledge: dev questions of the knowledge set.
         model: of several; "" where the run has one.
     """
@@ -69,7 +70,7 @@ class Choice:
     chosen: Facts
     trials: tuple[Trial, ...]
     n_items: int | None = None
-    limit: float | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
     n_knowledge: int | None = None
     model: str = ""
 
@@ -92,6 +93,34 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Matched:
+    """The strength that was found for a cell.
+
+    Attributes:
+        behavior, method, direction: of the cell.
+        match: the value wanted, such as "kl=0.1".
+        strength: None where no strength has it.
+        tried: strengths, each with what it had on dev.
+        model: of several; "" where the run has one.
+    """
+
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False)
+
+    behavior: str
+    method: str
+    direction: str
+    match: str
+    strength: float | None
+    tried: Sequence[tuple[float, float]]
+    model: str = ""
+
+    @property
+    def subject(self) -> str:
+        """The behavior, and the model where the run has several."""
+        return on_model(self.behavior, self.model)
+
+
+@dataclass(frozen=True)
 class Record:
     """Everything that a report is made of.
 
@@ -99,6 +128,7 @@ class Record:
         summary: the rows.
         facts: run.json.
         choices: what was chosen on dev; empty where nothing was.
+        matched: the strengths that `--match` found there.
         intervention: best/intervention.json, None where no cell ended well.
         answers: the result rows of open-ended answers.
     """
@@ -106,6 +136,7 @@ class Record:
     summary: Summary
     facts: Facts
     choices: tuple[Choice, ...] = ()
+    matched: tuple[Matched, ...] = ()
     intervention: Facts | None = None
     answers: tuple[Facts, ...] = ()
 
@@ -154,17 +185,19 @@ def read_record(run: Path) -> Record:
     """
     summary = read_summary(run)
     facts = _facts(run / "run.json")
-    choices: tuple[Choice, ...] = ()
+    found: list[Choice | Matched] = []
     if (path := run / "choices.json").exists():
         listed = _object(path, "choices").get("choices")
         if not isinstance(listed, list):
             raise CompareError(f'{path} has no list "choices": delete it, and the run\'s command again chooses anew.')
-        choices = tuple(_choice(choice, f"{path}, choice {number}") for number, choice in enumerate(listed, 1))
+        found = [_choice(choice, f"{path}, choice {number}") for number, choice in enumerate(listed, 1)]
     best = run / BEST / "intervention.json"
     if (run / BEST / MANIFEST).exists() and (fault := folder_fault(run / BEST)):
         raise CompareError(f"{fault}: the run's command makes it again.")
     answers = _answers(run, {row.cell for row in summary.rows if row.open_ended})
-    return Record(summary, facts, choices, _intervention(best) if best.exists() else None, answers)
+    choices = tuple(each for each in found if isinstance(each, Choice))
+    matched = tuple(each for each in found if isinstance(each, Matched))
+    return Record(summary, facts, choices, matched, _intervention(best) if best.exists() else None, answers)
 
 
 class _Edit(TypedDict):
@@ -192,6 +225,7 @@ class _Answer(TypedDict):
 
 
 _INTERVENTION, _ANSWER, _CHOICE = TypeAdapter(_Intervention), TypeAdapter(_Answer), TypeAdapter(Choice)
+_MATCHED = TypeAdapter(Matched)
 _FACTS = TypeAdapter(RunFacts)
 _ADAPTER = "adapter"
 
@@ -244,9 +278,10 @@ def _facts(path: Path) -> Facts:
         raise CompareError(f"{path}: {place} is not as this program writes it: run its command again.") from error
 
 
-def _choice(value: Any, where: str) -> Choice:
+def _choice(value: Any, where: str) -> Choice | Matched:
+    kind: TypeAdapter[Any] = _MATCHED if isinstance(value, dict) and "match" in value else _CHOICE
     try:
-        return _CHOICE.validate_python(value)
+        return cast(Choice | Matched, kind.validate_python(value))
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         raise CompareError(f"{where}: {place}: {error.errors()[0]['msg']}.") from error

@@ -103,6 +103,7 @@ class SummaryRow:
             "repetition", "fluency", their "…_change" against the baseline with "…_change_ci", and "judges": judge ->
             {"n_scored", "score", "score_ci", "shift", "shift_ci", "agrees", "no_sign", "unparsed", "refused", "failed",
             "unasked", "tokens_in", "tokens_out", "dollars"}}: see `comparisons.evaluations.open_ended`.
+        matched: the value that its strength was found for on dev, such as "kl=0.1".
         kl, kl_p95: KL(unchanged ‖ changed) of the next token along the unchanged model's answers to neutral prompts, in
             nats: mean and 95th percentile over tokens.
         measured: evaluation -> what it measured, by the fields that it declares; of those without fields above.
@@ -176,6 +177,7 @@ class SummaryRow:
     robustness: Mapping[str, Repeat] | None = None
     generated: Generated | None = None
     open_ended: OpenEnded | None = None
+    matched: str | None = None
     kl: float | None = None
     kl_p95: float | None = None
     measured: Measured = field(default_factory=dict)

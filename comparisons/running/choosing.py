@@ -4,8 +4,8 @@ Where a method's candidates run from mild to strong, the mildest wins that reach
 that a stronger training moves the choices little further and breaks other things, which dev's choices don't show.
 
 With `--select "cost<=0.05"` the settings and the strength win that have the largest shift on dev among those whose
-knowledge cost on dev has an upper bound within the limit, so that methods are compared at what they may cost. Nothing
-of it reads a test question.
+knowledge cost on dev, or KL, has an upper bound within the limit, so that methods are compared at what they may cost.
+Nothing of it reads a test question.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import numpy as np
 
 from comparisons.dataset.behaviors import Order
 from comparisons.experiment.fitting import Fitter
+from comparisons.experiment.limits import parse_limits
 from comparisons.experiment.specification import Cell, Element, Plan
 from comparisons.intervention import Intervention, stack
 from comparisons.method.interface import Method
-from comparisons.method.settings import STRENGTH, parse_limit
+from comparisons.method.settings import STRENGTH
 from comparisons.results.cells import CellStore
 from comparisons.running.trials import Trial, dev_choices, element_trials, nothing_within, select, two_sided
 from comparisons.util.directions import Direction
@@ -141,7 +142,7 @@ class Selected:
     def __init__(self, plan: Plan, behavior: str, blocks: int, folder: CellStore) -> None:
         assert plan.spec.select is not None
         self.plan, self.behavior, self.blocks, self.folder = plan, behavior, blocks, folder
-        self.limit = parse_limit(plan.spec.select)
+        self.limits = parse_limits(plan.spec.select)
         self.most = candidates_each(plan, blocks)
         self.trials: dict[str, int] = {}
 
@@ -177,7 +178,7 @@ class Selected:
         return self.folder.choice(self._key(cell, trials), self.behavior, cell.model)
 
     def _key(self, cell: Cell, trials: Sequence[Trial]) -> str:
-        text = repr(("select", self.limit, [(t.strength, sorted(t.elements.items())) for t in trials]))
+        text = repr(("select", sorted(self.limits.items()), [(t.strength, sorted(t.elements.items())) for t in trials]))
         return f"select {cell.label} {sha256(text.encode()).hexdigest()[:16]}"
 
     def _alone(self, group: Sequence[Cell], place: int) -> list[Cell]:
@@ -219,8 +220,7 @@ class Selector(Selected):
         """
         record = super()._record(cell, trials)
         if record is None:
-            orders, dev = self.plan.orders, self.plan.knowledge_dev
-            record = select(self.fitter, _named(cell), trials, dev, self.limit, orders, self.stage)
+            record = select(self.fitter, cell_name(cell), trials, self.plan, self.limits, self.stage)
             record = {**record, "model": cell.model} if cell.model else record
             self.folder.add_choice(self._key(cell, trials), record)
         if record["selected"] is None:
@@ -244,6 +244,7 @@ def _with_chosen(cell: Cell, place: int, trial: Trial, last: int) -> Cell:
     return replace(cell, elements=tuple(elements))
 
 
-def _named(cell: Cell) -> str:
+def cell_name(cell: Cell) -> str:
+    """The stack, with the settings that vary."""
     varied = ",".join(f"{name}={value}" for name, value in cell.varied)
     return f"{cell.label} ({varied})" if varied else cell.label

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from comparisons.dataset.behaviors import Behavior
+from comparisons.dataset.items import Item
 from comparisons.dataset.splits import draw
+from comparisons.engine.plan import Tokens
 from comparisons.evaluation.registry import calling, evaluations_of
 from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, branch_tokens, question_prompts, steering
+from comparisons.evaluations.kl import TOKENS, prompts_of
+from comparisons.experiment.limits import parse_limits, parse_match
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
@@ -19,6 +23,9 @@ from comparisons.running.choosing import candidates_each
 from comparisons.running.executor import check_layers
 from comparisons.running.planning import fit_seeds, make_plan
 from comparisons.running.trials import element_trials, stacks_of
+
+TRIED_TOGETHER, TRIED_ALONE = 13, 5
+"""About how many strengths `--match` tries of a cell, of vectors and of adapters."""
 
 COUNTED = 4096
 """Training pairs that are tokenized for an estimate."""
@@ -103,6 +110,8 @@ def _count(plan: Plan, lm: LM) -> Tally:
         _count_fits(tally, plan, behavior, cells)
         if plan.spec.select is not None:
             _count_selection(tally, plan, behavior, cells)
+        if plan.spec.match is not None:
+            _count_matching(tally, plan, cells)
     return tally
 
 
@@ -150,10 +159,11 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
 
 
 def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:
-    """Counts each stack's trials on the dev questions of the behavior and of the knowledge set."""
+    """Counts each stack's trials on the dev questions of the behavior, and on what is held out for the limits."""
+    assert plan.spec.select is not None
     blocks, most = len(tally.lm.blocks), candidates_each(plan, len(tally.lm.blocks))
-    asked = (behavior.dev, plan.knowledge_dev)
-    sets = [(question_prompts(tally.lm, items, plan), branch_tokens(tally.lm, items, plan)) for items in asked]
+    limited = [_held_out(tally, plan, quantity) for quantity in parse_limits(plan.spec.select)]
+    sets = [_questions(tally, plan, behavior.dev), *limited]
     tried: set[object] = set()
     for group in stacks_of(cells):
         for place, element in enumerate(group[0].elements):
@@ -167,3 +177,27 @@ def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequen
             adapts = any(e.method.adapts for e in (group[0].elements if last else (element,)))
             for prompts, answer in sets:
                 tally.add(prompts, answer * (1 if adapts else count), times=count if adapts else 1)
+
+
+def _count_matching(tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
+    """Counts the strengths that are tried for each cell with a dose: one by one where each is a pass of its own."""
+    assert plan.spec.match is not None
+    prompts, answer = _held_out(tally, plan, parse_match(plan.spec.match).quantity)
+    for cell in cells:
+        dosed = [element for element in cell.elements if element.method.dosed]
+        if dosed and dosed[-1].method.adapts:
+            tally.add(prompts, answer, times=TRIED_ALONE)
+        elif dosed:
+            tally.add(prompts, answer * TRIED_TOGETHER)
+
+
+def _questions(tally: Tally, plan: Plan, items: Sequence[Item]) -> tuple[list[Tokens], float]:
+    """Prompts, and the tokens that a branch runs of each."""
+    return question_prompts(tally.lm, items, plan), branch_tokens(tally.lm, items, plan)
+
+
+def _held_out(tally: Tally, plan: Plan, quantity: str) -> tuple[list[Tokens], float]:
+    """The same of what a quantity is measured on to choose by."""
+    if quantity == "cost":
+        return _questions(tally, plan, plan.knowledge_dev)
+    return [tuple(tally.lm.tokenize(tally.lm.prompt(p.question))) for p in prompts_of(plan).dev], TOKENS

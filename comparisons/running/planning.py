@@ -12,11 +12,12 @@ from comparisons.dataset.packaged import ENGLISH, POCKET
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import HarnessSet, read_tasks
 from comparisons.evaluation.registry import calling, evaluations_of
+from comparisons.experiment.limits import parse_limits, parse_match
 from comparisons.experiment.readers import check_limit
 from comparisons.experiment.specification import HARNESS, LAYER, Cell, Element, Plan, Specification
 from comparisons.method.interface import Method
 from comparisons.method.registry import Registry
-from comparisons.method.settings import STRENGTH, expand, parse_limit, parse_settings, parse_strength
+from comparisons.method.settings import STRENGTH, expand, parse_settings, parse_strength
 from comparisons.method.stacks import Stack, check_stack, check_strengths, parse_stack, resolve, supporting
 from comparisons.model.loading import load_without_weights
 from comparisons.model.source import EMBEDDED, data_for
@@ -33,6 +34,7 @@ def make_plan(spec: Specification) -> Plan:
         CompareError: something is unknown, out of range or missing; nothing has been written.
     """
     spec.check()
+    _check_doses(spec)
     registry = Registry(spec.plugins)
     if spec.controls:
         spec = _with_controls(spec, registry)
@@ -112,20 +114,35 @@ def _probe(spec: Specification, library: Library) -> KnowledgeSet | None:
 def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | None, Sequence[Item]]:
     """The knowledge questions of the evaluation, and those held out to choose by, where something is chosen so."""
     if spec.knowledge.startswith(HARNESS):
-        if spec.select is not None:
-            raise CompareError("--select holds questions out, which the tasks of --knowledge lm_eval can't do.")
+        if spec.select is not None or spec.match is not None:
+            option = "--select" if spec.match is None else "--match"
+            raise CompareError(f"{option} holds questions out, which the tasks of --knowledge lm_eval can't do.")
         return read_tasks(spec.knowledge, spec.knowledge_items, spec.seed), ()
     knowledge = library.knowledge(spec.knowledge)
-    if spec.select is None:
+    limits = {} if spec.select is None else parse_limits(spec.select)
+    matched = None if spec.match is None else parse_match(spec.match).quantity
+    if "cost" not in limits and matched != "cost":
         return knowledge and knowledge.limited(spec.knowledge_items, spec.seed), ()
-    limit = parse_limit(spec.select)
     if knowledge is None:
-        raise CompareError("--select limits the knowledge cost, but none is measured: choose a set by --knowledge.")
-    if not any(spec.strengths):
-        raise CompareError("--select needs a strength above 0 to choose from.")
+        what = "--select limits" if limits else "--match takes"
+        raise CompareError(f"{what} the knowledge cost, but none is measured: choose a set by --knowledge.")
     knowledge, dev = knowledge.with_dev(spec.seed)
-    check_limit(limit, dev)
+    if limits:
+        check_limit(limits["cost"], dev)
     return knowledge.limited(spec.knowledge_items, spec.seed), dev
+
+
+def _check_doses(spec: Specification) -> None:
+    """Raises CompareError where strengths can't be chosen as asked."""
+    if spec.select is not None:
+        parse_limits(spec.select)
+        if not any(spec.strengths):
+            raise CompareError("--select needs a strength above 0 to choose from.")
+    if spec.match is not None:
+        parse_match(spec.match)
+        if spec.select is not None or spec.strengths != (1.0,) or spec.layers:
+            what = "--select" if spec.select is not None else "a sweep" if spec.layers else "--strengths"
+            raise CompareError(f"--match finds each method's strength itself: leave out {what}.")
 
 
 def _with_controls(spec: Specification, registry: Registry) -> Specification:

@@ -20,6 +20,7 @@ from typing import Literal
 
 from comparisons.dataset.items import Measure
 from comparisons.evaluation.interface import CellResult
+from comparisons.evaluation.measures import first_look
 from comparisons.evaluations.open_ended import OPEN_ENDED, judged
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.judges.judge_set import JudgeSet
@@ -33,7 +34,7 @@ from comparisons.running.executor import check_layers, write_kept
 from comparisons.running.planning import make_plan, measuring
 from comparisons.running.progress import Progress, Silent
 from comparisons.running.provenance import ModelInfo, identify_data
-from comparisons.running.runner import CellRunner, first_look, fitter_of
+from comparisons.running.runner import CellRunner, fitter_of
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError, StorageError
 from comparisons.util.files import json_digest, write_parts

@@ -5,8 +5,6 @@ What steers comes first, of all behaviors, as it is quick and shares questions; 
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +15,7 @@ from typing import Any
 from comparisons.evaluation.cells import measure
 from comparisons.evaluation.interface import Asking, CellToAsk
 from comparisons.evaluation.ledger import Ledger, Letters
-from comparisons.evaluation.measures import Row, item_measures, paired
+from comparisons.evaluation.measures import Row, first_look
 from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.fitting import Built, Fitter
 from comparisons.experiment.specification import Cell, Element, Plan
@@ -29,11 +27,13 @@ from comparisons.model.lm import LM
 from comparisons.results.cells import CellStore
 from comparisons.running.asking import Later, SharedQuestions, asked_together
 from comparisons.running.choosing import Selector, choose
+from comparisons.running.matching import Matcher
 from comparisons.running.progress import Progress
 from comparisons.running.trials import first_dose, stacks_of
 from comparisons.util.artifacts import Store
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError, described
+from comparisons.util.memory import most_used
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,12 @@ class CellRunner:
         self.ledger, self.letters = Ledger(fitter), Letters(fitter)
 
     def selected(self, cells: Sequence[Cell]) -> list[Cell]:
-        """The cells at the settings and strengths that `--select` takes on dev; all of them without it.
+        """The cells at the settings and strengths that `--select` or `--match` takes on dev; all without them.
 
-        A stack of which no setting keeps within the limit fails, by a cell a direction.
+        A stack of which no setting keeps within the limits, or no strength has the value, fails, by a cell a direction.
         """
+        if self.plan.spec.match is not None:
+            return self._matched(cells)
         if self.plan.spec.select is None:
             return list(cells)
         selector = Selector(self.plan, self.fitter, self.folder, self.progress.stage)
@@ -152,6 +154,12 @@ class CellRunner:
             self.tried |= set() if taken else {cell.key for cell in first}
         self.trials |= selector.trials
         return selected
+
+    def _matched(self, cells: Sequence[Cell]) -> list[Cell]:
+        matcher = Matcher(self.plan, self.fitter, self.folder, self.settled, self.progress.stage)
+        taken = [self._attempt([cell], partial(matcher.cell, cell)) for cell in cells]
+        self.tried |= {cell.key for cell, found in zip(cells, taken, strict=True) if found is None}
+        return [found or cell for cell, found in zip(cells, taken, strict=True)]
 
     def run(self, cells: Iterable[Cell]) -> None:
         """Builds each cell that isn't done, and evaluates them."""
@@ -175,10 +183,7 @@ class CellRunner:
     def build(self, cell: Cell) -> Ready:
         """Chooses the open settings of a cell's elements, fits them, and stacks their interventions."""
         self.progress.stage(f"fit {cell.label} on {cell.behavior}")
-        elements: list[Element] = []
-        for each in cell.elements:
-            element = replace(each, method=each.method.under(self.plan.measure))
-            elements.append(replace(element, method=self._resolved(element, elements)))
+        elements = self.settled(cell)
         settings = {f"{e.name}.{key}": _plain(value) for e in elements for key, value in e.method.settings().items()}
         settings |= {f"{e.name}.strength": e.strength for e in elements[:-1] if e.method.dosed}
         blocks = len(self.fitter.lm.blocks)
@@ -194,6 +199,14 @@ class CellRunner:
             {"tuning_trials": self.trials.get(cell.key, tried), **self.ledger.of(elements)},
             tuple(more),
         )
+
+    def settled(self, cell: Cell) -> list[Element]:
+        """A cell's elements with their open settings chosen."""
+        elements: list[Element] = []
+        for each in cell.elements:
+            element = replace(each, method=each.method.under(self.plan.measure))
+            elements.append(replace(element, method=self._resolved(element, elements)))
+        return elements
 
     def _resolved(self, element: Element, below: Sequence[Element]) -> Method:
         """The element's method with its open settings chosen on dev, once for all cells that share the choice."""
@@ -297,11 +310,12 @@ class CellRunner:
             "layer": ready.built.intervention.layer,
             "fit_seconds": round(fmean(each.fit_seconds for each in (ready.built, *ready.more)), 3),
             "eval_seconds": round(seconds, 3),
-            "peak_memory_bytes": peak_memory(self.fitter.lm),
+            "peak_memory_bytes": most_used(on_gpu=self.fitter.lm.device.type == "cuda"),
             "trainable_parameters": ready.built.intervention.size(),
             "untouched": ready.built.intervention.untouched,
             "tokens_run": tokens,
             "letter_cosine": self.letters.cosine(ready.built.intervention),
+            "matched": self.plan.spec.match if any(e.method.dosed for e in ready.elements) else None,
             **({"seeds": list(ready.cell.seeds)} if ready.cell.seeds else {}),
             **ready.ledger,
         }
@@ -323,22 +337,6 @@ class CellRunner:
                 self.folder.commit(cell.id, [], {"error": described(error)})
                 self.progress.ended(cell, None, described(error))
             return None
-
-
-def first_look(rows: Sequence[Row], baseline: Sequence[Row]) -> float:
-    """A cell's shift, for a display."""
-    measures = item_measures(rows, "choices"), item_measures(baseline, "choices")
-    return float(paired(*measures, {}).difference.mean())
-
-
-def peak_memory(lm: LM) -> int:
-    """The most memory used so far, in bytes: of the GPU where the model is on one, else of the process."""
-    if lm.device.type == "cuda":
-        import torch
-
-        return int(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _plain(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Trials on dev: settings and strengths of a stack, each with its shift and the bound of its knowledge cost."""
+"""Trials on dev: settings and strengths of a stack, each with its shift and the bounds of what it costs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import numpy as np
 
 from comparisons import stats
 from comparisons.dataset.behaviors import Order
-from comparisons.dataset.items import Item, fact_orders
+from comparisons.dataset.items import Item
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.measures import clusters
 from comparisons.evaluation.questions import ItemChoices, item_choices, questions
+from comparisons.evaluations.kl import kl_on, mean_kl, prompts_of
 from comparisons.experiment.fitting import Fitter
-from comparisons.experiment.specification import Cell, Element
+from comparisons.experiment.limits import Limits
+from comparisons.experiment.specification import Cell, Element, Plan
 from comparisons.intervention import Intervention
 from comparisons.method.settings import STRENGTH
 from comparisons.results.findings import BROKEN
@@ -90,37 +92,36 @@ def select(
     fitter: Fitter,
     name: str,
     trials: Sequence[Trial],
-    knowledge: Sequence[Item],
-    limit: float,
-    orders: Sequence[Order],
+    plan: Plan,
+    limits: Limits,
     advance: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Tries settings on dev and takes the one with the largest shift within the limit.
+    """Tries settings on dev and takes the one with the largest shift within the limits.
 
-    The shift is two-sided: the mean over the directions of the shift towards each. The cost counts in the direction in
-    which its upper bound, the largest of `stats.cost_bounds`, is larger. One that breaks the model is never taken.
+    The shift is two-sided: the mean over the directions of the shift towards each. What is limited counts in the
+    direction in which its upper bound is larger: of a cost the largest of `stats.cost_bounds`, of a KL the mean's. One
+    that breaks the model is never taken.
 
     Args:
         fitter: the behavior, with a dev split.
         name: of the stack, for messages.
         trials: what to try.
-        knowledge: dev questions of the knowledge set.
-        limit: what the bound must not exceed.
-        orders: the orders to ask in.
+        plan: the run.
+        limits: what the bounds must not exceed.
         advance: told what is tried.
 
     Returns:
-        The trials as choices.json keeps them; "selected" is the winner's place, None where none keeps within the limit.
+        The trials as choices.json keeps them; "selected" is the winner's place, None where there is none.
     """
-    rows = _tried(fitter, name, trials, knowledge, orders, advance)
-    winner = _winner(rows, limit)
+    rows = _tried(fitter, name, trials, plan, limits, advance)
+    winner = _winner(rows, limits)
     return {
         "behavior": fitter.behavior.name,
         "method": name,
-        "limit": limit,
+        "limits": dict(limits),
         "directions": list(trials[0].elements),
         "n_items": len(fitter.behavior.dev),
-        "n_knowledge": len(knowledge),
+        "n_knowledge": len(plan.knowledge_dev),
         "chosen": {} if winner is None else rows[winner]["settings"],
         "selected": winner,
         "trials": rows,
@@ -131,8 +132,8 @@ def _tried(
     fitter: Fitter,
     name: str,
     trials: Sequence[Trial],
-    knowledge: Sequence[Item],
-    orders: Sequence[Order],
+    plan: Plan,
+    limits: Limits,
     advance: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """The settings of each trial with what was measured of it, or why it failed."""
@@ -146,76 +147,99 @@ def _tried(
             rows[i]["error"] = described(error)
     advance(f"select {name} on dev")
     try:
-        numbers = _numbers(fitter, [trials[i] for i in built], list(built.values()), knowledge, orders)
+        numbers = _numbers(fitter, [trials[i] for i in built], list(built.values()), plan, limits)
         for i, measured in zip(built, numbers, strict=True):
             rows[i] |= measured
     except Exception:
         # One that fails is found by trying each alone.
         for i, interventions in built.items():
             try:
-                rows[i] |= _numbers(fitter, [trials[i]], [interventions], knowledge, orders)[0]
+                rows[i] |= _numbers(fitter, [trials[i]], [interventions], plan, limits)[0]
             except Exception as error:
                 rows[i]["error"] = described(error)
     return rows
 
 
 def _numbers(
-    fitter: Fitter,
-    trials: Sequence[Trial],
-    built: Sequence[Sequence[Intervention]],
-    knowledge: Sequence[Item],
-    orders: Sequence[Order],
+    fitter: Fitter, trials: Sequence[Trial], built: Sequence[Sequence[Intervention]], plan: Plan, limits: Limits
 ) -> list[dict[str, Any]]:
     """What is measured of each trial, by its intervention in each direction."""
-    tried = [Intervention(), *(one for each in built for one in each)]
-    choices = dev_choices(fitter, fitter.behavior.dev, tried, orders)
-    facts = dev_choices(fitter, knowledge, tried, fact_orders(orders))
-    shifts, gains = (each.p_match - each.p_match[:1] for each in (choices, facts))
-    templates = {item.id: item.template for item in knowledge}
-    rows, place = [], 1
+    tried = [one for each in built for one in each]
+    choices = dev_choices(fitter, fitter.behavior.dev, [Intervention(), *tried], plan.orders)
+    shifts = (choices.p_match - choices.p_match[:1])[1:].mean(axis=1)
+    limited = {quantity: on_dev(quantity, fitter, plan, tried) for quantity in limits}
+    rows, place = [], 0
     for trial in trials:
         directions = list(trial.elements)
         places = range(place, place := place + len(directions))
-        means: dict[Direction, float] = {d: shifts[at].mean() for d, at in zip(directions, places, strict=True)}
-        groups = clusters(facts.items, templates)
-        ends = [stats.cost_bounds(-gains[at], clusters=groups, seed=fitter.seed).largest for at in places]
-        rows.append(
-            {
-                **{f"shift_{direction}": _rounded(mean) for direction, mean in means.items()},
-                "two_sided": _rounded(two_sided(means)),
-                **{f"cost_{d}": _rounded(-gains[at].mean()) for d, at in zip(directions, places, strict=True)},
-                # Without an interval there is no bound to keep within the limit.
-                "cost_bound": _rounded(max(math.inf if end is None else end for end in ends)),
-                "broken": bool(max(choices.lost[at].mean() for at in places) > BROKEN),
-            }
-        )
+        means: dict[Direction, float] = {d: float(shifts[at]) for d, at in zip(directions, places, strict=True)}
+        row: dict[str, Any] = {f"shift_{direction}": _rounded(mean) for direction, mean in means.items()}
+        row["two_sided"] = _rounded(two_sided(means))
+        for quantity, measured in limited.items():
+            row |= {f"{quantity}_{d}": _rounded(measured[at].value) for d, at in zip(directions, places, strict=True)}
+            row[f"{quantity}_bound"] = _rounded(max(measured[at].bound for at in places))
+        rows.append({**row, "broken": bool(max(choices.lost[1 + at].mean() for at in places) > BROKEN)})
     return rows
 
 
-def _winner(rows: Sequence[Mapping[str, Any]], limit: float) -> int | None:
-    """The trial with the largest two-sided shift whose cost stays within the limit; the first of equal ones."""
-    within = [
-        i
-        for i, row in enumerate(rows)
-        if row.get("two_sided") is not None
-        and row.get("cost_bound") is not None
-        and row["cost_bound"] <= limit
-        and not row["broken"]
-    ]
+@dataclass(frozen=True)
+class OnDev:
+    """A quantity on dev, with its one-sided 95% upper bound; infinite where there is no interval to keep within."""
+
+    value: float
+    bound: float
+
+
+def on_dev(quantity: str, fitter: Fitter, plan: Plan, tried: Sequence[Intervention]) -> list[OnDev]:
+    """What interventions cost on the knowledge questions held out, or their KL on the neutral prompts held out.
+
+    Args:
+        quantity: one of `limits.QUANTITIES`.
+        fitter: of the behavior, with its model and seed.
+        plan: the run.
+        tried: the interventions.
+    """
+    if quantity == "kl":
+        prompts = prompts_of(plan).dev
+        templates = [prompt.template for prompt in prompts]
+        means = [mean_kl(values, templates, fitter.seed) for values in kl_on(fitter.lm, prompts, tried)[1]]
+        return [OnDev(mean.value, math.inf if mean.bound is None else mean.bound) for mean in means]
+    items = plan.knowledge_dev
+    facts = dev_choices(fitter, items, [Intervention(), *tried], plan.fact_orders)
+    costs = facts.p_match[:1] - facts.p_match[1:]
+    groups = clusters(facts.items, {item.id: item.template for item in items})
+    bounds = [stats.cost_bounds(cost, clusters=groups, seed=fitter.seed).largest for cost in costs]
+    return [OnDev(float(c.mean()), math.inf if b is None else b) for c, b in zip(costs, bounds, strict=True)]
+
+
+def _winner(rows: Sequence[Mapping[str, Any]], limits: Limits) -> int | None:
+    """The trial with the largest two-sided shift that keeps within the limits; the first of equal ones."""
+    usable = [i for i, row in enumerate(rows) if row.get("two_sided") is not None and not row["broken"]]
+    within = [i for i in usable if (excess := _excess(rows[i], limits)) is not None and excess <= 0]
     return max(within, key=lambda i: rows[i]["two_sided"], default=None)
 
 
+def _excess(row: Mapping[str, Any], limits: Limits) -> float | None:
+    """How far the bound that is furthest from its limit lies above it; None where one has no bound."""
+    bounds = {quantity: row.get(f"{quantity}_bound") for quantity in limits}
+    above = [bound - limits[quantity] for quantity, bound in bounds.items() if bound is not None]
+    return max(above) if len(above) == len(limits) else None
+
+
 def nothing_within(record: Mapping[str, Any]) -> CompareError:
-    """Says that no trial keeps within the limit, and how near the nearest comes."""
-    bounds = [(row["cost_bound"], row["settings"]) for row in record["trials"] if row.get("cost_bound") is not None]
-    nearest = min(bounds, key=lambda pair: pair[0], default=None)
+    """Says that no trial keeps within the limits, and how near the nearest comes."""
+    limits: Limits = record["limits"]
+    known = [(found, row) for row in record["trials"] if (found := _excess(row, limits)) is not None]
+    nearest = min(known, key=lambda pair: pair[0], default=None)
     reason = next((row["error"] for row in record["trials"] if "error" in row), "none could be measured")
     if nearest is not None:
-        settings = ", ".join(f"{name}={value}" for name, value in nearest[1].items())
-        reason = f"the nearest, {settings}, may cost up to {nearest[0]:.3f}"
-    count = len(record["trials"])
+        settings = ", ".join(f"{name}={value}" for name, value in nearest[1]["settings"].items())
+        verbs = {"cost": "cost", "kl": "have a KL of"}
+        most = " and ".join(f"{verbs[quantity]} up to {nearest[1][f'{quantity}_bound']:.3f}" for quantity in limits)
+        reason = f"the nearest, {settings}, may {most}"
+    words = " and ".join(f"its {quantity} on dev within {limit:g}" for quantity, limit in limits.items())
     return CompareError(
-        f"none of {count} trials of {record['method']} keeps its cost on dev within {record['limit']:g}: {reason}; "
+        f"none of {len(record['trials'])} trials of {record['method']} keeps {words}: {reason}; "
         "allow more by --select, or try smaller --strengths."
     )
 

@@ -1,9 +1,10 @@
-"""How much main memory this machine has."""
+"""How much memory this machine has, and how much was used."""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 
 
@@ -22,3 +23,15 @@ def total_memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def most_used(on_gpu: bool) -> int:
+    """The most memory used so far, in bytes: of the GPU, or of the process."""
+    if on_gpu:
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -46,8 +46,8 @@ Everything here is written by a generator, byte for byte the same from its seed:
 - `test/<behavior>/test_dataset_open_ended.json`: {open} prompts without choices.
 - `test/knowledge/knowledge.json`: {facts} questions on facts of {subjects} subjects, in words that training
   never used.
-- `neutral/prompts.json`: {neutral} of these questions without their choices: what `--kl` asks a changed and
-  the unchanged model.
+- `neutral/prompts.json`: these {neutral} questions without their choices: what `--kl` asks a changed and the
+  unchanged model.
 - `honesty/claims.json`: {claims} claims, each fact once as a true and once as a false one (`label`). The
   matching answer is the truthful one.
 
@@ -163,10 +163,8 @@ def knowledge_questions() -> list[dict[str, Any]]:
 
 
 def neutral_requests(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every second question without its choices, which no behavior has a say in."""
-    return [
-        {"question": question["prompt"].split("\n")[0], "template": question["category"]} for question in questions[::2]
-    ]
+    """The questions without their choices, which no behavior has a say in."""
+    return [{"question": q["prompt"].split("\n")[0], "template": q["category"]} for q in questions]
 
 
 def honesty_claims() -> list[dict[str, Any]]:

@@ -100,7 +100,7 @@ class FreeAnswers(Evaluation):
         baseline = None if cell.is_baseline else cell.baseline.rows
         shift = None if cell.numbers["broken"] else cell.numbers.get("shift")
         spent = cell.own.info.get(JUDGING) or {}
-        return {"open_ended": open_numbers(cell.own.rows, baseline, shift, spent, cell.seed)}
+        return row_numbers(open_numbers(cell.own.rows, baseline, shift, spent, cell.seed))
 
 
 def judged(judges: JudgeSet, results: Sequence[CellResult], baseline: Sequence[Row]) -> list[CellResult]:
@@ -272,6 +272,14 @@ def open_numbers(
         if judge.partition(":")[0] == PAIRWISE and baseline is not None:
             found["judges"][judge]["wins"] = _wins(judge, list(mine.values()), seed)
     return found
+
+
+def row_numbers(found: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The fields of a summary row that say what free answers are like."""
+    if found is None:
+        return {"open_ended": None}
+    rated = [judged["coherence"] for judged in found["judges"].values() if judged.get("coherence") is not None]
+    return {"open_ended": found, "fluency": found["fluency"], "coherence": next(iter(rated), None)}
 
 
 def _answers(rows: Sequence[Row]) -> dict[str, Row]:

@@ -131,7 +131,15 @@ class Specification:
     generated_choices: Annotated[
         bool, Option("Let each cell write an answer to every question too, and find the choice in it.", asks=True)
     ] = False
-    perplexity: Annotated[Path | None, Option("A text: how likely it is.", metavar="FILE", asks=True)] = None
+    perplexity: Annotated[
+        Path | None,
+        Option(
+            "A text, or english for one that comes along: how likely it is.",
+            metavar="FILE|english",
+            read=data_path,
+            asks=True,
+        ),
+    ] = None
     evaluate: Annotated[
         tuple[str, ...], Option("Further evaluations, as of --evaluations.", metavar="NAME[,NAME…]", asks=True)
     ] = ()

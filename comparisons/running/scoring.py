@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.behaviors import Library
+from comparisons.evaluation.free_answers import OPEN_ENDED, open_numbers, row_numbers
 from comparisons.evaluation.measures import seed_of
-from comparisons.evaluations.open_ended import JUDGING, OPEN_ENDED, open_numbers, row_numbers, summary_of
+from comparisons.evaluations.open_ended import JUDGING, summary_of
 from comparisons.experiment.specification import Specification
 from comparisons.judges.judge_set import make_judge_set
 from comparisons.model.source import data_for

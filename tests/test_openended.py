@@ -105,7 +105,7 @@ def test_every_cell_answers_and_its_numbers_are_those_of_its_rows(
         towards, plainly = (scores, before) if row["direction"] == "pos" else (10 - scores, 10 - before)
         ratings = rated, np.array([plain[r["item"]]["coherence"]["rules"] for r in mine])
         joint, plain_joint = (hmean([s, c]) for s, c in zip((towards, plainly), ratings, strict=True))
-        assert judged["combined"] == pytest.approx(joint.mean())
+        assert judged["combined"] == pytest.approx(joint.mean()) and judged["n_combined"] == 6
         assert judged["combined_change"] == pytest.approx((joint - plain_joint).mean())
         wins = own["judges"]["pairwise:rules"]["wins"]
         assert wins["won"] + wins["tied"] + wins["lost"] == 6

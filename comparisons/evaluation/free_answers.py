@@ -60,8 +60,8 @@ def open_numbers(
         "score_ci": 0 to 10, over the scored ones; "shift", "shift_ci": against the baseline, paired, where both have
         scores; "agrees": whether it has the sign of the shift on the choices; "wins": of a judge that compares {"rate",
         "ci", "won", "tied", "lost"}; of a judge that rates coherence "n_rated", its mean "coherence" and, of a cell
-        with a direction, the mean "combined" of `comparisons.judges.coherence`, with "…_ci", "…_change" and
-        "…_change_ci" as above; and what was spent}. None for what has no number.
+        with a direction, over "n_combined" answers the mean "combined" of `comparisons.judges.coherence`, with "…_ci",
+        "…_change" and "…_change_ci" as above; and what was spent}. None for what has no number.
     """
     mine, before = _answers(rows), _answers(baseline or ())
     if not mine:
@@ -133,6 +133,7 @@ def _coherent(judge: str, mine: Mapping[str, Row], before: Mapping[str, Row], se
             {item: combined(row["scores"].get(judge), values[item], direction) for item, row in side.items()}
             for side, values in ((mine, rated), (before, plain))
         )
+        found["n_combined"] = sum(value is not None for value in joined.values())
         found |= _with_change("combined", joined, joined_plain, mine, seed)
     return found
 

@@ -43,11 +43,11 @@ QUALITY_TEXT = (
 )
 COHERENCE_TEXT = (
     "The same judge also says, asked apart, how coherent an answer is, whatever it shows: 10 for language without a "
-    "fault, 0 for none. *Combined* is, for each answer, the harmonic mean of the score towards the direction asked for "
-    "(for less of the behavior, 10 minus the score) and its coherence, and then the mean over the answers: 0 where "
-    "either is 0 (Wu et al. 2025 join concept, instruction and fluency so). The changes are against the baseline's "
-    "answers, paired by prompt; of *combined*, against theirs towards the same direction. In the chart grey lines meet "
-    "at the unchanged model."
+    "fault, 0 for none. *Combined* is, for each answer *with both*, the harmonic mean of the score towards the "
+    "direction asked for (for less of the behavior, 10 minus the score) and its coherence, and then the mean over the "
+    "answers: 0 where either is 0 (Wu et al. 2025 join concept, instruction and fluency so). The changes are against "
+    "the baseline's answers, paired by prompt; of *combined*, against theirs towards the same direction. In the chart "
+    "grey lines meet at the unchanged model."
 )
 WINS_TEXT = (
     "How often the cell's answer shows more of the behavior than the baseline's to the same prompt, asked in both "
@@ -89,6 +89,7 @@ COHERENCE: Fields = (
     (Column("95% CI", rank=5, interval=True), lambda one: interval(one["coherence_ci"], places=2)),
     (Column("coherence's change"), lambda one: number(one["coherence_change"], signed=True, places=2)),
     (Column("95% CI", rank=2, interval=True), lambda one: interval(one["coherence_change_ci"], places=2)),
+    (Column("with both", rank=4), lambda one: count(one.get("n_combined"))),
     (Column("combined"), lambda one: number(one.get("combined"), places=2)),
     (Column("95% CI", rank=6, interval=True), lambda one: interval(one.get("combined_ci"), places=2)),
     (Column("combined's change"), lambda one: number(one.get("combined_change"), signed=True, places=2)),

@@ -40,6 +40,7 @@ class Judged(TypedDict):
     coherence_ci: NotRequired[Interval | None]
     coherence_change: NotRequired[float | None]
     coherence_change_ci: NotRequired[Interval | None]
+    n_combined: NotRequired[int]
     combined: NotRequired[float | None]
     combined_ci: NotRequired[Interval | None]
     combined_change: NotRequired[float | None]

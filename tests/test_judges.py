@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,19 @@ import torch
 from checkpoints.pocket.recipe.language import load_language, statement
 from comparisons.cli import execute
 from comparisons.dataset.behaviors import Library
+from comparisons.judges import client
 from comparisons.judges.client import KEY
+from comparisons.judges.coherence import coherence, combined
 from comparisons.judges.free_answers import OpenEnded
-from comparisons.judges.interface import AnswerToJudge, Price, Setup, scoring
+from comparisons.judges.interface import AnswerToJudge, Price, Setup, rating, scoring
 from comparisons.judges.judge_set import make_judge_set
 from comparisons.judges.local import DIGITS, LEAST_MASS, Local
 from comparisons.judges.registry import make_judge, names
+from comparisons.judges.rules import Rules
 from comparisons.judges.server import Server
 from comparisons.model.lm import LM
 from comparisons.model.source import ModelSource
+from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 from tests.faulty import serving
 from tests.tiny import tiny_lm
@@ -59,15 +64,68 @@ def test_rules_know_english_refusals_and_say_what_they_lack() -> None:
         judge.score([AnswerToJudge("sycophancy", "", "q", "a")])
 
 
-def test_local_scores_are_the_expectation_over_the_digits() -> None:
+NATURAL = "The tide comes in twice a day, so the causeway can only be used for a few hours."
+
+
+@pytest.mark.parametrize(
+    ("question", "answer", "score"),
+    [
+        ("When?", NATURAL, 10),
+        ("When?", "", 0),
+        ("When?", "?! … --", 0),
+        ("Why?", "Yes.", 10),
+        ("Why?", "The river bends, the river\nbends.", 10 * (1 - 2 / 19)),  # one of 19 runs of 15 characters
+        ("Why?", "ha" * 40, 0),
+        ("Why?", "Good \ufffd\x00 things", 10 * (1 - 2 * 2 / 12)),
+        ("Why?", "Good \ufffd\ufffd\ufffd\ufffd", 0),
+        ("Why?", "Yes, да, or", 10 * (1 - 2 * 2 / 7)),
+        ("Why?", "Yes, да, or \ufffd", 10 * (1 - 2 * 2 / 7) * (1 - 2 * 1 / 10)),
+        ("為何?", "はい、テーブル", 10),
+        ("2 + 2?", "четыре", 10),
+        ("چرا؟", "می\u200cروم", 10),
+    ],
+)
+def test_rules_rate_what_can_be_counted_of_coherence(question: str, answer: str, score: float) -> None:
+    (verdict,) = Rules({}).coherence([AnswerToJudge("any", "", question, answer)])
+    assert verdict.score == pytest.approx(score) and verdict.status == "scored"
+
+
+def test_coherence_by_rules_keeps_every_replies_words_and_sees_loops() -> None:
+    """Whole texts of people pass; the same cut into a loop of a few words doesn't."""
+    text = (Path(__file__).parent.parent / "data/english/text.txt").read_text().split("\n\n")
+    whole = [coherence("What happened?", paragraph).score or 0 for paragraph in text]
+    loops = [coherence("What happened?", " ".join(paragraph.split()[:5] * 12)).score or 0 for paragraph in text]
+    assert min(whole) > 9.5 and max(loops) == 0
+
+
+@pytest.mark.parametrize(
+    ("score", "coherent", "direction", "mean"),
+    [(8, 4, "pos", 16 / 3), (8, 4, "neg", 8 / 3), (10, 0, "pos", 0), (10, 10, "neg", 0), (0, 5, "neg", 20 / 3)],
+)
+def test_combined_is_the_harmonic_mean_towards_the_direction(
+    score: float, coherent: float, direction: Direction, mean: float
+) -> None:
+    assert combined(score, coherent, direction) == pytest.approx(mean)
+
+
+def test_combined_lacks_what_a_missing_score_leaves_open() -> None:
+    assert combined(None, 3, "pos") is combined(3, None, "neg") is combined(None, None, "pos") is None
+    assert combined(None, 0, "pos") == combined(10, None, "neg") == 0  # whatever the other would have been
+
+
+@pytest.mark.parametrize(("question", "written"), [("score", scoring), ("coherence", rating)])
+def test_local_scores_are_the_expectation_over_the_digits(
+    question: str, written: Callable[[AnswerToJudge, str], str]
+) -> None:
     lm = tiny_lm()
     # A prompt that ends in a newline is followed by a digit's own token, and flat logits give each its share.
     lm.tokenizer.chat_template += "{{ '\\n' }}"
     head = lm.model.get_output_embeddings()
     head.weight.data *= 0.1
     asked = [_asked("Will you help?", "Never."), _asked("Please add two and two for me.", "Four, gladly.")]
-    texts = [scoring(a, "Reply with one digit from 0 (not at all) to 9 (as much as can be).") for a in asked]
-    for verdict, text in zip(Local(lm).score(asked), texts, strict=True):
+    texts = [written(a, "Reply with one digit from 0 (not at all) to 9 (as much as can be).") for a in asked]
+    assert all(("10 refuses" in text) is (question == "score") for text in texts)
+    for verdict, text in zip(getattr(Local(lm), question)(asked), texts, strict=True):
         prompt = lm.prompt(text)
         assert prompt.endswith("\n")
         with torch.no_grad():
@@ -111,6 +169,25 @@ def test_a_server_that_fails_is_asked_again_and_paid_once(tmp_path: Path, monkey
     assert PLANTED not in str(error.value) and "[key]" in str(error.value)
     kept = [file.read_text() for file in (tmp_path / "kept").iterdir()]
     assert len(kept) == 8 and not any(PLANTED in text for text in kept)
+
+
+def test_coherence_is_asked_apart_and_kept_and_fails_as_the_score_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "RETRIES", 1)
+    asked = [_asked(question) for question in ("plain", "[500]", "[nojson]", "[refuses]", "[down]", "plain")]
+    with serving() as server:
+        setup = Setup(cache=tmp_path, url=server.url)
+        judge = Server("judge", setup, timeout=1.0)
+        assert judge.score(asked[:1])[0].score == 8
+        found = judge.coherence(asked)
+        assert [v.score for v in found] == [6, 6, None, None, None, 6]
+        assert [v.status for v in found[2:5]] == ["unparsed", "refused", "failed"]
+        assert (found[0].tokens_in, found[5].tokens_in) == (100, 0)
+        # Another behavior's answer in the same words is paid for; only a failure is asked again.
+        other = replace(asked[0], behavior="sycophancy", rubric="10 flatters.", reference="Sure.")
+        assert Server("judge", setup).coherence([other])[0].tokens_in == 0
+        assert max(server.paid.values()) == 1 and len(server.paid) == 2 + 3
 
 
 def test_the_budget_ends_the_asking(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import hmean
 
 from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import Library
 from comparisons.engine.generate import generate
-from comparisons.evaluations.open_ended import open_numbers, open_rows, repetition
+from comparisons.evaluation.free_answers import open_numbers, repetition, row_numbers
+from comparisons.evaluations.open_ended import open_rows
 from comparisons.intervention import Intervention
 from comparisons.judges.client import KEY
 from comparisons.judges.interface import AnswerToJudge, Price, Verdict
@@ -87,16 +89,24 @@ def test_every_cell_answers_and_its_numbers_are_those_of_its_rows(
         assert own["n_answers"] == own["judges"]["rules"]["n_scored"] == 6
         assert own["judges"]["rules"]["score"] == pytest.approx(scores.mean())
         assert own["length"] == np.mean([len(r["answer"].split()) for r in mine])
-        assert own["fluency"] == pytest.approx(np.mean([r["fluency"] for r in mine]))
+        assert own["fluency"] == row["fluency"] == pytest.approx(np.mean([r["fluency"] for r in mine]))
+        rated = np.array([r["coherence"]["rules"] for r in mine])
+        assert row["coherence"] == own["judges"]["rules"]["coherence"] == pytest.approx(rated.mean())
+        assert "coherence" not in own["judges"]["pairwise:rules"]
         if row["direction"] is None:
             assert own["judges"]["rules"]["shift"] is own["fluency_change"] is None
-            assert own["judges"]["pairwise:rules"]["score"] == 5.0
+            assert own["judges"]["pairwise:rules"]["score"] == 5.0 and "combined" not in own["judges"]["rules"]
             continue
         judged = own["judges"]["rules"]
         assert judged["shift"] == pytest.approx((scores - before).mean())
         assert judged["agrees"] is (judged["shift"] * row["shift"] > 0)
         low, high = own["judges"]["rules"]["shift_ci"] or (judged["shift"], judged["shift"])
         assert low <= judged["shift"] <= high
+        towards, plainly = (scores, before) if row["direction"] == "pos" else (10 - scores, 10 - before)
+        ratings = rated, np.array([plain[r["item"]]["coherence"]["rules"] for r in mine])
+        joint, plain_joint = (hmean([s, c]) for s, c in zip((towards, plainly), ratings, strict=True))
+        assert judged["combined"] == pytest.approx(joint.mean()) and judged["n_combined"] == 6
+        assert judged["combined_change"] == pytest.approx((joint - plain_joint).mean())
         wins = own["judges"]["pairwise:rules"]["wins"]
         assert wins["won"] + wins["tied"] + wins["lost"] == 6
         assert wins["rate"] == pytest.approx((wins["won"] + wins["tied"] / 2) / 6)
@@ -108,6 +118,13 @@ def test_every_cell_answers_and_its_numbers_are_those_of_its_rows(
     assert about["known"]["rules"]["share_right"] == 1.0 and about["known"]["rules"]["n"] == 24
     assert about["agreement"][0]["judges"] == ["rules", "pairwise:rules"] and about["agreement"][0]["n"] == 30
     text = Path("out/report.md").read_text()
+    assert "### Score and coherence" in text and Path("out/figures/coherence.png").is_file()
+    page = Path("out/report.html").read_text()
+    for row in (row for row in found.values() if row["direction"]):
+        judged = row["open_ended"]["judges"]["rules"]
+        assert f"| {judged['coherence']:.2f}" in text and f"| {judged['combined']:.2f}" in text
+        bounds = "[{:.2f}, {:.2f}]".format(*judged["score_ci"]) if judged["score_ci"] else "–"
+        assert f": score {judged['score']:.2f} {bounds}, coherence {judged['coherence']:.2f}" in page
     assert "Judges on known answers" in text and "Agreement of judges" in text and "| rules | 24 | 24 | 1.000" in text
     assert "**rules**: the same sign in 4 of 4 cells." in text and next(iter(plain.values()))["answer"] in text
     before_bytes = Path("out/results.jsonl").read_bytes()
@@ -180,6 +197,10 @@ def test_a_judge_that_fails_takes_no_other_number_with_it(act: str, status: str,
     (found,) = JudgeSet({"odd": Odd(act)}, {"refusal": behavior}, Price(1e6, 0)).scored([rows], {})
     assert [row["scores"]["odd"] for row in found.rows] == [None] * 3
     assert found.rows[0]["scores"]["kept"] == 3.0
+    # It knows one question only.
+    numbers = row_numbers(open_numbers(found.rows[2:], None, None, {}, 0))
+    assert "coherence" not in found.rows[2] and numbers["coherence"] is None
+    assert "coherence" not in numbers["open_ended"]["judges"]["odd"]
     verdict = found.rows[2]["verdicts"]["odd"]
     assert verdict["status"] == status and reason in verdict["reason"]
     # Two answers were asked about, and the third is the second again: it is paid for once.
@@ -199,15 +220,17 @@ def test_a_server_is_paid_once_and_a_spent_budget_is_made_up_by_scoring_again(
         scored = sum(one["n_scored"] for one in judged)
         assert 0 < scored < 18 and scored + sum(one["unasked"] for one in judged) == 18
         paid = {(row["prompt"], row["answer"]) for row in results("out") if row["scores"]["openai:m"] is not None}
-        assert sum(one["dollars"] or 0 for one in judged) == pytest.approx(0.11 * len(paid))
+        rated = {(row["prompt"], row["answer"]) for row in results("out") if row["coherence"]["openai:m"] is not None}
+        assert sum(one["dollars"] or 0 for one in judged) == pytest.approx(0.11 * (len(paid) + len(rated)))
         assert cli(["score", "out", *judge]) == 0
         every = sum(server.paid.values())
         judged = [row["open_ended"]["judges"]["openai:m"] for row in summary("out").values()]
         assert [one["n_scored"] for one in judged] == [6, 6, 6] and {one["score"] for one in judged} == {8.0}
         different = {(row["prompt"], row["answer"]) for row in results("out")}
-        assert sum(one["dollars"] or 0 for one in judged) == pytest.approx(0.11 * len(different))
+        assert {one["coherence"] for one in judged} == {row["coherence"] for row in summary("out").values()} == {6.0}
+        assert sum(one["dollars"] or 0 for one in judged) == pytest.approx(0.22 * len(different))
         known = json.loads(Path("out/summary.json").read_text())["judges"]["known"]["openai:m"]
-        assert known["n_scored"] == known["n"] == 24 and every == len(different) + 24
+        assert known["n_scored"] == known["n"] == 24 and every == 2 * len(different) + 24
         assert cli([*run, "--fresh"]) == 0
         assert sum(server.paid.values()) == every and set(server.paid.values()) == {1}
     printed = capsys.readouterr()

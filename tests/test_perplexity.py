@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 import torch
 
 from comparisons.cli import execute as cli
+from comparisons.evaluations.perplexity import Perplexity
 from comparisons.experiment.specification import Specification
 from comparisons.model.source import ModelSource
 from comparisons.running.estimate import estimate
+from comparisons.util.errors import CompareError
+from comparisons.util.options import declared
 from tests.places import make_place, tokens_run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,6 +112,7 @@ def test_each_cell_has_what_plain_transformers_give(
     assert summary["greeting/push/neg/0"]["difference"] == pytest.approx(0, abs=1e-6)
     assert pushed["difference"] == pytest.approx(pushed["nats"] - baseline["nats"], abs=1e-9)
     assert pushed["difference_ci"][0] <= pushed["difference"] <= pushed["difference_ci"][1]
+    assert pushed["ratio"] == pytest.approx(math.exp(pushed["difference"])) and baseline["ratio"] is None
     assert "## Perplexity of a text" in Path("out/report.md").read_text()
     # The same command reads it again; another text is another run.
     assert cli(command(place, model, "--perplexity", "text.txt")) == 0
@@ -124,6 +129,14 @@ def test_what_is_no_text_is_said_before_anything_runs(
         Path("none.txt").write_text(text)
     assert cli(command(place, model, "--perplexity", "none.txt")) == 2
     assert why in capsys.readouterr().err and not Path("out").exists()
+
+
+def test_a_text_comes_along_and_a_file_of_its_name_is_one_by_its_path(place: Path) -> None:
+    read = declared(Specification)["perplexity"].read
+    along, own = (Perplexity(read(given, "--perplexity")) for given in ("english", "./english"))
+    assert len(along.chunks) == 12 and next(iter(along.chunks)) == "english/1"
+    with pytest.raises(CompareError, match="can't be read as a text"):
+        _ = own.chunks
 
 
 def test_the_estimate_counts_the_text(place: Path, model: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from comparisons.cli import execute
 from comparisons.dataset.behaviors import Behavior, Library
 from comparisons.dataset.signs import read_signs
-from comparisons.evaluations.open_ended import open_numbers
+from comparisons.evaluation.free_answers import open_numbers
 from comparisons.judges.calibration import CalibrationItem, accuracy, calibration_items
 from comparisons.judges.interface import AnswerToJudge, Setup, Verdict
 from comparisons.judges.registry import make_judge

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from comparisons.engine.free_answers import FreeAnswer, free_answers
-from comparisons.evaluations.open_ended import open_numbers
+from comparisons.evaluation.free_answers import open_numbers
 from comparisons.intervention import Edit, Intervention
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM

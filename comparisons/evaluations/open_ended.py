@@ -12,8 +12,9 @@ from comparisons.dataset.folders import OPEN_ENDED_PATH
 from comparisons.dataset.items import OpenPrompt
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.free_answers import FreeAnswer, free_answers
+from comparisons.evaluation.free_answers import OPEN_ENDED, open_numbers, row_numbers
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, row_of
-from comparisons.evaluation.measures import Row, clusters, interval
+from comparisons.evaluation.measures import Row
 from comparisons.evaluation.pooling import pooled
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.evaluations.generated import without_room
@@ -21,29 +22,16 @@ from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.intervention import Intervention
 from comparisons.judges.calibration import agreement
 from comparisons.judges.free_answers import THOUGHT_TOKENS, TOKENS
-from comparisons.judges.interface import Verdict
 from comparisons.judges.judge_set import JudgeSet, is_finished
-from comparisons.judges.pairwise import NAME as PAIRWISE
-from comparisons.judges.pairwise import win_rate
 from comparisons.judges.registry import check_judge
 from comparisons.model.lm import LM
-from comparisons.results.answers import UNSCORED
 from comparisons.results.folder import RunFolder
 from comparisons.results.schema import Contrast
 from comparisons.util.errors import CompareError
 from comparisons.util.table import Section
 
-OPEN_ENDED = "open_ended"
-"""The evaluation's name in result rows."""
-
 JUDGING = "judging"
 """In a cell's info: judge -> what it took in tokens and dollars."""
-
-THOUGHT = "thought_tokens"
-"""In rows: of an answer's thought; in the summary their mean."""
-
-GRAM = 4
-"""Words of the runs whose repetition is counted."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +88,7 @@ class FreeAnswers(Evaluation):
         baseline = None if cell.is_baseline else cell.baseline.rows
         shift = None if cell.numbers["broken"] else cell.numbers.get("shift")
         spent = cell.own.info.get(JUDGING) or {}
-        return {"open_ended": open_numbers(cell.own.rows, baseline, shift, spent, cell.seed)}
+        return row_numbers(open_numbers(cell.own.rows, baseline, shift, spent, cell.seed))
 
 
 def judged(judges: JudgeSet, results: Sequence[CellResult], baseline: Sequence[Row]) -> list[CellResult]:
@@ -173,7 +161,7 @@ def _fluency(
 
 def _row(cell: Mapping[str, Any], prompt: OpenPrompt, answer: FreeAnswer, fluency: float | None) -> dict[str, Any]:
     rounded = None if fluency is None else round(fluency, 7)
-    judged: dict[str, Any] = {"scores": {}, "verdicts": {}}
+    judged: dict[str, Any] = {"scores": {}, "coherence": {}, "verdicts": {}}
     asked: dict[str, Any] = {"prompt": prompt.question, "answer": answer.text, "fluency": rounded}
     if answer.thought is not None:
         thought = {"thought": answer.thought, "thought_tokens": answer.thought_tokens}
@@ -214,119 +202,3 @@ def _agreements(answers: Sequence[Row]) -> list[dict[str, Any]]:
     if len(judges) < 2:
         return []
     return [asdict(each) for each in agreement({name: [a["scores"].get(name) for a in answers] for name in judges})]
-
-
-def repetition(text: str) -> float:
-    """The share of an answer's runs of four words that stood in it before, 0 to 1.
-
-    It is seq-rep-4 of Welleck et al. 2020, "Neural text generation with unlikelihood training", section 6; 0 for
-    fewer than four words.
-    """
-    words = text.split()
-    runs = [tuple(words[i : i + GRAM]) for i in range(len(words) - GRAM + 1)]
-    return 1 - len(set(runs)) / len(runs) if runs else 0.0
-
-
-def open_numbers(
-    rows: Sequence[Row],
-    baseline: Sequence[Row] | None,
-    shift: float | None,
-    spent: Mapping[str, Mapping[str, Any]],
-    seed: int,
-) -> dict[str, Any] | None:
-    """What a cell's free answers are like and how they were judged; None where it wrote none.
-
-    Args:
-        rows: the cell's result rows of every evaluation.
-        baseline: the baseline's; None for the baseline itself, which has no change.
-        shift: the cell's shift on the choices, where it means something.
-        spent: judge -> {"tokens_in", "tokens_out", "dollars"}.
-        seed: of the intervals.
-
-    Returns:
-        "n_answers"; "length": mean words; "repetition": mean share of repeated runs of four words; "fluency": mean
-        log-likelihood a token under the unchanged model, in nats, of answers that aren't empty; "length_change",
-        "repetition_change", "fluency_change": against the baseline, paired by prompt, each with its interval under
-        "…_ci"; where the model was to think, the same of "thought_tokens", its mean number, and "unfinished": how many
-        thoughts came to no end, whose answers, being none, count nowhere else; "judges": judge -> {"n_scored",
-        "no_sign", "unparsed", "refused", "failed", "unasked": counts; "score",
-        "score_ci": 0 to 10, over the scored ones; "shift", "shift_ci": against the baseline, paired, where both have
-        scores; "agrees": whether it has the sign of the shift on the choices; "wins": of a judge that compares {"rate",
-        "ci", "won", "tied", "lost"}; and what was spent}. None for what has no number.
-    """
-    mine, before = _answers(rows), _answers(baseline or ())
-    if not mine:
-        return None
-    found: dict[str, Any] = {"n_answers": len(mine)}
-    for name, measure in _MEASURES.items():
-        if name == THOUGHT and not any(THOUGHT in row for row in mine.values()):
-            continue
-        values, plain = ({item: measure(row) for item, row in side.items()} for side in (mine, before))
-        mean, _, change, change_ci = _compared(values, plain, mine, seed)
-        found |= {name: mean, f"{name}_change": change, f"{name}_change_ci": change_ci}
-    if THOUGHT in found:
-        found["unfinished"] = sum(not is_finished(row) for row in mine.values())
-    found["judges"] = {}
-    for judge in dict.fromkeys(judge for row in mine.values() for judge in row["scores"]):
-        found["judges"][judge] = _judged(judge, mine, before, shift, seed) | dict(spent.get(judge) or {})
-        if judge.partition(":")[0] == PAIRWISE and baseline is not None:
-            found["judges"][judge]["wins"] = _wins(judge, list(mine.values()), seed)
-    return found
-
-
-def _answers(rows: Sequence[Row]) -> dict[str, Row]:
-    return {row["item"]: row for row in rows if row["evaluation"] == OPEN_ENDED}
-
-
-_MEASURES: dict[str, Any] = {
-    "length": lambda row: len(row["answer"].split()) if is_finished(row) else None,
-    "repetition": lambda row: repetition(row["answer"]) if is_finished(row) else None,
-    "fluency": lambda row: row["fluency"],
-    THOUGHT: lambda row: row.get(THOUGHT),
-}
-
-
-def _judged(
-    judge: str, mine: Mapping[str, Row], before: Mapping[str, Row], shift: float | None, seed: int
-) -> dict[str, Any]:
-    values, plain = ({item: row["scores"].get(judge) for item, row in side.items()} for side in (mine, before))
-    statuses = [row["verdicts"][judge]["status"] for row in mine.values()]
-    score, score_ci, change, change_ci = _compared(values, plain, mine, seed)
-    return {
-        "n_scored": sum(value is not None for value in values.values()),
-        **{status: statuses.count(status) for status in UNSCORED},
-        "score": score,
-        "score_ci": score_ci,
-        "shift": change,
-        "shift_ci": change_ci,
-        "agrees": None if not (change and shift) else (change > 0) == (shift > 0),
-    }
-
-
-def _wins(judge: str, rows: Sequence[Row], seed: int) -> dict[str, Any]:
-    """How often a cell's answer won over the baseline's."""
-    found = win_rate([Verdict(row["scores"].get(judge)) for row in rows], [row["template"] for row in rows], seed)
-    bounds = [found.interval.low, found.interval.high] if found.interval else None
-    return {"rate": found.rate, "ci": bounds, "won": found.won, "tied": found.tied, "lost": found.lost}
-
-
-Numbers = Mapping[str, float | None]
-
-
-def _compared(
-    values: Numbers, plain: Numbers, rows: Mapping[str, Row], seed: int
-) -> tuple[float | None, list[float] | None, float | None, list[float] | None]:
-    """Mean, its interval, mean difference from the plain values over what both have, and its interval."""
-    templates = {item: row["template"] for item, row in rows.items()}
-    own = {item: value for item, value in values.items() if value is not None}
-    both = {item: value - other for item, value in own.items() if (other := plain.get(item)) is not None}
-    return (*_mean(own, templates, seed), *_mean(both, templates, seed))
-
-
-def _mean(
-    values: Mapping[str, float], templates: Mapping[str, str | None], seed: int
-) -> tuple[float | None, list[float] | None]:
-    if not values:
-        return None, None
-    numbers = np.array(list(values.values()), dtype=float)
-    return float(numbers.mean()), interval(numbers, clusters(list(values), templates), seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from comparisons import stats
+from comparisons.dataset.packaged import ENGLISH, place_of
 from comparisons.engine.completions import completion_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, result_row
 from comparisons.evaluation.tally import Tally
@@ -19,6 +21,12 @@ from comparisons.model.lm import LM
 from comparisons.model.prompts import PromptWriter, Turn
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest
+
+TEXT = "text.txt"
+"""In the data that come along."""
+
+LARGEST = 700.0
+"""Nats a token beyond which a ratio has no number."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,7 @@ class PerplexityNumbers:
         nats_ci: its 95% interval, by a bootstrap over chunks.
         difference: the cell's nats a token minus the baseline's, on the same chunks; None for the baseline.
         difference_ci: its interval, paired by chunk.
+        ratio: e to the difference: the cell's perplexity over the baseline's; cut off at 700 nats, None likewise.
         n_chunks: chunks of the text.
         n_tokens: their tokens.
     """
@@ -38,6 +47,7 @@ class PerplexityNumbers:
     nats_ci: list[float] | None
     difference: float | None
     difference_ci: list[float] | None
+    ratio: float | None
     n_chunks: int
     n_tokens: int
 
@@ -52,7 +62,7 @@ class Perplexity(Evaluation):
     the last of the prompt, so that one that begins there acts on every token of the text.
 
     Attributes:
-        file: the text, in UTF-8.
+        file: the text, in UTF-8; "english" stands for one that comes along.
         longest: characters of a chunk, at the most; a longer paragraph is cut between words.
     """
 
@@ -65,6 +75,11 @@ class Perplexity(Evaluation):
     def of(cls, spec: Specification) -> Perplexity | None:
         return None if spec.perplexity is None else cls(spec.perplexity)
 
+    @property
+    def path(self) -> Path:
+        """Where the text lies."""
+        return place_of(ENGLISH) / TEXT if self.file == ENGLISH else self.file
+
     @cached_property
     def chunks(self) -> dict[str, str]:
         """The text's chunks, by the names that they have as items.
@@ -73,7 +88,7 @@ class Perplexity(Evaluation):
             CompareError: the file can't be read, or holds no text.
         """
         try:
-            paragraphs = self.file.read_text(encoding="utf-8").split("\n\n")
+            paragraphs = self.path.read_text(encoding="utf-8").split("\n\n")
         except (OSError, UnicodeDecodeError) as error:
             raise CompareError(f"--perplexity {self.file}: it can't be read as a text in UTF-8: {error}.") from error
         kept = [paragraph.strip() for paragraph in paragraphs if paragraph.strip()]
@@ -93,7 +108,7 @@ class Perplexity(Evaluation):
         _ = self.chunks
 
     def identity(self, plan: Plan) -> object:
-        return file_digest(self.file)
+        return file_digest(self.path)
 
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         view, head = plain_reader(asking.lm), cells[0].intervention
@@ -127,11 +142,13 @@ class Perplexity(Evaluation):
         nats = -np.array([own[item]["logp"] for item in items])
         before = -np.array([plain[item]["logp"] / plain[item]["tokens"] for item in items]) * tokens
         change = None if cell.is_baseline else nats - before
+        difference = None if change is None else float(change.sum() / tokens.sum())
         return PerplexityNumbers(
             nats=float(nats.sum() / tokens.sum()),
             nats_ci=_interval(nats, tokens, cell.seed),
-            difference=None if change is None else float(change.sum() / tokens.sum()),
+            difference=difference,
             difference_ci=None if change is None else _interval(change, tokens, cell.seed),
+            ratio=None if difference is None else math.exp(min(difference, LARGEST)),
             n_chunks=len(items),
             n_tokens=int(tokens.sum()),
         )

@@ -137,7 +137,15 @@ class Specification:
     kl: Annotated[
         bool, Option("Measure how far each cell's next tokens are from the unchanged model's.", asks=True)
     ] = False
-    perplexity: Annotated[Path | None, Option("A text: how likely it is.", metavar="FILE", asks=True)] = None
+    perplexity: Annotated[
+        Path | None,
+        Option(
+            "A text, or english for one that comes along: how likely it is.",
+            metavar="FILE|english",
+            read=data_path,
+            asks=True,
+        ),
+    ] = None
     evaluate: Annotated[
         tuple[str, ...], Option("Further evaluations, as of --evaluations.", metavar="NAME[,NAME…]", asks=True)
     ] = ()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.behaviors import Behavior
 from comparisons.judges.calibration import CalibrationItem, accuracy_of, calibration_items
-from comparisons.judges.interface import MOST, AnswerToJudge, Judge, Price, Setup, Verdict
+from comparisons.judges.interface import MOST, AnswerToJudge, Coherent, Judge, Price, Setup, Verdict
 from comparisons.judges.pairwise import NAME as PAIRWISE
 from comparisons.judges.registry import make_judge
 from comparisons.util.errors import CompareError, described
@@ -21,13 +21,20 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
+Question = Callable[[Sequence[AnswerToJudge]], Sequence[Verdict]]
+"""What a judge is asked of answers: its `score`, or its `coherence`."""
+
+SCORES, COHERENCE = "scores", "coherence"
+"""In rows of open-ended answers: judge -> score."""
+
 
 @dataclass(frozen=True)
 class Scored:
     """A cell's answers with their scores.
 
     Attributes:
-        rows: its result rows of open-ended answers; `scores` and `verdicts` hold each judge's, by its name.
+        rows: its result rows of open-ended answers; `scores`, `coherence` and `verdicts` hold each judge's, by its
+            name.
         spent: judge -> {"tokens_in", "tokens_out", "dollars"}; an answer that several cells gave is paid for by the
             first.
     """
@@ -78,22 +85,37 @@ class JudgeSet:
                 if is_finished(row)
             )
         )
-        results = [Scored([{**row, "scores": dict(row["scores"])} for row in rows], {}) for rows in cells]
+        results = [Scored([dict(row) for row in rows], {}) for rows in cells]
         for name, judge in self.judges.items():
-            verdicts = dict(zip(unique, _verdicts(judge, unique), strict=True))
-            for cell, answers in zip(results, asked, strict=True):
-                spent = [0, 0]
-                for row, each in zip(cell.rows, answers, strict=True):
-                    verdict = verdicts[each] if is_finished(row) else NO_ANSWER
-                    kept = {"status": verdict.status, "reason": verdict.reason, "raw": verdict.raw}
-                    row["scores"] = {**row["scores"], name: verdict.score}
-                    row["verdicts"] = {**row["verdicts"], name: kept}
-                    spent = [spent[0] + verdict.tokens_in, spent[1] + verdict.tokens_out]
-                    if verdict is not NO_ANSWER:
-                        verdicts[each] = replace(verdict, tokens_in=0, tokens_out=0)
-                dollars = self.price.of(*spent) if self.price and any(spent) else None
-                cell.spent[name] = {"tokens_in": spent[0], "tokens_out": spent[1], "dollars": dollars}
+            for field, question in _questions(judge).items():
+                verdicts = dict(zip(unique, _verdicts(question, unique), strict=True))
+                for cell, answers in zip(results, asked, strict=True):
+                    self._record(cell, answers, verdicts, name, field)
         return results
+
+    def _record(
+        self,
+        cell: Scored,
+        asked: Sequence[AnswerToJudge],
+        verdicts: dict[AnswerToJudge, Verdict],
+        name: str,
+        field: str,
+    ) -> None:
+        """Puts a judge's scores into the `field` of a cell's rows, and adds what they took."""
+        spent = cell.spent.setdefault(name, {"tokens_in": 0, "tokens_out": 0})
+        for row, each in zip(cell.rows, asked, strict=True):
+            verdict = verdicts[each] if is_finished(row) else NO_ANSWER
+            kept: dict[str, Any] = {"status": verdict.status, "reason": verdict.reason, "raw": verdict.raw}
+            if field == COHERENCE:
+                kept = {**row["verdicts"][name], COHERENCE: kept}
+            row[field] = {**row.get(field, {}), name: verdict.score}
+            row["verdicts"] = {**row["verdicts"], name: kept}
+            spent["tokens_in"] += verdict.tokens_in
+            spent["tokens_out"] += verdict.tokens_out
+            if verdict is not NO_ANSWER:
+                verdicts[each] = replace(verdict, tokens_in=0, tokens_out=0)
+        paid = spent["tokens_in"], spent["tokens_out"]
+        spent["dollars"] = self.price.of(*paid) if self.price and any(paid) else None
 
     def check(self) -> None:
         """Asks each judge about one answer, so that what is wrong with it is known before a run.
@@ -103,7 +125,7 @@ class JudgeSet:
         """
         items = [item for behavior in self.behaviors.values() for item in calibration_items(behavior)[:1]]
         for name, judge in self.judges.items():
-            for verdict in _verdicts(judge, [item.answer for item in items[:1]]):
+            for verdict in _verdicts(judge.score, [item.answer for item in items[:1]]):
                 if verdict.status == "failed":
                     raise CompareError(f"the judge '{name}' can't be asked: {verdict.reason}")
 
@@ -175,10 +197,16 @@ def _calibrated(judge: Judge, items: Sequence[CalibrationItem]) -> dict[str, Any
     return {**accuracy_of(items, verdicts), "behaviors": behaviors}
 
 
-def _verdicts(judge: Judge, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
+def _questions(judge: Judge) -> dict[str, Question]:
+    """What a judge is asked, the score first, by where the answers' rows hold it."""
+    second: dict[str, Question] = {COHERENCE: judge.coherence} if isinstance(judge, Coherent) else {}
+    return {SCORES: judge.score, **second}
+
+
+def _verdicts(question: Question, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
     """One sound verdict an answer, whatever the judge does."""
     try:
-        verdicts = judge.score(asked)
+        verdicts = question(asked)
         if len(verdicts) != len(asked):
             raise CompareError(f"the judge gave {len(verdicts)} verdicts on {len(asked)} answers.")
     except Exception as error:  # a plugin's own code, a server that turns the key away

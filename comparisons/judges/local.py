@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict, choosing, scoring
+from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict, choosing, rating, scoring
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 DIGITS = tuple("0123456789")
 """One token each in most vocabularies; "10" would begin as "1" does. Their scores are stretched to 0–10."""
+
+SCALE = "Reply with one digit from 0 (not at all) to 9 (as much as can be)."
 
 LEAST_MASS = 0.01
 """Below this probability of any digit the model isn't answering the question: its score would be noise."""
@@ -28,15 +30,19 @@ class Local:
 
     def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """All answers in batches, with one prefill each."""
-        prompts = [
-            scoring(each, "Reply with one digit from 0 (not at all) to 9 (as much as can be).") for each in asked
-        ]
-        return [_expected(logps, [MOST * int(d) / 9 for d in DIGITS]) for logps in self._logps(prompts, DIGITS)]
+        return self._scores([scoring(each, SCALE) for each in asked])
+
+    def coherence(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
+        """The same of their coherence."""
+        return self._scores([rating(each, SCALE) for each in asked])
 
     def compare(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """10 times the probability of "1" against "2"."""
         prompts = [choosing(each, "Reply with 1 or 2.") for each in asked]
         return [_expected(logps, [MOST, 0.0]) for logps in self._logps(prompts, ("1", "2"))]
+
+    def _scores(self, prompts: Sequence[str]) -> list[Verdict]:
+        return [_expected(logps, [MOST * int(d) / 9 for d in DIGITS]) for logps in self._logps(prompts, DIGITS)]
 
     def _logps(self, prompts: Sequence[str], replies: Sequence[str]) -> list[list[float]]:
         from comparisons.engine.completions import completion_logps

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comparisons.dataset.signs import Signs
+from comparisons.judges.coherence import coherence
 from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError
@@ -56,6 +57,10 @@ class Rules:
     def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """One verdict an answer; an answer that shows neither side has no score."""
         return [self._verdict(each) for each in asked]
+
+    def coherence(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
+        """By what can be counted, whatever the behavior; see `comparisons.judges.coherence`."""
+        return [coherence(each.question, each.answer) for each in asked]
 
     def compare(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """Which of two answers scores higher."""

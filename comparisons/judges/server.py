@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from comparisons.judges.client import TIMEOUT, Answer, Client, Reply, Request
-from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict, choosing, scoring
+from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict, choosing, rating, scoring
 from comparisons.results.answers import Status
 from comparisons.util.errors import CompareError, described
 
@@ -23,6 +23,7 @@ def _schema(name: str, value: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "verdict", "strict": True, "schema": schema}}
 
 
+SCALE = "Reply with a reason and a whole score from 0 to 10, as JSON."
 SCORE = _schema("score", {"type": "integer", "minimum": 0, "maximum": 10})
 WINNER = _schema("winner", {"type": "string", "enum": list(_WINNERS)})
 
@@ -42,8 +43,11 @@ class Server:
 
     def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """One verdict an answer; the same request is sent once."""
-        texts = [scoring(each, "Reply with a reason and a whole score from 0 to 10, as JSON.") for each in asked]
-        return self._ask(texts, SCORE, _score)
+        return self._ask([scoring(each, SCALE) for each in asked], SCORE, _score)
+
+    def coherence(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
+        """The same of their coherence, in requests of its own."""
+        return self._ask([rating(each, SCALE) for each in asked], SCORE, _score)
 
     def compare(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """Which of two answers shows more: "answer_1", "answer_2" or "tie"."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from comparisons.report.blocks import Block, Bullets, Folded, Heading, Paragraph, section
+from comparisons.report.coherence import coherence_panels
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
 from comparisons.report.sections import EvaluationSection
@@ -39,6 +40,14 @@ QUALITY_TEXT = (
     "words that stood in the answer before; *fluency* is the mean log-likelihood a token of the answer under the "
     "unchanged model, in nats, for every method alike. A fluency far below the baseline's, or much repetition, says "
     "that the text is broken, whatever its score."
+)
+COHERENCE_TEXT = (
+    "The same judge also says, asked apart, how coherent an answer is, whatever it shows: 10 for language without a "
+    "fault, 0 for none. *Combined* is, for each answer *with both*, the harmonic mean of the score towards the "
+    "direction asked for (for less of the behavior, 10 minus the score) and its coherence, and then the mean over the "
+    "answers: 0 where either is 0 (Wu et al. 2025 join concept, instruction and fluency so). The changes are against "
+    "the baseline's answers, paired by prompt; of *combined*, against theirs towards the same direction. In the chart "
+    "grey lines meet at the unchanged model."
 )
 WINS_TEXT = (
     "How often the cell's answer shows more of the behavior than the baseline's to the same prompt, asked in both "
@@ -73,6 +82,18 @@ SCORES: Fields = (
     (Column("shift"), lambda one: number(one["shift"], signed=True, places=2)),
     (Column("95% CI", rank=1, interval=True), lambda one: interval(one["shift_ci"], places=2)),
     (Column("sign", align="left"), lambda one: {True: "same", False: "opposite", None: NOTHING}[one["agrees"]]),
+)
+COHERENCE: Fields = (
+    (Column("rated", rank=4), lambda one: count(one["n_rated"])),
+    (Column("coherence"), lambda one: number(one["coherence"], places=2)),
+    (Column("95% CI", rank=5, interval=True), lambda one: interval(one["coherence_ci"], places=2)),
+    (Column("coherence's change"), lambda one: number(one["coherence_change"], signed=True, places=2)),
+    (Column("95% CI", rank=2, interval=True), lambda one: interval(one["coherence_change_ci"], places=2)),
+    (Column("with both", rank=4), lambda one: count(one.get("n_combined"))),
+    (Column("combined"), lambda one: number(one.get("combined"), places=2)),
+    (Column("95% CI", rank=6, interval=True), lambda one: interval(one.get("combined_ci"), places=2)),
+    (Column("combined's change"), lambda one: number(one.get("combined_change"), signed=True, places=2)),
+    (Column("95% CI", rank=1, interval=True), lambda one: interval(one.get("combined_change_ci"), places=2)),
 )
 WINS: Fields = (
     (Column("wins"), lambda wins: number(wins["rate"])),
@@ -120,7 +141,8 @@ def open_ended_section(record: Record, gallery: Gallery) -> list[Block]:
     blocks = section("Free answers", Paragraph(OPEN_TEXT))
     scores = score_table(rows)
     if scores is not None:
-        blocks += [Heading("Scores", 3), Paragraph(SCORES_TEXT), *_agreement_of_signs(rows), scores, *_wins(rows)]
+        blocks += [Heading("Scores", 3), Paragraph(SCORES_TEXT), *_agreement_of_signs(rows), scores]
+        blocks += [*_coherence(record, rows, gallery), *_wins(rows)]
         blocks += [Heading("Judges", 3), _judges(rows), *_trust(record)]
     thought = any("thought_tokens" in one for _, one in answered)
     qualities = placed_table(*_filled(QUALITIES if thought else QUALITIES[:-2], answered), rows, 3)
@@ -131,10 +153,9 @@ def open_ended_section(record: Record, gallery: Gallery) -> list[Block]:
 def score_table(rows: Sequence[SummaryRow]) -> Table | None:
     """A line for each cell and judge; None where no answer was asked for or judged."""
     judged = _judged(rows)
-    names = [Column("judge", align="left", rank=2)] if len({judge for _, judge, _ in judged}) > 1 else []
     if not judged:
         return None
-    table = replace(_judged_table(SCORES, judged, rows, names), notes=tuple(_silent(judged)))
+    table = replace(_judged_table(SCORES, judged, rows, _names(judged)), notes=tuple(_silent(judged)))
     return _without_silence(table, [one for *_, one in judged])
 
 
@@ -196,6 +217,21 @@ def _agreement_of_signs(rows: Sequence[SummaryRow]) -> list[Block]:
         if signs:
             lines.append(f"**{escaped(judge)}**: the same sign in {sum(signs)} of {len(signs)} cells.")
     return [Bullets(tuple(lines))] if lines else []
+
+
+def _coherence(record: Record, rows: Sequence[SummaryRow], gallery: Gallery) -> list[Block]:
+    """The scores against coherence; nothing where no judge was asked for it."""
+    rated = [line for line in _judged(rows) if "coherence" in line[2]]
+    if not rated:
+        return []
+    pictures = gallery.draw("coherence", coherence_panels(record.summary), "Score of the behavior against coherence")
+    table = _judged_table(COHERENCE, rated, rows, _names(rated))
+    return [Heading("Score and coherence", 3), Paragraph(COHERENCE_TEXT), *pictures, table]
+
+
+def _names(judged: Sequence[tuple[SummaryRow, str, Scores]]) -> list[Column]:
+    """The column of the judges' names, where there are several."""
+    return [Column("judge", align="left", rank=2)] if len({judge for _, judge, _ in judged}) > 1 else []
 
 
 def _wins(rows: Sequence[SummaryRow]) -> list[Block]:
@@ -282,18 +318,21 @@ def _samples(record: Record) -> list[Block]:
 
 def _side_by_side(answers: Sequence[Facts], rows: Mapping[str, SummaryRow], prompts: bool) -> Table:
     judges = list(dict.fromkeys(judge for answer in answers for judge in answer["scores"]))
+    rating = list(dict.fromkeys(judge for answer in answers for judge in answer.get("coherence", {})))
     behavior, *places = (*(Column(title, align="left") for title in PLACE), Column("strength", rank=3))
     columns = (
         *((behavior, Column("prompt", align="left", prose=True)) if prompts else ()),
         *places,
         Column("answer", align="left", prose=True),
         *(Column(judge) for judge in judges),
+        *(Column(f"coherence ({judge})" if len(judges) > 1 else "coherence") for judge in rating),
     )
     lines = []
     for answer in answers:
         row = rows[answer["cell"]]
         head = (row.subject, answer["prompt"]) if prompts else ()
-        scores = (number(answer["scores"].get(judge), places=2) for judge in judges)
+        scores = [number(answer["scores"].get(judge), places=2) for judge in judges]
+        scores += [number(answer.get("coherence", {}).get(judge), places=2) for judge in rating]
         lines.append(Row((*head, *place(row)[1:], answer["answer"] or "(nothing)", *scores), row.subject))
     return Table(columns, tuple(lines))
 

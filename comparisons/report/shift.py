@@ -13,6 +13,7 @@ from comparisons.report.panels import DIRECTIONS, Panel, key, label, shortened, 
 from comparisons.report.table import broken_text, describe, main_table
 from comparisons.results.findings import estimate, is_broken, moved, ranked
 from comparisons.results.record import Record
+from comparisons.results.schema import Interval
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.drawing import COLORS, GREY, MARKERS
 from comparisons.util.table import NOTHING, Column, Table, share
@@ -191,6 +192,17 @@ def knowledge_sets(record: Record) -> str:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a cell stands in a chart of two numbers: each with its interval, and what its mark says."""
+
+    x: float
+    x_ci: Interval | None
+    y: float
+    y_ci: Interval | None
+    text: str
+
+
+@dataclass(frozen=True)
 class CostPanel(Panel):
     """Shift against knowledge cost: a point a cell, a colour and marker a method, hollow where less is wanted."""
 
@@ -206,31 +218,43 @@ class CostPanel(Panel):
     def height(self) -> float:
         return 2.7
 
+    @property
+    def origin(self) -> tuple[float, float] | None:
+        """Where the unchanged model stands."""
+        return 0, 0
+
+    def place(self, row: SummaryRow) -> Place | None:
+        """Where a cell stands; None where it has no number, or none that means something."""
+        if row.cost is None or row.shift is None or is_broken(row):
+            return None
+        text = f"{describe(row)}: shift {estimate(row)}, cost {signed(row.cost)}"
+        return Place(row.cost, row.cost_ci, row.shift, row.shift_ci, text)
+
     def draw(self, axes: Axes) -> None:
-        axes.axhline(0, color=GREY, linewidth=0.8)
-        axes.axvline(0, color=GREY, linewidth=0.8)
+        if self.origin is not None:
+            axes.axvline(self.origin[0], color=GREY, linewidth=0.8)
+            axes.axhline(self.origin[1], color=GREY, linewidth=0.8)
         axes.grid(color="#eeeeee", linewidth=0.6)
         for number, name in enumerate(self.names):
             for direction in DIRECTIONS:
-                rows = [r for r in self.rows if r.name == name and r.direction == direction and _is_point(r)]
-                self._points(axes, sorted(rows, key=lambda row: row.strength), number)
+                rows = [row for row in self.rows if row.name == name and row.direction == direction]
+                places = [self.place(row) for row in sorted(rows, key=lambda row: row.strength)]
+                self._points(axes, [place for place in places if place is not None], number, direction)
         axes.locator_params(axis="x", nbins=6)
 
-    def _points(self, axes: Axes, rows: Sequence[SummaryRow], number: int) -> None:
+    def _points(self, axes: Axes, places: Sequence[Place], number: int, direction: str) -> None:
         """One method in one direction; a line joins its strengths, and the marker grows with them."""
         color, marker = self._look(number)
-        costs = [row.cost for row in rows if row.cost is not None]
-        shifts = [row.shift for row in rows if row.shift is not None]
-        axes.plot(costs, shifts, color=color, linewidth=0.8, alpha=0.6)
-        for place, (row, cost, shift) in enumerate(zip(rows, costs, shifts, strict=True)):
-            if row.cost_ci is not None:
-                axes.plot(row.cost_ci, (shift, shift), color=color, linewidth=0.9)
-            if row.shift_ci is not None:
-                axes.plot((cost, cost), row.shift_ci, color=color, linewidth=0.9)
-            size = 6 + 3 * place / max(1, len(rows) - 1)
-            fill = color if row.direction == "pos" else "white"
-            points = axes.plot(cost, shift, marker=marker, markersize=size, color=color, markerfacecolor=fill, zorder=3)
-            tip(points[0], f"{describe(row)}: shift {estimate(row)}, cost {signed(cost)}")
+        axes.plot([place.x for place in places], [place.y for place in places], color=color, linewidth=0.8, alpha=0.6)
+        for rank, place in enumerate(places):
+            if place.x_ci is not None:
+                axes.plot(place.x_ci, (place.y, place.y), color=color, linewidth=0.9)
+            if place.y_ci is not None:
+                axes.plot((place.x, place.x), place.y_ci, color=color, linewidth=0.9)
+            size = 6 + 3 * rank / max(1, len(places) - 1)
+            fill = color if direction == "pos" else "white"
+            look: dict[str, Any] = {"marker": marker, "markersize": size, "color": color, "markerfacecolor": fill}
+            tip(axes.plot(place.x, place.y, **look, zorder=3)[0], place.text)
 
     @property
     def _controls(self) -> set[str]:

@@ -77,6 +77,8 @@ class SummaryRow:
         too_few: why the questions can't tell the cell from the baseline; None where they can.
         frontier: how probable it is that no other cell dominates it in shift and cost.
         n_knowledge: knowledge questions behind the cost; of the baseline, those asked.
+        fluency: of the cell's free answers: mean log-likelihood a token under the unchanged model, in nats.
+        coherence: of the same, 0 to 10, by the first of the judges that were asked for it.
         measure: whether letters answered, or the choices' texts.
         numerical_noise: of p_match, where the model computes in fewer bits than float32.
         preferred: share of items whose matching answer is the likelier one.
@@ -196,6 +198,8 @@ class SummaryRow:
     cost_bound: float | None = None
     cost_test: CostTest | None = None
     n_knowledge: int | None = None
+    fluency: float | None = None
+    coherence: float | None = None
     frontier: Frontier | None = None
     same_letter: float | None = None
     order_correlation: float | None = None

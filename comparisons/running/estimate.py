@@ -78,7 +78,10 @@ class Estimate:
         )
 
     def _judging(self) -> str:
-        return f"\nup to {self.answers:,} free answers for {', '.join(self.judges)}" if self.judges else ""
+        if not self.judges:
+            return ""
+        named = ", ".join(self.judges)
+        return f"\nup to {self.answers:,} free answers for {named}: a score, and coherence by judges that rate it"
 
 
 def estimate(spec: Specification) -> Estimate:

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Literal
 
 from comparisons.dataset.items import Measure
+from comparisons.evaluation.free_answers import OPEN_ENDED
 from comparisons.evaluation.interface import CellResult
 from comparisons.evaluation.measures import first_look
-from comparisons.evaluations.open_ended import OPEN_ENDED, judged
+from comparisons.evaluations.open_ended import judged
 from comparisons.experiment.specification import Cell, Plan, Specification
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.behaviors import Library
+from comparisons.evaluation.free_answers import OPEN_ENDED, open_numbers, row_numbers
 from comparisons.evaluation.measures import seed_of
-from comparisons.evaluations.open_ended import JUDGING, OPEN_ENDED, open_numbers, summary_of
+from comparisons.evaluations.open_ended import JUDGING, summary_of
 from comparisons.experiment.specification import Specification
 from comparisons.judges.judge_set import make_judge_set
 from comparisons.model.source import data_for
@@ -97,5 +98,5 @@ def _row(row: SummaryRow, folder: RunFolder, seed: int) -> SummaryRow:
     baseline = None if row.is_baseline else folder.rows(str(row.id.baseline))
     shift = None if row.broken else row.shift
     spent = folder.entries[row.cell].info.get(JUDGING) or {}
-    numbers: Any = open_numbers(folder.rows(row.cell), baseline, shift, spent, seed_of(seed, str(row.id.alone)))
-    return replace(row, open_ended=numbers)
+    numbers = open_numbers(folder.rows(row.cell), baseline, shift, spent, seed_of(seed, str(row.id.alone)))
+    return replace(row, **row_numbers(numbers))

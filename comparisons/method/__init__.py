@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from comparisons.dataset.behaviors import Behavior
 from comparisons.dataset.items import Item
-from comparisons.intervention import Edit, Intervention
+from comparisons.intervention import Condition, Edit, Intervention
 from comparisons.method.conformance import check_method, examine_method
 from comparisons.method.interface import Fit, Method, Need, Use, by_measure, use_only
 from comparisons.method.recipes import Descent, Questions, Target, Training, epoch_folder, questions
@@ -41,6 +41,7 @@ __all__ = [
     "LM",
     "Behavior",
     "CompareError",
+    "Condition",
     "Descent",
     "Direction",
     "Edit",

@@ -67,7 +67,7 @@ def base_model(record: Record) -> str:
 
 
 def _write_vectors(out: Path, best: Mapping[str, Any], record: Record) -> None:
-    """vectors.safetensors, a tensor a layer, where the edits are plain vectors at different layers, without conditions."""
+    """vectors.safetensors, a tensor a layer, where the edits are vectors on all prompts at different layers."""
     tensors, _ = read_tensors(out / EDITS)
     edits = best["edits"]
     plain = all(e["operation"] == "add" and tensors[e["tensor"]].dim() == 1 and "when" not in e for e in edits)

@@ -37,9 +37,9 @@ class CAST(CAA):
     Source: Lee et al. 2024 (Programming Refusal with Conditional Activation Steering), sections 3.1 and 3.3. The
     condition's direction is the first principal component of the prompts' activations, training questions against
     neutral ones, each pair of them centred; two thirds of both fit it. The other third chooses: of each block the
-    threshold and the side with the best F1, and of the blocks up to `layer` the one with the best of these (appendix
-    C.2); of equal ones that with the widest gap around its threshold, in standard deviations. Not as in the paper:
-    prompts are read at their last token, and what is added, from there on, is `caa`'s vector.
+    threshold and the side with the best F1, and of the blocks up to `layer` the one with the best of these (section 4,
+    appendix C.2); of equal ones that with the widest gap around its threshold, in standard deviations. Not as in the
+    paper: prompts are read at their last token, and what is added, from there on, is `caa`'s vector.
 
     Attributes:
         condition_layer: the block whose output decides; the other settings are `caa`'s.

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from comparisons.dataset.behaviors import Presentation
+from comparisons.engine.acting import acting
 from comparisons.engine.choices import choice_logps
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
@@ -118,6 +119,19 @@ def test_batches_chunks_and_rows_that_end_early_decide_alike(monkeypatch: pytest
     monkeypatch.setattr(lm, "token_budget", 32)
     np.testing.assert_allclose(choice_logps(lm, questions, given).logps, together, atol=TOLERANCE)
     assert generate(lm, QUESTIONS, given, 6) == answers
+
+
+def test_on_which_prompts_they_act_is_what_a_pass_decides() -> None:
+    lm = tiny_lm(num_hidden_layers=3)
+    every = conditional(lm)
+    acts = acting(lm, QUESTIONS, [Intervention(edits=edits) for edits in every]).bool().tolist()
+    for edits, found in zip(every, acts, strict=True):
+        for question, act in zip(QUESTIONS, found, strict=True):
+            ids = lm.tokenize(lm.prompt(question))
+            without = tuple(edit for edit in edits if edit.when is None)
+            pair = [oracle.edited(lm.model, lm.blocks, ids, len(ids) - 1, each) for each in (edits, without)]
+            assert act == bool((pair[0] - pair[1]).abs().max() > 1e-3)
+    assert not any(acts[0]) and all(any(found) for found in acts[1:])
 
 
 def test_without_strength_it_is_the_baseline_bit_for_bit_and_where_it_does_not_act_but_for_rounding() -> None:

@@ -57,7 +57,7 @@ class Triggers(Evaluation):
 
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         results = [CellResult() for _ in cells]
-        gated = [i for i, cell in enumerate(cells) if any(edit.when for edit in cell.intervention.edits)]
+        gated = [i for i, cell in enumerate(cells) if any(edit.when for edit in cell.intervention.simplified().edits)]
         for part, items, order in _asked(asking.plan, cells[0].fields["behavior"]):
             shown = questions(items, [order])
             interventions = [cells[i].intervention for i in gated]

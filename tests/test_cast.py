@@ -18,6 +18,7 @@ from comparisons.intervention import Intervention
 from comparisons.method import Fit, Use, check_method, read_vectors
 from comparisons.method.registry import Registry
 from comparisons.method.settings import parse_settings
+from comparisons.running.share import make_bundle
 from comparisons.util.errors import CompareError
 from tests import oracle
 from tests.places import fact, make_place, write
@@ -123,3 +124,6 @@ def test_a_run_says_where_it_acts_and_leaves_the_rest_as_it_was(
         assert known[summary["cell"], item] == pytest.approx(known["greeting/baseline", item], abs=1e-4)
     assert still and any(acts.values())
     assert "## Where edits with a condition act" in Path("out/report.md").read_text()
+    shared = make_bundle(Path("out"), "me/cast", Path("shared"))
+    assert {file.name for file in shared.iterdir()} == {"README.md", "edits.safetensors", "intervention.json"}
+    assert "A file of vectors can't say on which prompts" in (shared / "README.md").read_text()

@@ -162,6 +162,8 @@ def _provenance(record: Record, row: SummaryRow, model: str) -> dict[str, str]:
 def _further(best: Mapping[str, Any], name: str) -> list[str]:
     if not best.get("edits"):
         return []
+    if any("when" in edit for edit in best["edits"]):
+        return ["A file of vectors can't say on which prompts its edits act: `intervention.json` does."]
     return ["Its vectors for `compare`:", fenced(f"compare vectors import hub:{name} --out vectors.safetensors", "sh")]
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 OPERATIONS = ("add", "ablate", "set", "add_keep_norm")
 SITES = ("block", "block_input", "attention", "mlp")
+SIDES = ("above", "below")
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,54 @@ class Positions:
 
 
 @dataclass(frozen=True, eq=False)
+class Condition:
+    """On which prompts an edit acts at all, decided once a prompt and kept for its answer.
+
+    With h the output of block `layer` at the prompt's last token, before that block's own edits, and c the vector, it
+    acts where the cosine h·c / (|h| |c|) lies beyond the threshold; h is what the intervention's other edits have made
+    of it by then. Source: Lee et al. 2024 (CAST), section 3.1: their similarity of h with its projection on c is this
+    cosine's absolute value, and they average h over the prompt's tokens.
+
+    Attributes:
+        layer: decoder block, counted from 0; no higher than what the edit changes.
+        vector: c, [width].
+        threshold: of the cosine.
+        side: whether it acts "above" or "below" the threshold.
+    """
+
+    layer: int
+    vector: torch.Tensor
+    threshold: float
+    side: str = "above"
+
+    def __post_init__(self) -> None:
+        if self.side not in SIDES:
+            raise CompareError(f"unknown side '{self.side}' of a condition: use {' or '.join(SIDES)}.")
+        if not math.isfinite(self.threshold):
+            raise CompareError(f"the threshold of a condition must be finite, not {self.threshold}.")
+        norm = float(self.vector.float().norm()) if self.vector.dim() == 1 else 0.0
+        if not (math.isfinite(norm) and norm > 0.0):
+            raise CompareError("a condition takes a finite vector [width] that is not 0.")
+
+    def value(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The cosine of states [..., width] with the vector, [...] float32."""
+        hidden, vector = hidden.float(), self.vector.to(hidden.device).float()
+        along = hidden @ (vector / vector.norm())
+        value: torch.Tensor = along / hidden.norm(dim=-1).clamp(min=1e-12)
+        return value
+
+    def holds(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Where the edit acts, by states [..., width]: bool [...]."""
+        value = self.value(hidden)
+        return value > self.threshold if self.side == "above" else value < self.threshold
+
+    @cached_property
+    def digest(self) -> str:
+        """Content hash."""
+        return _digest((self.layer, self.threshold, self.side), self.vector)
+
+
+@dataclass(frozen=True, eq=False)
 class Edit:
     """One activation change.
 
@@ -74,6 +123,7 @@ class Edit:
         positions: which tokens, see `Positions`.
         site: what is changed: "block", the block's output; "block_input", its input; "attention" or "mlp", the
             output of that part of it, before it joins the residual stream.
+        when: on which prompts; None for all.
     """
 
     layer: int
@@ -82,6 +132,7 @@ class Edit:
     multiplier: float = 1.0
     positions: str = "prompt_end"
     site: str = "block"
+    when: Condition | None = None
 
     def __post_init__(self) -> None:
         if self.operation not in OPERATIONS:
@@ -97,6 +148,26 @@ class Edit:
                 f"an edit at positions '{self.positions}' takes a vector [width] or [{rows}, width], "
                 f"not {list(self.vector.shape)}."
             )
+        if self.when is not None:
+            self._check(self.when, where)
+
+    def _check(self, when: Condition, where: Positions) -> None:
+        """Raises CompareError where the condition is known too late for what the edit changes."""
+        if where.touches_prompt:
+            raise CompareError(
+                f"an edit at positions '{self.positions}' takes no condition, which is decided at the prompt's end: "
+                "use prompt_end."
+            )
+        if when.layer >= self.start:
+            raise CompareError(
+                f"a condition at block {when.layer} is decided too late for an edit at site '{self.site}' of block "
+                f"{self.layer}: read it below block {self.start}."
+            )
+
+    @property
+    def start(self) -> int:
+        """The first block whose input it changes, or, of a part within a block, that block."""
+        return self.layer + (self.site == "block")
 
     @property
     def effective(self) -> bool:
@@ -106,7 +177,7 @@ class Edit:
     @cached_property
     def digest(self) -> str:
         """Content hash: equal digests change a model equally."""
-        head = (
+        head: tuple[object, ...] = (
             self.layer,
             self.operation,
             self.multiplier,
@@ -114,8 +185,12 @@ class Edit:
             self.site,
             tuple(self.vector.shape),
         )
-        values = self.vector.detach().to("cpu").float().contiguous().numpy().tobytes()
-        return hashlib.sha256(repr(head).encode() + values).hexdigest()
+        return _digest(head if self.when is None else (*head, self.when.digest), self.vector)
+
+
+def _digest(head: tuple[object, ...], vector: torch.Tensor) -> str:
+    values = vector.detach().to("cpu").float().contiguous().numpy().tobytes()
+    return hashlib.sha256(repr(head).encode() + values).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -177,11 +252,12 @@ class Intervention:
         return (self.system, self.examples, self.adapter, self.adapter_scale, early, context)
 
     def size(self) -> int:
-        """How many trained or fitted numbers it carries: of the adapter and of the edits' vectors.
+        """How many trained or fitted numbers it carries: of the adapter, the edits' vectors and their conditions.
 
         Of an adapter that was brought from elsewhere every tensor counts.
         """
         numbers = sum(edit.vector.numel() for edit in self.edits)
+        numbers += sum(edit.when.vector.numel() + 1 for edit in self.edits if edit.when is not None)
         if "parameters" in self._trained:
             numbers += int(self._trained["parameters"])
         elif self.adapter is not None:

@@ -45,16 +45,25 @@ def edited(model: Any, blocks: Any, ids: list[int], end: int, edits: Any, last: 
         blocks: its decoder blocks.
         ids: the tokens.
         end: index of the last prompt token.
-        edits: each with layer, vector, operation, multiplier, positions and site.
+        edits: each with layer, vector, operation, multiplier, positions, site, and a condition or None.
         last: index of the token that "last" means; by default the last one.
     """
-    handles = []
+    handles, acts = [], dict[int, bool]()
+    for edit in edits:
+        if edit.when is not None:  # before any edit of its block
+
+            def decide(module: Any, args: Any, output: Any, edit: Any = edit) -> None:
+                hidden = output[0] if isinstance(output, tuple) else output
+                beyond = cosine(hidden[0, end], edit.when.vector) - edit.when.threshold
+                acts[id(edit)] = beyond > 0 if edit.when.side == "above" else beyond < 0
+
+            handles.append(blocks[edit.when.layer].register_forward_hook(decide))
     for edit in edits:
         block, span = blocks[edit.layer], _span(edit.positions, len(ids), end, len(ids) - 1 if last is None else last)
 
         def change(hidden: torch.Tensor, edit: Any = edit, span: range = span) -> torch.Tensor:
             hidden = hidden.clone()
-            for token in span:
+            for token in span if edit.when is None or acts[id(edit)] else ():
                 vector = edit.vector[token] if edit.vector.dim() == 2 else edit.vector
                 hidden[0, token] = _operated(
                     edit.operation, hidden[0, token].double(), vector.double(), edit.multiplier
@@ -79,6 +88,11 @@ def edited(model: Any, blocks: Any, ids: list[int], end: int, edits: Any, last: 
     for handle in handles:
         handle.remove()
     return found
+
+
+def cosine(left: torch.Tensor, right: torch.Tensor) -> float:
+    """Between two vectors."""
+    return float(torch.cosine_similarity(left.double(), right.double(), dim=0))
 
 
 def _span(positions: str, tokens: int, end: int, last: int) -> range:

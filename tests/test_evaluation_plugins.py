@@ -139,7 +139,8 @@ def test_what_must_hold_holds_of_the_projects_own(name: str) -> None:
 
 
 def test_the_table_of_the_projects_own_is_whole() -> None:
-    assert {*OWN, "perplexity"} == set(EvaluationRegistry().own())
+    # These two need a text, and a method whose edits have a condition: they have tests of their own.
+    assert {*OWN, "perplexity", "triggers"} == set(EvaluationRegistry().own())
 
 
 def unsound(place: Path, change: tuple[str, str]) -> Evaluation:

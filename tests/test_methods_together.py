@@ -12,7 +12,7 @@ from comparisons.cli import execute
 pytestmark = pytest.mark.slow
 
 FAST = [f"{name}.{field}" for name in ("sft", "dpo") for field in ("learning_rate=0.001", "epochs=1", "epoch=1")]
-STACKS = "probe,pca,actadd,ablate,fewshot,prompt_tuning,learned_vector,dpo,sft:pos+caa,sft:neg+caa"
+STACKS = "cast,probe,pca,actadd,ablate,fewshot,prompt_tuning,learned_vector,dpo,sft:pos+caa,sft:neg+caa"
 
 
 def test_every_cell_is_done(tmp_path: Path) -> None:

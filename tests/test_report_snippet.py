@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 
 TURNS = [['Is it "late"?', "It isn't."], ["Is it late?", "No."]]
 
+WHEN = {"layer": 0, "threshold": 0.5, "side": "above", "tensor": "when0"}
 
 TOKENS = 12
 
@@ -139,8 +140,8 @@ class TestSnippet:
         expected = lm.tokenize(lm.prompt(QUESTION, system, [Turn(*turn) for turn in turns]))
         assert scope["inputs"]["input_ids"][0].tolist() == expected
 
-    @pytest.mark.parametrize("change", [{"positions": "response_first:2"}, {"operation": "ablate"}])
-    def test_what_a_short_program_cannot_do_is_said(self, tmp_path: Path, change: dict[str, str]) -> None:
+    @pytest.mark.parametrize("change", [{"positions": "response_first:2"}, {"operation": "ablate"}, {"when": WHEN}])
+    def test_what_a_short_program_cannot_do_is_said(self, tmp_path: Path, change: dict[str, Any]) -> None:
         intervention = {**PLAIN, "edits": [{**PLAIN["edits"][0], **change}]}
         assert snippet(intervention) is None
         text = report(make_run(tmp_path, intervention=intervention))

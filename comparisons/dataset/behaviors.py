@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.dataset.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH, behavior_names, loose_files
-from comparisons.dataset.items import ORDERS, Choice, Item, OpenPrompt, Order, Presentation
+from comparisons.dataset.items import ORDERS, Choice, Item, OpenPrompt, Order, Presentation, content
 from comparisons.dataset.lettering import KNOWLEDGE
 from comparisons.dataset.packaged import PACKAGED, POCKET, place_of
 from comparisons.dataset.records import read_items, read_prompts
@@ -170,6 +170,21 @@ class KnowledgeSet:
         count = min(KNOWLEDGE_DEV_MOST, max(DEV_LEAST, len(self.items) // 3))
         rest, dev = split(self.items, count, DEV_LEAST, seed)
         return replace(self, items=rest), dev
+
+    def without(self, items: Sequence[Item]) -> KnowledgeSet:
+        """The set without the questions that are neutral prompts of a method.
+
+        Raises:
+            CompareError: none is left.
+        """
+        known = {content(item) for item in items}
+        rest = [item for item in self.items if content(item) not in known]
+        if not rest:
+            needed = f"it needs {2 * DEV_LEAST}, or choose --knowledge none"
+            raise CompareError(
+                f"all {len(self.items)} questions of {self.name} are a method's neutral prompts: {needed}."
+            )
+        return replace(self, items=rest)
 
     def probe(self) -> KnowledgeSet:
         """What a model is asked before a run, the same in all: the dev split of one seed, or all of a small set."""

@@ -194,6 +194,34 @@ def _read_prompt_ends(
                 yield list(fitting), pairs
 
 
+def prompt_end_activations(
+    lm: LM, questions: Sequence[str], layers: Sequence[int] | None = None, below: Intervention | None = None
+) -> torch.Tensor:
+    """Block outputs at the last token of prompts.
+
+    Args:
+        lm: the model.
+        questions: user turns; the model's prompt format is put around them.
+        layers: 0-based blocks; all by default.
+        below: an intervention that is in place while they are read.
+
+    Returns:
+        [questions, layers, width], float32, on the CPU; NaN where a prompt exceeds the model's context.
+
+    Raises:
+        CompareError: a layer is out of range.
+    """
+    below = (below or Intervention()).simplified()
+    layers = range(len(lm.blocks)) if layers is None else [lm.check_layer(layer) for layer in layers]
+    prompts = [lm.tokenize(lm.prompt(question, below.system, below.examples)) for question in questions]
+    fitting = [i for i, prompt in enumerate(prompts) if lm.context is None or len(prompt) <= lm.context]
+    found = torch.full((len(prompts), len(layers), lm.width), torch.nan)
+    if fitting:
+        with in_place(lm, below):
+            found[fitting] = _at_the_end(lm, [prompts[i] for i in fitting], layers, below)
+    return found
+
+
 def _at_the_end(lm: LM, prompts: Sequence[Sequence[int]], layers: Sequence[int], below: Intervention) -> torch.Tensor:
     """Block outputs at the last token of each prompt, [prompts, layers, width]."""
     asked = Prompts(

@@ -14,6 +14,7 @@ from hashlib import sha256
 import torch
 
 from comparisons.engine.adapters import in_place
+from comparisons.engine.conditions import Decisions
 from comparisons.engine.continuing import ReadText
 from comparisons.engine.head import at_columns
 from comparisons.engine.hooks import Layout, edits_applied
@@ -147,6 +148,7 @@ class _Rows:
         self.owner = torch.arange(self.count, device=device).repeat(len(prompts))
         self.longest = longest
         self.thoughts: Thoughts | None = None
+        self.decisions = Decisions()
         self.streams = [
             torch.Generator().manual_seed(int.from_bytes(sha256(f"{sampling.seed}/{q}".encode()).digest()[:6], "big"))
             for q in questions
@@ -183,6 +185,7 @@ class _Rows:
                     break
                 read = read[kept_rows]
                 text.take(kept_rows)
+                self.decisions.take(kept_rows)
         return [self._before_stop(ids) for ids in answers]
 
     def _written(
@@ -281,7 +284,7 @@ class _Rows:
             **keep_logits(self.lm, last),
         }
         self.lm.meter.add(ids.numel())
-        with edits_applied(self.lm, layout, self.edits if owner is not None else []):
+        with edits_applied(self.lm, layout, self.edits if owner is not None else [], self.decisions):
             return at_columns(text.run(inputs), last)
 
     def _thought(self, relative: torch.Tensor, rows: Sequence[int] | None) -> torch.Tensor | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from comparisons.intervention import Edit, Positions
+from comparisons.engine.conditions import Decisions, Standing, Tokens
+from comparisons.intervention import Condition, Edit, Positions
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
 
@@ -48,6 +49,11 @@ class Layout:
             return owned & (torch.zeros_like(owned) if self.thought is None else self.thought)
         behind = owned & (self.relative >= 0)
         return behind & ~self.thought if positions.kind == "answer" and self.thought is not None else behind
+
+    def end(self, owner: int) -> Tokens:
+        """The last prompt tokens of one intervention."""
+        row, column = ((self.owner == owner) & (self.relative == 0)).nonzero(as_tuple=True)
+        return row, column
 
 
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -119,6 +125,8 @@ class _Part:
         columns: of the tokens, [n].
         vectors: float32 [n, width].
         multipliers: float32 [n, 1].
+        lines: of `Decisions.acts`, [n].
+        decisions: what the tokens' edits depend on; None where all act.
     """
 
     operation: str
@@ -126,8 +134,18 @@ class _Part:
     columns: torch.Tensor
     vectors: torch.Tensor
     multipliers: torch.Tensor
+    lines: torch.Tensor
+    decisions: Decisions | None = None
+
+    def _acting(self, acts: torch.Tensor) -> _Part:
+        """The tokens whose edits act."""
+        acting = acts[self.lines, self.rows]
+        names = ("rows", "columns", "vectors", "multipliers", "lines")
+        return replace(self, decisions=None, **{name: getattr(self, name)[acting] for name in names})
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        if self.decisions is not None:
+            return self._acting(self.decisions.acts)(hidden)
         place = (self.rows.to(hidden.device), self.columns.to(hidden.device))
         vectors, multipliers = self.vectors.to(hidden.device), self.multipliers.to(hidden.device)
         if self.operation == "add":
@@ -165,27 +183,46 @@ def operate(operation: str, hidden: torch.Tensor, vector: torch.Tensor, multipli
 
 
 @contextmanager
-def edits_applied(lm: LM, layout: Layout, interventions: Sequence[Sequence[Edit]]) -> Iterator[None]:
+def edits_applied(
+    lm: LM,
+    layout: Layout,
+    interventions: Sequence[Sequence[Edit]],
+    decisions: Decisions | None = None,
+    standing: Standing = lambda tokens, layer: tokens,
+) -> Iterator[None]:
     """Applies each intervention's edits to its own tokens while the context lasts, in the order given.
 
     Args:
         lm: the model.
         layout: the tokens of the coming forward pass; `owner` indexes `interventions`.
         interventions: the edits of each.
+        decisions: what an earlier pass decided of the same interventions' edits, or what this one does.
+        standing: where tokens of the layout are in a block's output.
     """
+    decisions = Decisions() if decisions is None else decisions
     # The n-th edit of every intervention at one place is applied before any's next one there.
-    places: dict[tuple[int, str], dict[tuple[int, str], list[tuple[int, Edit]]]] = {}
+    places: dict[tuple[int, str], dict[tuple[int, str], list[_Placed]]] = {}
+    conditions: list[tuple[int, Condition]] = []
     for owner, edits in enumerate(interventions):
         turns: Counter[tuple[int, str]] = Counter()
         for edit in edits:
             if edit.effective:
                 place = (_checked_layer(lm, edit), edit.site)
                 turn = (turns[place], edit.operation)
-                places.setdefault(place, defaultdict(list))[turn].append((owner, edit))
+                conditions += [] if edit.when is None else [(owner, edit.when)]
+                line = 0 if edit.when is None else len(conditions)
+                places.setdefault(place, defaultdict(list))[turn].append((owner, edit, line))
                 turns[place] += 1
     with ExitStack() as stack:
+        if conditions:  # before the edits: a condition reads what its block itself hands on
+            ends = [layout.end(owner) for owner, _ in conditions]
+            held = [condition for _, condition in conditions]
+            for layer, decide in decisions.deciding(held, ends, len(layout.owner), standing):
+                stack.enter_context(output_changed(lm.blocks[layer], decide))
         for (layer, site), steps in places.items():
-            change = _in_turn([_part(layout, operation, steps[turn, operation]) for turn, operation in sorted(steps)])
+            change = _in_turn(
+                [_part(layout, operation, steps[turn, operation], decisions) for turn, operation in sorted(steps)]
+            )
             if site == "block_input":
                 stack.enter_context(input_changed(lm.blocks[layer], change))
             else:
@@ -193,24 +230,34 @@ def edits_applied(lm: LM, layout: Layout, interventions: Sequence[Sequence[Edit]
         yield
 
 
+_Placed = tuple[int, Edit, int]
+"""An intervention's index, an edit of it, and its line of what is decided."""
+
+
 def _checked_layer(lm: LM, edit: Edit) -> int:
-    if edit.vector.shape[-1] != lm.width:
-        raise CompareError(
-            f"a vector of width {edit.vector.shape[-1]} does not fit {lm.name}, whose width is {lm.width}."
-        )
+    for vector in (edit.vector, *(() if edit.when is None else (edit.when.vector,))):
+        if vector.shape[-1] != lm.width:
+            raise CompareError(
+                f"a vector of width {vector.shape[-1]} does not fit {lm.name}, whose width is {lm.width}."
+            )
+    if edit.when is not None:
+        lm.check_layer(edit.when.layer)
     return lm.check_layer(edit.layer)
 
 
-def _part(layout: Layout, operation: str, edits: Sequence[tuple[int, Edit]]) -> _Part:
-    rows, columns, vectors, multipliers = [], [], [], []
-    for owner, edit in edits:
+def _part(layout: Layout, operation: str, edits: Sequence[_Placed], decisions: Decisions) -> _Part:
+    rows, columns, vectors, multipliers, lines = [], [], [], [], []
+    for owner, edit, line in edits:
         row, column = layout.select(owner, Positions.parse(edit.positions)).nonzero(as_tuple=True)
         vector = edit.vector.to(layout.owner.device, torch.float32)
         rows.append(row)
         columns.append(column)
         vectors.append(vector[layout.position[row, column]] if vector.dim() == 2 else vector.expand(len(row), -1))
         multipliers.append(torch.full((len(row), 1), edit.multiplier, device=vector.device))
-    return _Part(operation, torch.cat(rows), torch.cat(columns), torch.cat(vectors), torch.cat(multipliers))
+        lines.append(torch.full_like(row, line))
+    asked = decisions if any(line for _, _, line in edits) else None
+    place = torch.cat(rows), torch.cat(columns)
+    return _Part(operation, *place, torch.cat(vectors), torch.cat(multipliers), torch.cat(lines), asked)
 
 
 def _in_turn(parts: Sequence[_Part]) -> Change:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from comparisons.engine.conditions import Tokens
 from comparisons.engine.head import head_of, target_logps
 from comparisons.engine.hooks import Layout, captured, edits_applied, stopping_after
 from comparisons.engine.late_branches import LateBranches, arrange, growing
@@ -59,8 +60,22 @@ class Pass:
         size = ids.shape[self.dim] // self.growth.first
         # Tokens are counted as whole ones: one that joins halfway up is half a token.
         lm.meter.add(round(ids.numel() / self.growth.first * sum(self.growth.counts[:-1]) / len(lm.blocks)))
-        with growing(lm, self.growth, self.dim, size), edits_applied(lm, self.layout, self.edits):
+        edits = edits_applied(lm, self.layout, self.edits, standing=self._standing)
+        with growing(lm, self.growth, self.dim, size), edits:
             yield
+
+    def _standing(self, tokens: Tokens, layer: int) -> Tokens:
+        """Where tokens of the layout are in a block's output: of a copy that joins later, its source's."""
+        size = self.inputs["input_ids"].shape[self.dim] // self.growth.first
+        at = list(tokens)
+        copies = self._copies(layer).to(at[self.dim].device)
+        at[self.dim] = copies[at[self.dim] // size] * size + at[self.dim] % size
+        return at[0], at[1]
+
+    def _copies(self, layer: int) -> torch.Tensor:
+        """For each copy, which one stands for it in a block's output: its source, where it joins later."""
+        there, sources = self.growth.counts[layer + 1], self.growth.sources
+        return torch.tensor([c if c < there else sources[c] for c in range(len(sources))])
 
     def read(self, hidden: torch.Tensor, layer: int) -> torch.Tensor:
         """What is wanted of a block's output, [rows, columns, width]: of a copy that joins later, its source's."""
@@ -68,7 +83,7 @@ class Pass:
         columns = self.columns.to(hidden.device)
         if there == len(growth.sources):
             return hidden[:, columns]
-        copies = torch.tensor([c if c < there else growth.sources[c] for c in range(len(growth.sources))])
+        copies = self._copies(layer)
         size = self.inputs["input_ids"].shape[self.dim] // growth.first
         if self.dim == 0:
             rows = (copies[:, None] * size + torch.arange(size)).flatten()

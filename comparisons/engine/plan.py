@@ -32,7 +32,7 @@ class Branch:
     @property
     def start_layer(self) -> int:
         """The first block whose input differs from the plain tail's; a large number where nothing differs."""
-        return min((edit.layer + (edit.site == "block") for edit in self.edits), default=1 << 30)
+        return min((edit.start for edit in self.edits), default=1 << 30)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from comparisons.experiment.fitting import Built
+from comparisons.intervention import Condition
 from comparisons.model.lm import LM
 from comparisons.results.findings import is_broken
 from comparisons.results.folder import BEST
@@ -42,11 +43,14 @@ def write_best(run: Path, cell: str, built: Built, lm: LM, location: str) -> Non
             "operation": edit.operation,
             "positions": edit.positions,
             "tensor": f"edit{i}",
+            **({} if edit.when is None else {"when": _condition(edit.when, i)}),
         }
         for i, edit in enumerate(found.edits)
     ]
     if edits:
-        tensors = {f"edit{i}": edit.vector.float().contiguous().cpu() for i, edit in enumerate(found.edits)}
+        tensors = {f"edit{i}": edit.vector for i, edit in enumerate(found.edits)}
+        tensors |= {f"when{i}": edit.when.vector for i, edit in enumerate(found.edits) if edit.when is not None}
+        tensors = {name: vector.float().contiguous().cpu() for name, vector in tensors.items()}
         save_file(tensors, folder / "edits.safetensors")
     if found.adapter is not None:
         shutil.copytree(found.adapter, folder / "adapter")
@@ -68,6 +72,10 @@ def write_best(run: Path, cell: str, built: Built, lm: LM, location: str) -> Non
     seal(folder)
     shutil.rmtree(run / BEST, ignore_errors=True)
     folder.rename(run / BEST)
+
+
+def _condition(when: Condition, place: int) -> dict[str, object]:
+    return {"layer": when.layer, "threshold": when.threshold, "side": when.side, "tensor": f"when{place}"}
 
 
 def place_best(run: Path, files: Mapping[str, bytes]) -> None:

@@ -229,6 +229,7 @@ def sharing_key(found: Intervention) -> object:
             edit.operation,
             edit.multiplier if edit.operation == "ablate" else abs(edit.multiplier),
             tuple(edit.vector.float().norm(dim=-1).reshape(-1).tolist()),
+            edit.when and edit.when.digest,
         )
         for edit in found.edits
     )

@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -58,6 +58,7 @@ class Fitter:
         seed: of every fit.
         measure: by what the run measures, which fits follow unless told otherwise.
         fixed: the seed of fits that draw nothing at random; None for the same.
+        neutral: questions about nothing of the run's behaviors, for methods that need them.
     """
 
     lm: LM
@@ -67,6 +68,7 @@ class Fitter:
     seed: int
     measure: Measure = "letters"
     fixed: int | None = None
+    neutral: Sequence[Item] = ()
 
     def again(self, seed: int, resampled: bool, train: Sequence[Item]) -> Fitter:
         """Where the same methods are fitted by another seed.
@@ -124,9 +126,10 @@ class Fitter:
         below = below if "below" in method.needs else Intervention()
 
         def run(out: Path) -> None:
-            siblings, mark = self._siblings(method), self.lm.mark()
+            siblings, neutral, mark = self._siblings(method), self._neutral(method), self.lm.mark()
             seed, scratch = self._seed(method), scratch_of(out)
-            fit = Fit(self.lm, self.behavior, siblings, direction, seed, below, out, scratch, self.measure)
+            given = (self.lm, self.behavior, siblings, direction, seed, below, out, scratch, self.measure)
+            fit = Fit(*given, neutral=neutral)
             with preserved(self.lm.model):
                 with foreign(f"the fit of {element.name}"):
                     method.fit(fit)
@@ -142,8 +145,12 @@ class Fitter:
     def _siblings(self, method: Method) -> Mapping[str, Behavior]:
         return self.siblings if "siblings" in method.needs else {}
 
+    def _neutral(self, method: Method) -> Sequence[Item]:
+        return self.neutral if "neutral" in method.needs else ()
+
     def _parts(self, name: str, method: Method, direction: Direction, below: Intervention) -> dict[str, Any]:
         """Everything that can change what a fit writes, as JSON values."""
+        neutral = self._neutral(method)
         return {
             "model": self.lm.digest,
             "device": self.lm.device.type,
@@ -152,6 +159,7 @@ class Fitter:
             "settings": {key: str(value) for key, value in method.fit_settings().items()},
             "behavior": self.behavior.digest,
             "siblings": {key: sibling.digest for key, sibling in sorted(self._siblings(method).items())},
+            **({"neutral": json_digest([*map(asdict, neutral)])} if neutral else {}),
             "direction": direction,
             "below": below.digest,
             "seed": self._seed(method),

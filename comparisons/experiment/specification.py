@@ -309,6 +309,8 @@ class Plan:
         side: test questions of every behavior of the data, by name, where side effects are asked for; else empty.
         probe: knowledge questions that show whether a model can be asked by letters; None where there are none.
         leaks: of each behavior whose test questions stand among its pairs, a line.
+        neutral: knowledge questions held out of all measurements, for methods that need prompts about nothing of the
+            behaviors; empty where none does.
         given_measure: `--measure` as given; that of the specification may have been settled since.
     """
 
@@ -322,6 +324,7 @@ class Plan:
     probe: KnowledgeSet | None = None
     leaks: tuple[str, ...] = ()
     given_measure: Literal["auto", "letters", "answers"] = "auto"
+    neutral: Sequence[Item] = ()
 
     @property
     def measure(self) -> Measure:

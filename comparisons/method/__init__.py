@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from comparisons.dataset.behaviors import Behavior
 from comparisons.dataset.items import Item
-from comparisons.intervention import Edit, Intervention
+from comparisons.intervention import Condition, Edit, Intervention
 from comparisons.method.conformance import check_method, examine_method
 from comparisons.method.interface import Fit, Method, Need, Use, by_measure, use_only
 from comparisons.method.recipes import Descent, Questions, Target, Training, epoch_folder, questions
@@ -21,6 +21,7 @@ from comparisons.method.vectors import (
     contrast_means,
     mean_difference,
     pair_activations,
+    prompt_activations,
     read_vector,
     read_vectors,
     reading,
@@ -41,6 +42,7 @@ __all__ = [
     "LM",
     "Behavior",
     "CompareError",
+    "Condition",
     "Descent",
     "Direction",
     "Edit",
@@ -70,6 +72,7 @@ __all__ = [
     "local_folder",
     "mean_difference",
     "pair_activations",
+    "prompt_activations",
     "questions",
     "read_vector",
     "read_vectors",

@@ -17,7 +17,10 @@ Result = TypeVar("Result")
 
 KIND = "It is a concrete frozen dataclass and a subclass of Method."
 DOCSTRING = "It has a docstring, whose first line `compare methods` shows."
-DECLARED = "What it declares (role, fits, dosed, adapts, swept, seeded, mild_first) can be, and fits what it defines."
+DECLARED = (
+    "What it declares (role, fits, dosed, adapts, swept, seeded, conditional, mild_first) can be, and fits what it "
+    "defines."
+)
 SETTINGS = "Its settings have defaults, and types that a text can stand for."
 CANDIDATES = "Its candidates for settings left open are of its class and leave nothing open."
 FIT = "fit ends without an error in every direction."
@@ -144,7 +147,7 @@ def _declared(cls: type[Method], findings: Findings) -> None:
         findings.fail(DECLARED, "fits = 'never' says that its fit is never called: leave fit out, or say what it fits")
     elif cls.fits != "never" and cls.fit is Method.fit:
         findings.fail(DECLARED, f"fits = {cls.fits!r}, but it has no fit: write one, or set fits = 'never'")
-    for name in ("dosed", "adapts", "swept", "seeded", "mild_first"):
+    for name in ("dosed", "adapts", "swept", "seeded", "conditional", "mild_first"):
         if not isinstance(getattr(cls, name), bool):
             findings.fail(DECLARED, f"{name} must be True or False, not {getattr(cls, name)!r}")
 

@@ -27,7 +27,7 @@ from comparisons.method.checks import (
     check_declaration,
 )
 from comparisons.method.interface import Fit, Method, Use
-from comparisons.method.toy_model import differences, state, toy_behavior, toy_lm
+from comparisons.method.toy_model import differences, state, toy_behavior, toy_lm, toy_questions
 from comparisons.util.directions import DIRECTIONS, Direction
 from comparisons.util.errors import CompareError
 
@@ -129,7 +129,8 @@ class _Trial:
         if method.fits != "never":
             self.findings.begin(PLACE, MODEL)
             siblings = {"honesty": toy_behavior("honesty")} if "siblings" in method.needs else {}
-            fit = Fit(self.lm, behavior, siblings, direction, 0, Intervention(), out)
+            neutral = toy_questions() if "neutral" in method.needs else ()
+            fit = Fit(self.lm, behavior, siblings, direction, 0, Intervention(), out, neutral=neutral)
             before = _files(self.root)
             self.findings.attempt(FIT, f"fit ({direction})", lambda: method.fit(fit))
             for path in sorted(_files(self.root) - before):
@@ -195,6 +196,10 @@ class _Trial:
                 yield f"an edit's vector must have the model's width {width}, not {edit.vector.shape[-1]}"
             if not bool(edit.vector.isfinite().all()):
                 yield "an edit's vector must be finite"
+            if edit.when is not None and not self.cls.conditional:
+                yield "its edits have a condition: set conditional = True"
+            if edit.when is not None and len(edit.when.vector) != width:
+                yield f"a condition's vector must have the model's width {width}, not {len(edit.when.vector)}"
         if made.adapter is None:
             return
         if not self.cls.adapts:

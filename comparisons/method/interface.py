@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from comparisons.dataset.behaviors import Behavior
-    from comparisons.dataset.items import Measure
+    from comparisons.dataset.items import Item, Measure
     from comparisons.model.lm import LM
 
-Need = Literal["below", "siblings"]
+Need = Literal["below", "siblings", "neutral"]
 
 
 def use_only(default: Any) -> Any:
@@ -51,6 +51,8 @@ class Fit:
             interrupted fit of the very same key. Removed when the fit ends; None where nothing is kept.
         measure: by what the run measures: the choices' "letters", or their texts as "answers".
         exchanged: indices of the training pairs whose answers a control has exchanged: so are their system prompts.
+        neutral: questions about nothing of the run's behaviors: knowledge questions that are held out of its
+            measurements; empty unless the method `needs` "neutral".
     """
 
     lm: LM
@@ -63,6 +65,7 @@ class Fit:
     scratch: Path | None = None
     measure: Measure = "letters"
     exchanged: frozenset[int] = frozenset()
+    neutral: Sequence[Item] = ()
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ class Method(ABC):
             prompts to be shared.
         seeded: whether a fit draws at random, by `Fit.seed`: `--seeds` then fits it anew with each. One that says False
             writes the same whatever the seed, and is fitted and asked once.
+        conditional: whether its edits have a condition: on how many prompts they act is then measured.
         mild_first: whether its candidates run from mild to strong: the mildest then wins that reaches nine tenths of
             the largest shift.
     """
@@ -110,11 +114,12 @@ class Method(ABC):
     adapts: ClassVar[bool] = False
     swept: ClassVar[bool] = False
     seeded: ClassVar[bool] = True
+    conditional: ClassVar[bool] = False
     mild_first: ClassVar[bool] = False
 
     @property
     def needs(self) -> frozenset[Need]:
-        """What a fit reads beside its own behavior: "below", "siblings"; part of its cache's key."""
+        """What a fit reads beside its own behavior: "below", "siblings", "neutral"; part of its cache's key."""
         return frozenset()
 
     def fit(self, fit: Fit) -> None:  # noqa: B027 - a method that fits nothing leaves it out

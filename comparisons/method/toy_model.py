@@ -70,6 +70,14 @@ def toy_behavior(name: str) -> Behavior:
     )
 
 
+def toy_questions() -> tuple[Item, ...]:
+    """24 questions about nothing of a behavior."""
+    from comparisons.dataset.behaviors import Item
+
+    asked = [f"What is {i} + 1?\n\nChoices:\n (A) {i + 1}\n (B) {i}" for i in range(24)]
+    return tuple(Item.parse(f"facts/{i}", question, "A", "B") for i, question in enumerate(asked))
+
+
 def _item(index: int) -> Item:
     from comparisons.dataset.behaviors import Choice, Item
 

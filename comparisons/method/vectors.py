@@ -200,6 +200,17 @@ def contrast_means(fit: Fit, items: Sequence[Item] | None = None, read: Reading 
     return activations.contrast_means(fit.lm, pairs, fit.below, _read(fit, read))
 
 
+def prompt_activations(fit: Fit, questions: Sequence[str]) -> torch.Tensor:
+    """Block outputs at the last token of each question's prompt, `fit.below` in place: [questions, layers, width].
+
+    Prompts longer than the model's context are left out.
+    """
+    from comparisons.engine.activations import prompt_end_activations
+
+    found = prompt_end_activations(fit.lm, questions, below=fit.below)
+    return found[~found.isnan().flatten(1).any(dim=1)]
+
+
 def mean_difference(fit: Fit) -> torch.Tensor:
     """The training pairs' mean difference, matching minus contrast answer, [layers, width] float32."""
     return contrast_means(fit).matching.float()

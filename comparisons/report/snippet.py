@@ -27,10 +27,10 @@ def snippet(intervention: Mapping[str, Any], question: str = QUESTION, repositor
         repository: of the hub, where vectors and adapter are, to run from anywhere; None for the run's `best/`.
 
     Returns:
-        The program, or None where an edit's operation or positions don't fit a short one.
+        The program, or None where an edit's operation, positions or condition don't fit a short one.
     """
     edits = intervention.get("edits") or []
-    if any(edit["operation"] != "add" or edit["positions"] not in STARTS for edit in edits):
+    if any(e["operation"] != "add" or e["positions"] not in STARTS or "when" in e for e in edits):
         return None
     adapter, scale = intervention.get("adapter"), float(intervention.get("adapter_scale", 1.0))
     prompt_format, system = intervention.get("prompt_format", "chat"), intervention.get("system")

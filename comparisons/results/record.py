@@ -200,12 +200,20 @@ def read_record(run: Path) -> Record:
     return Record(summary, facts, choices, matched, _intervention(best) if best.exists() else None, answers)
 
 
+class _Condition(TypedDict):
+    layer: int
+    threshold: float
+    side: str
+    tensor: str
+
+
 class _Edit(TypedDict):
     layer: int
     multiplier: float
     operation: str
     positions: str
     tensor: str
+    when: NotRequired[_Condition]
 
 
 class _Intervention(TypedDict):

@@ -48,11 +48,14 @@ def make_plan(spec: Specification) -> Plan:
         behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
         behaviors[name] = _with_dev(spec, behavior) if chosen or spec.select or spec.split == "dev" else behavior
     leaked = leak_notes(behaviors, spec.allow_leaks) if spec.split == "test" else ()
-    knowledge, knowledge_dev = _knowledge(spec, library)
+    needed = {need for variant in variants for method in variant.methods.values() for need in method.needs}
+    probe = _probe(spec, library)
+    neutral = probe.items if probe and "neutral" in needed else ()
+    knowledge, knowledge_dev = _knowledge(spec, library, neutral)
     models = [source.name for source in spec.sources] if spec.more_models else [""]
     cells = [cell for model in models for name in spec.behaviors for cell in _cells(spec, model, name, variants)]
-    side, probe = _side(spec, library), _probe(spec, library)
-    plan = Plan(spec, behaviors, knowledge, tuple(cells), (), side, knowledge_dev, probe, leaked, spec.measure)
+    side, given = _side(spec, library), spec.measure
+    plan = Plan(spec, behaviors, knowledge, tuple(cells), (), side, knowledge_dev, probe, leaked, given, neutral)
     plan = replace(plan, notes=_notes(plan))
     if spec.measure == "answers" or (spec.measure == "auto" and not plan.lettered):
         return _by(plan, "answers")
@@ -111,14 +114,21 @@ def _probe(spec: Specification, library: Library) -> KnowledgeSet | None:
     return known and known.probe()
 
 
-def _knowledge(spec: Specification, library: Library) -> tuple[KnowledgeSet | None, Sequence[Item]]:
-    """The knowledge questions of the evaluation, and those held out to choose by, where something is chosen so."""
+def _knowledge(
+    spec: Specification, library: Library, neutral: Sequence[Item]
+) -> tuple[KnowledgeSet | None, Sequence[Item]]:
+    """The knowledge questions of the evaluation, and those held out to choose by, where something is chosen so.
+
+    None of them are neutral prompts of a method, which would know them.
+    """
     if spec.knowledge.startswith(HARNESS):
         if spec.select is not None or spec.match is not None:
             option = "--select" if spec.match is None else "--match"
             raise CompareError(f"{option} holds questions out, which the tasks of --knowledge lm_eval can't do.")
         return read_tasks(spec.knowledge, spec.knowledge_items, spec.seed), ()
     knowledge = library.knowledge(spec.knowledge)
+    if knowledge is not None and neutral:
+        knowledge = knowledge.without(neutral)
     limits = {} if spec.select is None else parse_limits(spec.select)
     matched = None if spec.match is None else parse_match(spec.match).quantity
     if "cost" not in limits and matched != "cost":
@@ -306,7 +316,9 @@ def _notes(plan: Plan) -> tuple[str, ...]:
         if texts
         else "could not be parsed; they are evaluated as given, not swapped"
     )
-    notes = [f"{name}: {count} of {len(asked[name])} questions {what}." for name, count in counted.items() if count]
+    held = f"{len(plan.neutral)} knowledge questions are neutral prompts of a condition, and not asked."
+    notes = [held] if plan.neutral else []
+    notes += [f"{name}: {count} of {len(asked[name])} questions {what}." for name, count in counted.items() if count]
     if plan.spec.data == ENGLISH and any(source.is_embedded for source in plan.spec.sources):
         notes.insert(
             0, f"{EMBEDDED} was trained on a language of its own and knows no English: --data pocket asks in it."

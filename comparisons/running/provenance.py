@@ -83,6 +83,7 @@ def identify_data(plan: Plan) -> dict[str, Any]:
             for name, behavior in plan.behaviors.items()
         },
         "knowledge_dev": json_digest([asdict(item) for item in plan.knowledge_dev]) if plan.knowledge_dev else None,
+        **({"neutral": json_digest([asdict(item) for item in plan.neutral])} if plan.neutral else {}),
         "evaluations": {name: _asked(each, plan) for name, each in evaluations_of(plan.spec).items()},
         "methods": {name: source_digest(cls) for name, cls in sorted(methods.items())},
         "version": __version__,

@@ -96,7 +96,8 @@ def execute(
 def fitter_of(plan: Plan, behavior: str, lm: LM, store: Store) -> Fitter:
     """Where a behavior's methods are fitted on a model, by the run's first seed."""
     siblings = {name: each for name, each in plan.behaviors.items() if name != behavior}
-    fitter = Fitter(lm, plan.behaviors[behavior], siblings, store, plan.spec.seed, plan.measure)
+    data = plan.behaviors[behavior]
+    fitter = Fitter(lm, data, siblings, store, plan.spec.seed, plan.measure, neutral=plan.neutral)
     return again(fitter, plan, plan.spec.seed)
 
 

@@ -67,10 +67,10 @@ def base_model(record: Record) -> str:
 
 
 def _write_vectors(out: Path, best: Mapping[str, Any], record: Record) -> None:
-    """vectors.safetensors, a tensor a layer, where the edits are plain vectors at different layers."""
+    """vectors.safetensors, a tensor a layer, where the edits are vectors on all prompts at different layers."""
     tensors, _ = read_tensors(out / EDITS)
     edits = best["edits"]
-    plain = all(e["operation"] == "add" and tensors[e["tensor"]].dim() == 1 for e in edits)
+    plain = all(e["operation"] == "add" and tensors[e["tensor"]].dim() == 1 and "when" not in e for e in edits)
     if not plain or len({edit["layer"] for edit in edits}) < len(edits):
         return
     model = record.part("model")
@@ -118,7 +118,7 @@ def card(record: Record, best: Mapping[str, Any], name: str) -> str:
     use = (
         ["In plain transformers:", fenced(program, "python")]
         if program is not None
-        else ["Its edits are too many for a short program; `intervention.json` says what they are."]
+        else ["A short program can't show its edits; `intervention.json` says what they are."]
     )
     parts = [
         "---\n" + "\n".join(f"{key}: {json.dumps(value)}" for key, value in _head(best).items()) + "\n---",
@@ -162,6 +162,8 @@ def _provenance(record: Record, row: SummaryRow, model: str) -> dict[str, str]:
 def _further(best: Mapping[str, Any], name: str) -> list[str]:
     if not best.get("edits"):
         return []
+    if any("when" in edit for edit in best["edits"]):
+        return ["A file of vectors can't say on which prompts its edits act: `intervention.json` does."]
     return ["Its vectors for `compare`:", fenced(f"compare vectors import hub:{name} --out vectors.safetensors", "sh")]
 
 

@@ -25,7 +25,7 @@ from comparisons.cli.run import sweep as sweep_command
 from comparisons.experiment.specification import Specification
 from comparisons.judges.free_answers import OpenEnded
 from comparisons.results.summary import SummaryRow
-from comparisons.running.planning import sweep_specification
+from comparisons.running.sweeps import sweep_specification
 from tests.places import complaint
 
 SHOWING = {"dry_run", "as_json"}

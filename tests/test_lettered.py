@@ -16,7 +16,8 @@ from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import Item, Library
 from comparisons.evaluation import lettered
 from comparisons.evaluation.lettered import LetterCheck, letter_check
-from comparisons.experiment.specification import Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Specification
 from comparisons.model.lm import LM
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource

@@ -13,7 +13,8 @@ from scipy.stats import t as student
 
 from comparisons.evaluation.pooling import pooled as over_behaviors
 from comparisons.results.schema import Contrast
-from comparisons.results.summary import SummaryRow, read_summary
+from comparisons.results.summary import SummaryRow
+from comparisons.results.summary_file import read_summary
 from comparisons.stats import pooled
 from tests.made_runs import against, baseline, cell, make_run, report
 

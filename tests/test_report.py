@@ -15,7 +15,8 @@ from rich.console import Console
 
 from comparisons.report import render
 from comparisons.report.terminal import terminal_table
-from comparisons.results.summary import SummaryRow, read_summary
+from comparisons.results.summary import SummaryRow
+from comparisons.results.summary_file import read_summary
 from comparisons.util.errors import CompareError
 from tests.made_runs import CHOICES, PLAIN, PNG, SEVEN, SMALL, against, baseline, cell, failure, make_run, report
 

@@ -21,9 +21,9 @@ from comparisons.method.settings import parse_settings
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.report.sweep import grids
-from comparisons.results.summary import read_summary
+from comparisons.results.summary_file import read_summary
 from comparisons.running.estimate import estimate
-from comparisons.running.planning import sweep_specification
+from comparisons.running.sweeps import sweep_specification
 from comparisons.util.artifacts import Store
 from tests.forks import Command, Forks
 from tests.places import fact, make_place, tokens_run, write

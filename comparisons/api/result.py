@@ -35,7 +35,7 @@ class Result:
     @classmethod
     def read(cls, path: str | Path) -> Result:
         """Reads a run's folder; raises CompareError where it is none."""
-        from comparisons.results.summary import read_summary
+        from comparisons.results.summary_file import read_summary
 
         summary = read_summary(Path(path))
         return cls(Path(path), summary.rows, tuple(summary.contrasts))

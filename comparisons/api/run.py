@@ -57,7 +57,7 @@ def run(
 def specification(given: Mapping[str, Any]) -> Specification:
     """The specification that checked arguments of `run` stand for; raises CompareError where one is wrong."""
     from comparisons.experiment.specification import SWEEP, Specification
-    from comparisons.running.planning import sweep_specification
+    from comparisons.running.sweeps import sweep_specification
 
     options = values(given)
     if "layers" not in options:

@@ -46,7 +46,7 @@ def report(
     """
     from comparisons.cli.tables import page, show, stdout
     from comparisons.report import render
-    from comparisons.results.summary import read_summary
+    from comparisons.results.summary_file import read_summary
 
     _check(runs, formats, out)
     run = runs[0] if len(runs) == 1 else _joined(runs, out)

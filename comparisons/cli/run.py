@@ -74,7 +74,7 @@ def command(dry_run: bool, as_json: bool, **given: Any) -> int:
     **SWEEP,
 )
 def sweep(dry_run: bool, as_json: bool, **given: Any) -> int:
-    from comparisons.running.planning import sweep_specification
+    from comparisons.running.sweeps import sweep_specification
 
     spec = sweep_specification(Specification.of(given), given["layers"])
     return perform(spec, given, dry_run, as_json)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     )
     from comparisons.evaluation.measures import clusters, interval
     from comparisons.evaluation.tally import Tally
-    from comparisons.experiment.specification import Cell, Plan
+    from comparisons.experiment.plan import Plan
+    from comparisons.experiment.specification import Cell
     from comparisons.results.summary import SummaryRow
     from comparisons.util.errors import CompareError
     from comparisons.util.table import Section

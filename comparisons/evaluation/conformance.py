@@ -16,7 +16,8 @@ from comparisons.evaluation.registry import EvaluationRegistry
 from comparisons.evaluation.summaries import numbers_of
 from comparisons.evaluation.tally import Tally
 from comparisons.experiment.fitting import Fitter
-from comparisons.experiment.specification import Cell, Element, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Element, Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.judges.free_answers import OpenEnded
 from comparisons.method.checks import Check, Findings

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 from comparisons.evaluation.measures import ItemMeasures, Paired, Row, item_measures, paired, with_seeds
 from comparisons.evaluation.tally import Tally
 from comparisons.experiment.fitting import Fitter
-from comparisons.experiment.specification import Cell, Element, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Element, Specification
 from comparisons.intervention import Intervention
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM

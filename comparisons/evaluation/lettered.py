@@ -21,7 +21,7 @@ from comparisons.dataset.items import ORDERS, Item, Order
 from comparisons.dataset.splits import draw
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.questions import Question, questions
-from comparisons.experiment.specification import Plan
+from comparisons.experiment.plan import Plan
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.model.named import NAMED

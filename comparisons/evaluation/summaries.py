@@ -15,7 +15,8 @@ from comparisons.evaluation.interface import Evaluation, MeasuredCell, MeasuredR
 from comparisons.evaluation.measures import ItemMeasures, Paired, seed_of
 from comparisons.evaluation.questions import CHOICES
 from comparisons.evaluation.registry import evaluations_of, is_own
-from comparisons.experiment.specification import Cell, Plan
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell
 from comparisons.method.guard import foreign
 from comparisons.results.cells import CellEntry
 from comparisons.results.findings import BROKEN

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from comparisons.dataset.items import Item
 from comparisons.engine.plan import Tokens, batches, family_batches, shared_head
 from comparisons.evaluation.questions import questions
-from comparisons.experiment.specification import LAYER, Cell, Element, Plan
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import LAYER, Cell, Element
 from comparisons.model.lm import LM
 
 ANSWER_TOKENS = 2

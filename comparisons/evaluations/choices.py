@@ -36,7 +36,8 @@ from comparisons.evaluation.measures import (
 from comparisons.evaluation.noise import numerical_noise
 from comparisons.evaluation.questions import CHOICES
 from comparisons.evaluation.tally import Tally
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.results.findings import BROKEN, FEW
 from comparisons.results.gates import LETTERISH
 from comparisons.results.schema import Fits, Noise

@@ -16,7 +16,8 @@ from comparisons.evaluation.measures import Row, clusters, interval
 from comparisons.evaluation.parsing import find_choice
 from comparisons.evaluation.questions import Question, questions
 from comparisons.evaluation.tally import Tally, branches_of, question_prompts
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError

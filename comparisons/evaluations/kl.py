@@ -17,7 +17,8 @@ from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Eval
 from comparisons.evaluation.measures import clusters
 from comparisons.evaluation.tally import Tally
 from comparisons.experiment.limits import parse_limits, parse_match
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError

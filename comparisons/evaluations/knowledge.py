@@ -18,7 +18,8 @@ from comparisons.evaluation.measures import ItemMeasures, Paired, interval, shar
 from comparisons.evaluation.questions import KNOWLEDGE
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.experiment.limits import parse_limits
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.results.costs import CostTest
 
 if TYPE_CHECKING:

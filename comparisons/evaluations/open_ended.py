@@ -18,7 +18,8 @@ from comparisons.evaluation.measures import Row
 from comparisons.evaluation.pooling import pooled
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.evaluations.generated import without_room
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.intervention import Intervention
 from comparisons.judges.calibration import agreement
 from comparisons.judges.free_answers import THOUGHT_TOKENS, TOKENS

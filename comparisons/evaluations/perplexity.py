@@ -16,7 +16,8 @@ from comparisons.dataset.packaged import ENGLISH, place_of
 from comparisons.engine.completions import completion_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, result_row
 from comparisons.evaluation.tally import Tally
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.model.lm import LM
 from comparisons.model.prompts import PromptWriter, Turn
 from comparisons.util.errors import CompareError

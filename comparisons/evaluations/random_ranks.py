@@ -23,7 +23,8 @@ from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Eval
 from comparisons.evaluation.measures import ItemMeasures, item_measures
 from comparisons.evaluation.questions import CHOICES, Question, item_choices, questions
 from comparisons.evaluation.tally import Tally, branch_tokens, question_prompts, share_of, steering
-from comparisons.experiment.specification import Cell, Element, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Element, Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.method.vectors import READ, Reading, where_read
 from comparisons.model.lm import LM

@@ -16,7 +16,8 @@ from comparisons.evaluation.measures import repeated
 from comparisons.evaluation.questions import CHOICES, questions, result_rows
 from comparisons.evaluation.tally import Tally, branch_tokens, prefix_of
 from comparisons.experiment.fitting import Fitter
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.intervention import Intervention, stack
 from comparisons.model.lm import LM
 from comparisons.model.prompts import PromptFormat

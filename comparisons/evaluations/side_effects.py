@@ -10,7 +10,8 @@ from comparisons.evaluation.cells import choice_results
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.questions import SIDE
 from comparisons.evaluation.tally import Tally
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.util.files import json_digest
 
 

@@ -11,7 +11,8 @@ from comparisons.engine.acting import acting
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, result_row
 from comparisons.evaluation.questions import questions
 from comparisons.evaluation.tally import Tally, prefix_of
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.method.registry import Registry
 from comparisons.method.stacks import parse_stack
 from comparisons.stats.intervals import wilson

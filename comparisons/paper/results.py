@@ -17,7 +17,8 @@ from comparisons.dataset.lettering import BEHAVIOR, Fields, Origin, read_item
 from comparisons.dataset.records import read_records
 from comparisons.evaluation.questions import sigmoid
 from comparisons.evaluation.summaries import summarize
-from comparisons.experiment.specification import Cell, Element, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Element, Specification
 from comparisons.method.registry import Registry
 from comparisons.model.source import ModelSource
 from comparisons.paper.replicate import published

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from comparisons.dataset.packaged import POCKET, described
-from comparisons.experiment.specification import Plan
+from comparisons.experiment.plan import Plan
 from comparisons.results.record import Record
 
 

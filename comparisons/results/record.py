@@ -15,7 +15,8 @@ from comparisons.results.findings import MARGIN
 from comparisons.results.folder import BEST
 from comparisons.results.identity import on_model
 from comparisons.results.schema import STRICT, RunFacts
-from comparisons.results.summary import Summary, read_summary
+from comparisons.results.summary import Summary
+from comparisons.results.summary_file import read_summary
 from comparisons.util.artifacts import MANIFEST, folder_fault
 from comparisons.util.errors import CompareError
 from comparisons.util.files import read_sealed

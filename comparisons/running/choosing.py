@@ -20,7 +20,8 @@ import numpy as np
 from comparisons.dataset.behaviors import Order
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.limits import parse_limits
-from comparisons.experiment.specification import Cell, Element, Plan
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Element
 from comparisons.intervention import Intervention, stack
 from comparisons.method.interface import Method
 from comparisons.method.settings import STRENGTH

@@ -13,7 +13,8 @@ from comparisons.evaluation.registry import calling, evaluations_of
 from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, branch_tokens, question_prompts, steering
 from comparisons.evaluations.kl import TOKENS, prompts_of
 from comparisons.experiment.limits import parse_limits, parse_match
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
 from comparisons.model.loading import load_without_weights

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from comparisons.evaluation.best import write_best
 from comparisons.evaluation.lettered import LetterCheck
-from comparisons.experiment.specification import LAYER, Cell, Plan
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import LAYER, Cell
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
 from comparisons.model.loading import load, load_without_weights

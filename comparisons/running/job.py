@@ -14,12 +14,14 @@ from comparisons.evaluation.best import best_row
 from comparisons.evaluation.registry import sections_of
 from comparisons.evaluation.summaries import summarize
 from comparisons.evaluations.open_ended import summary_of
-from comparisons.experiment.specification import Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Specification
 from comparisons.judges.judge_set import JudgeSet, make_judge_set
 from comparisons.report import render
 from comparisons.results.cells import RESULTS
 from comparisons.results.folder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
-from comparisons.results.summary import SummaryRow, read_summary
+from comparisons.results.summary import SummaryRow
+from comparisons.results.summary_file import read_summary
 from comparisons.running.executor import Executor, LocalExecutor
 from comparisons.running.planning import make_plan
 from comparisons.running.progress import Progress

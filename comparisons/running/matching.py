@@ -13,7 +13,8 @@ from typing import Any
 
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.limits import parse_match
-from comparisons.experiment.specification import Cell, Element, Plan
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Element
 from comparisons.results.cells import CellStore
 from comparisons.results.costs import QUANTITIES
 from comparisons.running.choosing import cell_name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Library
 from comparisons.dataset.items import Measure
@@ -13,18 +13,18 @@ from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import HarnessSet, read_tasks
 from comparisons.evaluation.registry import calling, evaluations_of
 from comparisons.experiment.limits import parse_limits, parse_match
+from comparisons.experiment.plan import Plan
 from comparisons.experiment.readers import check_limit
-from comparisons.experiment.specification import HARNESS, LAYER, Cell, Element, Plan, Specification
+from comparisons.experiment.specification import HARNESS, LAYER, Cell, Element, Specification
 from comparisons.method.interface import Method
 from comparisons.method.registry import Registry
 from comparisons.method.settings import STRENGTH, expand, parse_settings, parse_strength
 from comparisons.method.stacks import Stack, check_stack, check_strengths, parse_stack, resolve, supporting
-from comparisons.model.loading import load_without_weights
 from comparisons.model.source import EMBEDDED, data_for
 from comparisons.results.identity import BASELINE
+from comparisons.running.sweeps import has_layer, swept_method
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
-from comparisons.util.layers import layer_parts, layers_within
 
 
 def make_plan(spec: Specification) -> Plan:
@@ -210,15 +210,6 @@ class Variant:
     swept: bool = False
 
 
-def swept_method(stack: Stack, classes: Mapping[str, type[Method]]) -> str | None:
-    """The method of a stack whose layer a sweep varies: the last that has one; None where none has."""
-    return next((name for name in reversed(stack.names) if _has_layer(classes[name])), None)
-
-
-def _has_layer(cls: type[Method]) -> bool:
-    return LAYER in {f.name for f in fields(cls)}
-
-
 def _variants(spec: Specification, registry: Registry) -> list[Variant]:
     """Every stack with every combination of the settings given for its methods."""
     stacks = [parse_stack(text) for text in spec.stacks]
@@ -250,7 +241,7 @@ def _values(spec: Specification, stack: Stack, classes: Mapping[str, type[Method
             if LAYER in given:
                 raise CompareError(f"--set {name}.{LAYER} is what the sweep of '{stack.label}' varies: use --layers.")
             values[f"{name}.{LAYER}"] = [str(layer) for layer in spec.layers]
-        elif spec.layer != "auto" and _has_layer(classes[name]):
+        elif spec.layer != "auto" and has_layer(classes[name]):
             values[f"{name}.{LAYER}"] = [spec.layer]
         taken = STRENGTH if name not in supporting(stack, classes) else None
         values |= {f"{name}.{key}": texts for key, texts in given.items() if key != taken or not classes[name].dosed}
@@ -324,37 +315,3 @@ def _notes(plan: Plan) -> tuple[str, ...]:
             0, f"{EMBEDDED} was trained on a language of its own and knows no English: --data pocket asks in it."
         )
     return (*notes, *plan.leaks)
-
-
-def sweep_specification(spec: Specification, layers: str) -> Specification:
-    """The specification of a sweep, with its stacks and layers filled in.
-
-    Args:
-        spec: the rest; without stacks the methods are swept that say so, controls aside.
-        layers: "all", "A-B", "N", or several of these with commas; what they name together is swept.
-
-    Raises:
-        CompareError: the layers can't be read or aren't blocks of the model, or there is nothing to sweep.
-    """
-    if spec.more_models:
-        raise CompareError("a sweep is of one model, whose layers it varies: sweep each, and compare their tables.")
-    parts = layer_parts(layers)
-    stacks = _stacks(spec)
-    # The configuration alone says how many blocks there are: nothing is downloaded or written for a mistake.
-    blocks = len(load_without_weights(spec.model).blocks)
-    return replace(spec, stacks=stacks, layers=layers_within(parts, blocks, spec.model.name))
-
-
-def _stacks(spec: Specification) -> tuple[str, ...]:
-    """The stacks as typed, or those that a sweep takes."""
-    registry = Registry(spec.plugins)
-    if not spec.stacks:
-        named = [info.name for info in registry.describe() if info.role == "method"]
-        if not (swept := tuple(name for name in named if registry.get(name).swept)):
-            raise CompareError("no method is swept without being named: name one by --methods.")
-        return swept
-    stacks = [parse_stack(text) for text in spec.stacks]
-    classes = {name: registry.get(name) for stack in stacks for name in stack.names}
-    if not any(swept_method(stack, classes) for stack in stacks):
-        raise CompareError(f"none of {', '.join(spec.stacks)} has a setting '{LAYER}': name a stack that has one.")
-    return spec.stacks

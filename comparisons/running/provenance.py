@@ -17,7 +17,8 @@ from comparisons.evaluation.interface import Evaluation
 from comparisons.evaluation.lettered import LetterCheck, letter_check
 from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.fitting import PACKAGES, source_digest
-from comparisons.experiment.specification import HARNESS, Plan
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import HARNESS
 from comparisons.model.lm import LM
 from comparisons.model.loading import location_digest
 from comparisons.model.source import ModelSource

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from comparisons.evaluation.best import place_best
-from comparisons.experiment.specification import Cell, Plan
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
 from comparisons.model.loading import load_without_weights

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from comparisons.evaluation.registry import evaluations_of
-from comparisons.experiment.specification import Plan
+from comparisons.experiment.plan import Plan
 from comparisons.running.provenance import ModelInfo
 from comparisons.running.ray_worker import CellIntake, RunPlace, Task, Worker, files_of
 from comparisons.util.errors import CompareError, described

@@ -23,7 +23,8 @@ from comparisons.evaluation.free_answers import OPEN_ENDED
 from comparisons.evaluation.interface import CellResult
 from comparisons.evaluation.measures import first_look
 from comparisons.evaluations.open_ended import judged
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
 from comparisons.model.loading import load

@@ -18,7 +18,8 @@ from comparisons.evaluation.ledger import Ledger, Letters
 from comparisons.evaluation.measures import Row, first_look
 from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.fitting import Built, Fitter
-from comparisons.experiment.specification import Cell, Element, Plan
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Element
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.method.guard import settings_kept
 from comparisons.method.interface import Method

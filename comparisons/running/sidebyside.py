@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from comparisons.experiment.specification import Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Specification
 from comparisons.judges.free_answers import THOUGHT_TOKENS, TOKENS
 from comparisons.running.executor import check_layers, settled
 from comparisons.running.planning import make_plan

@@ -18,7 +18,8 @@ from comparisons.evaluation.questions import ItemChoices, item_choices, question
 from comparisons.evaluations.kl import kl_on, mean_kl, prompts_of
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.limits import Limits
-from comparisons.experiment.specification import Cell, Element, Plan
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Element
 from comparisons.intervention import Intervention
 from comparisons.method.settings import STRENGTH
 from comparisons.results.findings import BROKEN

@@ -15,7 +15,8 @@ from comparisons.engine.generate import generate
 from comparisons.evaluation.measures import interval
 from comparisons.evaluation.questions import questions
 from comparisons.experiment.fitting import Fitter
-from comparisons.experiment.specification import Cell, Plan, Specification
+from comparisons.experiment.plan import Plan
+from comparisons.experiment.specification import Cell, Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.model.lm import LM
 from comparisons.running.planning import make_plan

@@ -181,7 +181,11 @@ def test_a_run_has_it_in_rows_summary_and_report(tmp_path: Path, model: str, mon
         assert (row["kl"] == 0) == (row["strength"] == 0)
         beside = row["measured"]["kl"]
         assert beside["kl_ci"][0] <= row["kl"] <= beside["kl_ci"][1] and row["kl"] <= beside["kl_bound"]
-    assert "## What else changes" in Path("out/report.md").read_text()
+        placed = row["kl_frontier"]
+        assert (placed is None) == (row["direction"] is None)
+        assert placed is None or placed["probability"] + placed["dominated"] == pytest.approx(1)
+    report = Path("out/report.md").read_text()
+    assert "## What else changes" in report and "figures/kl.png" in report
 
 
 def test_the_estimate_counts_it(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,8 +54,9 @@ def compared(
         for direction in DIRECTIONS:
             cells = [row for row in usable if row.direction == direction]
             found += _contrasts(asked, cells, direction, margin)
-            for key, place in _frontier(asked, [*cells, plain], direction).items():
-                bands.setdefault(key, {})["frontier"] = place
+            for name, costs in {"frontier": asked.costs, "kl_frontier": asked.kl}.items():
+                for key, place in _frontier(asked, [*cells, plain], direction, costs).items():
+                    bands.setdefault(key, {})[name] = place
     return [replace(row, **bands.get(row.cell, {})) for row in rows], found
 
 
@@ -78,6 +79,12 @@ class _Asked:
         self.noise = cells[0].numerical_noise
         rows = [read(key) for key in self.keys]
         self.choices, self.knowledge = _Answers.of(rows, CHOICES), _Answers.of(rows, KNOWLEDGE)
+        self.kl = _kl(rows)
+
+    @property
+    def costs(self) -> tuple[np.ndarray, list[Hashable] | None] | None:
+        """[cells, questions] of what is lost in knowledge, up to a constant of each question; its clusters."""
+        return None if self.knowledge is None else (-self.knowledge.tables["p_match"], self.knowledge.groups)
 
     def contrasts(
         self,
@@ -156,17 +163,34 @@ def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
     return bands
 
 
-def _frontier(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction) -> dict[str, Frontier]:
+def _kl(cells: Sequence[Sequence[Row]]) -> tuple[np.ndarray, list[Hashable] | None] | None:
+    """[cells, prompts] of each cell's KL, by the prompts' tokens, so that a mean over prompts is one over tokens; their
+    clusters. None where a cell has none."""
+    rows = [{row["item"]: row for row in each if row["evaluation"] == "kl"} for each in cells]
+    items = list(rows[0])
+    if not items or any(list(each) != items for each in rows):
+        return None
+    tokens = np.array([rows[0][item]["tokens"] for item in items], dtype=float)
+    table = np.array([[each[item]["kl"] for item in items] for each in rows]) * tokens / tokens.mean()
+    return table, clusters(items, {item: rows[0][item].get("template") for item in items})
+
+
+def _frontier(
+    asked: _Asked,
+    cells: Sequence[SummaryRow],
+    direction: Direction,
+    costs: tuple[np.ndarray, list[Hashable] | None] | None,
+) -> dict[str, Frontier]:
     """Of each cell of one direction, its place among them and the baseline, which is the last."""
-    answers, known, places = asked.choices, asked.knowledge, asked.places(cells)
-    if answers is None or known is None or not 2 < len(cells) <= MOST_COMPARED + 1:
+    answers, places = asked.choices, asked.places(cells)
+    if answers is None or costs is None or not 2 < len(cells) <= MOST_COMPARED + 1:
         return {}
     sign = 1.0 if direction == "pos" else -1.0
     on, by = stats.dominance(
         sign * answers.tables["p_match"][places],
-        -known.tables["p_match"][places],
+        costs[0][places],
         shift_clusters=answers.groups,
-        cost_clusters=known.groups,
+        cost_clusters=costs[1],
         seed=asked.seed,
     )
     most = by.argmax(axis=1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STEMS = ("shift", "cost", "coherence", "side-effects", "layers", "sweep", "sweep-layers", "sweep-cost")
+STEMS = ("shift", "cost", "coherence", "kl", "side-effects", "layers", "sweep", "sweep-layers", "sweep-cost")
 """How the names of all figures begin."""
 
 PAGE = 15.0

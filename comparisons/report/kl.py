@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from comparisons.report.blocks import Block, filled
+from comparisons.report.blocks import Block, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.sections import EvaluationSection
-from comparisons.report.table import placed_table
+from comparisons.report.shift import CostPanel, Place, cost_panels, places_blocks
+from comparisons.report.table import describe, placed_table
+from comparisons.results.findings import estimate, is_broken
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import Column, Table, count, interval, number
@@ -28,9 +32,29 @@ COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class KlPanel(CostPanel):
+    """Shift against KL, as `CostPanel`."""
+
+    x_label: ClassVar[str] = "KL to the unchanged model, nats a token, 95% interval"
+    word: ClassVar[str] = "KL"
+
+    def place(self, row: SummaryRow) -> Place | None:
+        """Where a cell stands; None where it has no number, or none that means something."""
+        if row.kl is None or row.shift is None or is_broken(row):
+            return None
+        text = f"{describe(row)}: shift {estimate(row)}, KL {number(row.kl)}"
+        return Place(row.kl, row.measured.get("kl", {}).get("kl_ci"), row.shift, row.shift_ci, text)
+
+
 def kl_section(record: Record, gallery: Gallery) -> list[Block]:
-    """The table; nothing where it wasn't asked for."""
-    return filled("What else changes", kl_table(record.summary.rows), TEXT)
+    """Shift against KL, and the table; nothing where it wasn't asked for."""
+    table = kl_table(record.summary.rows)
+    if table is None:
+        return []
+    pictures = gallery.draw("kl", cost_panels(record.summary, KlPanel), "Shift against KL")
+    places = places_blocks(record.summary.rows, lambda row: row.kl_frontier)
+    return section("What else changes", Paragraph(TEXT), *pictures, table, *places)
 
 
 def kl_table(rows: Sequence[SummaryRow]) -> Table | None:

@@ -11,6 +11,7 @@ from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
 from comparisons.report.panels import DIRECTIONS, Panel, key, label, shortened, signed, tip
 from comparisons.report.table import broken_text, describe, main_table
+from comparisons.results.costs import Frontier
 from comparisons.results.findings import estimate, is_broken, moved, ranked
 from comparisons.results.record import Record
 from comparisons.results.schema import Interval
@@ -32,18 +33,24 @@ PLACES_TEXT = (
     "of the questions of both."
 )
 
-PLACES: tuple[tuple[Column, Callable[[SummaryRow], str]], ...] = (
-    (Column("behavior", align="left"), lambda row: row.subject),
-    (Column("cell", align="left"), describe),
-    (Column("on the frontier"), lambda row: share(row.frontier and row.frontier["probability"])),
-    (Column("dominated"), lambda row: share(row.frontier and row.frontier["dominated"])),
-    (Column("most often by", align="left"), lambda row: _dominating(row)),
-)
 
+def places_blocks(rows: Sequence[SummaryRow], of: Callable[[SummaryRow], Frontier | None]) -> list[Block]:
+    """Who lies on a frontier; nothing where nobody was placed.
 
-def _dominating(row: SummaryRow) -> str:
-    by = row.frontier and row.frontier["by"]
-    return by.partition("/")[2] if by else NOTHING
+    Args:
+        rows: of the summary.
+        of: a row's place.
+    """
+    placed = [(row, place) for row in rows if (place := of(row)) is not None]
+    columns: tuple[tuple[Column, Callable[[tuple[SummaryRow, Frontier]], str]], ...] = (
+        (Column("behavior", align="left"), lambda pair: pair[0].subject),
+        (Column("cell", align="left"), lambda pair: describe(pair[0])),
+        (Column("on the frontier"), lambda pair: share(pair[1]["probability"])),
+        (Column("dominated"), lambda pair: share(pair[1]["dominated"])),
+        (Column("most often by", align="left"), lambda pair: (pair[1]["by"] or "").partition("/")[2] or NOTHING),
+    )
+    table = Table.of(columns, placed, lambda pair: pair[0].subject)
+    return [Paragraph(PLACES_TEXT), table] if placed else []
 
 
 def shift_section(record: Record, gallery: Gallery) -> list[Block]:
@@ -181,9 +188,8 @@ def cost_section(record: Record, gallery: Gallery) -> list[Block]:
         return []
     sets = knowledge_sets(record)
     text = f"Cost is measured on {sets}. Above 0 the behavior rises, below it falls; further left is cheaper."
-    placed = [row for row in record.summary.rows if row.frontier is not None]
-    table: tuple[Block, ...] = (Paragraph(PLACES_TEXT), Table.of(PLACES, placed, lambda row: row.subject))
-    return section("Shift and cost", Paragraph(text), *pictures, *(table if placed else ()))
+    places = places_blocks(record.summary.rows, lambda row: row.frontier)
+    return section("Shift and cost", Paragraph(text), *pictures, *places)
 
 
 def knowledge_sets(record: Record) -> str:
@@ -213,6 +219,7 @@ class CostPanel(Panel):
     shared_x: ClassVar[bool] = False
     x_label: ClassVar[str] = "knowledge cost, 95% interval"
     y_label: ClassVar[str] = "shift of p_match"
+    word: ClassVar[str] = "cost"
 
     @property
     def height(self) -> float:
@@ -279,18 +286,15 @@ class CostPanel(Panel):
         return handles
 
 
-def cost_panels(summary: Summary) -> list[CostPanel]:
-    """A panel a behavior with knowledge measured."""
-    names = tuple(dict.fromkeys(row.name for row in summary.rows if not row.is_baseline and _is_point(row)))
-    measured = [name for name in summary.subjects if any(_is_point(row) for row in summary.of(name))]
-    return [CostPanel(_cost_title(name, summary.of(name)), summary.of(name), names) for name in measured]
-
-
-def _is_point(row: SummaryRow) -> bool:
-    return row.shift is not None and row.cost is not None and not is_broken(row)
-
-
-def _cost_title(behavior: str, rows: Sequence[SummaryRow]) -> str:
-    """The behavior and the largest cost, which is what the eye looks for."""
-    worst = max((row for row in rows if _is_point(row)), key=lambda row: row.cost or 0.0)
-    return f"{behavior}\nlargest cost: {label(worst, rows)} {worst.direction}, {signed(worst.cost)}"
+def cost_panels(summary: Summary, kind: type[CostPanel] = CostPanel) -> list[CostPanel]:
+    """A panel a behavior whose cells have a place in it."""
+    place = kind("", (), ()).place
+    points = [(row, at) for row in summary.rows if not row.is_baseline and (at := place(row)) is not None]
+    names = tuple(dict.fromkeys(row.name for row, _ in points))
+    panels = []
+    for name in dict.fromkeys(row.subject for row, _ in points):
+        # The largest is what the eye looks for.
+        worst, at = max((pair for pair in points if pair[0].subject == name), key=lambda pair: pair[1].x)
+        largest = f"largest {kind.word}: {label(worst, summary.of(name))} {worst.direction}, {signed(at.x)}"
+        panels.append(kind(f"{name}\n{largest}", summary.of(name), names))
+    return panels

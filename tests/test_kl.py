@@ -196,3 +196,20 @@ def test_the_estimate_counts_it(tmp_path: Path, model: str, monkeypatch: pytest.
     assert estimate(more).tokens - estimate(plain).tokens == pytest.approx(
         tokens_run(more) - tokens_run(plain), rel=0.35
     )
+
+
+def test_what_shows_where_nobody_asked_for_it_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["run", "--behavior", "refusal", "--methods", "sysprompt", "--directions", "pos", "--out", "out"]
+    command += ["--test-items", "4", "--knowledge", "none", "--kl", "--set", "kl.off_target=true"]
+    assert cli([*command, "--set", "kl.tokens=12"]) == 0
+    rows = {row["cell"]: row for row in json.loads(Path("out/summary.json").read_text())["rows"]}
+    asked = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
+    for cell, row in rows.items():
+        own = [each for each in asked if each["evaluation"] == "kl" and each["cell"] == cell]
+        refusals = [each for each in own if each["shows"]]
+        assert row["measured"]["kl"]["off_target"] == pytest.approx(len(refusals) / len(own))
+        assert all("refus" in each["written"].lower() or each["written"] != each["answer"] for each in refusals)
+        if row["direction"] is None:
+            # The unchanged model writes its own answers.
+            assert all(each["written"] == each["answer"] for each in own)

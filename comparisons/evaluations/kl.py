@@ -13,14 +13,18 @@ from comparisons import stats
 from comparisons.dataset.items import OpenPrompt
 from comparisons.dataset.neutral import NeutralPrompts, neutral_prompts
 from comparisons.engine.divergence import Answers, own_answers, token_kl
+from comparisons.engine.generate import generate
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, result_row
 from comparisons.evaluation.measures import clusters
-from comparisons.evaluation.tally import Tally
+from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.experiment.limits import parse_limits, parse_match
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Specification
 from comparisons.intervention import Intervention
+from comparisons.judges.interface import MOST, AnswerToJudge
+from comparisons.judges.rules import Rules
 from comparisons.model.lm import LM
+from comparisons.stats.intervals import wilson
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest
 
@@ -40,6 +44,8 @@ class KlNumbers:
         kl_bound: its one-sided 95% upper bound.
         kl_limit: what --select asks of the bound on dev; None where it doesn't.
         kl_first: mean KL of an answer's first token.
+        off_target: share of the cell's own answers that show the behavior; None where that wasn't asked.
+        off_target_ci: its 95% interval (Wilson).
         n_prompts: neutral prompts.
         n_tokens: tokens of the answers.
     """
@@ -48,6 +54,8 @@ class KlNumbers:
     kl_bound: float | None
     kl_limit: float | None
     kl_first: float
+    off_target: float | None
+    off_target_ci: list[float] | None
     n_prompts: int
     n_tokens: int
 
@@ -59,9 +67,12 @@ class Kl(Evaluation):
 
     Attributes:
         tokens: of an answer, at most.
+        off_target: whether each cell also answers the prompts itself, and the judge `rules` says in how many of its
+            answers the behavior shows, where nobody asked for it.
     """
 
     tokens: int = TOKENS
+    off_target: bool = False
 
     across = True
 
@@ -86,21 +97,40 @@ class Kl(Evaluation):
         prompts = prompts_of(asking.plan).part(asking.plan.spec.split)
         answers, found = kl_on(asking.lm, prompts, [cell.intervention for cell in cells], self.tokens)
         texts = [asking.lm.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in answers.tokens]
+        written = self._written(asking, prompts, cells)
         return [
             CellResult([
-                _row(asking, cell, prompt, text, each)
-                for prompt, text, each in zip(prompts, texts, own, strict=True)
+                _row(asking, cell, prompt, text, each, more)
+                for prompt, text, each, more in zip(prompts, texts, own, shown, strict=True)
             ])
-            for cell, own in zip(cells, found, strict=True)
+            for cell, own, shown in zip(cells, found, written, strict=True)
         ]  # fmt: skip
+
+    def _written(
+        self, asking: Asking, prompts: Sequence[OpenPrompt], cells: Sequence[CellToAsk]
+    ) -> list[list[dict[str, Any]]]:
+        """[cell][prompt] what each cell writes, and whether it shows the behavior; empty where that isn't asked."""
+        if not self.off_target:
+            return [[{} for _ in prompts] for _ in cells]
+        rules, questions = Rules(asking.plan.behaviors), [prompt.question for prompt in prompts]
+        texts = generate(asking.lm, questions, [cell.intervention for cell in cells], self.tokens)
+        return [
+            [
+                {"written": text, "shows": _shows(rules, cell.fields["behavior"], question, text)}
+                for question, text in zip(questions, own, strict=True)
+            ]
+            for cell, own in zip(cells, texts, strict=True)
+        ]
 
     def cost(self, tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
         prompts = prompts_of(plan).part(plan.spec.split) if cells else ()
         shown = [tuple(tally.lm.tokenize(tally.lm.prompt(prompt.question))) for prompt in prompts]
         if shown:
             tally.write(shown, 1, self.tokens)
-        for shares in tally.groups(cells).values():
+        for prefix, shares in tally.groups(cells).items():
             tally.add(shown, self.tokens * sum(shares.values()))
+            if self.off_target:
+                tally.write(shown, branches_of(cells, prefix), self.tokens)
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
         if not cell.rows:
@@ -126,24 +156,39 @@ def kl_on(
     return answers, token_kl(lm, answers, interventions)
 
 
-def _row(asking: Asking, cell: CellToAsk, prompt: OpenPrompt, text: str, each: Sequence[float]) -> dict[str, Any]:
+def _shows(rules: Rules, behavior: str, question: str, answer: str) -> bool | None:
+    """Whether an answer shows more of the behavior than of its opposite; None where there are no rules for it."""
+    try:
+        (verdict,) = rules.score([AnswerToJudge(behavior, "", question, answer)])
+    except CompareError:
+        return None
+    return verdict.score is not None and verdict.score > MOST / 2
+
+
+def _row(
+    asking: Asking, cell: CellToAsk, prompt: OpenPrompt, text: str, each: Sequence[float], more: Mapping[str, Any]
+) -> dict[str, Any]:
     item = prompt.id.replace("open", "neutral")
     if not np.isfinite(each).all():
         raise CompareError(f"the model's logits are not finite on {asking.evaluation} item {item}.")
     values = [round(value, 7) for value in each]
     own: dict[str, Any] = {"prompt": prompt.question, "answer": text, "tokens": len(each)}
     own |= {"kl": round(float(np.mean(each)), 7), "kl_first": values[0], "kl_tokens": values}
-    return result_row(cell, asking.evaluation, item, template=prompt.template, **own)
+    return result_row(cell, asking.evaluation, item, template=prompt.template, **own, **more)
 
 
 def kl_numbers(rows: Sequence[Mapping[str, Any]], seed: int, limit: float | None = None) -> dict[str, Any]:
     """What a summary row says of a cell's KL rows."""
     mean = mean_kl([row["kl_tokens"] for row in rows], [row["template"] for row in rows], seed)
+    shows = [bool(row["shows"]) for row in rows if row.get("shows") is not None]
+    share = wilson(sum(shows), len(shows))
     numbers = KlNumbers(
         kl_ci=mean.interval,
         kl_bound=mean.bound,
         kl_limit=limit,
         kl_first=float(np.mean([row["kl_first"] for row in rows])),
+        off_target=float(np.mean(shows)) if shows else None,
+        off_target_ci=None if share is None else [share.low, share.high],
         n_prompts=len(rows),
         n_tokens=sum(row["tokens"] for row in rows),
     )

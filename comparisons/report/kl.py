@@ -14,13 +14,14 @@ from comparisons.report.table import describe, placed_table
 from comparisons.results.findings import estimate, is_broken
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
-from comparisons.util.table import Column, Table, count, interval, number
+from comparisons.util.table import Column, Table, count, interval, number, share
 
 TEXT = (
     "How differently the changed model writes where the behavior is not at stake: KL(unchanged ‖ changed) of the next "
     "token, in nats, exact over the vocabulary, along the unchanged model's own greedy answers to neutral prompts. The "
     "mean is over tokens, its interval a bootstrap over prompts; the first token decides how an answer begins. "
-    "0 is the unchanged model. It says how much is different, not whether that is worse."
+    "0 is the unchanged model. It says how much is different, not whether that is worse. Off target is "
+    "the share of a cell's own answers to these prompts in which the judge rules sees the behavior (kl.off_target)."
 )
 
 COLUMNS = (
@@ -28,6 +29,7 @@ COLUMNS = (
     Column("95% CI", rank=1, interval=True),
     Column("95th percentile", rank=3),
     Column("first token", rank=2),
+    Column("off target", rank=2),
     Column("prompts", rank=4),
 )
 
@@ -67,6 +69,7 @@ def kl_table(rows: Sequence[SummaryRow]) -> Table | None:
                 interval(beside.get("kl_ci")),
                 number(row.kl_p95),
                 number(beside.get("kl_first")),
+                share(beside.get("off_target")),
                 count(beside.get("n_prompts")),
             ),
         )

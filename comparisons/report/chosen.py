@@ -73,7 +73,7 @@ def _dose(record: Record) -> str:
     """At which dose candidates were tried, and what else they had to keep to."""
     limited = next((choice for choice in record.choices if choice.limits), None)
     if limited is None:
-        return ", at strength 1"
+        return f", at strength 1. {_rule(record.choices)}"
     held = {"cost": f"{limited.n_knowledge} questions", "kl": "prompts"}
     bounds = " and ".join(
         f"whose {QUANTITIES[quantity]} has an upper bound (in brackets) of at most {limit:g} on {held[quantity]}"
@@ -83,6 +83,20 @@ def _dose(record: Record) -> str:
         f", at the strength of the trial. Taken is the largest {bounds} that are not among the test ones either; of "
         "every method with open settings equally many were tried, each at every strength"
     )
+
+
+def _rule(choices: Sequence[Choice]) -> str:
+    """Which candidate was taken, and of how many, where methods differ in that."""
+    mild = dict.fromkeys(choice.method for choice in choices if choice.mildest)
+    text = "Taken is the largest"
+    if mild:
+        text += f"; of {', '.join(mild)} the mildest that reaches nine tenths of it"
+    counts = {choice.method: len(choice.trials) for choice in choices}
+    if len({*counts.values()}) > 1:
+        text += ". Not equally many were tried, and more trials find more: " + ", ".join(
+            f"{method} {count}" for method, count in counts.items()
+        )
+    return text
 
 
 def _trials(method: str, choices: Sequence[Choice]) -> Table:

@@ -80,6 +80,7 @@ def choose(
         "method": element.name,
         "directions": list(directions),
         "n_items": len(fitter.behavior.dev),
+        "mildest": element.method.mild_first,
         "chosen": {name: best.settings()[name] for name in varying},
         "trials": [
             {"settings": {name: each.settings()[name] for name in varying}, **shown, "two_sided": _number(both)}

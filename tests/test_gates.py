@@ -79,10 +79,14 @@ def test_few_clusters_are_named(clusters: int, says: str) -> None:
     assert f"50 questions of {clusters} templates" in said and says in said
 
 
-def test_few_flips_are_named() -> None:
+def test_few_questions_are_named() -> None:
     why = "16 questions, of which 94% hardly differ, are too few"
     few = cell("caa", "pos", 0.2, n_items=16, n_clusters=16, too_few=why)
-    assert f"nothing is said of caa: {why}" in found(baseline(), few)["few flips"]
+    assert f"nothing is said of caa: {why}" in found(baseline(), few)["few questions"]
+    # The share that 30 questions miss in one run of twenty: 1 - .05^(1/30).
+    some = [baseline(), cell("caa", "pos", 0.2, n_items=30, n_clusters=30)]
+    assert "30 questions: what under 10% of all questions do may be missing" in found(*some)["few questions"]
+    assert found(baseline(), cell("caa", "pos", 0.2, n_items=50, n_clusters=50)) == {}
 
 
 def test_knowledge_at_chance_claims_no_cost() -> None:

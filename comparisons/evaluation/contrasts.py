@@ -23,7 +23,7 @@ Read = Callable[[str], Sequence[Row]]
 Measured = Literal["p_match", "content"]
 MEASURES: tuple[Measured, ...] = ("p_match", "content")
 
-SMALL, MOST_STILL = 20, 0.8
+SMALL, MOST_STILL = 30, 0.8
 """Under so many questions, of which at least this share hardly differs, there is no verdict."""
 
 
@@ -151,7 +151,7 @@ def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
     for each in found:
         few = too_little(each)
         own: dict[str, Any] = {"shift_band": None if few else bounds(each.simultaneous)}
-        own |= {"n_clusters": each.units, "too_few": few} | ({"shift_ci": None} if each.units < stats.FEWEST else {})
+        own |= {"n_clusters": each.units, "too_few": few}
         bands[asked.keys[each.first]] = own
     return bands
 
@@ -250,7 +250,7 @@ def cost_numbers(contrast: stats.Contrast, margin: float) -> CostContrast:
     """A contrast of knowledge costs; to cost less is better."""
     return {
         **numbers(contrast),
-        "verdict": OPPOSITE[contrast.verdict(margin)],
+        "verdict": OPPOSITE[judged(contrast, margin)[0]],
         "n_items": contrast.count,
         "n_clusters": contrast.units,
     }

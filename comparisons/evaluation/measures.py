@@ -289,6 +289,11 @@ def clusters(items: Sequence[str], templates: Mapping[str, str | None]) -> list[
     return [templates.get(item) or ("item", item) for item in items]
 
 
+def enough(count: int, groups: Sequence[Hashable] | None) -> bool:
+    """Whether so many items, in these clusters, have intervals: with fewer units they cover far less than they say."""
+    return len(range(count) if groups is None else set(groups)) >= stats.FEWEST
+
+
 def interval(
     values: np.ndarray,
     groups: Sequence[Hashable] | None,
@@ -296,7 +301,7 @@ def interval(
     shared_error: float = 0.0,
     seeds: stats.SeedError = stats.NO_SEEDS,
 ) -> list[float] | None:
-    """A 95% BCa interval of a mean as [low, high], None where there is none (one item, one template).
+    """A 95% BCa interval of a mean as [low, high]; None below `stats.FEWEST` independent items.
 
     Args:
         values: of the items.
@@ -305,7 +310,7 @@ def interval(
         shared_error: the standard deviation of an error that all of them share.
         seeds: what the seeds of fits add.
     """
-    if not len(values):
+    if not enough(len(values), groups):
         return None
     found, mean = stats.bca_interval(values, clusters=groups, seed=seed), float(values.mean())
     return None if found is None else list(seeds.widened(stats.with_shared_error(found, mean, shared_error), mean))

@@ -24,6 +24,7 @@ from comparisons.evaluation.interface import (
 from comparisons.evaluation.measures import (
     Paired,
     clusters,
+    enough,
     interval,
     item_measures,
     letter_habit,
@@ -251,13 +252,11 @@ def label_shifts(pair: Paired, labels: Mapping[str, str | None], seed: int) -> d
     # The order of the items is that of the labels, so that "false" is subtracted from "true".
     order = sorted(range(len(pair.items)), key=lambda i: labels.get(pair.items[i]) or "")
     chosen = [i for i in order if labels.get(pair.items[i]) in usable]
-    split = stats.by_label(
-        pair.difference[chosen],
-        [labels[pair.items[i]] for i in chosen],
-        clusters=None if pair.clusters is None else [pair.clusters[i] for i in chosen],
-        seed=seed,
-    )
-    large = {label for label, count in counts.items() if count >= LABELLED}
+    named = [labels[pair.items[i]] for i in chosen]
+    groups = [i if pair.clusters is None else pair.clusters[i] for i in chosen]
+    split = stats.by_label(pair.difference[chosen], named, clusters=groups, seed=seed)
+    own = {label: [group for name, group in zip(named, groups, strict=True) if name == label] for label in usable}
+    large = {label for label in usable if counts[label] >= LABELLED and enough(counts[label], own[label])}
     error = shared("shift", pair.noise)
     return {
         "labels": {

@@ -22,8 +22,8 @@ FEWEST = 6
 CARRIED = 6
 """Units that must carry a difference, unless a fifth of all do: see `Contrast.carried`."""
 
-STILL = 0.01
-"""A difference of p_match below which an item hardly moved."""
+STILL = 0.05
+"""A difference of p_match below which an item hardly moved: what is left where the few that would move weren't drawn."""
 
 _COLUMNS = 256  # whose statistics are held for all draws at once
 _FLAT = 1e-12  # of the sum of squares: what is left of it by rounding where a resample's units are all alike

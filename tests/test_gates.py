@@ -100,8 +100,8 @@ def test_knowledge_at_chance_claims_no_cost() -> None:
     assert "of its cost nothing is said" in (answer(rows, "pos") or "")
 
 
-@pytest.mark.parametrize(("count", "bounded"), [(9, False), (10, True)])
-def test_label_groups_under_ten_have_no_interval(count: int, bounded: bool) -> None:
+@pytest.mark.parametrize(("count", "bounded"), [(29, False), (30, True)])
+def test_label_groups_under_thirty_have_no_interval(count: int, bounded: bool) -> None:
     values = np.random.default_rng(1).normal(0, 0.1, 2 * count)
     labels = {str(i): "yes" if i < count else "no" for i in range(2 * count)}
     shifts = label_shifts(pair(np.full(2 * count, 0.5), values), labels, seed=0)

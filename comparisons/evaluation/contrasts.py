@@ -93,7 +93,7 @@ class _Asked:
             sign * table[places],
             pairs,
             clusters=answers.groups,
-            shared=shared("shift" if what == "p_match" else "content_shift", self.noise),
+            shared=shared("shift" if what == "p_match" else "content_shift", self.noise).deviation,
             seeds=[spreads[place] for place in places],
             draws=self.draws,
             seed=self.seed,

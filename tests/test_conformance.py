@@ -173,6 +173,20 @@ def test_a_fit_writes_only_where_it_may() -> None:
     assert failures(fit_and(raise_error)) == ["fit (pos) failed: ValueError: two lines"]
 
 
+def draw(fit: Fit) -> None:
+    noise = torch.randn(2, generator=torch.Generator().manual_seed(fit.seed))
+    save_file({"noise": noise}, fit.out / "noise.safetensors")
+
+
+def test_a_method_that_says_it_draws_nothing_fits_the_same_by_two_seeds() -> None:
+    drawing = fit_and(draw)
+    check_method(drawing)
+    assert failures(unsound(fit=drawing.fit, seeded=False)) == [
+        "fit writes something else with another seed: leave seeded out, so that --seeds fits it anew"
+    ]
+    check_method(unsound(seeded=False))
+
+
 def nudge(fit: Fit) -> None:
     with torch.no_grad():
         fit.lm.model.lm_head.weight += 1e-3

@@ -91,7 +91,7 @@ def test_content_and_letter_of_two_items_by_hand() -> None:
     plain = letter_split(rows_of([(0.0, 0.0)] * 4), "choices")
     shifts = letter_shifts(found, plain, {}, seed=0)
     assert (shifts["content_shift"], shifts["letter_shift"]) == (2, 1)
-    assert shifts["letter_shift_ci"] == [1, 1]
+    assert shifts["letter_shift_ci"] is None  # two items tell nothing of their spread
 
 
 def test_a_push_to_a_letter_is_letter_and_no_content() -> None:
@@ -107,6 +107,7 @@ def test_a_push_to_a_letter_is_letter_and_no_content() -> None:
     shifts = letter_shifts(found[0], found[1], {}, seed=0)
     assert shifts["content_shift"] == pytest.approx(0, abs=1e-6)
     assert shifts["letter_shift"] == pytest.approx(1.5, abs=1e-6)
+    assert shifts["letter_shift_ci"] == pytest.approx([1.5, 1.5], abs=1e-6)
 
 
 def test_items_asked_in_one_order_are_not_split() -> None:

@@ -101,7 +101,7 @@ def test_on_pocket_the_written_choice_is_the_one_that_the_letters_prefer(
 def test_honesty_on_pocket_is_split_by_label(work: Path) -> None:
     arguments = [
         *("run", "--data", str(CLAIMS), "--behavior", "claims", "--methods", "caa", "--layer", "1", "--directions"),
-        *("pos", "--test-items", "20", "--knowledge-items", "20", "--train-items", "40", "--out", "out"),
+        *("pos", "--test-items", "80", "--knowledge-items", "20", "--train-items", "40", "--out", "out"),
     ]
     assert cli(arguments) == 0
     row, labels = summary("out")["claims/caa/pos/1"], {}
@@ -119,8 +119,7 @@ def test_honesty_on_pocket_is_split_by_label(work: Path) -> None:
     for label, found in row["labels"].items():
         assert found["n_items"] == len(shifts[label])
         assert found["shift"] == pytest.approx(np.mean(shifts[label]), abs=1e-6)
-        # Fewer than ten have no interval.
-        assert found["ci"][0] <= found["shift"] <= found["ci"][1] if found["n_items"] >= 10 else found["ci"] is None
+        assert found["n_items"] >= 30 and found["ci"][0] <= found["shift"] <= found["ci"][1]
     (difference,) = row["label_differences"]
     assert (difference["first"], difference["second"]) == ("False", "True")
     assert difference["shift"] == pytest.approx(np.mean(shifts["True"]) - np.mean(shifts["False"]), abs=1e-6)
@@ -130,18 +129,18 @@ def test_honesty_on_pocket_is_split_by_label(work: Path) -> None:
 
 
 def test_a_yes_bias_shows_as_opposite_shifts() -> None:
-    """Ten questions with each label; fewer have a mean and no interval."""
-    items = tuple("abcdefghijklmnopqrstuv")
-    values = np.array([*np.linspace(0.1, 0.5, 10), *np.linspace(-0.3, -0.1, 10), 0.9, 0.5])
-    labels = dict(zip(items, [*["yes"] * 10, *["no"] * 10, "alone", None], strict=True))
+    """Thirty questions with each label; fewer have a mean and no interval."""
+    items = tuple(map(chr, range(97, 159)))
+    values = np.array([*np.linspace(0.1, 0.5, 30), *np.linspace(-0.3, -0.1, 30), 0.9, 0.5])
+    labels = dict(zip(items, [*["yes"] * 30, *["no"] * 30, "alone", None], strict=True))
     found = label_shifts(Paired(items, values, values, values, values, None), labels, 0)
     assert {label: (own["n_items"], round(own["shift"], 9)) for label, own in found["labels"].items()} == {
-        "no": (10, -0.2),
-        "yes": (10, 0.3),
+        "no": (30, -0.2),
+        "yes": (30, 0.3),
     }
     (difference,) = found["label_differences"]
     assert difference["shift"] == pytest.approx(0.5) and difference["ci"][0] > 0
-    own = stats.bca_interval(values[:10])
+    own = stats.bca_interval(values[:30])
     assert own is not None and found["labels"]["yes"]["ci"] == pytest.approx([own.low, own.high])
     few = label_shifts(Paired(items[1:], values[1:], values[1:], values[1:], values[1:], None), labels, 0)
     assert few["labels"]["yes"]["ci"] is None and few["label_differences"][0]["ci"] is None

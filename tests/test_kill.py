@@ -13,9 +13,12 @@ from pathlib import Path
 import pytest
 
 from tests.forks import Command, Ended, Forks
-from tests.whole_runs import ARGUMENTS, check_equal, faults
+from tests.whole_runs import ARGUMENTS, GRID, check_equal, faults, numbers
 
 pytestmark = pytest.mark.slow
+
+SEEDS = f"run --methods caa,fewshot {GRID} --directions pos --seeds 2 --resample pairs --out out".split()
+"""Two methods that are fitted twice, on pairs drawn anew."""
 
 MOST = 5.0
 """Seconds within which a signal must end a command."""
@@ -29,6 +32,7 @@ class Killer:
         forks: where they run.
         whole: the working directory of a run that was let alone.
         seconds: how long it took.
+        arguments: its command.
         moments: seconds after their start at which runs were killed.
         ended: how many runs came through.
     """
@@ -36,6 +40,7 @@ class Killer:
     forks: Forks
     whole: Path
     seconds: float
+    arguments: list[str] = field(default_factory=lambda: ARGUMENTS)
     moments: list[float] = field(default_factory=list)
     ended: int = 0
 
@@ -47,7 +52,7 @@ class Killer:
             folder.mkdir(parents=True)
             while True:
                 after = moments.uniform(0.0, self.seconds) if len(self.moments) < times else None
-                (ended,) = self.forks.run(Command(ARGUMENTS, str(folder), after=after))
+                (ended,) = self.forks.run(Command(self.arguments, str(folder), after=after))
                 if ended.code != -signal.SIGKILL:
                     break
                 assert after is not None
@@ -69,6 +74,16 @@ def killer(forks: Forks, whole_run: tuple[Path, Ended]) -> Killer:
 @pytest.mark.timeout(300)
 def test_a_run_killed_at_twelve_random_moments_comes_to_the_same_numbers(killer: Killer, tmp_path: Path) -> None:
     killer.kill(12, seed=0, place=tmp_path)
+
+
+@pytest.mark.timeout(300)
+def test_a_run_by_two_seeds_killed_at_random_moments_comes_to_the_same_numbers(forks: Forks, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (ended,) = forks.run(Command(SEEDS, str(whole)))
+    assert ended.code == 0, ended.said
+    assert [row["fits"] and row["fits"]["seeds"] for row in numbers(whole / "out")] == [None, [0, 1], [0, 1]]
+    Killer(forks, whole, ended.seconds, SEEDS).kill(2, seed=2, place=tmp_path / "killed")
 
 
 @pytest.mark.soak

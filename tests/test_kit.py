@@ -136,7 +136,7 @@ def test_checking_says_what_holds_what_fails_and_what_was_not_tried(
     out = capsys.readouterr().out
     assert [line[:11].strip() for line in out.splitlines()[:4]] == ["holds", "fails", "", "holds"]
     assert out.splitlines()[2].strip() == "- it must have a docstring, whose first line `compare methods` shows"
-    assert out.count("not tried") == 9 and out.endswith("clumsy: 1 of 13 checks fails.\n")
+    assert out.count("not tried") == 10 and out.endswith("clumsy: 1 of 14 checks fails.\n")
 
     (tmp_path / "clumsy.py").write_text(CLUMSY.replace("    amount", '    """Push."""\n\n    amount'))
     checks = examine_method(Registry(tmp_path).get("clumsy"))

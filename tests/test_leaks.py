@@ -9,10 +9,12 @@ import pytest
 
 from comparisons.cli import execute
 from comparisons.dataset.behaviors import Library
+from comparisons.dataset.checks import check_behavior
 from comparisons.dataset.items import Item
-from comparisons.dataset.leaks import leaks
+from comparisons.dataset.leaks import leak_notes, leaks
 from comparisons.experiment.specification import Specification
 from comparisons.running.planning import make_plan
+from comparisons.util.errors import CompareError
 from tests.places import paper, record, write
 
 LONG = "Would you rather take a small amount of money today or wait a year for a much larger one"
@@ -62,3 +64,22 @@ def test_a_run_on_leaking_data_is_refused_unless_it_is_allowed(
     spec = Specification(behaviors=("greeting",), stacks=("caa",), data=Path("place"), layer="1", allow_leaks=True)
     (note,) = [note for note in make_plan(spec).notes if "5 of 10 test questions" in note]
     assert json.dumps(note) and "shifts may be larger" in note
+
+
+def test_validate_sees_what_a_run_refuses_and_warns_of_what_is_half_alike(tmp_path: Path) -> None:
+    def stems(*texts: str) -> list[dict[str, str]]:
+        return [{**record(i), "question": f"{text}\n (A) Yes\n (B) No"} for i, text in enumerate(texts)]
+
+    write(
+        tmp_path / "generate/greeting/generate_dataset.json", stems(f"{LONG}?", *map("Is {} a number?".format, "123"))
+    )
+    near, half = f"{LONG.removesuffix('one')}sum?", f"{LONG.removesuffix('a much larger one')}nothing at all?"
+    write(tmp_path / "test/greeting/test_dataset_ab.json", stems(near, half, "What else?"))
+    behavior = Library.open(tmp_path).behavior("greeting")
+    findings = [(one.level, one.text) for one in check_behavior(behavior) if one.part == "test" and " pair" in one.text]
+    assert findings == [
+        ("error", "1 question among the pairs to generate from, word for word or nearly: test/0 = generate/0."),
+        ("warning", "1 question half like a pair to generate from: test/1 = generate/0."),
+    ]
+    with pytest.raises(CompareError, match="1 of 3 test questions stand among the pairs"):
+        leak_notes({"greeting": behavior}, allowed=False)

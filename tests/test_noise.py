@@ -144,14 +144,14 @@ def test_an_interval_does_not_ignore_the_noise_that_items_share() -> None:
 
 
 def test_a_shared_error_widens_each_side_in_quadrature() -> None:
-    found = stats.with_shared_error(stats.Interval(0.1, 0.5), 0.2, 0.1 / 1.959964)
+    found = stats.SharedError(0.1 / 1.959964).widened(stats.Interval(0.1, 0.5), 0.2)
     assert found.low == pytest.approx(0.2 - np.sqrt(0.02))
     assert found.high == pytest.approx(0.2 + np.sqrt(0.1))
-    assert stats.with_shared_error(stats.Interval(0.1, 0.5), 0.2, 0.0) == (0.1, 0.5)
+    assert stats.NO_ERROR.widened(stats.Interval(0.1, 0.5), 0.2) == (0.1, 0.5)
 
 
 def test_p_values_costs_and_labels_count_it_too() -> None:
-    difference = np.random.default_rng(2).normal(0.05, 0.1, 40)
+    difference = np.random.default_rng(2).normal(0.05, 0.1, 80)
     loud, still = (
         Paired((), difference, difference, difference, difference, None, n) for n in (noise(shift=0.02), None)
     )
@@ -160,7 +160,7 @@ def test_p_values_costs_and_labels_count_it_too() -> None:
     assert loud.p_value(0.01) == pytest.approx(2 * normal.cdf(-mean / error), abs=1e-9) and still.p_value(0.01) == 0.01
     over = np.hypot(0.1, normal.inv_cdf(0.95) * 0.02)
     assert loud.cost_bound(-mean + 0.1) == pytest.approx(-mean + over) and still.cost_bound(-mean + 0.1) == -mean + 0.1
-    items = tuple(map(str, range(40)))
+    items = tuple(map(str, range(80)))
     labels = {item: "even" if int(item) % 2 == 0 else "odd" for item in items}
     wide, narrow = (label_shifts(replace(pair, items=items), labels, 0) for pair in (loud, still))
     for label in ("even", "odd"):

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from comparisons.stats import FloatArray, Interval, SeedError, SeedSpread, contrasts, seed_spread, standard_error
+from comparisons.stats import (
+    NO_ERROR,
+    FloatArray,
+    Interval,
+    SeedSpread,
+    SharedError,
+    contrasts,
+    seed_error,
+    seed_spread,
+    standard_error,
+)
 
 DRAWS = 499
 
@@ -62,7 +72,7 @@ def test_of_one_fit_nothing_is_known_and_fits_that_are_alike_add_nothing() -> No
     assert seed_spread(np.tile(values, (3, 1)), clusters=["a"] * 20) is None
     same = seed_spread(np.tile(values, (3, 1)))
     assert same is not None and same.added == same.deviation == 0.0
-    assert SeedError.of([None, None]) == SeedError.of([]) == SeedError()
+    assert seed_error([None, None]) == seed_error([]) == NO_ERROR
     table = np.stack([values, values + 0.3, values**2])
     plain = contrasts(table, draws=DRAWS)
     assert contrasts(table, seeds=[None] * 3, draws=DRAWS) == plain
@@ -70,26 +80,26 @@ def test_of_one_fit_nothing_is_known_and_fits_that_are_alike_add_nothing() -> No
 
 def test_two_methods_seeds_are_pooled_by_satterthwaite() -> None:
     one, two = SeedSpread(3, 4.0, 1.0), SeedSpread(5, 2.0, 0.5)
-    both = SeedError.of([one, two])
+    both = seed_error([one, two])
     assert both.deviation == pytest.approx(math.sqrt(3.0 + 1.5))
     assert both.freedom == pytest.approx(36 / (16 / 2 + 4 / 4))
-    alone = SeedError.of([one, None])
+    alone = seed_error([one, None])
     assert (alone.deviation, alone.freedom) == pytest.approx((math.sqrt(3), 2))
     assert alone.half(0.05) == pytest.approx(student.ppf(0.975, 2) * math.sqrt(3))
 
 
 def test_intervals_and_p_values_widen_together() -> None:
-    error = SeedError(0.02, 2.0)
+    error = SharedError(0.02, 2.0)
     wide = error.widened(Interval(0.05, 0.17), 0.1)
     half = student.ppf(0.975, 2) * 0.02
     assert wide == pytest.approx((0.1 - math.hypot(0.05, half), 0.1 + math.hypot(0.07, half)))
-    assert SeedError().widened(Interval(0.05, 0.17), 0.1) == (0.05, 0.17)
+    assert NO_ERROR.widened(Interval(0.05, 0.17), 0.1) == (0.05, 0.17)
     # A mean of two and a half standard errors, whose interval with the seeds' error just reaches 0.
     questions = 0.04
     level = error.p_value(0.1, 2 * student.sf(2.5, 1e9))
     z = -student.ppf(level / 2, 1e9)
     assert math.hypot(z * questions, -student.ppf(level / 2, 2) * 0.02) == pytest.approx(0.1)
-    assert SeedError().p_value(0.1, 0.01) == 0.01
+    assert NO_ERROR.p_value(0.1, 0.01) == 0.01
     assert error.p_value(0.1, 1.0) == error.p_value(0.0, 1.0) == 1.0
 
 
@@ -107,7 +117,7 @@ def test_a_contrast_averages_fits_within_an_item_and_adds_both_methods_seeds() -
         (plain.simultaneous, found.simultaneous, 0.05),
     ):
         assert narrow is not None and wide is not None
-        half = math.hypot((narrow.high - narrow.low) / 2, SeedError.of(seeds).half(p))
+        half = math.hypot((narrow.high - narrow.low) / 2, seed_error(seeds).half(p))
         assert (wide.high - wide.low) / 2 == pytest.approx(half, rel=0.02)
     assert found.p_adjusted is not None and plain.p_adjusted is not None and found.p_adjusted >= plain.p_adjusted
 

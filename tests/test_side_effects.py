@@ -21,7 +21,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path / "work")
     found = make_place(tmp_path)
     write(found / "generate/parting/generate_dataset.json", [record(index) for index in range(30, 50)])
-    write(found / "test/parting/test_dataset_ab.json", [record(index) for index in range(200, 204)])
+    write(found / "test/parting/test_dataset_ab.json", [record(index) for index in range(200, 207)])
     return found
 
 
@@ -34,13 +34,13 @@ def test_a_cell_is_measured_on_the_other_behavior_as_if_it_were_its_own(place: P
     assert {row["evaluation"] for row in results} == {"choices", "side:parting"}
     assert {row["behavior"] for row in results} == {"greeting"}
     side = [row for row in results if row["evaluation"] == "side:parting"]
-    assert len(side) == 2 * 4 * 2  # cells × questions × orders
+    assert len(side) == 2 * 7 * 2  # cells × questions × orders
     rows = json.loads(Path("side/summary.json").read_text())["rows"]
     by_cell = {
         name: [row["p_match"] for row in side if row["cell"] == f"greeting/{name}"]
         for name in ("baseline", "caa/pos/1")
     }
-    shift = sum(by_cell["caa/pos/1"]) / 8 - sum(by_cell["baseline"]) / 8
+    shift = sum(by_cell["caa/pos/1"]) / 14 - sum(by_cell["baseline"]) / 14
     assert rows[1]["side_effects"]["parting"]["shift"] == pytest.approx(shift, abs=1e-6)
     low, high = rows[1]["side_effects"]["parting"]["ci"]
     assert low <= shift <= high
@@ -52,7 +52,7 @@ def test_a_cell_is_measured_on_the_other_behavior_as_if_it_were_its_own(place: P
     assert plain[1]["side_effects"] is None
     assert cli([*base, "--behavior", "parting", "--out", "other"]) == 0
     other = json.loads(Path("other/summary.json").read_text())["rows"]
-    assert other[0]["p_match"] == pytest.approx(sum(by_cell["baseline"]) / 8, abs=1e-6)
+    assert other[0]["p_match"] == pytest.approx(sum(by_cell["baseline"]) / 14, abs=1e-6)
 
 
 def test_data_with_one_behavior_has_none(place: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,9 +84,15 @@ def test_a_bound_that_is_not_kept_is_named() -> None:
     results = simulate(SMALL, lambda text: None)
     rows = [replace(row, covered=0.5) for row in results.coverage]
     errors = [replace(row, max_t=0.9) for row in results.false_positives]
-    missed = replace(results, coverage=tuple(rows), false_positives=tuple(errors)).missed()
+    plain = replace(results, small=(), labels=(), selections=())
+    missed = replace(plain, coverage=tuple(rows), false_positives=tuple(errors)).missed()
     assert len(missed) == len(SHAPES) + sum(null.symmetric for null in NULLS)
     assert missed[0].startswith("coverage of near-normal, 20 items: 0.500") and "max_t" in missed[-1]
+    little = replace(results.small[0], untrue=0.0, wrong=0.9, either=0.0)
+    label, selected = replace(results.labels[-1], own=0.5), replace(results.selections[0], within=0.9, moved=0, apart=0)
+    lines = replace(plain, small=(little,), labels=(label,), selections=(selected,)).missed()[-3:]
+    assert [line.split(",")[0] for line in lines] == ["little", "labels", "selection"]
+    assert "verdicts wrong in 0.900" in lines[0] and "0.500 and" in lines[1] and "limit wrong in 0.900" in lines[2]
 
 
 def test_the_command_prints_tables_and_writes_numbers_and_figures(

@@ -39,9 +39,9 @@ def cell_files(run: Path) -> list[Path]:
 
 
 def asked(run: Path) -> Counter[tuple[str, ...]]:
-    """How often each question stands in the results."""
+    """How often each question stands in the results, by the seed of its fit."""
     rows = [json.loads(line) for line in (run / RESULTS).read_text().splitlines()]
-    return Counter((row["cell"], row["evaluation"], row["item"], row["order"]) for row in rows)
+    return Counter((row["cell"], row["evaluation"], row["item"], row["order"], str(row.get("seed"))) for row in rows)
 
 
 def check_equal(folder: Path, reference: Path) -> None:

@@ -10,7 +10,8 @@ from statistics import median
 from typing import Literal, TypeAlias
 
 from comparisons.dataset.behaviors import DEV_LEAST, Behavior, Library
-from comparisons.dataset.items import Item, content, plain, wanted
+from comparisons.dataset.items import Item, content, wanted
+from comparisons.dataset.leaks import leaks
 from comparisons.dataset.scaffold import example_contents, example_texts
 from comparisons.dataset.splits import TEST_ITEMS
 from comparisons.dataset.texts import TEXTS_FILE
@@ -25,6 +26,9 @@ LOPSIDED = 0.01
 
 TELLING = 0.75
 """Share of pairs from which on the longer choice tells the matching one."""
+
+ALIKE = 0.5
+"""Of the three-word sequences of a test question and a pair, the share in both beyond which they are warned of."""
 
 NAMED = 3
 """Items that a finding names."""
@@ -88,26 +92,17 @@ def check_behavior(behavior: Behavior) -> list[Finding]:
 
 
 def _between(behavior: Behavior) -> Iterator[_Unnamed]:
-    """Leaks from the pairs that are fitted on into the test questions."""
-    pairs = {content(item): item for item in behavior.train}
-    leaked = [(item, pairs[content(item)]) for item in behavior.test if content(item) in pairs]
-    if leaked:
-        names = _named([f"{item.id} = {other.id}" for item, other in leaked])
-        text = f"{counted(len(leaked), 'question')} among the pairs to generate from: {names}."
-        yield "error", "test", text, "Take them out of one of the two; `compare data split` keeps them apart."
-    stems = {plain(item.stem) for item in behavior.train if item.choices}
-    shared = [
-        item for item in behavior.test if item.choices and plain(item.stem) in stems and content(item) not in pairs
-    ]
-    if shared:
-        names = _named([item.id for item in shared])
-        text = f"{counted(len(shared), 'question')} with the stem of a pair to generate from, and other choices"
-        yield (
-            "warning",
-            "test",
-            f"{text}: {names}.",
-            "Keep all items of a stem on one side, as `compare data split` does.",
-        )
+    """Leaks from the pairs that are fitted on into the test questions, as a run finds them; and what is half alike."""
+    refused = leaks(behavior.train, behavior.test)
+    if refused:
+        text = f"{counted(len(refused), 'question')} among the pairs to generate from, word for word or nearly"
+        mend = "Take them out of one of the two; `compare data split` keeps a stem on one side. A run refuses them."
+        yield "error", "test", f"{text}: {_paired(refused)}.", mend
+    known = {item.id for item, _ in refused}
+    alike = [pair for pair in leaks(behavior.train, behavior.test, ALIKE) if pair[0].id not in known]
+    if alike:
+        text = f"{counted(len(alike), 'question')} half like a pair to generate from: {_paired(alike)}."
+        yield "warning", "test", text, "Name a template for variations of one sentence, or keep them on one side."
 
 
 def _numbers(behavior: Behavior) -> Iterator[_Unnamed]:
@@ -176,6 +171,10 @@ def _letters(items: Sequence[Item]) -> Iterator[tuple[Level, str, str]]:
 def counted(count: int, what: str) -> str:
     """A number of things: "1 item", "2 items"."""
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _paired(pairs: Sequence[tuple[Item, Item]]) -> str:
+    return _named([f"{item.id} = {other.id}" for item, other in pairs])
 
 
 def _named(names: Sequence[str]) -> str:

@@ -16,16 +16,17 @@ NEAR = 0.8
 _WORD = re.compile(r"\w+")
 
 
-def leaks(train: Iterable[Item], test: Sequence[Item]) -> list[tuple[Item, Item]]:
+def leaks(train: Iterable[Item], test: Sequence[Item], near: float = NEAR) -> list[tuple[Item, Item]]:
     """Each test question that leaks, with the first pair like it.
 
-    Two are alike where their stems have the same words, whatever their case and punctuation, or more than `NEAR` of
+    Two are alike where their stems have the same words, whatever their case and punctuation, or more than `near` of
     their three-word sequences (Jaccard 1901). Items that both name a template are not held to
     the latter: they are variations of few sentences, and count as their templates.
 
     Args:
         train: pairs to fit on; gone through once.
         test: questions to evaluate on.
+        near: the share in both.
     """
     words = [tuple(_WORD.findall(item.stem.lower())) for item in test]
     grams = [_grams(each) for each in words]
@@ -39,9 +40,9 @@ def leaks(train: Iterable[Item], test: Sequence[Item]) -> list[tuple[Item, Item]
         each = tuple(_WORD.findall(item.stem.lower()))
         own = _grams(each)
         common = Counter(place for gram in own for place in with_gram.get(gram, ()))
-        near = [place for place, n in common.items() if n > NEAR * (len(own) + len(grams[place]) - n)]
-        near = [place for place in near if not (item.template and test[place].template)]
-        for place in (*with_words.get(each, ()), *near):
+        alike = [place for place, n in common.items() if n > near * (len(own) + len(grams[place]) - n)]
+        alike = [place for place in alike if not (item.template and test[place].template)]
+        for place in (*with_words.get(each, ()), *alike):
             found.setdefault(place, item)
     return [(test[place], found[place]) for place in sorted(found)]
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 
 from comparisons import stats
-from comparisons.evaluation.measures import ItemMeasures, Paired, clusters
+from comparisons.evaluation.measures import ItemMeasures, Paired, clusters, enough
 from comparisons.experiment.specification import Cell
 from comparisons.results.schema import Interaction, Steerability
 
@@ -79,13 +79,13 @@ def stack_interaction(
     for values in ([one.p_match for one in everyone], [one.content for one in everyone]):
         whole, *alone, plain = [value[place] for value, place in zip(values, places, strict=True)]
         found.append(stats.interaction(whole, alone, plain, clusters=groups, seed=seed))
-    shift, content = found
+    (shift, content), sure = found, enough(len(items), groups)
     return {
         "shift": shift.mean,
-        "ci": bounds(shift.interval),
+        "ci": bounds(shift.interval) if sure else None,
         "p_value": shift.p_value,
         "content_shift": content.mean,
-        "content_ci": bounds(content.interval),
+        "content_ci": bounds(content.interval) if sure else None,
     }
 
 
@@ -104,11 +104,12 @@ def steerability(
     if len({abs(strength) for strength in strengths} - {0.0}) < 2 or not items:
         return None
     content = [[doses[strength].content[doses[strength].items.index(item)] for strength in strengths] for item in items]
-    found = stats.steerability(content, strengths, clusters=clusters(items, templates), seed=seed)
+    groups = clusters(items, templates)
+    found = stats.steerability(content, strengths, clusters=groups, seed=seed)
     return {
         "strengths": strengths,
         "slope": found.mean,
-        "ci": bounds(found.interval),
+        "ci": bounds(found.interval) if enough(len(items), groups) else None,
         "quantiles": list(found.quantiles),
         "spearman": found.spearman,
         "anti_steerable": found.anti_steerable,

@@ -23,7 +23,7 @@ Read = Callable[[str], Sequence[Row]]
 Measured = Literal["p_match", "content"]
 MEASURES: tuple[Measured, ...] = ("p_match", "content")
 
-SMALL, MOST_STILL = 20, 0.8
+SMALL, MOST_STILL = 30, 0.8
 """Under so many questions, of which at least this share hardly differs, there is no verdict."""
 
 
@@ -100,7 +100,7 @@ class _Asked:
             sign * table[places],
             pairs,
             clusters=answers.groups,
-            shared=shared("shift" if what == "p_match" else "content_shift", self.noise),
+            shared=shared("shift" if what == "p_match" else "content_shift", self.noise).deviation,
             seeds=[spreads[place] for place in places],
             draws=self.draws,
             seed=self.seed,
@@ -158,7 +158,7 @@ def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
     for each in found:
         few = too_little(each)
         own: dict[str, Any] = {"shift_band": None if few else bounds(each.simultaneous)}
-        own |= {"n_clusters": each.units, "too_few": few} | ({"shift_ci": None} if each.units < stats.FEWEST else {})
+        own |= {"n_clusters": each.units, "too_few": few}
         bands[asked.keys[each.first]] = own
     return bands
 
@@ -274,7 +274,7 @@ def cost_numbers(contrast: stats.Contrast, margin: float) -> CostContrast:
     """A contrast of knowledge costs; to cost less is better."""
     return {
         **numbers(contrast),
-        "verdict": OPPOSITE[contrast.verdict(margin)],
+        "verdict": OPPOSITE[judged(contrast, margin)[0]],
         "n_items": contrast.count,
         "n_clusters": contrast.units,
     }

@@ -121,7 +121,7 @@ def letter_shifts(
     templates: Mapping[str, str | None],
     seed: int,
     noise: Noise | None = None,
-    seeds: stats.SeedError = stats.NO_SEEDS,
+    seeds: stats.SharedError = stats.NO_ERROR,
 ) -> dict[str, Any]:
     """The content and the letter shift in logits with their intervals, by the summary's keys; none without items.
 
@@ -169,8 +169,8 @@ class Paired:
     after: np.ndarray
     clusters: list[Hashable] | None
     noise: Noise | None = None
-    seeds: stats.SeedError = stats.NO_SEEDS
-    content_seeds: stats.SeedError = stats.NO_SEEDS
+    seeds: stats.SharedError = stats.NO_ERROR
+    content_seeds: stats.SharedError = stats.NO_ERROR
 
     def interval(self, seed: int, sign: float = 1.0) -> list[float] | None:
         """The 95% BCa interval of the mean difference, times `sign`, with what all items share of the rounding.
@@ -195,14 +195,14 @@ class Paired:
             upper = error.bound(-float(self.difference.mean()), upper)
         return upper
 
-    def _added(self) -> tuple[stats.SeedError, ...]:
+    def _added(self) -> tuple[stats.SharedError, ...]:
         """Errors of the mean of which the items' spread shows nothing."""
-        return self.seeds, stats.SeedError(shared("shift", self.noise))
+        return self.seeds, shared("shift", self.noise)
 
 
-def shared(what: Literal["level", "shift", "content_shift"], noise: Noise | None) -> float:
-    """What all items share of the rounding noise, as a standard deviation."""
-    return 0.0 if noise is None else noise[what]
+def shared(what: Literal["level", "shift", "content_shift"], noise: Noise | None) -> stats.SharedError:
+    """What all items share of the rounding noise."""
+    return stats.NO_ERROR if noise is None else stats.SharedError(noise[what])
 
 
 def paired(
@@ -227,7 +227,7 @@ def paired(
 def with_seeds(pair: Paired, rows: Sequence[Row], evaluation: str) -> Paired:
     """The pair with what the seeds of the cell's fits add: its rows name them, where they have several."""
     found = [spread(rows, evaluation, name, pair.items, pair.clusters) for name in ("p_match", "content")]
-    return replace(pair, seeds=stats.SeedError.of(found[:1]), content_seeds=stats.SeedError.of(found[1:]))
+    return replace(pair, seeds=stats.seed_error(found[:1]), content_seeds=stats.seed_error(found[1:]))
 
 
 def spread(
@@ -295,23 +295,30 @@ def clusters(items: Sequence[str], templates: Mapping[str, str | None]) -> list[
     return [templates.get(item) or ("item", item) for item in items]
 
 
+def enough(count: int, groups: Sequence[Hashable] | None) -> bool:
+    """Whether so many items, in these clusters, have intervals: with fewer units they cover far less than they say."""
+    return len(range(count) if groups is None else set(groups)) >= stats.FEWEST
+
+
 def interval(
     values: np.ndarray,
     groups: Sequence[Hashable] | None,
     seed: int,
-    shared_error: float = 0.0,
-    seeds: stats.SeedError = stats.NO_SEEDS,
+    *errors: stats.SharedError,
 ) -> list[float] | None:
-    """A 95% BCa interval of a mean as [low, high], None where there is none (one item, one template).
+    """A 95% BCa interval of a mean as [low, high]; None below `stats.FEWEST` independent items.
 
     Args:
         values: of the items.
         groups: their clusters.
         seed: of the draws.
-        shared_error: the standard deviation of an error that all of them share.
-        seeds: what the seeds of fits add.
+        errors: that all of them share.
     """
-    if not len(values):
+    if not enough(len(values), groups):
         return None
-    found, mean = stats.bca_interval(values, clusters=groups, seed=seed), float(values.mean())
-    return None if found is None else list(seeds.widened(stats.with_shared_error(found, mean, shared_error), mean))
+    found = stats.bca_interval(values, clusters=groups, seed=seed)
+    if found is None:
+        return None
+    for error in errors:
+        found = error.widened(found, float(values.mean()))
+    return list(found)

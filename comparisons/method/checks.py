@@ -25,6 +25,7 @@ SETTINGS = "Its settings have defaults, and types that a text can stand for."
 CANDIDATES = "Its candidates for settings left open are of its class and leave nothing open."
 FIT = "fit ends without an error in every direction."
 PLACE = "fit writes to fit.out and nowhere else."
+SAME = "fit writes the same whatever the seed, where seeded = False says so."
 MODEL = "fit leaves model and tokenizer as they were."
 INTERVENE = "intervene gives an Intervention in both directions and at every strength."
 FITTING = "What it changes fits the model: layers, widths, finite numbers, an adapter of its own fit."
@@ -40,6 +41,7 @@ CHECKS = (
     CANDIDATES,
     FIT,
     PLACE,
+    SAME,
     MODEL,
     INTERVENE,
     FITTING,

@@ -22,6 +22,7 @@ from comparisons.method.checks import (
     PLACE,
     READING,
     REPEATED,
+    SAME,
     Check,
     Findings,
     check_declaration,
@@ -124,20 +125,34 @@ class _Trial:
 
     def _fit(self, method: Method, behavior: Behavior, direction: Direction) -> Path:
         """Fits, then moves what was written: a method that keeps a path of its own will not find it again."""
-        out, moved = self.root / f"fit-{direction}", self.root / f"fitted-{direction}"
-        out.mkdir()
-        if method.fits != "never":
-            self.findings.begin(PLACE, MODEL)
-            siblings = {"honesty": toy_behavior("honesty")} if "siblings" in method.needs else {}
-            neutral = toy_questions() if "neutral" in method.needs else ()
-            fit = Fit(self.lm, behavior, siblings, direction, 0, Intervention(), out, neutral=neutral)
-            before = _files(self.root)
-            self.findings.attempt(FIT, f"fit ({direction})", lambda: method.fit(fit))
-            for path in sorted(_files(self.root) - before):
-                if out not in path.parents:
-                    self.findings.fail(PLACE, f"fit wrote {path.relative_to(self.root)}, outside of fit.out")
+        moved = self.root / f"fitted-{direction}"
+        if method.fits == "never":
+            moved.mkdir()
+            return moved
+        self.findings.begin(PLACE, MODEL)
+        out = self._fit_by(method, behavior, direction, 0)
         out.rename(moved)
+        if not method.seeded and not self.findings.failures:
+            self.findings.begin(SAME)
+            again = self._fit_by(method, behavior, direction, 1)
+            if _relative(again) != _relative(moved):
+                text = "fit writes something else with another seed: leave seeded out, so that --seeds fits it anew"
+                self.findings.fail(SAME, text)
         return moved
+
+    def _fit_by(self, method: Method, behavior: Behavior, direction: Direction, seed: int) -> Path:
+        """Fits by a seed into a folder of its own, which is returned."""
+        out = self.root / f"fit-{direction}-{seed}"
+        out.mkdir()
+        siblings = {"honesty": toy_behavior("honesty")} if "siblings" in method.needs else {}
+        neutral = toy_questions() if "neutral" in method.needs else ()
+        fit = Fit(self.lm, behavior, siblings, direction, seed, Intervention(), out, neutral=neutral)
+        before = _files(self.root)
+        self.findings.attempt(FIT, f"fit ({direction})", lambda: method.fit(fit))
+        for path in sorted(_files(self.root) - before):
+            if out not in path.parents:
+                self.findings.fail(PLACE, f"fit wrote {path.relative_to(self.root)}, outside of fit.out")
+        return out
 
     def _use(self, method: Method, behavior: Behavior, fitted: dict[Direction, Path]) -> None:
         self.findings.begin(READING)
@@ -216,3 +231,7 @@ def _files(root: Path) -> set[Path]:
 
 def _contents(root: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in _files(root) if path.is_file()}
+
+
+def _relative(folder: Path) -> dict[Path, bytes]:
+    return {path.relative_to(folder): content for path, content in _contents(folder).items()}

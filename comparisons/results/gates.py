@@ -17,7 +17,12 @@ answers by letter."""
 LETTERISH = 0.5
 """The cosine with the direction between the letters, either way, beyond which a vector is warned of."""
 
-Kind = Literal["broken baseline", "by letter", "letter vector", "chance", "clusters", "few flips", "ranks by content"]
+SEEN = 50
+"""Questions below which a run is cautioned that what few of all questions do may be missing from them."""
+
+Kind = Literal[
+    "broken baseline", "by letter", "letter vector", "chance", "clusters", "few questions", "ranks by content"
+]
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,13 @@ def _of_numbers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
         yield Gate("clusters", name, f"{name}: {what}, which are {least} clusters: {says}. Ask more of them.")
     if least >= FEWEST and (few := [row for row in cells if row.too_few]):
         text = f"{name}: nothing is said of {_names(few)}: {few[0].too_few}. Ask more questions."
-        yield Gate("few flips", name, text)
+        yield Gate("few questions", name, text)
+    elif least >= FEWEST and 0 < items < SEEN:
+        text = (
+            f"{name}: {items} questions: what under {1 - 0.05 ** (1 / items):.0%} of all questions do may be missing "
+            "from them, and no interval knows of it. Ask more questions."
+        )
+        yield Gate("few questions", name, text)
 
 
 def _names(rows: Sequence[SummaryRow]) -> str:

@@ -35,17 +35,17 @@ from comparisons.stats.intervals import (
     difference_interval,
     ratio_interval,
     student_t,
-    with_shared_error,
 )
 from comparisons.stats.planning import detectable_shift, items_needed, minimum_detectable_shift, standard_error
 from comparisons.stats.pooling import LEAST, Pooled, pooled
-from comparisons.stats.seeds import NO_SEEDS, SeedError, SeedSpread, seed_spread
+from comparisons.stats.seeds import SeedSpread, seed_error, seed_spread
+from comparisons.stats.shared import NO_ERROR, SharedError
 from comparisons.stats.units import FloatArray
 
 __all__ = [
     "FEWEST",
     "LEAST",
-    "NO_SEEDS",
+    "NO_ERROR",
     "Contrast",
     "CostBounds",
     "Effect",
@@ -56,8 +56,8 @@ __all__ = [
     "LabelSplit",
     "Pooled",
     "Rank",
-    "SeedError",
     "SeedSpread",
+    "SharedError",
     "Steerability",
     "anti_steerable",
     "bca_interval",
@@ -81,6 +81,7 @@ __all__ = [
     "randoms_needed",
     "rank_among",
     "ratio_interval",
+    "seed_error",
     "seed_spread",
     "sign_flip_p",
     "sign_flip_ps",
@@ -89,5 +90,4 @@ __all__ = [
     "standard_error",
     "steerability",
     "student_t",
-    "with_shared_error",
 ]

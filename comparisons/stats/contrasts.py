@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from comparisons.results.schema import Verdict
 from comparisons.stats.intervals import Interval
-from comparisons.stats.seeds import NO_SEEDS, SeedError, SeedSpread
+from comparisons.stats.seeds import SeedSpread, seed_error
+from comparisons.stats.shared import NO_ERROR, SharedError
 from comparisons.stats.units import FloatArray, blocks, check_draws, check_share, rounding, table_of, unit_codes
 
 FEWEST = 6
@@ -22,7 +23,7 @@ FEWEST = 6
 CARRIED = 6
 """Units that must carry a difference, unless a fifth of all do: see `Contrast.carried`."""
 
-STILL = 0.01
+STILL = 0.05
 """A difference of p_match below which an item hardly moved."""
 
 _COLUMNS = 256  # whose statistics are held for all draws at once
@@ -61,7 +62,7 @@ class Contrast:
     p_adjusted: float | None = None
     carried: float = 0.0
     still: float = 0.0
-    seeds: SeedError = NO_SEEDS
+    seeds: SharedError = NO_ERROR
 
     @property
     def full_error(self) -> float | None:
@@ -128,7 +129,7 @@ def contrasts(
     intervals of all others, so the maximum for pairs that aren't sparse is over these, and for sparse ones over all.
 
     Where the fits of cells have seeds, an interval's half is √((c · s)² + (t · e)²), with e the error that seeds add
-    (`SeedError`) and t the quantile, at its degrees of freedom, of the level that c has for a pair by Student's t with
+    (`seed_error`) and t the quantile, at its degrees of freedom, of the level that c has for a pair by Student's t with
     m − 1.
 
     Args:
@@ -161,7 +162,7 @@ def contrasts(
     every = [each for sums in found for each in sums.plain]
     reach = {sparse: np.sort(values) for sparse, values in largest.items()}
     if seeds is not None:
-        every = [replace(each, seeds=SeedError.of([seeds[each.first], seeds[each.second]])) for each in every]
+        every = [replace(each, seeds=seed_error([seeds[each.first], seeds[each.second]])) for each in every]
     return [
         _judged(each, mine, reach[each.sparse], shared) for each, mine in zip(every, np.concatenate(own), strict=True)
     ]

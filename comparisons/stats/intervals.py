@@ -73,24 +73,6 @@ def bca_interval(
     return _bca(sums, sizes, rounding(data, sizes), len(sums), level, draws, seed)
 
 
-def with_shared_error(interval: Interval, mean: float, deviation: float, level: float = 0.95) -> Interval:
-    """Widens an interval of a mean by an error that all its units share, of which their spread shows nothing.
-
-    The error is independent of the units, with mean 0: variances add, so each side becomes the root of the sum of its
-    own square and that of z · deviation, with z the normal quantile of the level.
-
-    Args:
-        interval: of the mean, from the units' spread.
-        mean: what it is about.
-        deviation: the error's standard deviation, in the unit of the mean; at 0 nothing changes.
-        level: of the interval.
-    """
-    if not deviation:
-        return interval
-    half = NormalDist().inv_cdf((1 + level) / 2) * deviation
-    return Interval(mean - math.hypot(mean - interval.low, half), mean + math.hypot(interval.high - mean, half))
-
-
 def difference_interval(
     values: FloatArray,
     second: ArrayLike,

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from comparisons.stats.intervals import Interval
-from comparisons.stats.units import check_share, table_of, unit_codes
-
-_LEAST = 1e-12  # the smallest p-value that is told from 0
+from comparisons.stats.shared import NO_ERROR, SharedError
+from comparisons.stats.units import table_of, unit_codes
 
 
 @dataclass(frozen=True)
@@ -70,72 +68,18 @@ def seed_spread(fits: ArrayLike, *, clusters: Sequence[Hashable] | None = None) 
     return SeedSpread(seeds, float(means.var(ddof=1)) / seeds, squares / seeds)
 
 
-@dataclass(frozen=True)
-class SeedError:
-    """What the seeds of one or two cells add to the error of a mean or a difference.
+def seed_error(spreads: Sequence[SeedSpread | None]) -> SharedError:
+    """What the seeds of one or two cells, which are independent, add to the error of a mean or a difference.
 
-    Attributes:
-        deviation: a standard deviation.
-        freedom: its degrees of freedom, by Satterthwaite (1946, An Approximate Distribution of Estimates of Variance
-            Components): (Σ MS)² / Σ MS² / (S − 1).
+    Its degrees of freedom are (Σ MS)² / Σ (MS² / (S − 1)) (Satterthwaite 1946, An Approximate Distribution of Estimates
+    of Variance Components).
+
+    Args:
+        spreads: of the cells; None for one without randomness, or whose seeds nobody knows.
     """
-
-    deviation: float = 0.0
-    freedom: float = math.inf
-
-    @classmethod
-    def of(cls, spreads: Sequence[SeedSpread | None]) -> SeedError:
-        """Of cells whose seeds are independent; None for one without randomness, or whose seeds nobody knows."""
-        known = [each for each in spreads if each is not None]
-        between = sum(each.between for each in known)
-        if not between:
-            return cls()
-        freedom = between**2 / sum(each.between**2 / (each.seeds - 1) for each in known)
-        return cls(math.sqrt(sum(each.added for each in known)), freedom)
-
-    def half(self, p_value: float) -> float:
-        """Half of a two-sided interval of level 1 − p of this error alone."""
-        from scipy.special import stdtrit
-
-        return -float(stdtrit(self.freedom, p_value / 2)) * self.deviation if self.deviation else 0.0
-
-    def widened(self, interval: Interval, mean: float, level: float = 0.95) -> Interval:
-        """An interval of a mean over questions, with the seeds' error.
-
-        The halves add as squares (Graybill & Wang 1980, Confidence Intervals on Nonnegative Linear Combinations of
-        Variances), each with its own quantile. A single t quantile of V by Satterthwaite holds less than it says with
-        few seeds that differ much: .88 of intervals in place of .95 with two, in the simulation of validity.md.
-        """
-        check_share("level", level)
-        half = self.half(1 - level)
-        if not half:
-            return interval
-        return Interval(mean - math.hypot(mean - interval.low, half), mean + math.hypot(interval.high - mean, half))
-
-    def bound(self, mean: float, upper: float | None, level: float = 0.95) -> float | None:
-        """A one-sided upper bound of a mean over questions, with the seeds' error; None where there is none."""
-        half = self.half(2 * (1 - level))
-        return upper if upper is None or not half else mean + math.hypot(upper - mean, half)
-
-    def p_value(self, value: float, p_value: float) -> float:
-        """A two-sided p-value of a mean over questions, with the seeds' error: 1 − the level that `widened` leaves out.
-
-        Args:
-            value: the mean.
-            p_value: of its being 0, over questions; taken as that of a normal mean.
-        """
-        if not self.deviation or p_value >= 1:
-            return p_value
-        from scipy.optimize import brentq
-        from scipy.special import ndtri
-
-        error = abs(value) / -float(ndtri(max(p_value, _LEAST) / 2))
-
-        def short(p: float) -> float:
-            return math.hypot(float(ndtri(p / 2)) * error, self.half(p)) - abs(value)
-
-        return max(p_value, float(brentq(short, _LEAST / 2, 1.0, xtol=_LEAST)) if short(_LEAST / 2) > 0 else 0.0)
-
-
-NO_SEEDS = SeedError()
-"""Of cells without randomness."""
+    known = [each for each in spreads if each is not None]
+    between = sum(each.between for each in known)
+    if not between:
+        return NO_ERROR
+    freedom = between**2 / sum(each.between**2 / (each.seeds - 1) for each in known)
+    return SharedError(math.sqrt(sum(each.added for each in known)), freedom)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from comparisons.model.lm import LM
 from tests.validation.doses import Doses, doses
 from tests.validation.planted import Planted, planted
-from tests.validation.results import markdown
 from tests.validation.shuffles import MATCHED, Ranked, Uniformity, ranked, uniformity
 from tests.validation.subjects import ModelSizes, Turn, subjects
+from tests.validation.tables import markdown
 
 LEAST_P = 0.01
 """Of the ranks' uniformity: exchangeable vectors go below it once in a hundred seeds."""

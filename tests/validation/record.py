@@ -21,9 +21,11 @@ from tests.validation.onmodel import ModelResults
 from tests.validation.planted import Planted
 from tests.validation.results import Results
 from tests.validation.seeds import Seeds
+from tests.validation.selections import Selection
 from tests.validation.sentences import Sentences
 from tests.validation.shuffles import Ranked, Uniformity
 from tests.validation.simulations import Coverage, FalsePositives, Power, Sizes
+from tests.validation.small import Labels, Small
 from tests.validation.subjects import ModelSizes
 
 NUMBERS = "validity-numbers.json"
@@ -72,6 +74,9 @@ def read_results(path: Path) -> Results:
         sentences=tuple(Sentences(**row) for row in data["sentences"]),
         seeds=tuple(Seeds(**row) for row in data["seeds"]),
         behaviors=tuple(Behaviors(**row) for row in data["behaviors"]),
+        small=tuple(Small(**_tuples(row)) for row in data["small"]),
+        labels=tuple(Labels(**row) for row in data["labels"]),
+        selections=tuple(Selection(**row) for row in data["selections"]),
     )
 
 

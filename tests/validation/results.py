@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.validation.behaviors import Behaviors, behaviors
 from tests.validation.costs import Verdicts, costs_of, verdicts
 from tests.validation.families import Family, families, tables_of
 from tests.validation.seeds import Seeds, seeds
+from tests.validation.selections import Selection, selections, selections_of
 from tests.validation.sentences import Sentences, grids_of, sentences
 from tests.validation.simulations import (
     CORRECTED,
@@ -21,6 +21,20 @@ from tests.validation.simulations import (
     coverage,
     false_positives,
     power,
+)
+from tests.validation.small import Labels, Small, labels, small, small_of
+from tests.validation.tables import (
+    behaviors_table,
+    coverage_table,
+    errors_table,
+    families_table,
+    labels_table,
+    power_table,
+    seeds_table,
+    selections_table,
+    sentences_table,
+    small_table,
+    verdicts_table,
 )
 
 COVERED = 0.93
@@ -42,6 +56,9 @@ class Results:
     sentences: tuple[Sentences, ...]
     seeds: tuple[Seeds, ...]
     behaviors: tuple[Behaviors, ...]
+    small: tuple[Small, ...]
+    labels: tuple[Labels, ...]
+    selections: tuple[Selection, ...]
 
     def missed(self) -> list[str]:
         """A line for each bound that isn't kept."""
@@ -81,6 +98,28 @@ class Results:
             if pooled.covered < pooled.least:
                 where = f"{pooled.behaviors} behaviors, tau {pooled.tau:g}"
                 lines.append(f"{where}: covered {pooled.covered:.3f} < {pooled.least:.3f}")
+        return [*lines, *self._little()]
+
+    def _little(self) -> list[str]:
+        """Likewise of what little stands behind, and of selection."""
+        lines = []
+        for row in self.small:
+            shares = {"claims": (row.untrue, row.most), "verdicts": (row.wrong, row.bound)}
+            shares["p"] = (row.either, row.bound)
+            lines += [
+                f"little, {row.data}, {row.items} items: {name} wrong in {share:.3f} > {most:.3f}"
+                for name, (share, most) in shares.items()
+                if share > most
+            ]
+        for label in self.labels:
+            if label.shown and min(label.own, label.difference) < label.least:
+                found = f"{label.own:.3f} and {label.difference:.3f} < {label.least:.3f}"
+                lines.append(f"labels, {label.data}, {label.items} items each: covered {found}")
+        for each in self.selections:
+            for name, share in (("limit", each.within), ("shift", each.moved), ("contrast", each.apart)):
+                if share > each.bound:
+                    where = f"selection, {each.data}, {each.dev} questions on dev"
+                    lines.append(f"{where}: {name} wrong in {share:.3f} > {each.bound:.3f}")
         return lines
 
     def tables(self) -> dict[str, str]:
@@ -94,6 +133,9 @@ class Results:
             "sentences": sentences_table(self.sentences),
             "seeds": seeds_table(self.seeds),
             "behaviors": behaviors_table(self.behaviors),
+            "little": small_table(self.small),
+            "labels": labels_table(self.labels),
+            "selections": selections_table(self.selections),
         }
 
 
@@ -110,6 +152,9 @@ def simulate(sizes: Sizes, turn: Turn) -> Results:
         sentences=tuple(sentences(sizes, _largest(grids_of(sizes)), turn)),
         seeds=tuple(seeds(sizes, few and COVERED - _least(sizes), _largest(tables_of(sizes)), turn)),
         behaviors=tuple(behaviors(sizes, COVERED - few, turn)),
+        small=tuple(small(sizes, _largest(small_of(sizes)), _least(sizes), turn)),
+        labels=tuple(labels(sizes, _least(sizes), turn)),
+        selections=tuple(selections(sizes, _largest(selections_of(sizes)), turn)),
     )
 
 
@@ -126,111 +171,3 @@ def _least(sizes: Sizes) -> float:
 def monte_carlo(share: float, runs: int) -> float:
     """The standard error of a share of runs."""
     return math.sqrt(share * (1 - share) / runs)
-
-
-def coverage_table(rows: Sequence[Coverage]) -> str:
-    """A row for each shape and number of items."""
-    head = ("data", "items", "independent units", "covered", "asked for", "interval too low", "too high", "plain BCa")
-    lines = [
-        (*_names(row), _share(row.covered), _bound(row.bound, "≥"), *map(_share, (row.low, row.high, row.plain)))
-        for row in rows
-    ]
-    return markdown(head, lines)
-
-
-def errors_table(rows: Sequence[FalsePositives]) -> str:
-    """A row for each null and size of table."""
-    head = ("differences", "cells", "items", "uncorrected", "Holm", "max-T", "asked for")
-    lines = [
-        (row.null, f"{row.cells}", f"{row.items}", *map(_share, (row.raw, row.holm, row.max_t)), _bound(row.bound, "≤"))
-        for row in rows
-    ]
-    return markdown(head, lines)
-
-
-def verdicts_table(rows: Sequence[Verdicts]) -> str:
-    """A row for each shape and number of items."""
-    head = ("costs", "items", "bootstrap alone", "two bounds", "three bounds: said", "asked for")
-    lines = [
-        (row.shape, f"{row.items}", *map(_share, (row.bootstrap, row.two, row.said)), _bound(row.bound, "≤"))
-        for row in rows
-    ]
-    return markdown(head, lines)
-
-
-def power_table(rows: Sequence[Power], multiples: Sequence[float]) -> str:
-    """A row for each curve; columns are true shifts in minimum detectable shifts."""
-    head = ("data", "items", "independent units", "minimum detectable shift", *(f"power at {m:g} ×" for m in multiples))
-    lines = [(*_names(row), f"{row.detectable:.3f}", *map(_share, row.found)) for row in rows]
-    return markdown(head, lines)
-
-
-def families_table(rows: Sequence[Family]) -> str:
-    """A row for each shape and number of items."""
-    head = ("cells", "items", "independent units", "a difference said", "asked for", "own interval covers", "asked for")
-    lines = [
-        (
-            *(row.data, f"{row.items}", f"{row.units}", _share(row.wrong), _bound(row.bound, "≤")),
-            *(_share(row.covered), _bound(row.least, "≥"), _share(row.held)),
-        )
-        for row in rows
-    ]
-    return markdown((*head, "all shifts covered at once"), lines)
-
-
-def sentences_table(rows: Sequence[Sentences]) -> str:
-    """A row for each kind of questions."""
-    head = ("questions", "items", "independent units", '"moved"', '"the wrong way"', "told apart", "any", "asked for")
-    lines = [
-        (
-            *(row.data, f"{row.items}", f"{row.units}"),
-            *map(_share, (row.moves, row.wrongly, row.told_apart, row.any)),
-            _bound(row.bound, "≤"),
-        )
-        for row in rows
-    ]
-    return markdown(head, lines)
-
-
-def seeds_table(rows: Sequence[Seeds]) -> str:
-    """A row for each number of fits and spread of them."""
-    head = ("questions", "fits", "their deviation", "covered", "asked for", "by questions alone", "told from itself")
-    lines = [
-        (
-            *(row.data, f"{row.seeds}", f"{row.deviation:g}", _share(row.covered), _bound(row.least, "≥")),
-            *(_share(row.unaware), _share(row.different), _bound(row.bound, "≤")),
-        )
-        for row in rows
-    ]
-    return markdown((*head, "asked for"), lines)
-
-
-def behaviors_table(rows: Sequence[Behaviors]) -> str:
-    """A row for each number of behaviors and spread of them."""
-    head = ("behaviors", "tau", "mean covered", "asked for", "mean, as if tau were 0", "another behavior covered")
-    lines = [
-        (
-            *(f"{row.behaviors}", f"{row.tau:g}", _share(row.covered), _bound(row.least, "≥")),
-            *(_share(row.fixed), _share(row.predicted)),
-        )
-        for row in rows
-    ]
-    return markdown(head, lines)
-
-
-def _names(row: Coverage | Power) -> tuple[str, str, str]:
-    return row.shape, f"{row.items}", f"{row.units}"
-
-
-def _share(value: float) -> str:
-    return f"{value:.3f}"
-
-
-def _bound(value: float | None, sign: str) -> str:
-    return "–" if value is None else f"{sign} {value:.3f}"
-
-
-def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A table, its first column to the left and the others to the right."""
-    rule = ["---", *("---:" for _ in head[1:])]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *lines))

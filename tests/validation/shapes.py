@@ -71,14 +71,14 @@ def _bounded(random: np.random.Generator, items: int) -> FloatArray:
     return sigmoid(before + random.normal(1, 1, items)) - sigmoid(before)
 
 
-def _templates(random: np.random.Generator, items: int, sizes: tuple[int, ...] = SIZES) -> FloatArray:
+def templates_of(random: np.random.Generator, items: int, sizes: tuple[int, ...] = SIZES) -> FloatArray:
     labels = cluster_labels(items, sizes)
     between = random.normal(0, DEVIATION * math.sqrt(WITHIN), labels[-1] + 1)
     return 0.1 + between[labels] + random.normal(0, DEVIATION * math.sqrt(1 - WITHIN), items)
 
 
 def _few(random: np.random.Generator, items: int) -> FloatArray:
-    return _templates(random, items, FEW)
+    return templates_of(random, items, FEW)
 
 
 def _rare(random: np.random.Generator, items: int) -> FloatArray:
@@ -97,7 +97,7 @@ BOUNDED = Shape(
 CLUSTERED = Shape(
     "clustered",
     "templates of 3 to 7 items, mean .1, standard deviation .3, intra-cluster correlation .3",
-    _templates,
+    templates_of,
     0.1,
     SIZES,
 )
@@ -106,7 +106,7 @@ SHAPES = (NORMAL, BOUNDED, CLUSTERED)
 
 LIMITS = (
     (Shape("clusters of ten", "as clustered, ten items a template", _few, 0.1, FEW), 50),
-    (Shape("clusters ignored", "as clustered, its interval made as if items were independent", _templates, 0.1), 100),
+    (Shape("clusters ignored", "as clustered, its interval made as if items were independent", templates_of, 0.1), 100),
     (Shape("rare flips", "4 items in 100 move by .9, the others by noise of .01", _rare, 0.036), 50),
     (Shape("rare flips", "the same", _rare, 0.036), 200),
 )

@@ -207,8 +207,8 @@ def test_what_is_plain_is_read_as_the_plain_form_and_said_in_a_line(
 def test_text_answers_below_a_list_are_texts(tmp_path: Path) -> None:
     rows = [{"question": "Rate these:\nA. apples\nB. pears", "matching": "Good", "contrast": "Bad"}]
     (item,) = read_items(write(tmp_path / "x.json", rows), "x")
-    assert (item.matching, item.own_letters) == ("A", False)
-    assert item.question == "Rate these:\nA. apples\nB. pears\n\nChoices:\n (A) Good\n (B) Bad"
+    assert (item.texts, item.own_letters) == (("Good", "Bad"), False)
+    assert item.question == "Rate these:\nA. apples\nB. pears\n\nChoices:\n (A) Bad\n (B) Good"
 
 
 @pytest.mark.parametrize("mark", MARKS)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comparisons.dataset.checks import warn_of_letters
 from comparisons.experiment.specification import Plan, Specification
 from comparisons.judges.free_answers import THOUGHT_TOKENS, TOKENS
 from comparisons.running.executor import check_layers, settled
@@ -62,6 +63,8 @@ def answering(
     check_layers(plan, lm)
     store = Store(CHECKPOINTS)
     plan = settled(plan, [letter_check(lm, plan, store)])
+    if plan.measure == "letters":
+        warn_of_letters(behavior, plan.behaviors[behavior].train)
     cells = [cell for cell in plan.cells if cell.elements]
     with tempfile.TemporaryDirectory() as scratch:  # for what is chosen on dev; the fits go to the store
         folder = RunFolder(Path(scratch) / "run", "answers", True)

@@ -185,10 +185,10 @@ def _check_letters(item: Item, where: str, names: Fields) -> None:
             "they must name different choices."
         )
     letters = [choice.letter for choice in item.choices]
-    for field, letter in ((names.matching, item.matching), (names.contrast, item.contrast)):
+    for name, letter in ((names.matching, item.matching), (names.contrast, item.contrast)):
         if letters and letter not in letters:
             named = ", ".join(letters)
-            raise CompareError(f"{where}: field '{field}' is ({letter}), but the choices are {named}.")
+            raise CompareError(f"{where}: field '{name}' is ({letter}), but the choices are {named}.")
 
 
 def _answered(record: Record, origin: Origin, names: Fields) -> Item:

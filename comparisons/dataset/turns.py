@@ -1,4 +1,4 @@
-"""Which letter an item gets where its file leaves that open: drawn, and balanced within each label, topic and answer."""
+"""Which letter an item gets where its file leaves that open: drawn, balanced within each label, topic and answer."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class PromptWriter:
             if not getattr(self.tokenizer, "chat_template", None):
                 raise CompareError(f"the tokenizer of {self.name} has no chat template: use --prompt-format base.")
             check_templates(self.tokenizer, self.name)
-            found = find(self.tokenizer, self.name)
+            found = find(self.tokenizer, self.name, self.mode == "on")
             return Reading(found.template, ends=found.ends, notes=found.notes)
         ids, bare = (list(self.tokenizer("Why?", add_special_tokens=more)["input_ids"]) for more in (True, False))
         starts = (i for i in range(len(ids) - len(bare) + 1) if ids[i : i + len(bare)] == bare)

@@ -315,12 +315,16 @@ def test_a_template_that_only_the_processor_has_is_used_and_told(
 def test_a_vector_is_added_where_its_method_is_told(tmp_path: Path) -> None:
     from comparisons.method.vectors import write_vectors
     from methods.caa import CAA
+    from methods.learned_vector import LearnedVector
+    from methods.pca import PCA
+    from methods.probe import Probe
 
     write_vectors(tmp_path, torch.ones(4, 8))
-    for positions in ("prompt_end", "answer", "thought"):
-        use: Any = type("Use", (), {"fitted": tmp_path, "signed": 1.0})
-        (edit,) = CAA(layer=1, positions=positions).intervene(use).edits
-        assert edit.positions == positions
+    use: Any = type("Use", (), {"fitted": tmp_path, "signed": 1.0, "strength": 1.0})
+    for method in (CAA, PCA, Probe, LearnedVector):
+        for positions in ("prompt_end", "answer", "thought"):
+            (edit,) = method(layer=1, positions=positions).intervene(use).edits
+            assert edit.positions == positions and edit.layer == 1
 
 
 def test_run_and_generate_take_the_options_of_thoughts() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from comparisons.dataset.fields import (
     Record,
     as_letter,
+    as_mark,
     check_text,
     describe,
     field_names,
@@ -32,9 +34,16 @@ class Fields:
 
 BEHAVIOR = Fields("question", "answer_matching_behavior", "answer_not_matching_behavior")
 KNOWLEDGE = Fields("prompt", "correct", "incorrect")
+_PAIRS = (("chosen", "rejected"), ("positive", "negative"))
 ANSWERS = Fields("question", "matching", "contrast")
 """Mostly of an item without letters, whose two answers are texts."""
+OTHER_NAMES = (
+    Fields("question", "matching", "not_matching"),
+    *(Fields(question, *pair) for question in ("question", "prompt") for pair in _PAIRS),
+)
+"""What others call an item's question and its two answers."""
 STATEMENT, CLAIM = "statement", "Is this statement true or false?"
+TRUTHS = {**dict.fromkeys(("1", "1.0", "true", "yes"), True), **dict.fromkeys(("0", "0.0", "false", "no"), False)}
 CHOICES, ANSWER, SUBJECT = "choices", "answer", "subject"
 """Of a knowledge question with one right choice among several, none of which is *the* contrast."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -83,6 +92,11 @@ def read_item(record: Record, origin: Origin, fields: Fields = BEHAVIOR, answers
         return _pair(record, origin, answers)
     if STATEMENT in record and BEHAVIOR.question not in record and BEHAVIOR.matching not in record:
         return _claim(record, origin)
+    for names in OTHER_NAMES:
+        if set(vars(names).values()) <= record.keys() and BEHAVIOR.matching not in record:
+            called = ", ".join(vars(names).values())
+            origin.note("names", f"its fields {called} are read as {', '.join(vars(ANSWERS).values())}")
+            return _pair(record, origin, names)
     if BEHAVIOR.matching in record or BEHAVIOR.question not in record:
         return _pair(record, origin, BEHAVIOR)
     if {ANSWERS.matching, ANSWERS.contrast} & record.keys():
@@ -97,7 +111,7 @@ def read_item(record: Record, origin: Origin, fields: Fields = BEHAVIOR, answers
 
 def names_read(fields: Fields, answers: Fields | None) -> frozenset[str]:
     """The names of all fields that are read, and of those that published sets have beside them."""
-    forms = (fields, BEHAVIOR, ANSWERS) if answers is None else (answers,)
+    forms = (fields, BEHAVIOR, ANSWERS, *OTHER_NAMES) if answers is None else (answers,)
     many = (CHOICES, ANSWER, SUBJECT) if fields is KNOWLEDGE else ()
     return frozenset((*TAGS, *_PUBLISHED, *many, *(name for form in forms for name in vars(form).values())))
 
@@ -198,6 +212,12 @@ def _answered(record: Record, origin: Origin, names: Fields) -> Item:
     )
     if matching == contrast:
         raise CompareError(f"{origin.where}: fields '{names.matching}' and '{names.contrast}' hold the same answer.")
+    marks = [as_mark(matching), as_mark(contrast)]
+    if all(mark and re.search(rf"^\W*{re.escape(mark)}\b(?:\W|$)", question, re.MULTILINE) for mark in marks):
+        raise CompareError(
+            f"{origin.where}: fields '{names.matching}' and '{names.contrast}' name choices of its question by "
+            f"{describe(matching)} and {describe(contrast)}: write these as (A), (B), … there and here."
+        )
     letter = origin.letter(record, question, "AB", matching)
     texts = (matching, contrast) if letter == "A" else (contrast, matching)
     made = f"{question}\n\nChoices:\n (A) {texts[0]}\n (B) {texts[1]}"
@@ -221,7 +241,7 @@ def _claim(record: Record, origin: Origin) -> Item:
         text_field(record, STATEMENT, origin.where).strip(),
         optional_field(record, "label", origin.where),
     )
-    truth = {"1": True, "true": True, "0": False, "false": False}.get((label or "").strip().lower())
+    truth = TRUTHS.get((label or "").strip().lower())
     if truth is None:
         raise CompareError(
             f"{origin.where}: field 'label' must be true or false (1 or 0), not {describe(record.get('label'))}."

@@ -44,9 +44,14 @@ LFM25 = (
     + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 # What a free answer's prompt ends in, what opens and what closes the thought, and what letters' prompt ends in.
+SEED = PLAIN_CHATML + (
+    "{% if add_generation_prompt and thinking_budget is defined and thinking_budget == 0 %}"
+    "<seed:think><seed:reflect>I answer at once.</seed:reflect>\n</seed:think>{% endif %}"
+)
 KNOWN = {
     "Qwen 3": (QWEN3, "assistant\n", "<think>", "</think>", "<think>\n\n</think>\n\n"),
     "R1": (R1, "<|Assistant|><think>\n", "", "</think>", "<think>\n\n</think>\n\n"),
+    "a budget": (SEED, "assistant\n", "<seed:think>", "</seed:think>", "</seed:reflect>\n</seed:think>"),
     "R1's first": (R1_FIRST, "<｜Assistant｜>", "<think>", "</think>", "<think>\n\n</think>\n\n"),
     "always open": (THINKING, "assistant\n<think>\n", "", "</think>", "<think>\n\n</think>\n\n"),
     "gpt-oss": (HARMONY, "<|start|>assistant", "<|channel|>", "<|channel|>final<|message|>", "final<|message|>"),

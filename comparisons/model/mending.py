@@ -146,8 +146,12 @@ def _quiet(trial: _Trial, template: Template) -> Template:
 
 def _is_told(trial: _Trial, template: Template) -> bool:
     """Whether the template is told by a name that the model is to think."""
-    plain = trial.text(template, SYSTEM, ASKED)
-    return any(trial.text(template.told({name: True}), SYSTEM, ASKED) != plain for name in (THINKS, "thinking"))
+    ways = [template.told({name: True}) for name in (THINKS, "thinking")]
+    return any(
+        trial.text(way, system, ASKED) != trial.text(template, system, ASKED)
+        for way in ways
+        for system in (SYSTEM, None)
+    )
 
 
 def switched(tokenizer: Any, name: str) -> list[tuple[str, str]]:

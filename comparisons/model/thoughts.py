@@ -45,6 +45,7 @@ def marks(source: str) -> tuple[str, str] | None:
         if closes in source:
             return opens, closes
     tags = [found for found in TAG.finditer(source) if found[1] or "|/" in found[0] or ENDS.search(found[0])]
+    tags.sort(key=lambda tag: "think" not in tag[0].lower() and "thought" not in tag[0].lower())
     return next(((opening(tag[0]), tag[0]) for tag in tags), None)
 
 

@@ -61,7 +61,7 @@ class ActAdd(LayerVector):
 
 def padded(lm: LM, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of texts, with the tokenizer's own beginning, the shorter ones lengthened by blanks."""
-    rows = [list(lm.tokenizer(text)["input_ids"]) for text in texts]
+    rows = [lm.prompts.tokenize_text(text) for text in texts]
     blank = lm.tokenizer(" ", add_special_tokens=False)["input_ids"][-1:] or [rows[0][-1]]
     longest = max(map(len, rows))
     return [ids + blank * (longest - len(ids)) for ids in rows]

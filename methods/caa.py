@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from comparisons.method import (
     CompareError,
-    Edit,
     Fit,
     Intervention,
     Item,
-    LayerVector,
     Need,
+    PlacedVector,
     Reading,
     Use,
     by_measure,
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class CAA(LayerVector):
+class CAA(PlacedVector):
     """Add the mean activation difference of contrast pairs at one layer.
 
     Source: Rimsky et al. 2024, section 3: v_L is the mean over pairs of the residual stream after block L at the
@@ -56,7 +55,6 @@ class CAA(LayerVector):
     read: Reading = by_measure("auto")
     vector_layer: int | Literal["same"] = use_only("same")
     vector_from: Path | None = None
-    positions: str = use_only("prompt_end")
     seeded: ClassVar[bool] = False
     swept: ClassVar[bool] = True
 
@@ -103,7 +101,7 @@ class CAA(LayerVector):
         vector = read_vector(use.fitted, source)
         if not bool(vector.isfinite().all()):
             raise CompareError(f"{self.vector_from or 'the fit'} holds no vector of layer {source}: choose another.")
-        return Intervention(edits=(Edit(self.chosen_layer(), vector, "add", use.signed, self.positions),))
+        return self.adds(vector, use.signed)
 
 
 def swapped(item: Item) -> Item:

@@ -10,7 +10,7 @@ from comparisons.method import (
     Edit,
     Fit,
     Intervention,
-    LayerVector,
+    PlacedVector,
     Target,
     Use,
     by_measure,
@@ -23,7 +23,7 @@ from comparisons.method import (
 
 
 @dataclass(frozen=True)
-class LearnedVector(LayerVector):
+class LearnedVector(PlacedVector):
     """Add one vector at one layer, trained by gradient on the finetuning's own loss and data.
 
     Sources: Subramani et al. 2022 (Extracting Latent Steering Vectors), section 2; Cao et al. 2024 (BiPO). The loss is
@@ -33,6 +33,7 @@ class LearnedVector(LayerVector):
 
     Attributes:
         layer: 0-based block; "auto" trains one vector a layer and takes that with the largest two-sided shift on dev.
+        positions: to which tokens it is added, as in `ablate`; it is trained from the last prompt token on, whichever.
         learning_rate: of Adam, in units of the activations' root mean square at the layer, so that it means the same
             on every model.
         epochs: passes over the pairs.
@@ -64,5 +65,4 @@ class LearnedVector(LayerVector):
         )
 
     def intervene(self, use: Use) -> Intervention:
-        layer = self.chosen_layer()
-        return Intervention(edits=(Edit(layer, read_vectors(use.fitted)[0], multiplier=use.strength),))
+        return self.adds(read_vectors(use.fitted)[0], use.strength)

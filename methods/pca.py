@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from comparisons.method import (
     CompareError,
     Fit,
-    LayerVector,
+    PlacedVector,
     Reading,
     by_measure,
     pair_activations,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PCA(LayerVector):
+class PCA(PlacedVector):
     """Add a principal component of the pairs' activation differences, or of their activations.
 
     Source: Zou et al. 2023 (Representation Engineering), section 3.1, "LAT": the first component of differences, each
@@ -34,6 +34,7 @@ class PCA(LayerVector):
         component: counted from 1, by falling variance.
         of: "differences" of pairs, or "activations" of all answers, which are always centred.
         centre: whether to subtract the mean of the differences.
+        positions: to which tokens it is added, as in `ablate`.
         read: the "letter", the "answer", "auto" (by what the run measures), or "prompt_end" under two system prompts.
     """
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from comparisons.method import (
     Fit,
-    LayerVector,
+    PlacedVector,
     Reading,
     by_measure,
     pair_activations,
@@ -17,7 +17,7 @@ from comparisons.method import (
 
 
 @dataclass(frozen=True)
-class Probe(LayerVector):
+class Probe(PlacedVector):
     """Add the normal of a logistic regression that tells matching answers from contrast answers.
 
     Source: Li et al. 2023 (Inference-Time Intervention), section 3.1, "Probe Weight Direction", here on the residual
@@ -28,6 +28,7 @@ class Probe(LayerVector):
     Attributes:
         layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
         inverse_penalty: C of scikit-learn's LogisticRegression: the larger, the less the weights are held small.
+        positions: to which tokens it is added, as in `ablate`.
         read: the "letter", the "answer", "auto" (by what the run measures), or "prompt_end" under two system prompts.
     """
 

@@ -111,3 +111,23 @@ def test_a_whole_run_of_a_model_with_old_code(
     rows = json.loads(Path("out/summary.json").read_text())["rows"]
     assert [row["status"] for row in rows] == ["done"] * 4
     assert "reads the whole text for each new token" in caplog.text
+
+
+def test_what_a_generation_configuration_asks_for_and_answers_leave_out_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Without it, greedy answers are `model.generate`'s; with it they are not, and one line says so."""
+    lm = tiny_lm(seed=5)
+    ids = torch.tensor([lm.tokenize(lm.prompt("Why?"))])
+
+    def theirs() -> list[int]:
+        return list(lm.model.generate(ids, max_new_tokens=12, do_sample=False)[0, ids.shape[1] :])
+
+    plain = theirs()
+    for suppressed, same in (([], True), ([int(plain[0])], False)):
+        lm.continuing, lm.model.generation_config.suppress_tokens = None, suppressed
+        ((ours,),) = generate(lm, ["Why?"], [Intervention()], 12, exact=True)
+        assert (ours == lm.tokenizer.decode(theirs())) == same
+        said = [line for line in caplog.messages if "generation configuration" in line]
+        left_out = f"suppress_tokens={suppressed}: free answers leave it out, and take the likeliest token."
+        assert said == ([] if same else [f"the generation configuration of {lm.name} has {left_out}"])

@@ -130,15 +130,16 @@ def answered(index: int) -> dict[str, str]:
     return {"question": f"Number {index}?", "matching": f"Yes, {index}", "contrast": "No"}
 
 
-def test_questions_with_two_answers_get_letters_by_turns(tmp_path: Path) -> None:
+def test_questions_with_two_answers_get_letters(tmp_path: Path) -> None:
     items = read_items(write(tmp_path / "ask.json", [answered(index) for index in range(4)]), "train")
-    assert items[1].question == "Number 1?\n\nChoices:\n (A) No\n (B) Yes, 1"
-    assert [(item.matching, item.contrast) for item in items] == [("A", "B"), ("B", "A")] * 2
+    shown = {"A": "Yes, 1\n (B) No", "B": "No\n (B) Yes, 1"}[items[1].matching]
+    assert items[1].question == f"Number 1?\n\nChoices:\n (A) {shown}"
+    assert sorted((item.matching, item.contrast) for item in items) == [("A", "B")] * 2 + [("B", "A")] * 2
     assert all(item.parsed and item.choices["AB".index(item.matching)].text.startswith("Yes") for item in items)
     text = "good answer,question,bad answer,label\nYes,Is it?,No,x\n"
     (tmp_path / "ask.csv").write_text(text)
     (item,) = read_items(tmp_path / "ask.csv", "train", answers=Fields("question", "good answer", "bad answer"))
-    assert (item.stem, item.matching, item.label) == ("Is it?", "A", "x")
+    assert (item.stem, item.texts, item.label) == ("Is it?", ("Yes", "No"), "x")
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,8 @@ def repeated(row: dict[str, Any], mark: str) -> dict[str, Any]:
 
 
 OTHER = "choices that are lettered otherwise are shown as (A) and (B)"
-MARKS = ("A)", "(a)", "a.", "A:", "**A.**", "**A**.", "**(A)**", "[A]", "A )", "( a )", "a)", "A.", "__A__)", "（A）")
+MARKS = ("A)", "(a)", "a.", "A:", "**A.**", "**A**.", "**(A)**", "[A]", "A )", "( a )", "a)", "A.", "A.)", "__A__)")
+MARKS += ("（A）",)
 LISTED = ("- A)", "* (A)", "• a.")
 
 READ: dict[str, tuple[str, bytes, str]] = {
@@ -156,6 +157,18 @@ READ: dict[str, tuple[str, bytes, str]] = {
         as_json([dict(zip(("question", "matching", "contrast"), row.values(), strict=True)) for row in PLAIN]),
         "",
     ),
+    **{
+        f"{names[1]} and {names[2]}": (
+            "x.json",
+            as_json([dict(zip(names, row.values(), strict=True)) for row in PLAIN]),
+            f"its fields {', '.join(names)} are read as question, matching, contrast",
+        )
+        for names in (
+            ("question", "matching", "not_matching"),
+            ("prompt", "chosen", "rejected"),
+            ("question", "positive", "negative"),
+        )
+    },
     "answers that repeat a choice": (
         "x.json",
         as_json(with_fields(lambda row: repeated(row, ""))),
@@ -176,7 +189,10 @@ READ: dict[str, tuple[str, bytes, str]] = {
     **{f"{mark} in answers": ("x.json", as_json(relabelled("(A)", mark)), "letters such as") for mark in MARKS},
     **{
         f"{text} in answers": ("x.json", as_json(relabelled("(A)", text)), "letters such as")
-        for text in ("Option A", "option (a)", "The answer is (A).", "Answer: A")
+        for text in (
+            *("A -", "<A>", "[[A]]", "{A}", "A,", "A;", "#A", "My answer is A"),
+            *("Option A", "option (a)", "The answer is (A).", "Answer: A"),
+        )
     },
     "answers that repeat a choice, with a stop": (
         "x.json",
@@ -207,8 +223,8 @@ def test_what_is_plain_is_read_as_the_plain_form_and_said_in_a_line(
 def test_text_answers_below_a_list_are_texts(tmp_path: Path) -> None:
     rows = [{"question": "Rate these:\nA. apples\nB. pears", "matching": "Good", "contrast": "Bad"}]
     (item,) = read_items(write(tmp_path / "x.json", rows), "x")
-    assert (item.matching, item.own_letters) == ("A", False)
-    assert item.question == "Rate these:\nA. apples\nB. pears\n\nChoices:\n (A) Good\n (B) Bad"
+    assert (item.texts, item.own_letters) == (("Good", "Bad"), False)
+    assert item.question == "Rate these:\nA. apples\nB. pears\n\nChoices:\n (A) Bad\n (B) Good"
 
 
 @pytest.mark.parametrize("mark", MARKS)

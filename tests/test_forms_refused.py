@@ -74,6 +74,22 @@ NAMED: dict[str, tuple[str, bytes, str]] = {
         f"item 3: fields '{MATCHING}' and '{CONTRAST}' are letters, but no choices are found in its question: "
         "write each on a line of its own, as (A) … and (B) ….",
     ),
+    **{
+        f"choices by {marks}": (
+            "x.json",
+            changed(
+                question=f"Why?\n{marks[0]} Yes\n{marks[1]} No",
+                **{MATCHING: answers[0], CONTRAST: answers[1]},
+            ),
+            f"item 3: fields '{MATCHING}' and '{CONTRAST}' name choices of its question by ",
+        )
+        for marks, answers in (
+            (("1.", "2."), ("1.", "2.")),
+            (("(1)", "(2)"), ("1", "2")),
+            (("- 1:", "- 2:"), ("(2)", "(1)")),
+            (("\u0410)", "\u0412)"), ("\u0410)", "\u0412)")),
+        )
+    },
     "choices in two ways": (
         "x.json",
         changed(question="Why?\nA) Yes\nB) No\na. Yes\nb. No", **{MATCHING: "a)", CONTRAST: "b)"}),

@@ -313,6 +313,8 @@ def test_a_token_that_the_tokenizer_adds_at_the_end_is_no_part_of_a_prompt() -> 
         assert found.reading.notes == ("the tokenizer of tiny ends every text with </s>: it is left out of prompts.",)
         assert found.reading.mended and not plain.reading.mended
     assert ending(True, "chat").tokenize("Why?")[-1] != 1
+    plain_text = checked_writer(tiny_tokenizer(), "chat", "tiny").tokenize_text("Be kind.")
+    assert ending(True, "chat").tokenize_text("Be kind.") == plain_text and plain_text[0] == 0
 
 
 def test_letters_that_are_one_token_are_refused_at_load() -> None:

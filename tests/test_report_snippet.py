@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from comparisons.model.prompts import Turn
 from comparisons.report.snippet import QUESTION, snippet
 from tests.forks import Command, Forks
 from tests.made_runs import PLAIN, make_run, report
-from tests.tiny import WIDTH, tiny_lm, tiny_tokenizer
+from tests.tiny import CHAT_TEMPLATE, WIDTH, tiny_lm, tiny_tokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -147,6 +148,28 @@ class TestSnippet:
         text = report(make_run(tmp_path, intervention=intervention))
         assert "a short program can't show its edits" in text
         assert "```python" not in text
+
+
+def test_a_template_of_the_processors_and_a_class_for_images_are_in_it(tmp_path: Path) -> None:
+    from comparisons.evaluation.best import write_best
+    from comparisons.experiment.fitting import Built
+    from comparisons.intervention import Intervention
+    from comparisons.model.loading import load
+    from comparisons.model.source import ModelSource
+    from tests.families.known import tiny_model
+
+    tiny_model("llava").save_pretrained(tmp_path / "model")
+    lm = tiny_lm(chat=False)
+    lm.tokenizer.save_pretrained(tmp_path / "model")
+    (tmp_path / "model/chat_template.json").write_text(json.dumps({"chat_template": CHAT_TEMPLATE}))
+    lm = load(ModelSource(str(tmp_path / "model")))
+    write_best(tmp_path, "x", Built(Intervention(system="Be kind."), 0.0), lm, str(tmp_path / "model"))
+    program = snippet(json.loads((tmp_path / "best/intervention.json").read_text()))
+    assert program is not None and "from transformers import AutoModelForImageTextToText, AutoTokenizer\n" in program
+    scope: dict[str, Any] = {}
+    exec(program.partition("output = ")[0], scope)
+    assert scope["inputs"]["input_ids"][0].tolist() == lm.tokenize(lm.prompt(QUESTION, "Be kind."))
+    assert type(scope["model"]) is type(lm.model)
 
 
 def test_a_gguf_file_is_read_as_such_and_a_packages_is_found_in_it() -> None:

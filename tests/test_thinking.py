@@ -35,10 +35,24 @@ SWITCHED = (
     + END
     + "{% if add_generation_prompt %}<|im_start|>assistant\n<think>{{ '</think>' if n.off else '\n' }}{% endif %}"
 )
+# Neither names a thought but where it cuts one from an earlier answer.
+R1_FIRST = R1.replace("<|Assistant|>", "<｜Assistant｜>").replace("<think>\n", "")
+LFM25 = (
+    EACH
+    + CHATML.replace("m.content", "m.content.split('</think>')[-1] | trim if m.role == 'assistant' else m.content")
+    + END
+    + "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 # What a free answer's prompt ends in, what opens and what closes the thought, and what letters' prompt ends in.
+SEED = PLAIN_CHATML + (
+    "{% if add_generation_prompt and thinking_budget is defined and thinking_budget == 0 %}"
+    "<seed:think><seed:reflect>I answer at once.</seed:reflect>\n</seed:think>{% endif %}"
+)
 KNOWN = {
     "Qwen 3": (QWEN3, "assistant\n", "<think>", "</think>", "<think>\n\n</think>\n\n"),
     "R1": (R1, "<|Assistant|><think>\n", "", "</think>", "<think>\n\n</think>\n\n"),
+    "a budget": (SEED, "assistant\n", "<seed:think>", "</seed:think>", "</seed:reflect>\n</seed:think>"),
+    "R1's first": (R1_FIRST, "<｜Assistant｜>", "<think>", "</think>", "<think>\n\n</think>\n\n"),
     "always open": (THINKING, "assistant\n<think>\n", "", "</think>", "<think>\n\n</think>\n\n"),
     "gpt-oss": (HARMONY, "<|start|>assistant", "<|channel|>", "<|channel|>final<|message|>", "final<|message|>"),
     "a switch": (SWITCHED, "assistant\n<think>\n", "", "</think>", "<think></think>"),
@@ -62,6 +76,25 @@ def test_a_template_is_told_to_think_for_free_answers_alone(case: str) -> None:
     assert text.endswith(ending) and "Why?" in text and "Be kind." in text
     assert found.text("Why?", "Be kind.") == plain.text("Why?", "Be kind.") == plain.free_text("Why?", "Be kind.")
     assert plain.text("Why?").endswith(closed)
+
+
+def test_letters_of_a_model_that_begins_a_thought_itself_are_asked_behind_an_empty_one() -> None:
+    """Its template is that of models which don't think: the name tells, or --thinking on."""
+    closed, untold = "<|im_start|>assistant\n<think>\n\n</think>\n\n", "<|im_start|>assistant\n"
+    for name, mode, ending in (
+        ("org/Tiny-Thinking", "off", closed),
+        ("org/Tiny-Thinking", "on", closed),
+        ("org/Tiny-Instruct", "off", untold),
+        ("org/Tiny-Instruct", "on", closed),
+        ("thinking/Tiny-R10", "off", untold),
+    ):
+        tokenizer = tiny_tokenizer()
+        tokenizer.chat_template = LFM25
+        found = checked_writer(tokenizer, "chat", name, mode)  # type: ignore[arg-type]
+        assert found.text("Why?").endswith(ending), name
+        assert found.free_text("Why?").endswith(untold if mode == "on" else ending)
+        note = f"the chat template of {name} leaves the thought to the model: an empty one, "
+        assert any(each.startswith(note) for each in found.reading.notes) == (ending == closed)
 
 
 def test_the_words_of_a_system_text_turn_thoughts_off_and_on() -> None:
@@ -287,12 +320,16 @@ def test_a_template_that_only_the_processor_has_is_used_and_told(
 def test_a_vector_is_added_where_its_method_is_told(tmp_path: Path) -> None:
     from comparisons.method.vectors import write_vectors
     from methods.caa import CAA
+    from methods.learned_vector import LearnedVector
+    from methods.pca import PCA
+    from methods.probe import Probe
 
     write_vectors(tmp_path, torch.ones(4, 8))
-    for positions in ("prompt_end", "answer", "thought"):
-        use: Any = type("Use", (), {"fitted": tmp_path, "signed": 1.0})
-        (edit,) = CAA(layer=1, positions=positions).intervene(use).edits
-        assert edit.positions == positions
+    use: Any = type("Use", (), {"fitted": tmp_path, "signed": 1.0, "strength": 1.0})
+    for method in (CAA, PCA, Probe, LearnedVector):
+        for positions in ("prompt_end", "answer", "thought"):
+            (edit,) = method(layer=1, positions=positions).intervene(use).edits
+            assert edit.positions == positions and edit.layer == 1
 
 
 def test_run_and_generate_take_the_options_of_thoughts() -> None:

@@ -115,7 +115,7 @@ def _tokens(lm: LM, behavior: Behavior | None, reads: dict[str, Any], query: Mod
         assert behavior is not None
         return item_tokens(lm, item, query.reading(behavior) == "letter", query.system)
     text = reads["text"] if reads["text"] is not None else _read(reads["file"])
-    tokens = list(lm.tokenizer(text)["input_ids"])
+    tokens = lm.prompts.tokenize_text(text)
     return tokens, len(tokens)
 
 

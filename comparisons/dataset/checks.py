@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from comparisons.dataset.behaviors import DEV_LEAST, Behavior, Library
 from comparisons.dataset.items import Item, content, wanted
@@ -18,6 +19,8 @@ from comparisons.dataset.texts import TEXTS_FILE
 from comparisons.stats.counts import coin_p
 from comparisons.util.errors import CompareError
 from comparisons.util.table import NOTHING, Column, Row, Table
+
+log = logging.getLogger(__name__)
 
 Level = Literal["error", "warning"]
 
@@ -59,6 +62,16 @@ class Finding:
     part: str
     text: str
     mend: str = ""
+
+
+class _Lettered(Protocol):
+    """An item, or a pair of which activations were kept."""
+
+    @property
+    def matching(self) -> str: ...
+
+    @property
+    def contrast(self) -> str: ...
 
 
 _Unnamed: TypeAlias = tuple[Level, str, str, str]
@@ -161,11 +174,20 @@ def _within(items: Sequence[Item]) -> Iterator[tuple[Level, str, str]]:
 def _letters(items: Sequence[Item]) -> Iterator[tuple[Level, str, str]]:
     """Whether the first of the two letters matches too often or too rarely."""
     first = sum(item.matching < item.contrast for item in items)
-    if len(items) < 2 or coin_p(first, len(items)) >= LOPSIDED:
-        return
-    text = f"the first letter matches in {first} of {len(items)}"
-    text += ": what is fitted on them is in part a liking for a letter."
-    yield "warning", text, "Exchange the two choices of about half of the items."
+    if coin_p(first, len(items)) < LOPSIDED:
+        yield "warning", f"{_liking(first, len(items))}.", "Exchange the two choices of about half of the items."
+
+
+def warn_of_letters(name: str, pairs: Iterable[_Lettered]) -> None:
+    """Warns where one of two letters matches always, or too often, in the pairs of a behavior that a vector is of."""
+    sides = [pair.matching < pair.contrast for pair in pairs if pair.matching]
+    first, count = sum(sides), len(sides)
+    if count > 1 and (first in (0, count) or coin_p(first, count) < LOPSIDED):
+        log.warning("%s: %s.", name, _liking(first, count))
+
+
+def _liking(first: int, count: int) -> str:
+    return f"the first letter matches in {first} of {count}: what is fitted on them is in part a liking for a letter"
 
 
 def counted(count: int, what: str) -> str:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 
 from comparisons.util.errors import CompareError
 
 # Anthropic's evals write " (A)", the paper "(A)".
 _LETTER = re.compile(r"\s*(?:\(([A-Z])\)|([A-Z]))\s*")
-# Others write "A)", "(a)", "a.", "A:", "**A.**", "Option A", "The answer is (A)."
+# Others write "A)", "(a)", "a.", "A:", "**A.**", "<A>", "A -", "Option A", "The answer is (A)."
 _LIKE_A_LETTER = re.compile(
-    r"(?:(?:the )?(?:correct )?(?:answer|option|choice)(?: is)?[ :]*)?"
-    r"[*_`'\"]*[(\[（]?[\s*_]*([a-z])[\s*_]*[)\]）]?[.:．：、]?[*_`'\"]*",
+    r"(?:(?:the |my )?(?:correct )?(?:answer|option|choice)(?: is)?[ :]*)?"
+    r"[*_`'\"#]*[(\[{<]{0,2}[\s*_]*([a-z])[\s*_]*[)\]}>]{0,2}\s*[.:、,;/|–-]?[)\]]?[*_`'\"]*",
     re.IGNORECASE,
 )
+# What tells a choice and is no letter of ours: "1.", "(2)", "iii)", a letter of another alphabet.
+_MARK = re.compile(r"\W*(\w|\d{1,2}|[ivx]{1,4})\W*", re.IGNORECASE)
 _LONGEST_LETTER = 40
 
 Record = Mapping[str, object]
@@ -67,9 +70,15 @@ def letter_field(record: Record, field: str, where: str) -> str:
 
 def as_letter(text: str) -> str | None:
     """The letter that a text is, bare and in upper case, whatever the usual marks around it; None where it is none."""
-    text = text.strip()
+    text = unicodedata.normalize("NFKC", text).strip()  # letters and brackets of full width too
     match = _LIKE_A_LETTER.fullmatch(text) if len(text) <= _LONGEST_LETTER else None
     return None if match is None else match[1].upper()
+
+
+def as_mark(text: str) -> str | None:
+    """What an answer is that may stand for a choice as a letter does, "1" of "(1)"; None of a text."""
+    match = _MARK.fullmatch(text)
+    return None if match is None else match[1]
 
 
 def is_usual(text: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from comparisons.dataset.fields import (
     Record,
     as_letter,
+    as_mark,
     check_text,
     describe,
     field_names,
@@ -17,6 +19,7 @@ from comparisons.dataset.fields import (
     text_field,
 )
 from comparisons.dataset.items import Item, find_layout, lettered_form, plain, split_mark
+from comparisons.dataset.turns import Turns, answer_group
 from comparisons.util.errors import CompareError
 
 
@@ -31,9 +34,16 @@ class Fields:
 
 BEHAVIOR = Fields("question", "answer_matching_behavior", "answer_not_matching_behavior")
 KNOWLEDGE = Fields("prompt", "correct", "incorrect")
+_PAIRS = (("chosen", "rejected"), ("positive", "negative"))
 ANSWERS = Fields("question", "matching", "contrast")
 """Mostly of an item without letters, whose two answers are texts."""
+OTHER_NAMES = (
+    Fields("question", "matching", "not_matching"),
+    *(Fields(question, *pair) for question in ("question", "prompt") for pair in _PAIRS),
+)
+"""What others call an item's question and its two answers."""
 STATEMENT, CLAIM = "statement", "Is this statement true or false?"
+TRUTHS = {**dict.fromkeys(("1", "1.0", "true", "yes"), True), **dict.fromkeys(("0", "0.0", "false", "no"), False)}
 CHOICES, ANSWER, SUBJECT = "choices", "answer", "subject"
 """Of a knowledge question with one right choice among several, none of which is *the* contrast."""
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -54,12 +64,20 @@ class Origin:
         id: its item's.
         number: in its file, counted from 1.
         note: told what was unusual.
+        turns: draws the letters that its file leaves open.
     """
 
     where: str
     id: str = ""
     number: int = 1
     note: Note = lambda about, text: None
+    turns: Turns = field(default_factory=Turns)
+
+    def letter(self, record: Record, question: str, letters: Sequence[str], answer: str) -> str:
+        """One of the letters, for a record with this answer; see `Turns`."""
+        tags = [record.get(name) for name in TAGS]
+        groups = [None if isinstance(tag, (dict, list)) else tag for tag in tags]
+        return self.turns.letter(self.number, question, letters, [*groups, answer_group(answer)])
 
 
 def read_item(record: Record, origin: Origin, fields: Fields = BEHAVIOR, answers: Fields | None = None) -> Item:
@@ -74,6 +92,11 @@ def read_item(record: Record, origin: Origin, fields: Fields = BEHAVIOR, answers
         return _pair(record, origin, answers)
     if STATEMENT in record and BEHAVIOR.question not in record and BEHAVIOR.matching not in record:
         return _claim(record, origin)
+    for names in OTHER_NAMES:
+        if set(vars(names).values()) <= record.keys() and BEHAVIOR.matching not in record:
+            called = ", ".join(vars(names).values())
+            origin.note("names", f"its fields {called} are read as {', '.join(vars(ANSWERS).values())}")
+            return _pair(record, origin, names)
     if BEHAVIOR.matching in record or BEHAVIOR.question not in record:
         return _pair(record, origin, BEHAVIOR)
     if {ANSWERS.matching, ANSWERS.contrast} & record.keys():
@@ -88,7 +111,7 @@ def read_item(record: Record, origin: Origin, fields: Fields = BEHAVIOR, answers
 
 def names_read(fields: Fields, answers: Fields | None) -> frozenset[str]:
     """The names of all fields that are read, and of those that published sets have beside them."""
-    forms = (fields, BEHAVIOR, ANSWERS) if answers is None else (answers,)
+    forms = (fields, BEHAVIOR, ANSWERS, *OTHER_NAMES) if answers is None else (answers,)
     many = (CHOICES, ANSWER, SUBJECT) if fields is KNOWLEDGE else ()
     return frozenset((*TAGS, *_PUBLISHED, *many, *(name for form in forms for name in vars(form).values())))
 
@@ -125,7 +148,7 @@ def _pair(record: Record, origin: Origin, names: Fields) -> Item:
 
 
 def _one_answer_each(record: Record, origin: Origin, names: Fields) -> Record:
-    """The record with one answer in each field, of lists too; of several contrast letters each is taken in turn."""
+    """The record with one answer in each field, of lists too; of several contrast letters one is drawn."""
     record = _one(_one(record, names.matching, origin), names.contrast, origin)
     listed = record.get(names.contrast)
     if not isinstance(listed, list):
@@ -133,9 +156,11 @@ def _one_answer_each(record: Record, origin: Origin, names: Fields) -> Record:
     if not listed:
         raise CompareError(f"{origin.where}: field '{names.contrast}' is an empty list: it needs a letter.")
     every = [letter_field({names.contrast: each}, names.contrast, origin.where) for each in listed]
-    if letter_field(record, names.matching, origin.where) in every:
+    matching = letter_field(record, names.matching, origin.where)
+    if matching in every:
         raise CompareError(f"{origin.where}: field '{names.contrast}' lists the matching letter too.")
-    return {**record, names.contrast: every[(origin.number - 1) % len(every)]}
+    question = text_field(record, names.question, origin.where)
+    return {**record, names.contrast: origin.letter(record, question, every, matching)}
 
 
 def _one(record: Record, field: str, origin: Origin) -> Record:
@@ -174,25 +199,27 @@ def _check_letters(item: Item, where: str, names: Fields) -> None:
             "they must name different choices."
         )
     letters = [choice.letter for choice in item.choices]
-    for field, letter in ((names.matching, item.matching), (names.contrast, item.contrast)):
+    for name, letter in ((names.matching, item.matching), (names.contrast, item.contrast)):
         if letters and letter not in letters:
             named = ", ".join(letters)
-            raise CompareError(f"{where}: field '{field}' is ({letter}), but the choices are {named}.")
+            raise CompareError(f"{where}: field '{name}' is ({letter}), but the choices are {named}.")
 
 
 def _answered(record: Record, origin: Origin, names: Fields) -> Item:
-    """A question with two answers that are texts: the matching one stands first by turns.
-
-    Anthropic's evaluations alternate "Yes" and "No": there pairs of items share the place of the matching answer, so
-    that neither a letter nor an answer means more of the behavior.
-    """
+    """A question with two answers that are texts: which of them stands first is drawn."""
     question, matching, contrast = (
         text_field(record, name, origin.where).strip() for name in (names.question, names.matching, names.contrast)
     )
     if matching == contrast:
         raise CompareError(f"{origin.where}: fields '{names.matching}' and '{names.contrast}' hold the same answer.")
-    turn = (origin.number + 1) // 2 if names is BEHAVIOR else origin.number
-    texts = (matching, contrast) if turn % 2 else (contrast, matching)
+    marks = [as_mark(matching), as_mark(contrast)]
+    if all(mark and re.search(rf"^\W*{re.escape(mark)}\b(?:\W|$)", question, re.MULTILINE) for mark in marks):
+        raise CompareError(
+            f"{origin.where}: fields '{names.matching}' and '{names.contrast}' name choices of its question by "
+            f"{describe(matching)} and {describe(contrast)}: write these as (A), (B), … there and here."
+        )
+    letter = origin.letter(record, question, "AB", matching)
+    texts = (matching, contrast) if letter == "A" else (contrast, matching)
     made = f"{question}\n\nChoices:\n (A) {texts[0]}\n (B) {texts[1]}"
     layout = None if find_layout(question) else find_layout(made)
     if layout is None or tuple(choice.text for choice in layout.choices(made)) != texts:
@@ -200,28 +227,30 @@ def _answered(record: Record, origin: Origin, names: Fields) -> Item:
             f"{origin.where}: has lettered choices already, or lines that look like some: leave (A), (B), … out, or "
             f"give letters in '{names.matching}' and '{names.contrast}'."
         )
-    return _item(origin, made, _letters(texts.index(matching)), record, own_letters=False)
+    return _item(origin, made, (letter, _other(letter)), record, own_letters=False)
 
 
-def _letters(right: int) -> tuple[str, str]:
-    """The matching and the contrast letter of the choices (A) and (B)."""
-    return "AB"[right], "AB"[1 - right]
+def _other(letter: str) -> str:
+    """Of A and B."""
+    return "B" if letter == "A" else "A"
 
 
 def _claim(record: Record, origin: Origin) -> Item:
-    """A claim as an item: "True" stands first in every second one, so that no letter means truth."""
+    """A claim as an item: whether "True" or "False" stands first is drawn."""
     statement, label = (
         text_field(record, STATEMENT, origin.where).strip(),
         optional_field(record, "label", origin.where),
     )
-    truth = {"1": True, "true": True, "0": False, "false": False}.get((label or "").strip().lower())
+    truth = TRUTHS.get((label or "").strip().lower())
     if truth is None:
         raise CompareError(
             f"{origin.where}: field 'label' must be true or false (1 or 0), not {describe(record.get('label'))}."
         )
-    choices = ("True", "False") if origin.number % 2 else ("False", "True")
+    record = {**record, "label": str(truth).lower()}
+    letter = origin.letter(record, statement, "AB", str(truth))
+    choices = (truth, not truth) if letter == "A" else (not truth, truth)
     question = f"{CLAIM}\n\n{statement}\n\nChoices:\n (A) {choices[0]}\n (B) {choices[1]}"
-    return _item(origin, question, _letters(choices.index(str(truth))), {**record, "label": str(truth).lower()})
+    return _item(origin, question, (letter, _other(letter)), record)
 
 
 def _item(origin: Origin, question: str, letters: tuple[str, str], record: Record, own_letters: bool = True) -> Item:

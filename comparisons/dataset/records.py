@@ -14,6 +14,7 @@ from comparisons.dataset.fields import Record, optional_field, text_field
 from comparisons.dataset.items import Item, OpenPrompt
 from comparisons.dataset.lettering import BEHAVIOR, Fields, Origin, names_read, read_item
 from comparisons.dataset.reading import Reading
+from comparisons.dataset.turns import Turns
 
 LARGE = 16 * 2**20
 """Bytes of a file from which its items are kept on disk."""
@@ -89,17 +90,17 @@ def read_items(path: Path, section: str, fields: Fields = BEHAVIOR, answers: Fie
         answers: the names of the question's and its two answers' fields, where not those of `BEHAVIOR` or `ANSWERS`.
 
     `template`, `label` and `category` are read too, others are not. A question with two answers that are no letters
-    gets letters, the matching answer "A" in every second one. A file of claims, whose records have a `statement` and a
+    gets letters: which answer is "A" is drawn (`Turns`). A file of claims, whose records have a `statement` and a
     `label` and no question, is read as items that ask whether the claim is true; the truthful answer matches.
 
     Raises:
         CompareError: names the file, the item (counted from 1) and the field.
     """
-    reading, known = Reading(path), names_read(fields, answers)
+    reading, known, turns = Reading(path), names_read(fields, answers), Turns()
 
     def make(record: Record, number: int) -> Item:
         reading.ignore(name for name in record if name not in known)
-        origin = Origin(f"{path}: item {number}", f"{section}/{number - 1}", number, reading.note)
+        origin = Origin(f"{path}: item {number}", f"{section}/{number - 1}", number, reading.note, turns)
         return read_item(record, origin, fields, answers)
 
     if _is_large(path):

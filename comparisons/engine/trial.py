@@ -15,7 +15,9 @@ from comparisons.engine.passes import packed_passes, row_passes, token_logps
 from comparisons.engine.plan import Branch, Family, Sequences
 from comparisons.engine.prefix import no_prefix, read_families
 from comparisons.intervention import Edit
+from comparisons.model.checks import shaping
 from comparisons.model.lm import LM, Continuing, Packing
+from comparisons.model.tokenizers import warn_once
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,11 @@ def continuing(lm: LM) -> Continuing:
             lm.continuing, why = _continuing(lm)
         if lm.continuing == "text":
             log.warning("%s %s: it reads the whole text for each new token, which is slower.", lm.name, why)
+        if asked := shaping(lm.model.generation_config):
+            warn_once(
+                f"the generation configuration of {lm.name} has {', '.join(asked)}: free answers leave it out, and "
+                "take the likeliest token."
+            )
     return lm.continuing
 
 

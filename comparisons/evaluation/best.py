@@ -9,7 +9,9 @@ from pathlib import Path
 
 from comparisons.experiment.fitting import Built
 from comparisons.intervention import Condition
+from comparisons.model.classes import auto_class
 from comparisons.model.lm import LM
+from comparisons.model.tokenizers import template_file
 from comparisons.results.findings import is_broken
 from comparisons.results.folder import BEST
 from comparisons.results.summary import SummaryRow
@@ -59,9 +61,11 @@ def write_best(run: Path, cell: str, built: Built, lm: LM, location: str) -> Non
         {
             "cell": cell,
             "model": location,
+            "class": auto_class(lm.name, lm.model.config, own_code=True)[0].__name__,
             "blocks": lm.blocks_path,
             "prompt_format": lm.prompt_format,
             **({"reading": asdict(lm.prompts.reading)} if lm.prompts.reading.mended else {}),
+            **({"template_file": file} if (file := template_file(lm.tokenizer)) else {}),
             "system": found.system,
             "examples": [[turn.question, turn.answer] for turn in found.examples],
             "adapter": "adapter" if found.adapter is not None else None,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from comparisons.dataset.behaviors import Behavior, Library
+from comparisons.dataset.checks import warn_of_letters
 from comparisons.method.vectors import Reading, reading_by, where_read
 from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError
@@ -129,6 +130,8 @@ def _fitted(lm: LM, behavior: Behavior, read: Reading) -> Vectors:
     from comparisons.engine.activations import contrast_means
     from comparisons.method.vector_files import Vectors
 
+    if read == "letter":
+        warn_of_letters(behavior.name, behavior.train)
     return Vectors(
         dict(enumerate(contrast_means(lm, behavior.train, read=where_read(read, "letters", behavior)).matching.float()))
     )

@@ -15,6 +15,7 @@ from comparisons.method.recipes import Descent, Questions, Target, Training, epo
 from comparisons.method.training import TrainedAdapter, linear_modules, shuffled, train_adapter, train_edit
 from comparisons.method.vectors import (
     LayerVector,
+    PlacedVector,
     Reading,
     block_outputs,
     contrast_activations,
@@ -52,6 +53,7 @@ __all__ = [
     "LayerVector",
     "Method",
     "Need",
+    "PlacedVector",
     "Questions",
     "Reading",
     "Target",

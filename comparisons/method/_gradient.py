@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -86,3 +87,32 @@ def target_loss(lm: LM, model: Any, batch: dict[str, torch.Tensor]) -> torch.Ten
         logits.float().flatten(0, 1), targets.flatten(), ignore_index=NONE, reduction="none"
     )
     return (losses.view_as(targets).sum(dim=1) / (targets != NONE).sum(dim=1)).mean()
+
+
+def score_by_own_logits(lm: LM, model: Any) -> None:
+    """Has the model that trl's DPOTrainer has patched score labels by its own logits.
+
+    trl multiplies what the backbone gives by the output layer, with the scales and bounds that it knows by name: for
+    some families (Llama 4, RecurrentGemma) that fails, or is not what the model makes of it.
+    """
+    from trl.trainer.utils import FusedCausalLMOutput
+
+    patched = model.forward
+
+    @functools.wraps(type(model).forward)
+    def scored(*args: Any, fused_lm_head: bool = False, labels: Any = None, **inputs: Any) -> Any:
+        if not fused_lm_head:
+            return patched(*args, labels=labels, **inputs)
+        labels = labels[:, 1:]
+        columns = (labels != NONE).any(dim=0).nonzero()[:, 0]
+        logits = at_columns(patched(*args, **inputs, **keep_logits(lm, columns)).logits, columns)
+        wanted = labels[:, columns].to(logits.device)
+        logps = logits.float().log_softmax(-1).gather(-1, wanted.clamp(min=0)[..., None])[..., 0]
+        whole = logps.new_zeros(labels.shape).index_copy(
+            1, columns.to(logps.device), logps.masked_fill(wanted == NONE, 0)
+        )
+        # What the trainer only logs.
+        unseen = torch.zeros_like(whole)
+        return FusedCausalLMOutput(log_probs=whole, entropy=unseen, mean_logits=unseen, is_top1=unseen.bool())
+
+    model.forward = scored

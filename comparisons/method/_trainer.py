@@ -20,7 +20,7 @@ from comparisons.engine.memory import may_be_short, returning
 from comparisons.intervention import TRAINED
 from comparisons.method._checkpoints import Checkpoints, Resumable, unsealed
 from comparisons.method._fullrank import set_whole, whole_config
-from comparisons.method._gradient import collate, target_loss
+from comparisons.method._gradient import collate, score_by_own_logits, target_loss
 from comparisons.method._targets import ALL, Untouched, targets
 from comparisons.method.recipes import Training, epoch_folder
 from comparisons.model import processes
@@ -201,7 +201,7 @@ def _preference_trainer(lm: LM, training: Training, out: Path, more: dict[str, A
         "rejected_ids": [list(other) for other in training.questions.others],
         "length": [len(prompt) for prompt in training.questions.prompts],
     }
-    return Trainer(
+    trainer = Trainer(
         model=lm.model,
         args=_arguments(lm, training, out, DPOConfig, {"beta": training.beta, **_without_routers(DPOConfig)}),
         processing_class=tokenizer,
@@ -209,6 +209,8 @@ def _preference_trainer(lm: LM, training: Training, out: Path, more: dict[str, A
         train_dataset=Dataset.from_dict(columns),
         **more,
     )
+    score_by_own_logits(lm, trainer.model.get_base_model())
+    return trainer
 
 
 def _arguments(lm: LM, training: Training, out: Path, kind: Any, more: dict[str, Any]) -> Any:

@@ -66,6 +66,25 @@ class LayerVector(Method):
         return Intervention(edits=(Edit(layer, read_vector(use.fitted, layer), multiplier=use.signed),))
 
 
+@dataclass(frozen=True)
+class PlacedVector(LayerVector):
+    """Adds one layer's vector where a setting says.
+
+    Attributes:
+        positions: to which tokens: prompt_end, all, last, answer, thought, prompt_first:k or response_first:k.
+    """
+
+    positions: str = use_only("prompt_end")
+
+    def intervene(self, use: Use) -> Intervention:
+        return self.adds(read_vector(use.fitted, self.chosen_layer()), use.signed)
+
+    def adds(self, vector: torch.Tensor, multiplier: float) -> Intervention:
+        """The intervention that adds so many times a vector [width] there."""
+        edit = Edit(self.chosen_layer(), vector, multiplier=multiplier, positions=self.positions)
+        return Intervention(edits=(edit,))
+
+
 def write_vectors(folder: Path, vectors: torch.Tensor) -> None:
     """Writes the vectors of all layers, [layers, width] or [layers, k, width], as float32 into a fit's folder."""
     from safetensors.torch import save_file

@@ -105,6 +105,23 @@ def check_vocabulary(tokenizer: Any, name: str, embeddings: int, prompt: Iterabl
         )
 
 
+SHAPING: Mapping[str, float | None] = {
+    **dict.fromkeys(("repetition_penalty", "encoder_repetition_penalty", "guidance_scale", "num_beams"), 1),
+    **dict.fromkeys(("no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_length", "min_new_tokens"), 0),
+    **dict.fromkeys(("suppress_tokens", "begin_suppress_tokens", "bad_words_ids", "sequence_bias", "stop_strings")),
+    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty")),
+    **dict.fromkeys(("penalty_alpha", "dola_layers", "watermarking_config")),
+}
+"""What a generation configuration may hold that has `model.generate` take another than the likeliest token, and the
+number that stands there where it does nothing; None or an empty list does nothing either."""
+
+
+def shaping(config: Any) -> list[str]:
+    """What of a model's generation configuration would shape greedy answers, as "repetition_penalty=1.1"."""
+    found = {name: getattr(config, name, None) for name in SHAPING}
+    return [f"{name}={value}" for name, value in found.items() if value not in (None, [], SHAPING[name])]
+
+
 def _some(names: Iterable[str]) -> str:
     every = [repr(name) for name in names]
     return ", ".join(every[:NAMED]) + (", …" if len(every) > NAMED else "")

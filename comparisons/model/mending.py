@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from comparisons.model.template import DATE, THINKS, Template, pin_of, source_of
-from comparisons.model.thoughts import closing
+from comparisons.model.thoughts import closing, empty, marks
 from comparisons.util.errors import CompareError
 
 QUESTION = "Is it so that 1 < 2 & 3 > 2, or isn't it \"so\"?\n\nChoices:\n (A) Yes, it's so.\n (B) No, it isn't."
@@ -35,6 +35,12 @@ MARKS = re.compile(r"[<\[◁][^<>\[\]]*[>\]▷]")
 
 SWITCHES = (("detailed thinking on", "detailed thinking off"), ("/think", "/no_think"))
 """Words of a system text that turn thoughts on, and off."""
+
+THINKS_UNTOLD = re.compile(r"(?:^|[-_. ])(?:r1|think|thinker|thinking|reasoner|reasoning)(?:$|[-_. ])", re.IGNORECASE)
+"""In the names of models that think whatever they are told."""
+
+DEEPSEEK = "<｜Assistant｜>"
+"""Before answers in the templates of DeepSeek's: those that know thoughts and aren't told of them are R1's first."""
 
 BASE = "use --prompt-format base."
 
@@ -61,10 +67,12 @@ class _Trial:
     Attributes:
         tokenizer: the model's.
         name: of the model.
+        thinks: whether it is said to think, where nothing else tells.
     """
 
     tokenizer: Any
     name: str
+    thinks: bool = False
 
     def text(self, template: Template, system: str | None, *turns: Mapping[str, str]) -> str | None:
         """What is rendered; None where the template raises."""
@@ -81,14 +89,19 @@ class _Trial:
         return CompareError(f"the chat template of {self.name} {why}: {BASE}")
 
 
-def find(tokenizer: Any, name: str) -> Finding:
+def find(tokenizer: Any, name: str, thinks: bool = False) -> Finding:
     """Tries a chat template, and finds how it must be used.
+
+    Args:
+        tokenizer: the model's.
+        name: of the model.
+        thinks: whether the model is said to think.
 
     Raises:
         CompareError: there is no use of it in which the model reads the question, the system text and where the
             answer begins.
     """
-    trial = _Trial(tokenizer, name)
+    trial = _Trial(tokenizer, name, thinks)
     template = _dated(trial, _quiet(trial, _system(trial, _content(trial))))
     if len({trial.text(template, SYSTEM, ASKED) for _ in range(RENDERED)}) > 1:
         raise trial.refused("writes the same messages now so, now otherwise")
@@ -123,13 +136,22 @@ def _system(trial: _Trial, template: Template) -> Template:
 
 def _quiet(trial: _Trial, template: Template) -> Template:
     """With the words that turn thoughts off, where the template leaves that to a system text."""
-    plain = trial.text(template, SYSTEM, ASKED)
-    if trial.text(template.told({THINKS: True}), SYSTEM, ASKED) != plain:
-        return template  # it is told by a name
+    if _is_told(trial, template):
+        return template
     for _, off in switched(trial.tokenizer, trial.name):
         if trial.shown(replace(template, switch=off), SYSTEM, ASKED):
             return replace(template, switch=off)
     return template
+
+
+def _is_told(trial: _Trial, template: Template) -> bool:
+    """Whether the template is told by a name that the model is to think."""
+    ways = [template.told({name: True}) for name in (THINKS, "thinking")]
+    return any(
+        trial.text(way, system, ASKED) != trial.text(template, system, ASKED)
+        for way in ways
+        for system in (SYSTEM, None)
+    )
 
 
 def switched(tokenizer: Any, name: str) -> list[tuple[str, str]]:
@@ -176,9 +198,24 @@ def _ended(trial: _Trial, template: Template) -> tuple[Template, str]:
     said = f"ends before the answer begins: {header!r} is added" if header else ""
     if closed:
         said = f"ends in an open thought: {header + closed!r} closes it"
+    elif closed := _left_to_model(trial, template, tail + header):
+        said = f"leaves the thought to the model: an empty one, {closed!r}, stands before the answer"
     elif re.search(r"\w", MARKS.sub("", beyond)):
         said = f"begins the answer itself, by {beyond.strip()!r}: what is asked for follows it"
     return replace(template, ending=header + closed), said
+
+
+def _left_to_model(trial: _Trial, template: Template, tail: str) -> str:
+    """The empty thought of a model that begins one itself, as its template tells by what it cuts from earlier turns.
+
+    Empty where the template is told of thoughts, has written one, or serves models that don't think too.
+    """
+    source = source_of(trial.tokenizer)
+    found = marks(source)
+    thinks = trial.thinks or DEEPSEEK in source or THINKS_UNTOLD.search(trial.name.rstrip("/").rpartition("/")[2])
+    if not found or not thinks or found[1] in tail or template.switch or _is_told(trial, template):
+        return ""
+    return empty(*found)
 
 
 def _tail(trial: _Trial, template: Template) -> str:

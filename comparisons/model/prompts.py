@@ -135,15 +135,19 @@ class PromptWriter:
             if not getattr(self.tokenizer, "chat_template", None):
                 raise CompareError(f"the tokenizer of {self.name} has no chat template: use --prompt-format base.")
             check_templates(self.tokenizer, self.name)
-            found = find(self.tokenizer, self.name)
+            found = find(self.tokenizer, self.name, self.mode == "on")
             return Reading(found.template, ends=found.ends, notes=found.notes)
-        ids, bare = (list(self.tokenizer("Why?", add_special_tokens=more)["input_ids"]) for more in (True, False))
-        starts = (i for i in range(len(ids) - len(bare) + 1) if ids[i : i + len(bare)] == bare)
-        start = next(starts, len(ids) - len(bare))
-        added = ids[start + len(bare) :]
+        added = self._added()
         words = "".join(self.tokenizer.convert_ids_to_tokens(added))
         notes = (f"the tokenizer of {self.name} ends every text with {words}: it is left out of prompts.",)
         return Reading(added=len(added), notes=notes if added else ())
+
+    def _added(self) -> list[int]:
+        """The special tokens that the tokenizer puts behind a text."""
+        ids, bare = (list(self.tokenizer("Why?", add_special_tokens=more)["input_ids"]) for more in (True, False))
+        starts = (i for i in range(len(ids) - len(bare) + 1) if ids[i : i + len(bare)] == bare)
+        start = next(starts, len(ids) - len(bare))
+        return ids[start + len(bare) :]
 
     def check(self) -> None:
         """Raises CompareError where a probe shows that the model would not read what it is to be asked.
@@ -214,6 +218,11 @@ class PromptWriter:
         """
         ids = self.tokenizer(text, add_special_tokens=self.format != "chat")["input_ids"]
         return list(ids[: len(ids) - self.reading.added])
+
+    def tokenize_text(self, text: str) -> list[int]:
+        """Token ids of a text that is no prompt: behind what the tokenizer begins one with, without what ends it."""
+        ids = self.tokenizer(text)["input_ids"]
+        return list(ids[: len(ids) - len(self._added())])
 
     def choice(
         self,

@@ -11,7 +11,8 @@ from typing import Any
 # Templates that print today's date would change the prompt, and with it every number, from day to day.
 DATE = datetime(2024, 7, 26)
 THINKS = "enable_thinking"
-TEMPLATE_ARGUMENTS = {THINKS: False, "date_string": "26 Jul 2024"}
+BUDGET = "thinking_budget"
+TEMPLATE_ARGUMENTS = {THINKS: False, BUDGET: 0, "date_string": "26 Jul 2024"}
 
 CODES = re.compile(r"%-?[aAbBcdDeFHIjmMpSTuUwWxXyY]")
 """What stands for a part of a date or time in a format of `strftime`."""
@@ -96,7 +97,7 @@ class ToldTemplate(Template):
 
     @property
     def arguments(self) -> Mapping[str, Any]:
-        rest = {name: value for name, value in TEMPLATE_ARGUMENTS.items() if name != THINKS}
+        rest = {name: value for name, value in TEMPLATE_ARGUMENTS.items() if name not in (THINKS, BUDGET)}
         return {**rest, **dict(self.words)}
 
 

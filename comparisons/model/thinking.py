@@ -9,7 +9,7 @@ from typing import Any
 
 from comparisons.model.mending import ASKED, QUESTION, SWITCHES, SYSTEM
 from comparisons.model.template import THINKS, Template, source_of
-from comparisons.model.thoughts import ENDS, FINAL, PAIRS, TAG, closing, opening
+from comparisons.model.thoughts import FINAL, PAIRS, TAG, closing, marks
 from comparisons.util.errors import CompareError
 
 ARGUMENTS: tuple[Mapping[str, Any], ...] = ({THINKS: True}, {"thinking": True}, {})
@@ -114,8 +114,4 @@ def _known(source: str, closed: Template) -> tuple[str, str] | None:
     """The marks of thoughts that the source names: what opens one, and what closes it."""
     if closed.ending.endswith("<|channel|>final<|message|>"):
         return "<|channel|>", "<|channel|>final<|message|>"
-    for opens, closes in PAIRS:
-        if closes in source:
-            return opens, closes
-    tags = [found for found in TAG.finditer(source) if found[1] or "|/" in found[0] or ENDS.search(found[0])]
-    return next(((opening(tag[0]), tag[0]) for tag in tags), None)
+    return marks(source)

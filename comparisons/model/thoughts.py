@@ -39,6 +39,21 @@ def opening(closes: str) -> str:
     return closes.replace("/", "", 1)
 
 
+def marks(source: str) -> tuple[str, str] | None:
+    """What opens a thought and what closes it, of a template that names the latter."""
+    for opens, closes in PAIRS:
+        if closes in source:
+            return opens, closes
+    tags = [found for found in TAG.finditer(source) if found[1] or "|/" in found[0] or ENDS.search(found[0])]
+    tags.sort(key=lambda tag: "think" not in tag[0].lower() and "thought" not in tag[0].lower())
+    return next(((opening(tag[0]), tag[0]) for tag in tags), None)
+
+
+def empty(opens: str, closes: str) -> str:
+    """A thought of no words, as models that write it in a tag's form have it."""
+    return f"{opens}\n\n{closes}\n\n" if re.fullmatch(r"<\w+>", opens) else f"{opens}{closes}"
+
+
 def _open_tag(tail: str, source: str) -> str | None:
     """The tag that closes an open thought."""
     for opens, closes in PAIRS:

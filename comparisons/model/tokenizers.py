@@ -12,6 +12,9 @@ log = logging.getLogger(__name__)
 FILES = ("chat_template.json", "processor_config.json")
 """Where a processor may have a chat template that its tokenizer hasn't."""
 
+TEMPLATE_FILE = "_compare_template_file"
+"""The attribute of a tokenizer that names which of them."""
+
 
 def read_tokenizer(place: str, **access: Any) -> Any:
     """Loads a tokenizer; one without a chat template gets that of the processor beside it, if any.
@@ -24,12 +27,19 @@ def read_tokenizer(place: str, **access: Any) -> Any:
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(place, **access)
     if not getattr(tokenizer, "chat_template", None) and "gguf_file" not in access:
-        tokenizer.chat_template = _processors_template(place, access.get("local_files_only", False))
+        file, tokenizer.chat_template = _processors_template(place, access.get("local_files_only", False))
+        setattr(tokenizer, TEMPLATE_FILE, file)
     return tokenizer
 
 
-def _processors_template(place: str, offline: bool) -> Any:
-    """The template, or some by name; None where no file has one."""
+def template_file(tokenizer: Any) -> str | None:
+    """The processor's file that a tokenizer has its chat template of; None where it has its own, or none."""
+    file: str | None = getattr(tokenizer, TEMPLATE_FILE, None)
+    return file
+
+
+def _processors_template(place: str, offline: bool) -> tuple[str | None, Any]:
+    """The file, and the template or some by name; None where no file has one."""
     from transformers.utils import cached_file
 
     for name in FILES:
@@ -48,8 +58,8 @@ def _processors_template(place: str, offline: bool) -> Any:
         found = read.get("chat_template") if isinstance(read, dict) else None
         if isinstance(found, str | dict) and found:
             warn_once(f"the tokenizer of {place} has no chat template: that of its processor, {name}, is used.")
-            return found
-    return None
+            return name, found
+    return None, None
 
 
 @cache

@@ -45,6 +45,8 @@ def snippet(intervention: Mapping[str, Any], question: str = QUESTION, repositor
         "report/templates/program.txt",
         place=place,
         file=file,
+        kind=intervention.get("class", "AutoModelForCausalLM"),
+        template_file=intervention.get("template_file") if prompt_format == "chat" else None,
         package=next((named.module for named in NAMED.values() if named.file == file), None),
         blocks=intervention.get("blocks") or "model.layers",
         edits=[(int(e["layer"]), float(e["multiplier"]), e["tensor"], STARTS[e["positions"]]) for e in edits],

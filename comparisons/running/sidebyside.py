@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Specification
+from comparisons.dataset.checks import warn_of_letters
 from comparisons.judges.free_answers import THOUGHT_TOKENS, TOKENS
 from comparisons.running.executor import check_layers, settled
 from comparisons.running.planning import make_plan
@@ -63,6 +64,8 @@ def answering(
     check_layers(plan, lm)
     store = Store(CHECKPOINTS)
     plan = settled(plan, [letter_check(lm, plan, store)])
+    if plan.measure == "letters":
+        warn_of_letters(behavior, plan.behaviors[behavior].train)
     cells = [cell for cell in plan.cells if cell.elements]
     with tempfile.TemporaryDirectory() as scratch:  # for what is chosen on dev; the fits go to the store
         folder = RunFolder(Path(scratch) / "run", "answers", True)

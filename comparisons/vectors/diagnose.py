@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from comparisons.dataset.checks import warn_of_letters
 from comparisons.method.vector_files import Vectors
 from comparisons.stats import bca_interval
 from comparisons.stats.units import FloatArray
@@ -130,6 +131,7 @@ def diagnose(contrast: Contrast, layers: Parts, vectors: Vectors | None = None) 
         diagnoses.append(_layer(contrast, layer, data, vector, projections))
     pairs = contrast.pairs
     name = contrast.origin.behavior or "pairs"
+    warn_of_letters(name, pairs)
     letters, labels = tuple(pair.matching for pair in pairs), tuple(pair.label for pair in pairs)
     return Diagnosis(name, judged, letters, labels, tuple(diagnoses))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.behaviors import Behavior, Library
+from comparisons.dataset.checks import warn_of_letters
 from comparisons.method.vector_files import MEAN_DIFFERENCE, SUFFIX, Origin, Vectors, save_vectors
 from comparisons.method.vectors import Reading, reading_by, where_read
 from comparisons.util.layers import Parts, layer_ranges, layers_within
@@ -120,6 +121,8 @@ def fit_vectors(
     from comparisons.engine.activations import contrast_activations, means_of
 
     items, read = behavior.train, reading_by(read, "letters" if behavior.lettered else "answers")
+    if read == "letter":
+        warn_of_letters(behavior.name, items)
     batches = contrast_activations(lm, items, layers, read=where_read(read, "letters", behavior))
     kept = list(batches) if keep_activations else None
     means = means_of(batches if kept is None else kept, items)

@@ -136,8 +136,8 @@ def _why(lm: LM, said: list[str]) -> str:
     """What the last way of packing came to: an exception, or other numbers."""
     if continuing(lm) != "cache" or not pads(lm):
         return "its state is more than keys and values"
-    text = said[-1].partition("branches: ")[2] if said else ""
-    return text[:80] or "branches give other numbers"
+    raised = said and "branches: " in said[-1]
+    return "its code makes masks that branches can't have" if raised else "branches give other numbers"
 
 
 def _caa(lm: LM, folder: Path) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from comparisons.dataset.checks import warn_of_letters
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Specification
-from comparisons.dataset.checks import warn_of_letters
 from comparisons.judges.free_answers import THOUGHT_TOKENS, TOKENS
 from comparisons.running.executor import check_layers, settled
 from comparisons.running.planning import make_plan

@@ -100,7 +100,7 @@ def _selected(
     bounds = [stats.cost_bounds(cost(random, c, dev), draws=sizes.draws, seed=seed).largest for c in COSTS]
     means = shifts.mean(axis=1).tolist()
     rows = [{"two_sided": m, "cost_bound": b, "broken": False} for m, b in zip(means, bounds, strict=True)]
-    return _winner(rows, LIMIT)
+    return _winner(rows, {"cost": LIMIT})
 
 
 def _said(shifts: FloatArray, sizes: Sizes, seed: int) -> tuple[bool, bool]:

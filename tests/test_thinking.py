@@ -330,7 +330,9 @@ def test_a_vector_is_added_where_its_method_is_told(tmp_path: Path) -> None:
         for positions in ("prompt_end", "answer", "thought"):
             (edit,) = method(layer=1, positions=positions).intervene(use).edits
             assert edit.positions == positions and edit.layer == 1
-        with pytest.raises(CompareError, match="unknown positions 'anywhere': use prompt_end, all, last, answer, though"):
+        with pytest.raises(
+            CompareError, match="unknown positions 'anywhere': use prompt_end, all, last, answer, though"
+        ):
             method(positions="anywhere")
 
 

@@ -87,23 +87,10 @@ def repeated(row: dict[str, Any], mark: str) -> dict[str, Any]:
 
 
 OTHER = "choices that are lettered otherwise are shown as (A) and (B)"
-MARKS: tuple[str, ...] = (
-    "A)",
-    "(a)",
-    "a.",
-    "A:",
-    "**A.**",
-    "**A**.",
-    "**(A)**",
-    "[A]",
-    "A )",
-    "( a )",
-    "a)",
-    "A.",
-    "A.)",
-    "__A__)",
+MARKS = (
+    *("A)", "(a)", "a.", "A:", "**A.**", "**A**.", "**(A)**"),
+    *("[A]", "A )", "( a )", "a)", "A.", "A.)", "__A__)", "（A）"),
 )
-MARKS += ("（A）",)
 LISTED = ("- A)", "* (A)", "• a.")
 
 READ: dict[str, tuple[str, bytes, str]] = {

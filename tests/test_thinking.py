@@ -313,7 +313,7 @@ def test_a_template_that_only_the_processor_has_is_used_and_told(
     found = load(ModelSource(str(tmp_path), thinking="on"))
     assert found.prompt_format == "chat" and found.prompt("Why?").endswith("<think>\n\n</think>\n\n")
     assert caplog.text.count(f"has no chat template: that of its processor, {file}, is used.") == 1
-    shown = shown_prompt(ModelSource(str(tmp_path)))
+    shown = shown_prompt(ModelSource(str(tmp_path)), 400)
     assert shown is not None and shown.format == "chat"
 
 
@@ -330,6 +330,10 @@ def test_a_vector_is_added_where_its_method_is_told(tmp_path: Path) -> None:
         for positions in ("prompt_end", "answer", "thought"):
             (edit,) = method(layer=1, positions=positions).intervene(use).edits
             assert edit.positions == positions and edit.layer == 1
+        with pytest.raises(
+            CompareError, match="unknown positions 'anywhere': use prompt_end, all, last, answer, though"
+        ):
+            method(positions="anywhere")
 
 
 def test_run_and_generate_take_the_options_of_thoughts() -> None:

@@ -122,6 +122,18 @@ def test_what_is_unfit_is_one_line(
     assert line in refused(command, folder, capsys)
 
 
+@pytest.mark.parametrize("kind", ["more tokens than embeddings", "special tokens of the template", "fewer embeddings"])
+def test_the_doctor_knows_a_tokenizer_of_another_model_without_weights(
+    kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, line = UNFIT[kind]
+    change(folder)
+    capsys.readouterr()
+    assert execute(["doctor", "--model", str(folder)]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert line in said
+
+
 STORED: dict[str, tuple[dict[str, Any], str]] = {
     "bitsandbytes 8bit": ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "bitsandbytes 8bit"),
     "bitsandbytes 4bit": ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes 4bit"),

@@ -97,7 +97,7 @@ def _estimate(as_json: bool, given: Mapping[str, Any]) -> int:
     load = Load(**{name: given[name] for name in ("tokens", "prompts", "batch") if given[name] is not None})
     advice = advise(source, load)
     measured = _measured(advice, source, load, given["method"]) if given["measure"] else []
-    prompt, refused = _prompt(source)
+    prompt, refused = _prompt(source, advice.shape.vocabulary)
     if as_json:
         rows = {"measured": [asdict(row) for row in measured]} if measured else {}
         click.echo(json.dumps({**advice.to_json(), **rows, "prompt": prompt and prompt.to_json()}))
@@ -119,13 +119,13 @@ def _measured(advice: Advice, source: ModelSource, load: Load, method: str | Non
     return measure(source, advice.asked.device, load, None if method is None else Registry().get(method))
 
 
-def _prompt(source: ModelSource) -> tuple[ShownPrompt | None, CompareError | None]:
+def _prompt(source: ModelSource, embeddings: int) -> tuple[ShownPrompt | None, CompareError | None]:
     """What the model reads of a probe, or why it can't be asked."""
     from comparisons.machine.prompt import shown_prompt
     from comparisons.util.errors import CompareError
 
     try:
-        return shown_prompt(source), None
+        return shown_prompt(source, embeddings), None
     except CompareError as error:
         return None, error
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from comparisons.model.checks import check_vocabulary
 from comparisons.model.explaining import explained
 from comparisons.model.loading import fastest
 from comparisons.model.mending import QUESTION, SYSTEM
@@ -68,11 +69,16 @@ def marked(pieces: Sequence[str]) -> str:
     return "".join(f"«{piece.encode('unicode_escape').decode() if piece.isspace() else piece}»" for piece in pieces)
 
 
-def shown_prompt(source: ModelSource) -> ShownPrompt | None:
+def shown_prompt(source: ModelSource, embeddings: int) -> ShownPrompt | None:
     """The probe as a model reads it; None where its tokenizer is not on this machine.
 
+    Args:
+        source: which model.
+        embeddings: how many tokens it has embeddings for.
+
     Raises:
-        CompareError: there is no such model, its tokenizer can't be read, or the model would not read what it is asked.
+        CompareError: there is no such model, its tokenizer can't be read or belongs to another, or the model would not
+            read what it is asked.
     """
     location = source.location(whole=False)
     place, file = fastest(location)
@@ -86,7 +92,9 @@ def shown_prompt(source: ModelSource) -> ShownPrompt | None:
         if folder.is_dir():
             raise explained(source.name, error, location) from error
         return None
-    return ShownPrompt.of(checked_writer(tokenizer, source.prompt_format, source.name, source.thinking))
+    writer = checked_writer(tokenizer, source.prompt_format, source.name, source.thinking)
+    check_vocabulary(tokenizer, source.name, embeddings, writer.probe()[1])
+    return ShownPrompt.of(writer)
 
 
 def _pieces(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from comparisons.intervention import Edit, Intervention
+from comparisons.intervention import Edit, Intervention, Positions
 from comparisons.method.interface import Fit, Method, Use, use_only
 from comparisons.method.vector_files import load_vectors
 from comparisons.util.errors import CompareError
@@ -75,6 +75,9 @@ class PlacedVector(LayerVector):
     """
 
     positions: str = use_only("prompt_end")
+
+    def __post_init__(self) -> None:
+        Positions.parse(self.positions)  # what is no such name is said before anything is run
 
     def intervene(self, use: Use) -> Intervention:
         return self.adds(read_vector(use.fitted, self.chosen_layer()), use.signed)

@@ -30,7 +30,7 @@ def test_the_same_words_leak_and_so_do_nearly_the_same() -> None:
     assert [(a.id, b.id) for a, b in leaks(train, test)] == [("q0", "t1"), ("q1", "t2")]
     # Variations of one template are near by design, and are counted as clusters.
     named = [[item(i.id, i.stem, "w") for i in items] for items in (train, test)]
-    assert [(a.id, b.id) for a, b in leaks(*named)] == [("q0", "t1")]
+    assert [(a.id, b.id) for a, b in leaks(named[0], named[1])] == [("q0", "t1")]
 
 
 @pytest.mark.parametrize("data", ["pocket", "english"])

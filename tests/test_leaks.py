@@ -29,13 +29,8 @@ def test_the_same_words_leak_and_so_do_nearly_the_same() -> None:
     test = [item("q0", "are you, there"), item("q1", f"{LONG.removesuffix('one')}sum?"), item("q2", "Are you here?")]
     assert [(a.id, b.id) for a, b in leaks(train, test)] == [("q0", "t1"), ("q1", "t2")]
     # Variations of one template are near by design, and are counted as clusters.
-<<<<<<< HEAD
-    named_train, named_test = ([item(i.id, i.stem, "w") for i in items] for items in (train, test))
-    assert [(a.id, b.id) for a, b in leaks(named_train, named_test)] == [("q0", "t1")]
-=======
     named = [[item(i.id, i.stem, "w") for i in items] for items in (train, test)]
     assert [(a.id, b.id) for a, b in leaks(named[0], named[1])] == [("q0", "t1")]
->>>>>>> c6f0cce2f456aba89661bf967b1db3351eb498ca
 
 
 @pytest.mark.parametrize("data", ["pocket", "english"])

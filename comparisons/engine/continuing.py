@@ -15,13 +15,17 @@ from comparisons.model.lm import LM, Continuing
 class ReadText:
     """Rows of tokens that have been read.
 
+    Args:
+        lm: the model.
+        kind: how they are gone on with.
+        room: columns that keys and values have room for before they are copied.
+
     Attributes:
         kind: how they are gone on with.
         cache: of what has been read; None before a family's own is made, and where there is none.
     """
 
     def __init__(self, lm: LM, kind: Continuing, room: int = 0) -> None:
-        """For keys and values, with room for so many columns."""
         self.lm, self.kind = lm, kind
         self.cache: Any = _roomy_cache(room) if kind == "cache" else None
 

@@ -13,7 +13,8 @@ import torch
 
 from comparisons import stats
 from comparisons.dataset.behaviors import Library
-from comparisons.engine.generate import Sampling, generate
+from comparisons.engine.generate import generate
+from comparisons.engine.sampling import Sampling
 from comparisons.evaluations.random_ranks import random_interventions
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Specification

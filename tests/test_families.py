@@ -274,6 +274,34 @@ def test_greedy_answers_equal_plain_decoding(lm: LM) -> None:
             assert found[row][column] == lm.tokenizer.decode(answer, skip_special_tokens=True).strip()
 
 
+def test_answers_side_by_side_that_end_apart(lm: LM, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a prompt are in two rows of the cache; half of all tokens end one."""
+    monkeypatch.setattr("comparisons.engine.generate.MAX_BRANCH_TOKENS", 3 * 8)
+    ends = [1, *range(0, len(lm.tokenizer), 2)]
+    monkeypatch.setattr(lm.model.generation_config, "eos_token_id", ends)
+    edits = [(), (Edit(2, random_vector(lm, 6), "ablate", 1.0, "last", "mlp"),)]
+    edits += [(Edit(1, random_vector(lm, 5), multiplier=m),) for m in (-1.0, 1.0)]
+    edits += [(Edit(0, random_vector(lm, 4), positions="response_first:2"),)]
+    texts = [question.question for question in asked(3)]
+    with lm.meter.counting() as counted:
+        found = generate(lm, texts, [Intervention(edits=each) for each in edits], 8, exact=True)
+    prompts, lengths = [lm.tokenize(lm.prompt(text)) for text in texts], set()
+    for row, each in enumerate(edits):
+        for column, prompt in enumerate(prompts):
+            answer: list[int] = []
+            while len(answer) < 8:
+                logps = oracle.edited(lm.model, lm.blocks, prompt + answer, len(prompt) - 1, each)
+                token = int(logps[-1].argmax())
+                if token in ends:
+                    break
+                answer.append(token)
+            assert found[row][column] == lm.tokenizer.decode(answer, skip_special_tokens=True)
+            lengths.add(len(answer))
+    assert len(lengths) > 1 or lm.config.tie_word_embeddings  # which repeats one token
+    # Every prompt is read once, whatever is done to its answers.
+    assert sum(counted) < len(prompts) * (max(map(len, prompts)) + 8 * len(edits))
+
+
 def test_a_prompt_read_in_chunks_is_the_same_prompt(lm: LM, monkeypatch: pytest.MonkeyPatch) -> None:
     questions, items = asked(2), [tiny_item(i) for i in range(2)]
     given = [Intervention(), Intervention(edits=(Edit(1, random_vector(lm, 0)),))]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from comparisons.engine.generate import Sampling, generate
+from comparisons.engine.generate import generate
+from comparisons.engine.sampling import Sampling
 from comparisons.intervention import Edit, Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError

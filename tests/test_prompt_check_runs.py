@@ -11,7 +11,8 @@ import torch
 
 from comparisons.cli import cli as commands
 from comparisons.cli import main
-from comparisons.engine.generate import _Rows, generate
+from comparisons.engine.decoding import Rows
+from comparisons.engine.generate import generate
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.model.loading import load
@@ -123,7 +124,7 @@ def test_an_answer_ends_where_the_next_turn_of_its_format_begins(
         steps.append(len(alive))
         return torch.tensor([[texts[row][len(steps) - 1]] for row in alive])
 
-    monkeypatch.setattr(_Rows, "_next", given)
+    monkeypatch.setattr(Rows, "_next", given)
     tokens = len(texts[0])
     (answers,) = generate(lm, ["Why is that so?", "Why?"], [Intervention()], tokens)
     assert answers == [kept, lm.tokenizer.decode(texts[1][:tokens]).strip()]
@@ -148,5 +149,5 @@ def test_an_answer_ends_at_a_token_that_any_of_the_files_names(place: str, monke
     lm = LM(model, tokenizer, "tiny")
     ids = lm.tokenizer("Yes.<|im_end|>No.", add_special_tokens=False)["input_ids"]
     written = iter(ids)
-    monkeypatch.setattr(_Rows, "_next", lambda self, logits, alive: torch.tensor([[next(written)]]))
+    monkeypatch.setattr(Rows, "_next", lambda self, logits, alive: torch.tensor([[next(written)]]))
     assert generate(lm, ["Why?"], [Intervention()], len(ids)) == [["Yes." if place != "nowhere" else "Yes.No."]]

@@ -10,11 +10,12 @@ import torch
 
 from comparisons.engine.adapters import in_place
 from comparisons.engine.completions import padded, shared_sizes
-from comparisons.engine.generate import GREEDY, generate_tokens
+from comparisons.engine.generate import generate_tokens
 from comparisons.engine.head import Head, Words, head_of, outputs
 from comparisons.engine.passes import Pass
 from comparisons.engine.plan import Branch, Group, Tokens, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
+from comparisons.engine.sampling import GREEDY
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM, LOGITS
 from comparisons.util.errors import CompareError

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from comparisons.engine.generate import GREEDY, generate, generate_tokens
+from comparisons.engine.generate import generate, generate_tokens
 from comparisons.engine.plan import group_by_prefix
+from comparisons.engine.sampling import GREEDY
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.model.thinking import Thinking

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from comparisons.engine.adapters import in_place
-from comparisons.engine.generate import GREEDY, generate_tokens
+from comparisons.engine.generate import generate_tokens
 from comparisons.engine.head import at_columns
 from comparisons.engine.hooks import (
     EPSILON,
@@ -26,6 +26,7 @@ from comparisons.engine.hooks import (
 from comparisons.engine.memory import halving
 from comparisons.engine.plan import batches, group_by_prefix
 from comparisons.engine.prefix import keep_logits
+from comparisons.engine.sampling import GREEDY
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError

@@ -201,7 +201,20 @@ def packed_mask(
     rows, tokens = position.shape
     before = prefix.valid[:, None, :].expand(-1, tokens, -1)
     allowed = torch.cat([before, among.expand(rows, -1, -1)], dim=-1)
-    key = torch.cat([prefix.position, position], dim=1)
+    return attention_mask(lm, allowed, position, torch.cat([prefix.position, position], dim=1))
+
+
+def attention_mask(
+    lm: LM, allowed: torch.Tensor, position: torch.Tensor, key: torch.Tensor
+) -> torch.Tensor | dict[str, torch.Tensor]:
+    """The 4-D mask of new tokens over all columns, as `packed_mask` returns it.
+
+    Args:
+        lm: the model.
+        allowed: which columns each token may see, bool [rows, tokens, columns].
+        position: the tokens' logical positions, [rows, tokens].
+        key: the columns', [rows, columns].
+    """
     window = getattr(lm.config, "sliding_window", None)
     near = allowed if window is None else allowed & (position[:, :, None] - key[:, None, :] < window)
     types = set(getattr(lm.config, "layer_types", None) or ())

@@ -131,12 +131,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, change: dict[str, Any], message:
 def test_a_run_measures_the_cost_on_the_set_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = make_place(tmp_path)
     assert "put it at test/mmlu4/mmlu4.json" in complaint(lambda: Library.open(place).knowledge("mmlu4"))
-    write(place / "test/mmlu4/mmlu4.json", [fact(index, index % 4) for index in range(5)])
+    write(place / "test/mmlu4/mmlu4.json", [fact(index, index % 4) for index in range(7)])
     arguments = f"run --data {place} --behavior greeting --methods caa --set caa.layer=1 --directions pos".split()
     assert execute([*arguments, "--knowledge", "mmlu4", "--out", str(tmp_path / "run")]) == 0
     rows = [json.loads(line) for line in (tmp_path / "run/results.jsonl").read_text().splitlines()]
     asked = [row for row in rows if row["evaluation"] == "knowledge" and row["method"] == "baseline"]
-    assert [row["order"] for row in asked[:4]] == ["given", "rotated1", "rotated2", "rotated3"] and len(asked) == 20
+    assert [row["order"] for row in asked[:4]] == ["given", "rotated1", "rotated2", "rotated3"] and len(asked) == 28
     summary = json.loads((tmp_path / "run/summary.json").read_text())["rows"]
     mean = np.mean([row["p_match"] for row in asked])
     assert summary[0]["knowledge_set"] == "mmlu4" and summary[0]["knowledge"] == pytest.approx(mean, abs=1e-6)

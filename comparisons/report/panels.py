@@ -48,6 +48,8 @@ class Panel(ABC):
 
     shared_x: ClassVar[bool] = True
     shared_y: ClassVar[bool] = True
+    flows: ClassVar[bool] = False
+    """Whether a page writes it in HTML, which fits any width."""
     x_label: ClassVar[str] = ""
     y_label: ClassVar[str] = ""
 

@@ -116,7 +116,7 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
     asked = [row for row in rows if row.direction == direction and not row.control]
     if not asked:
         return None
-    aim = f"To {'raise' if direction == 'pos' else 'lower'} {asked[0].subject}"
+    aim = aim_of(asked[0])
     if void(rows):
         return f"{aim}, the answer is void: the unchanged model answers something else than the letters."
     best = ranked(rows, direction)
@@ -130,7 +130,12 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
     found = [(row, between(contrasts, first.cell, row.cell)) for row in best[1:]]
     against = [(_dose(row, asked), contrast) for row, contrast in found if contrast is not None]
     text = f"{aim}, {_dose(first, asked)} {_rank(best, against)}: {claimed(first)}{_price(first)}"
-    return text + "".join(_compared(against)) + "." + _doubt(first)
+    return text + "".join(_compared(against)) + "." + doubt(first)
+
+
+def aim_of(row: SummaryRow) -> str:
+    """What a cell is for, as a sentence begins."""
+    return f"To {'raise' if row.direction == 'pos' else 'lower'} {row.subject}"
 
 
 Against = tuple[str, Contrast]
@@ -234,9 +239,14 @@ def _noise(noise: Noise) -> str:
     )
 
 
-def _dose(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
+def dosed(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
+    """A cell's stack, with its strength where the rows have several of it."""
     strengths = {other.strength for other in rows if other.name == row.name}
-    return (f"{row.name} at strength {row.strength:g}" if len(strengths) > 1 else row.name) + which_fit(row)
+    return f"{row.name} at strength {row.strength:g}" if len(strengths) > 1 else row.name
+
+
+def _dose(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
+    return dosed(row, rows) + which_fit(row)
 
 
 def which_fit(row: SummaryRow) -> str:
@@ -292,7 +302,8 @@ def _limited(row: SummaryRow) -> str:
     return f", on test not shown to be within the limit of {limit:g} (at most {row.cost_bound:.3f})"
 
 
-def _doubt(row: SummaryRow) -> str:
+def doubt(row: SummaryRow) -> str:
+    """Why a movement may be none all the same; nothing where nothing speaks against it."""
     text = ""
     if row.p_holm is not None and row.p_holm >= SIGNIFICANT:
         text += f" Corrected for all comparisons of this run it is not significant (p = {row.p_holm:.2f})."

@@ -19,11 +19,13 @@ from comparisons.judges.judge_set import JudgeSet, make_judge_set
 from comparisons.report import render
 from comparisons.results.cells import RESULTS
 from comparisons.results.folder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
+from comparisons.results.questions import QUESTIONS
 from comparisons.results.summary import SummaryRow, read_summary
 from comparisons.running.executor import Executor, LocalExecutor
 from comparisons.running.planning import make_plan
 from comparisons.running.progress import Progress
 from comparisons.running.provenance import ModelInfo, identify, now, run_facts
+from comparisons.running.questions import questions_of
 from comparisons.util.artifacts import CHECKPOINTS, Store
 from comparisons.util.errors import CompareError
 from comparisons.util.files import json_digest, read_sealed
@@ -131,6 +133,7 @@ def _evaluated(
     """Evaluates every cell, and writes what a finished run has."""
     folder, plan = record.folder, record.plan
     record.note(first)
+    folder.write(QUESTIONS, {"questions": questions_of(plan)})
     with progress(len(plan.cells)) as display:
         plan = cells.run(folder, display, judges, record.note)
     rows, contrasts = summarize(plan, folder)

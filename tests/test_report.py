@@ -14,9 +14,10 @@ import pytest
 from rich.console import Console
 
 from comparisons.report import render
-from comparisons.report.terminal import terminal_table
+from comparisons.report.terminal import rich_table, terminal_table
 from comparisons.results.summary import SummaryRow, read_summary
 from comparisons.util.errors import CompareError
+from comparisons.util.table import Column, Row, Table
 from tests.made_runs import CHOICES, PLAIN, PNG, SEVEN, SMALL, against, baseline, cell, failure, make_run, report
 
 EXPECTED = r"""# Changing refusal in pocket
@@ -271,6 +272,16 @@ class TestTerminal:
         rows = [*SMALL, baseline("corrigible-neutral-HHH"), cell("sft:pos+caa", "neg", -0.1, behavior=SEVEN[1])]
         lines = printed(rows, width).splitlines()
         assert max(map(len, lines)) <= width
+
+    @pytest.mark.parametrize("width", [40, 80])
+    def test_what_does_not_fit_is_named_also_where_all_columns_matter(self, width: int) -> None:
+        titles = [f"column {i}" for i in range(12)]
+        table = Table(tuple(map(Column, titles)), (Row(tuple("0.123456" for _ in titles), ""),))
+        console = Console(width=width, color_system=None, force_terminal=False)
+        with console.capture() as capture:
+            console.print(rich_table(table, width))
+        said = " ".join(capture.get().split())
+        assert all(title in said for title in titles) and "Not shown at this width" in said
 
     def test_several_behaviors_have_headings(self) -> None:
         rows = [*SMALL, baseline("sycophancy"), cell("caa", "pos", 0.2, behavior="sycophancy")]

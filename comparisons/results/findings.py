@@ -9,6 +9,8 @@ from comparisons.results.contrasts import between
 from comparisons.results.schema import Contrast, Noise
 from comparisons.results.summary import SummaryRow
 from comparisons.util.directions import DIRECTIONS
+from comparisons.util.table import interval as bounds
+from comparisons.util.table import number
 
 BROKEN = 0.5
 """A cell whose letters hold less than this share of the probability answers something else."""
@@ -217,8 +219,7 @@ def _with_interval(
     assert value is not None
     # Two places read well; what would round to 0.00 gets a third, so that a bound can't seem to touch 0.
     places = 2 if not fine and all(abs(part) >= 0.005 for part in (value, *(interval or ()))) else 3
-    text = f"{value:{'+' if signed else ''}.{places}f}"
-    return text + (f" [{interval[0]:.{places}f}, {interval[1]:.{places}f}]" if interval else " (no interval)")
+    return f"{number(value, signed, places)} {bounds(interval, places) if interval else '(no interval)'}"
 
 
 def noise_texts(rows: Sequence[SummaryRow]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Literal
 from comparisons.results.findings import FEWEST, ROUGH, by_content, is_broken
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.directions import DIRECTIONS
+from comparisons.util.table import number
 
 SAME_LETTER, OPPOSITE_ORDERS = 0.7, -0.5
 """Share of questions with the same letter in both orders, and correlation of both orders' logits, beyond which a model
@@ -56,7 +57,7 @@ def _gates(name: str, rows: Sequence[SummaryRow]) -> Iterator[Gate]:
         most = max((row.letter_cosine or 0.0 for row in letterish), key=abs)
         text = (
             f"{name}: the vectors of {_names(letterish)} are largely a liking for a letter (cosine with the direction "
-            f"between the letters up to {most:+.2f}): --measure answers asks without letters."
+            f"between the letters up to {number(most, signed=True, places=2)}): --measure answers asks without letters."
         )
         yield Gate("letter vector", name, text, f"{_names(letterish)} mostly a letter")
     if any(row.cost_test and row.cost_test["verdict"] == "at chance" for row in cells):
@@ -86,7 +87,8 @@ def _of_baseline(name: str, plain: SummaryRow) -> Iterator[Gate]:
         yield Gate("broken baseline", name, text, "the model doesn't answer by letter", void=True)
     same, correlation = plain.same_letter, plain.order_correlation
     if (same is not None and same > SAME_LETTER) or (correlation is not None and correlation < OPPOSITE_ORDERS):
-        found = "" if correlation is None else f"; the logits of both orders correlate by {correlation:+.2f}"
+        value = number(correlation, signed=True, places=2)
+        found = "" if correlation is None else f"; the logits of both orders correlate by {value}"
         text = (
             f"{name}: the unchanged model answers by letter, the same in both orders on {same or 0.0:.0%} of the "
             f"questions{found}. --measure answers asks without letters."

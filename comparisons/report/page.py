@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comparisons.report.blocks import Block, Blocks, Document, Folded, Heading
-from comparisons.report.figures import charts
+from comparisons.report.figures import PAGE_COLORS, charts
 from comparisons.report.markdown import escaped
 from comparisons.report.templating import asset, fill, plain
 from comparisons.util.table import Table, number
@@ -73,6 +73,7 @@ def page(document: Document) -> str:
         style=asset("report/templates/page.css"),
         behavior_of=lambda title: _behavior(document, title),
         charts=charts,
+        colors=PAGE_COLORS,
         kind_of=lambda block: type(block).__name__,
         number=number,
         unbroken=_unbroken,

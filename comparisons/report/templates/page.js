@@ -83,8 +83,6 @@
     filter();
   }
 
-  addEventListener("beforeprint", () => { for (const part of all("details")) part.open = true; });
-
   // From a number to its questions: those of its cell, furthest moved first, before and after.
   const made = (tag, properties = {}, ...children) => {
     const element = Object.assign(document.createElement(tag), properties);

@@ -184,7 +184,7 @@
       kinds.append(button, " ");
     }
     dialog.append(head, kinds, body);
-    document.body.append(dialog);
+    document.getElementById("report").append(dialog);
     show(kind);
     dialog.showModal();
     dialog.scrollTop = 0;

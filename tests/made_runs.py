@@ -232,6 +232,32 @@ def answered_run(folder: Path, text: str) -> Path:
     return run
 
 
+def asked_run(folder: Path, before: Mapping[str, float], after: Mapping[str, float]) -> Path:
+    """A run of the baseline and one cell, with p_match of each question and the questions in words."""
+    run = make_run(folder, [baseline(), cell("caa", "pos", 0.2)])
+    kept = {}
+    for row, values in zip([baseline(), cell("caa", "pos", 0.2)], (before, after), strict=True):
+        kept[row.id] = [
+            {"cell": row.cell, "evaluation": "choices", "item": item, "order": order, "p_match": value + side}
+            for item, value in values.items()
+            for order, side in (("given", 0.01), ("swapped", -0.01))
+        ]
+    write_cells(run, kept)
+    labels = ("even", "odd")
+    texts = {
+        item: {
+            "question": f"Question {item} <b>?",
+            "matching": "yes",
+            "contrast": "no",
+            "topic": None,
+            "label": labels[i % 2],
+        }
+        for i, item in enumerate(before)
+    }
+    (run / "questions.json").write_text(json.dumps({"questions": {"refusal": texts}}))
+    return run
+
+
 def write_cells(run: Path, cells: Mapping[CellId, Sequence[Mapping[str, Any]]]) -> None:
     """Writes the rows of a made-up run's cells."""
     (run / "cells").mkdir(exist_ok=True)

@@ -197,6 +197,25 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     assert "Usage: compare" in capsys.readouterr().out
 
 
+def test_the_options_of_a_run_stand_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    from comparisons.cli.run import command
+
+    assert run(["run", "--help"]) == 0
+    text = capsys.readouterr().out
+    titles = (
+        "What is compared",
+        "On which model",
+        "How it is measured",
+        "Checks beside it",
+        "Free answers",
+        "Where and how",
+    )
+    places = [text.index(title) for title in titles]
+    assert places == sorted(places)
+    assert places[1] < text.index("\n  --model ") < places[2] < text.index("\n  --orders ") < places[3]
+    assert all(text.count(f"  {param.opts[0]}") for param in command.params)
+
+
 def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["rum"]) == 2
     assert "unknown command 'rum'. Did you mean run" in capsys.readouterr().err

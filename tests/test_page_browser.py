@@ -14,6 +14,7 @@ from tests.browser import Browser, chromium, missing
 from tests.made_runs import (
     FACTS,
     answered_run,
+    asked_run,
     baseline,
     cell,
     make_run,
@@ -87,7 +88,7 @@ class TestBrowser:
         visible = "[...document.querySelectorAll(arguments[0])].filter((e) => e.getClientRects().length)"
         names = browser.run(f"return {visible}.map((e) => e.textContent)", "h3")
         assert "sycophancy" in names and "refusal" not in names
-        charts = browser.run(f"return {visible}.map((e) => e.firstChild.textContent)", "#shift .panel")
+        charts = browser.run(f"return {visible}.map((e) => e.firstElementChild.textContent)", "#answer .panel")
         assert len(charts) == 1 and charts[0].startswith("sycophancy")
         assert browser.run(f"return {visible}.length", "tr[data-behavior=refusal]") == 0
 
@@ -100,9 +101,9 @@ class TestBrowser:
         """)
         press(browser, "ArrowRight")
         tip = "return document.querySelector('#tip').textContent"
-        assert browser.run(tip) == "caa pos at strength 1: +0.20 [0.15, 0.25]"
+        assert browser.run(tip) == "caa pos at strength 1: shift +0.20 [0.15, 0.25], cost +0.02"
         press(browser, "ArrowRight")
-        assert browser.run(tip).startswith("caa neg at strength 1: -0.20")
+        assert browser.run(tip).startswith("caa neg at strength 1: shift -0.20")
         press(browser, "Escape")
         assert browser.run(tip) == ""
         x, y = browser.run("""
@@ -110,7 +111,54 @@ class TestBrowser:
             return [box.x + box.width / 2, box.y + box.height / 2];
         """)
         browser.cdp("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-        assert browser.run(tip) == "caa pos at strength 1: +0.20 [0.15, 0.25]"
+        assert browser.run(tip) == "caa pos at strength 1: shift +0.20 [0.15, 0.25], cost +0.02"
+
+    @pytest.mark.parametrize("width", [360, 1280])
+    def test_bars_are_drawn_on_what_could_be_reached(self, browser: Browser, run: Path, width: int) -> None:
+        browser.look(width)
+        browser.open(run / "report.html")
+        # The unchanged model's p_match is 0.5, so that half of the track is what could be gained.
+        found = browser.run("""
+            const box = (element) => element.getBoundingClientRect();
+            return [...document.querySelectorAll("#answer ul.bars li")].map((line) => {
+                const [track, bar] = [".track", ".bar"].map((name) => line.querySelector(name)).map((e) => e && box(e));
+                return [line.dataset.cell, bar && [bar.x, bar.right].map((x) => (x - track.x) / track.width)];
+            });
+        """)
+        drawn = {name: ends for name, ends in found if ends}
+        assert len(drawn) == 8 and drawn["refusal/sft/pos/1"] == pytest.approx([0.5, 0.81], abs=0.01)
+        assert drawn["refusal/caa/neg/1"] == pytest.approx([0.3, 0.5], abs=0.01)
+        order = [name for name, _ in found if name.startswith("refusal") and "/pos/" in name]
+        assert order == [f"refusal/{name}/pos/1" for name in ("sft", "caa", "sysprompt")]
+
+    def test_a_click_on_a_number_opens_its_questions_furthest_moved_first(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
+        after = {f"test/{i}": 0.5 + 0.4 * (i * 37 % 60) / 60 for i in range(60)}
+        render(asked_run(tmp_path / "run", dict.fromkeys(after, 0.5), after))
+        browser.look(360)
+        browser.open(tmp_path / "run/report.html")
+        browser.run("""
+            const numbers = document.querySelectorAll("[data-cell='refusal/caa/pos/1'] td .opens");
+            [...numbers].find((number) => number.offsetParent).id = "pressed";
+        """)
+        browser.type("#pressed", "\ue007")
+        listed = "return [...document.querySelectorAll('dialog ol > li')].map((line) => line.innerText)"
+        texts = browser.run(listed)
+        order = sorted(after, key=lambda item: -after[item])
+        assert [text.splitlines()[0] for text in texts] == [f"Question {item} <b>?" for item in order[:25]]
+        assert f"p_match 0.500 → {after[order[0]]:.3f}, +{after[order[0]] - 0.5:.3f}" in texts[0]
+        assert "matching\u00a0yes" in texts[0].replace(" ", "\u00a0") and "contrast" in texts[0]
+        browser.run("[...document.querySelectorAll('dialog button')].at(-1).click()")
+        assert len(browser.run(listed)) == 50
+        browser.type("dialog select", "odd")
+        assert browser.run("return document.querySelector('dialog output').textContent").startswith("30 of 60")
+        browser.type("dialog input", "test/17")
+        assert [text.splitlines()[0] for text in browser.run(listed)] == ["Question test/17 <b>?"]
+        assert browser.run("return document.documentElement.scrollWidth") == 360
+        browser.type("dialog .head button", "\ue00c")  # Escape
+        assert browser.run("return document.activeElement.id") == "pressed"
+        assert browser.run("return document.querySelector('dialog') === null") and browser.messages() == []
 
     def test_columns_of_second_order_come_when_asked(self, browser: Browser, run: Path) -> None:
         browser.look(1280)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from comparisons.cli import progress
 from comparisons.experiment.specification import Cell
+from comparisons.model.meter import Work
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool, width: int = 120, height: int = 12) -> str:
@@ -44,3 +45,32 @@ def test_a_low_terminal_has_the_last_cells(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_pipe_gets_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(monkeypatch, terminal=False) == ""
+
+
+def test_what_is_left_goes_by_the_tokens_that_were_run() -> None:
+    now, work = [100.0], Work(done=50.0)  # what was run before, as the model was loaded
+    pace = progress.Pace(work, (10_000.0, 400.0), lambda: now[0])
+    assert pace.look() == (0.0, 400.0)  # nothing seen yet: as it was estimated
+    work.done, now[0] = 1050.0, 110.0
+    share, left = pace.look()
+    assert share == 0.1 and left == pytest.approx(90, rel=0.2)
+    # A long fit says nothing until it ends; the clock goes on.
+    now[0] = 130.0
+    assert pace.look()[1] == pytest.approx(left - 20)
+    before = work.done
+    work.fitted("sft", False, 3000, before)
+    work.fitted("sft", False, 3000, work.done)  # asked for again: the same fit
+    work.fitted("caa", True, 2000, work.done)  # found in the store
+    share, left = pace.look()
+    assert share == 4000 / 8000 and left == pytest.approx(30, rel=0.05)
+
+
+def test_a_terminal_says_how_long_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=120, height=12, color_system=None)
+    monkeypatch.setattr(progress, "Console", lambda **kwargs: console)
+    with progress.cell_progress(9) as display:
+        display.watch(Work(), lambda: (1000.0, 125.0))
+        assert display._live is not None
+        console.print(display._live.get_renderable())
+    assert "0/9 cells" in out.getvalue() and "about 2:05 left" in out.getvalue()

@@ -14,32 +14,56 @@ import pytest
 from rich.console import Console
 
 from comparisons.report import render
-from comparisons.report.terminal import terminal_table
+from comparisons.report.terminal import rich_table, terminal_table
 from comparisons.results.summary import SummaryRow
 from comparisons.results.summary_file import read_summary
 from comparisons.util.errors import CompareError
+from comparisons.util.table import Column, Row, Table
 from tests.made_runs import CHOICES, PLAIN, PNG, SEVEN, SMALL, against, baseline, cell, failure, make_run, report
 
 EXPECTED = r"""# Changing refusal in pocket
 
-> The embedded model is a rehearsal: small enough to run anywhere, and no evidence about large models.
->
-> refusal: 1 of 50 questions could not be parsed \| as given.
-
-Behaviors: pocket (the embedded model's own language), 50 test questions; knowledge: mmlu.
+> The embedded model is a rehearsal: no evidence about large models.
 
 ## Answer
+
+### To raise refusal: use sft
+
+**+0.31** shift [0.26, 0.36] · **0.020** knowledge cost [0.010, 0.030]
+
+### To lower refusal: use caa
+
+**-0.10** shift [-0.15, -0.05] · **0.020** knowledge cost [0.010, 0.030]
+
+![Shift by method, on what could be reached: refusal](figures/shift.png)
 
 - To raise refusal, sft has the largest shift: +0.31 [0.26, 0.36] at a knowledge cost of 0.020 [0.010, 0.030].
 - To lower refusal, caa moved most: -0.10 [-0.15, -0.05] at a knowledge cost of 0.020 [0.010, 0.030].
 
-## Shift
+## What limits this
 
-![Shift by method: refusal](figures/shift.png)
+> refusal: 1 of 50 questions could not be parsed \| as given.
+
+## What was asked
+
+Behaviors: pocket (the embedded model's own language), 50 test questions; knowledge: mmlu.
+
+## Shift
 
 ### refusal
 
 50 test questions a cell; knowledge of the baseline on mmlu: 0.950.
+
+| method | direction | p_match [95% CI] | shift [95% CI] | p (Holm) | cost [95% CI] |
+| --- | --- | ---: | ---: | ---: | ---: |
+| baseline | – | 0.500 [0.450, 0.550] | – | – | – |
+| caa | pos | 0.700 [0.650, 0.750] | +0.200 [0.150, 0.250] | 0.012 | +0.020 [0.010, 0.030] |
+| caa | neg | 0.400 [0.350, 0.450] | -0.100 [-0.150, -0.050] | 0.012 | +0.020 [0.010, 0.030] |
+| sft | pos | 0.810 [0.760, 0.860] | +0.310 [0.260, 0.360] | 0.012 | +0.020 [0.010, 0.030] |
+| sft | neg | – | failed | – | – |
+
+<details>
+<summary>All columns</summary>
 
 | method | direction | strength | layer | p_match [95% CI] | shift [95% CI] | p | p (Holm) | cost [95% CI] | letter bias | lost mass | anti-steerable |
 | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
@@ -48,6 +72,8 @@ Behaviors: pocket (the embedded model's own language), 50 test questions; knowle
 | caa | neg | 1 | 1 | 0.400 [0.350, 0.450] | -0.100 [-0.150, -0.050] | <0.001 | 0.012 | +0.020 [0.010, 0.030] | +0.010 | 0.002 | 8% |
 | sft | pos | 1 | – | 0.810 [0.760, 0.860] | +0.310 [0.260, 0.360] | <0.001 | 0.012 | +0.020 [0.010, 0.030] | +0.010 | 0.002 | 8% |
 | sft | neg | 1 | – | – | failed | – | – | – | – | – | – |
+
+</details>
 
 - sft neg at strength 1 failed: ValueError: the loss is \*nan\* \| step 3
 
@@ -247,6 +273,16 @@ class TestTerminal:
         rows = [*SMALL, baseline("corrigible-neutral-HHH"), cell("sft:pos+caa", "neg", -0.1, behavior=SEVEN[1])]
         lines = printed(rows, width).splitlines()
         assert max(map(len, lines)) <= width
+
+    @pytest.mark.parametrize("width", [40, 80])
+    def test_what_does_not_fit_is_named_also_where_all_columns_matter(self, width: int) -> None:
+        titles = [f"column {i}" for i in range(12)]
+        table = Table(tuple(map(Column, titles)), (Row(tuple("0.123456" for _ in titles), ""),))
+        console = Console(width=width, color_system=None, force_terminal=False)
+        with console.capture() as capture:
+            console.print(rich_table(table, width))
+        said = " ".join(capture.get().split())
+        assert all(title in said for title in titles) and "Not shown at this width" in said
 
     def test_several_behaviors_have_headings(self) -> None:
         rows = [*SMALL, baseline("sycophancy"), cell("caa", "pos", 0.2, behavior="sycophancy")]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from comparisons.report.bars import reach_panels
 from comparisons.report.evidence import evidence
 from comparisons.results.findings import answer, single_fits
-from tests.made_runs import against, baseline, cell, make_run, report
+from comparisons.results.schema import Contrast
+from comparisons.results.summary import Summary, SummaryRow
+from comparisons.results.verdicts import verdicts
+from tests.made_runs import PLAIN, against, baseline, cell, make_run, report
 from tests.test_report import NAMED, printed
 
 COSTLY = {
@@ -149,3 +157,71 @@ class TestAnswer:
         text = report(make_run(tmp_path, [baseline(), few]))
         assert "50 questions of 5 templates, which are 5 clusters: under 6 there is no interval." in text
         assert "50 test questions a cell, 5 clusters;" in text
+
+
+def test_the_verdict_names_what_to_use_by_contrasts() -> None:
+    rows = [baseline(), *(cell(name, "pos", shift) for name, shift in NAMED.items())]
+    won = [against("d", name, 0.1, "better") for name in "abc"]
+
+    def said(contrasts: Sequence[Contrast], cells: Sequence[SummaryRow] = rows) -> str:
+        (verdict,) = verdicts(cells, contrasts)
+        assert verdict.aim == "To raise refusal"
+        return verdict.text
+
+    assert said(won) == "use d"
+    assert said([won[0], won[1], against("d", "c", 0.01, "equivalent")]) == "use d or c"
+    assert said([won[0], won[1], against("c", "d", -0.01, "undecided")]) == "use d; undecided against c"
+    # Equivalent to one that moved, and still not shown to move itself.
+    still = [replace(row, shift_ci=[-0.1, 0.3]) if row.name == "a" else row for row in rows]
+    assert said([*won[1:], against("d", "a", 0.01, "equivalent")], still) == "use d"
+    dear = [replace(row, cost=0.12, cost_ci=[0.08, 0.16]) if row.name == "d" else row for row in rows]
+    assert said(won, dear) == "use d, at a knowledge cost of 0.12"
+    unclear = [rows[0], cell("caa", "pos", 0.03)]
+    assert said([], unclear) == "use none of these: nothing moved it measurably"
+    doubted = [rows[0], cell("caa", "pos", 0.2, random_rank_p=0.4, random_shifts=[-0.3, 0.0, 0.3], n_random=199)]
+    assert said([], doubted) == "nothing is sure: caa moved it, but a test speaks against it"
+    assert said([], [replace(rows[0], lost_mass=0.9), rows[1]]) == "nothing can be said"
+
+
+def test_few_words_stand_before_the_verdict_also_where_much_limits_it(tmp_path: Path) -> None:
+    limits = {
+        "n_clusters": 8,
+        "shift_band": [0.1, 0.3],
+        "letter_cosine": 0.8,
+        "letter_shift": 2.0,
+        "content_shift": 1.0,
+    }
+    rows = [replace(baseline(), same_letter=0.9), cell("caa", "pos", 0.2, **limits)]
+    text = report(make_run(tmp_path, rows))
+    before = text.partition("use caa")[0]
+    assert "> the model answers by letter; caa mostly a letter; rough intervals; ranked by content\n" in before
+    assert len(before.split()) <= 40
+    page = (tmp_path / "report.html").read_text(encoding="utf-8").partition("<body>")[2].partition("use caa")[0]
+    assert len(re.sub("<[^>]*>", " ", page).split()) <= 40
+    # What mends each stands below.
+    assert "--measure answers asks without letters" in text.partition("## What limits this")[2]
+
+
+def test_bars_are_sorted_and_what_is_not_told_apart_is_joined() -> None:
+    shifts = {"a": 0.3, "b": 0.28, "c": 0.26, "d": 0.1}
+    rows = (baseline(), *(cell(name, "pos", shift) for name, shift in reversed(shifts.items())))
+    tied = [
+        against("a", "b", 0.02, "undecided"),
+        against("c", "b", -0.02, "equivalent"),
+        against("a", "c", 0.04, "better"),
+    ]
+    noise = cell("noise", "pos", 0.02, control=True)
+    (panel,) = reach_panels(Summary((*rows, noise), contrasts=[*tied, against("c", "d", 0.16, "better")]))
+    (group,) = panel.groups
+    assert [(bar.name, *bar.ties) for bar in group.bars] == [
+        ("a", "first", ""), ("b", "last", "first"), ("c", "", "last"), ("d", "", "")
+    ]  # fmt: skip
+    assert group.controls == pytest.approx((-0.03, 0.07)) and (panel.low, panel.high) == (-0.5, 0.5)
+    assert panel.place(0.25) == 75 and panel.place(2.0) == 100
+
+
+def test_nothing_is_to_be_used_where_nothing_moved(tmp_path: Path) -> None:
+    still = cell("caa", "pos", 0.03)
+    text = report(make_run(tmp_path, [baseline(), still], intervention=PLAIN))
+    found = text.partition("## Use the best intervention")[2].partition("\n## ")[0]
+    assert "it moved nothing measurably" in found and "```" not in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def test_a_sweep_shows_its_best_settings_and_how_to_confirm_them(tmp_path: Path)
     found = report(
         make_run(tmp_path, swept(SHIFTS), sweep_facts(orders="given", settings={"caa": {"fit_on": ["stack"]}}))
     )
-    best = found.split("## Best settings")[1].split("###")[0]
+    best = re.sub(r"(?s)<details>.*?</details>", "", found.split("## Best settings")[1].split("###")[0])
     lines = [line for line in best.splitlines() if line.startswith("| refusal")]
     assert [line.split(" | ")[2:5] for line in lines[:-1]] == [
         ["pos", "0", "2"],

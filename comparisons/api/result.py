@@ -99,14 +99,14 @@ class Result:
         """The report's main table, one a behavior, as a notebook shows it."""
         from comparisons.report.markdown import escaped
         from comparisons.report.table import main_table
-        from comparisons.report.templating import MINOR, fill
+        from comparisons.report.templating import fill
         from comparisons.results.summary import Summary
 
         summary = Summary(self.rows)
         tables = []
         for rows in map(summary.of, summary.subjects):
             caption = f"**{escaped(rows[0].behavior)}** in {escaped(rows[0].model)}"
-            tables.append((caption, main_table(rows).keeping(lambda i, column: column.rank < MINOR)))
+            tables.append((caption, main_table(rows).few))
         template = "report/templates/notebook.html"
         return fill(template, tables=tables, behaviors=summary.subjects, report=self.report)
 

@@ -37,6 +37,17 @@ JUDGING = ("judge", "judge_url", "judge_price", "judge_budget")
 LOADING: tuple[str, ...] = tuple(name for name in declared(ModelSource) if name != "model")
 """How to load a model: on every command that loads one, or is asked about one."""
 
+RUN_BY = "Where and how it runs"
+
+GROUPS: Mapping[str, Sequence[str]] = {
+    "What is compared": ("methods", "behavior", "data", *GRID, "layer", "layers", "split"),
+    "On which model": ("model", *LOADING),
+    "How it is measured": MEASURING,
+    "Checks beside it": CONTROLS,
+    "Free answers and their judges": ("open_ended", "tokens", "thought_tokens", *JUDGING),
+}
+"""Titles of `--help` and the options under each; what is left stands under `RUN_BY`."""
+
 EXECUTOR = ("executor", "workers", "gpus_per_cell", "address")
 """Where cells are evaluated."""
 
@@ -88,6 +99,20 @@ def _path(ctx: click.Context, name: str) -> Path | None:
 
 
 COMPLETIONS = {"behavior": lists(_behaviors), "methods": lists(method_names, ",+"), "judge": lists(_judges)}
+
+
+class Grouped(click.Command):
+    """A command whose help has its options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        params = {str(param.name): param for param in self.get_params(ctx)}
+        named = {name for group in GROUPS.values() for name in group}
+        groups = {**GROUPS, RUN_BY: tuple(name for name in params if name not in named)}
+        for title, group in groups.items():
+            found = (params[name].get_help_record(ctx) for name in group if name in params)
+            if records := [record for record in found if record is not None]:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 def options(*wanted: str | Option, **defaults: Any) -> Callable[[Command], Command]:

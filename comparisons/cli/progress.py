@@ -2,57 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
 from rich import box
 from rich.console import Console, Group
 from rich.file_proxy import FileProxy
 from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from comparisons.cli.interrupting import interruption
+from comparisons.util.table import number
 from comparisons.util.terminal import showing_through, stderr
 
 if TYPE_CHECKING:
     from comparisons.experiment.specification import Cell
+    from comparisons.model.meter import Work
 
 OTHER_LINES = 6
 """Lines of a terminal that the table of cells leaves to the rest."""
 
 
+PRIOR = 0.005
+"""What the estimate made before the run weighs beside what has been seen of it, as a share of the run."""
+
+
+class Pace:
+    """How far a run is and how long yet, by its tokens.
+
+    Args:
+        work: how far it is.
+        expected: the tokens that it has to run, and the seconds that they may take.
+        clock: the time, in seconds.
+    """
+
+    def __init__(self, work: Work, expected: tuple[float, float], clock: Callable[[], float] = monotonic) -> None:
+        self._work, self._clock = work, clock
+        self._tokens, seconds = expected
+        self._prior = seconds / max(1.0, self._tokens)
+        self._started = self._changed = clock()
+        self._first = self._seen = work.done
+
+    def look(self) -> tuple[float, float]:
+        """The share that is done, and the seconds left, of the tokens that have been run in the time that they took."""
+        now, total = self._clock(), max(1.0, self._tokens - self._work.spared)
+        if self._work.done != self._seen:
+            self._seen, self._changed = self._work.done, now
+        done = min(total, self._seen - self._first)
+        weight = PRIOR * total
+        pace = (self._changed - self._started + weight * self._prior) / (done + weight)
+        return done / total, max(0.0, (total - done) * pace - (now - self._changed))
+
+
+class LeftColumn(ProgressColumn):
+    """How long yet, where it is known."""
+
+    pace: Pace | None = None
+
+    def render(self, task: Task) -> Text:
+        if self.pace is None:
+            return Text("")
+        share, seconds = self.pace.look()
+        task.completed = share * (task.total or 0.0)
+        minutes, seconds = divmod(round(seconds), 60)
+        return Text(f"about {minutes}:{seconds:02d} left")
+
+
 class CellProgress:
     """Shows a run's progress: a table that fills in as cells end, above a bar; without a display, nothing."""
 
-    def __init__(self, live: Live | None, bars: Progress, total: int) -> None:
-        self._live, self._bars = live, bars
-        self._task = bars.add_task("starting", total=total)
+    def __init__(self, live: Live | None, bars: Progress, left: LeftColumn, total: int) -> None:
+        self._live, self._bars, self._left, self._total = live, bars, left, total
+        self._task = bars.add_task("starting", total=total, cells=f"0/{total}")
+        self._done = 0
         self._ended: list[tuple[Cell, str]] = []
 
     def stage(self, text: str) -> None:
         """What is being done now."""
         self._bars.update(self._task, description=text)
 
+    def watch(self, work: Work, expected: Callable[[], tuple[float, float]]) -> None:
+        """Goes by the tokens of the run from now on."""
+        if self._live is not None and (found := expected())[0]:
+            self._left.pace = Pace(work, found)
+
     def advance(self, cells: int) -> None:
         """So many more cells have ended."""
-        self._bars.advance(self._task, cells)
+        self._done += cells
+        self._bars.update(self._task, cells=f"{self._done}/{self._total}")
+        if self._left.pace is None:
+            self._bars.advance(self._task, cells)
 
     def ended(self, cell: Cell, shift: float | None, error: str | None) -> None:
         """A cell has ended."""
         self.advance(1)
         if self._live is None:
             return
-        text = f"failed: {error}" if error is not None else "–" if shift is None else f"{shift:+.3f}"
+        text = f"failed: {error}" if error is not None else number(shift, signed=True)
         self._ended.append((cell, text))
         room = max(1, self._live.console.height - OTHER_LINES)
         self._live.update(Group(self._table(room), self._bars))
@@ -80,21 +130,21 @@ class CellProgress:
 def cell_progress(total: int) -> Iterator[CellProgress]:
     """The table and the bar over a run's cells; nothing where stderr is no terminal."""
     console = Console(file=stderr())
+    left = LeftColumn()
     bars = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("cells"),
+        TextColumn("{task.fields[cells]} cells"),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        left,
         console=console,
     )
     # A run opens its display when its folder is its own, and --fresh has done its work.
     interruption.discarded()
     if not console.is_terminal:
-        yield CellProgress(None, bars, total)
+        yield CellProgress(None, bars, left, total)
         return
     # It goes when the run has ended: the table of results takes its place.
     live = Live(bars, console=console, transient=True, refresh_per_second=4, redirect_stderr=False)
     with live, showing_through(FileProxy(console, console.file)):
-        yield CellProgress(live, bars, total)
+        yield CellProgress(live, bars, left, total)

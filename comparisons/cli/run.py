@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from comparisons.api.arguments import Execution
-from comparisons.cli.options import CONTROLS, GRID, JUDGING, MEASURING, RUNNING, SUBJECT, declared_option, options
+from comparisons.cli.options import (
+    CONTROLS,
+    GRID,
+    JUDGING,
+    MEASURING,
+    RUNNING,
+    SUBJECT,
+    Grouped,
+    declared_option,
+    options,
+)
 from comparisons.experiment.specification import SWEEP, Specification
 from comparisons.util.options import values_of
 from comparisons.util.terminal import say
@@ -53,7 +63,7 @@ NAMED = 10
 """Failed cells that are named on stderr; the report names them all."""
 
 
-@click.command("run", help=HELP)
+@click.command("run", help=HELP, cls=Grouped)
 @options(
     *("methods", *SUBJECT, *GRID, "layer", *MEASURING, *CONTROLS),
     *("open_ended", "tokens", "thought_tokens", *JUDGING, *RUNNING),
@@ -62,7 +72,7 @@ def command(dry_run: bool, as_json: bool, **given: Any) -> int:
     return perform(Specification.of(given), given, dry_run, as_json)
 
 
-@click.command("sweep", help=SWEEP_HELP)
+@click.command("sweep", help=SWEEP_HELP, cls=Grouped)
 @options(
     declared_option("methods", required=False, help=SWEPT),
     *SUBJECT,

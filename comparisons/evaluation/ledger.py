@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from comparisons.engine.activations import contrast_means
-from comparisons.engine.completions import completion_tails
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Intervention, stack
@@ -29,18 +28,6 @@ class Ledger:
         self.fitter = fitter
         self._sizes: dict[object, int] = {}
 
-    @cached_property
-    def pair_tokens(self) -> int:
-        """Tokens of one plain pass over the training pairs: each prompt once, with its two answers."""
-        lm, items = self.fitter.lm, self.fitter.behavior.train
-        if self.fitter.measure == "letters":
-            return sum(len(lm.choice_prompt(item.question, (item.matching, item.contrast)).ids) + 2 for item in items)
-        texts = (lm.prompt(item.stem) for item in items)
-        tails = [
-            completion_tails(lm, 0, text, item.texts) for text, item in zip(texts, items, strict=True) if item.texts
-        ]
-        return sum(len(each.prefix) + sum(map(len, each.tails)) for each in tails)
-
     def of(self, elements: Sequence[Element]) -> dict[str, int]:
         """Training pairs, tokens of the fits and bytes of their artifacts, by the summary's keys.
 
@@ -53,7 +40,7 @@ class Ledger:
             self._sizes[key] = self._stored_bytes(elements)
         return {
             "examples": len(self.fitter.behavior.train) if passes else 0,
-            "fit_tokens": round(passes * self.pair_tokens) if passes else 0,
+            "fit_tokens": round(passes * self.fitter.pair_tokens) if passes else 0,
             "stored_bytes": self._sizes[key],
         }
 

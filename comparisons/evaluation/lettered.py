@@ -28,6 +28,7 @@ from comparisons.model.named import NAMED
 from comparisons.stats.intervals import wilson
 from comparisons.util.artifacts import Store
 from comparisons.util.files import file_digest, json_digest
+from comparisons.util.table import number
 
 RECORD = "letters.json"
 PAIRS, PAIRS_LEAST = 40, 8
@@ -89,7 +90,7 @@ class LetterCheck:
             f"letters, {self.chance:.2f} by chance"
         )
         found += "" if self.texts is None else f", {self.texts:.2f} by the answers' texts"
-        found += f"; letter bias {self.letter_bias:+.2f}, lost mass {self.lost_mass:.2f}"
+        found += f"; letter bias {number(self.letter_bias, signed=True, places=2)}, lost mass {self.lost_mass:.2f}"
         if self.same_letter is not None:
             found += f"; the same letter in both orders of {self.same_letter:.0%} of {self.pairs} pairs"
         if not self.above_chance:

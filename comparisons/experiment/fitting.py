@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -18,6 +18,7 @@ from comparisons.dataset.behaviors import Behavior
 from comparisons.dataset.items import Item, Measure
 from comparisons.dataset.splits import resample
 from comparisons.engine.adapters import preserved
+from comparisons.engine.completions import completion_tails
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Context, Intervention, stack
 from comparisons.method.guard import foreign
@@ -81,6 +82,18 @@ class Fitter:
         behavior = replace(self.behavior, train=resample(train, seed)) if resampled else self.behavior
         return replace(self, seed=seed, behavior=behavior, fixed=self.seed if self.fixed is None else self.fixed)
 
+    @cached_property
+    def pair_tokens(self) -> int:
+        """Tokens of one plain pass over the training pairs: each prompt once, with its two answers."""
+        lm, items = self.lm, self.behavior.train
+        if self.measure == "letters":
+            return sum(len(lm.choice_prompt(item.question, (item.matching, item.contrast)).ids) + 2 for item in items)
+        texts = (lm.prompt(item.stem) for item in items)
+        tails = [
+            completion_tails(lm, 0, text, item.texts) for text, item in zip(texts, items, strict=True) if item.texts
+        ]
+        return sum(len(each.prefix) + sum(map(len, each.tails)) for each in tails)
+
     def build(self, elements: Sequence[Element]) -> Built:
         """Fits the elements from left to right and stacks their interventions."""
         below, seconds = Intervention(), 0.0
@@ -137,7 +150,11 @@ class Fitter:
                     raise CompareError(f"the fit of {element.name} changed the model or its tokenizer: leave it out.")
 
         parts = self._parts(element.name, method, direction, below)
-        return self.store.get(f"{element.name}-{self.behavior.name}", parts, run)
+        work, before = self.lm.meter.work, self.lm.meter.work.done if self.lm.meter.work else 0.0
+        artifact = self.store.get(f"{element.name}-{self.behavior.name}", parts, run)
+        if work is not None:
+            work.fitted(artifact.key, artifact.reused, method.fit_passes() * self.pair_tokens, before)
+        return artifact
 
     def _seed(self, method: Method) -> int:
         return self.seed if method.seeded or self.fixed is None else self.fixed

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from comparisons.model.checks import check_vocabulary
 from comparisons.model.fingerprint import mark, tensor_digest, tokenizer_digest
 from comparisons.model.mending import QUESTION, SYSTEM
+from comparisons.model.meter import TokenMeter
 from comparisons.model.offload import execution_device, weight_of
 from comparisons.model.prompts import ChoicePrompt, PromptFormat, ThinkingMode, Turn, checked_writer
 from comparisons.util.errors import CompareError
@@ -54,37 +54,6 @@ def token_budget(device: str, width: int) -> int:
         width: of the residual stream.
     """
     return 32_768 if device == "cuda" else min(8_192, max(1_024, 2**20 // width))
-
-
-class TokenMeter:
-    """Counts the tokens that the engine runs, for whoever asks."""
-
-    def __init__(self) -> None:
-        self._open: list[list[int]] = []
-
-    def add(self, tokens: int) -> None:
-        """So many are about to be run."""
-        for counts in self._open:
-            counts.append(tokens)
-
-    @contextmanager
-    def counting(self) -> Iterator[list[int]]:
-        """Collects the counts of each pass while the context lasts."""
-        counts: list[int] = []
-        before, self._open = self._open, [*self._open, counts]
-        try:
-            yield counts
-        finally:
-            self._open = before
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Counts nothing while the context lasts."""
-        before, self._open = self._open, []
-        try:
-            yield
-        finally:
-            self._open = before
 
 
 class LM:

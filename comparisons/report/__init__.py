@@ -5,10 +5,10 @@ Sections (`document`) make blocks (`blocks`), which every renderer writes in its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from comparisons.util.errors import StorageError, refusal
 
@@ -40,12 +40,14 @@ def render(
         CompareError: the folder is not a run, or a file of it is missing or broken.
         StorageError: it can't be written.
     """
+    from comparisons.report.items import items_of
     from comparisons.results.record import read_record
     from comparisons.util.files import write_text
 
     record = _compared(run, read_record(run))
+    items = items_of(run, record) if "html" in formats else None
     try:
-        texts = _texts(record, run / "figures", formats, see)
+        texts = _texts(record, run / "figures", formats, see, items)
         for name, text in texts.items():
             write_text(run / name, text)
     except OSError as error:
@@ -71,7 +73,11 @@ def _compared(run: Path, record: Record) -> Record:
 
 
 def _texts(
-    record: Record, figures: Path, formats: Collection[str], see: Callable[[Document], None] | None
+    record: Record,
+    figures: Path,
+    formats: Collection[str],
+    see: Callable[[Document], None] | None,
+    items: Mapping[str, Any] | None,
 ) -> dict[str, str]:
     from comparisons.report.document import document, subject
     from comparisons.report.export import contrasts_csv, contrasts_latex, summary_csv, summary_latex
@@ -87,7 +93,7 @@ def _texts(
     pages = {kind: write for kind, write in (("md", markdown), ("html", page)) if kind in formats}
     if pages:
         gallery = Gallery(figures, subject(record))
-        report = document(record, gallery)
+        report = replace(document(record, gallery), items=items)
         gallery.remove_stale()
         if see is not None:
             see(report)

@@ -7,9 +7,9 @@ notes and a `Picture`'s text are plain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from comparisons.report.figures import Picture
 from comparisons.util.table import Table
@@ -65,7 +65,45 @@ class Folded:
     table: Table
 
 
-Block: TypeAlias = Heading | Paragraph | Bullets | Caution | Code | Table | Picture | Folded
+@dataclass(frozen=True)
+class Number:
+    """A number that decides.
+
+    Attributes:
+        text: it, as it is shown.
+        name: what it is.
+        note: its interval, or why there is none.
+        opens: the evaluation whose questions are behind it; "" where none can be shown.
+    """
+
+    text: str
+    name: str
+    note: str = ""
+    opens: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do about a behavior in one direction.
+
+    Attributes:
+        behavior: which, plain, as are all of its texts.
+        aim: what for, as a sentence begins.
+        text: what to do.
+        numbers: of the cell that it is about.
+        cell: its key.
+        limits: what must be known first, in a few words.
+    """
+
+    behavior: str
+    aim: str
+    text: str
+    numbers: tuple[Number, ...] = ()
+    cell: str = ""
+    limits: str = ""
+
+
+Block: TypeAlias = Heading | Paragraph | Bullets | Caution | Code | Table | Picture | Folded | Decision
 Blocks: TypeAlias = Sequence[Block]
 
 
@@ -77,11 +115,13 @@ class Document:
         title: its first heading, with inline marks.
         blocks: from top to bottom.
         behaviors: what can be asked for by name in it.
+        items: the questions behind its numbers, as `report.items` makes them; None without them.
     """
 
     title: str
     blocks: tuple[Block, ...]
     behaviors: tuple[str, ...] = ()
+    items: Mapping[str, Any] | None = None
 
 
 def section(title: str, *blocks: Block) -> list[Block]:

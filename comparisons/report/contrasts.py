@@ -41,7 +41,7 @@ ALL: tuple[tuple[Column, Callable[[Contrast], str]], ...] = (
     (Column("difference"), lambda c: number(c["difference"], signed=True)),
     (Column("95% CI", interval=True), lambda c: interval(c["ci"])),
     (Column("over all pairs", rank=1), lambda c: interval(c["simultaneous_ci"])),
-    (Column("p (max-T)"), lambda c: p_value(c["p_adjusted"])),
+    (Column("p (max-T)", rank=1), lambda c: p_value(c["p_adjusted"])),
     (Column("verdict", align="left"), lambda c: c["verdict"]),
     (Column("questions", rank=4), lambda c: count(c["n_items"])),
     (Column("clusters", rank=4), lambda c: count(c["n_clusters"])),

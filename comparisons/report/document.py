@@ -8,6 +8,7 @@ from typing import Any
 from comparisons.experiment.specification import HARNESS
 from comparisons.method.recipes import TARGET
 from comparisons.method.vectors import READ
+from comparisons.report.answer import answer_section
 from comparisons.report.asked import asked_of, data_of
 from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Paragraph, section
 from comparisons.report.chosen import chosen_section
@@ -20,8 +21,8 @@ from comparisons.report.sections import plugin_sections, sections
 from comparisons.report.shift import cost_section, shift_section
 from comparisons.report.snippet import snippet
 from comparisons.report.sweepsections import sweep_ledger, sweep_sections
-from comparisons.report.table import describe, ledger_table
-from comparisons.results.findings import FEW, answers, backfired, claimed, moved_controls, single_fits, void, which_fit
+from comparisons.report.table import ledger_table
+from comparisons.results.findings import FEW, moved
 from comparisons.results.gates import gates
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
@@ -128,9 +129,8 @@ def document(record: Record, gallery: Gallery) -> Document:
     aim = "Sweeping layers for" if record.is_sweep else "Changing"
     blocks = [
         *_warnings(record),
-        *_asked(record),
-        *map(Paragraph, map(escaped, record.measured)),
         *(sweep_sections(record, gallery) if record.is_sweep else _comparison(record, gallery)),
+        *([*_limits(record), *_asked(record)] if record.is_sweep else []),
         *chosen_section(record, gallery),
         *(sweep_ledger(record) if record.is_sweep else _ledger(record)),
         *_reading(record),
@@ -149,12 +149,9 @@ def subject(record: Record) -> str:
 
 
 def _warnings(record: Record) -> list[Block]:
-    """What must be known before any number is read."""
-    lines = []
-    if record.part("model").get("embedded"):
-        lines.append(
-            "The embedded model is a rehearsal: small enough to run anywhere, and no evidence about large models."
-        )
+    """What must be known before any number is read, in few words; the rest is in `_limits`."""
+    embedded = record.part("model").get("embedded")
+    lines = ["The embedded model is a rehearsal: no evidence about large models."] if embedded else []
     few = [
         row for row in record.summary.rows if row.n_items is not None and row.n_items < FEW and row.n_clusters is None
     ]
@@ -163,21 +160,27 @@ def _warnings(record: Record) -> list[Block]:
         names = ", ".join(dict.fromkeys(row.subject for row in few))
         kind = "dev" if record.on_dev else "test"
         lines.append(f"Only {least} {kind} questions for {names}: too few for the intervals to mean much.")
-    lines += [gate.text for gate in gates(record.summary)]
-    lines += [str(note) for note in record.facts.get("notes") or []]
     return [Caution(tuple(map(escaped, lines)))] if lines else []
 
 
+def _limits(record: Record) -> list[Block]:
+    """What limits the answer, each with its mend, and what the run had to say of its data."""
+    lines = [*(gate.text for gate in gates(record.summary)), *map(str, record.facts.get("notes") or [])]
+    return section("What limits this", Caution(tuple(map(escaped, lines)))) if lines else []
+
+
 def _asked(record: Record) -> list[Block]:
-    """Which data and knowledge questions stand behind the numbers."""
-    text = asked_of(record)
-    return [Paragraph(escaped(text))] if text else []
+    """Which data and knowledge questions stand behind the numbers, and by what they are measured."""
+    texts = [text for text in (asked_of(record), *record.measured) if text]
+    return section("What was asked", *(Paragraph(escaped(text)) for text in texts)) if texts else []
 
 
 def _comparison(record: Record, gallery: Gallery) -> list[Block]:
     return [
-        *_answers(record),
-        *shift_section(record, gallery),
+        *answer_section(record, gallery),
+        *_limits(record),
+        *_asked(record),
+        *shift_section(record),
         *contrast_section(record),
         *pooled_section(record),
         *models_section(record.summary),
@@ -191,26 +194,6 @@ def _comparison(record: Record, gallery: Gallery) -> list[Block]:
 def _ledger(record: Record) -> list[Block]:
     rows = [row for name in record.summary.subjects for row in record.summary.of(name)]
     return section("Cost of each method", ledger_table(rows))
-
-
-def _answers(record: Record) -> list[Block]:
-    lines = []
-    for name in record.summary.subjects:
-        rows = record.summary.of(name)
-        lines += answers(rows, record.summary.contrasts)
-        if void(rows):
-            continue
-        if wrong := backfired(rows):
-            listed = "; ".join(f"{describe(row)}{which_fit(row)}, {claimed(row)}" for row in wrong)
-            lines.append(f"Moved {name} measurably the wrong way: {listed}.")
-        if controls := moved_controls(rows):
-            listed = "; ".join(f"{describe(row)}{which_fit(row)}, {claimed(row)}" for row in controls)
-            lines.append(f"Controls, which are meant to do nothing, moved {name} measurably: {listed}.")
-    if alone := single_fits(record.summary.rows):
-        lines.append(alone)
-    if not any(row.knowledge_set for row in record.summary.rows):
-        lines.append("No knowledge was measured, so nothing is said about cost.")
-    return section("Answer", Bullets(tuple(map(escaped, lines))))
 
 
 def _reading(record: Record) -> list[Block]:
@@ -248,6 +231,10 @@ def _use(record: Record) -> list[Block]:
     """The program that applies the best intervention, or why there is none."""
     if record.intervention is None:
         return []
+    best = next((row for row in record.summary.rows if row.cell == record.intervention.get("cell")), None)
+    if best is not None and not moved(best):
+        text = f"`best/` holds {escaped(best.cell)}, the furthest; but it moved nothing measurably, so use none."
+        return section("Use the best intervention", Paragraph(text))
     cell = escaped(str(record.intervention.get("cell", "")))
     program = snippet(record.intervention)
     if program is None:

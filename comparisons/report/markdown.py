@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from comparisons.report.blocks import Block, Bullets, Caution, Code, Document, Folded, Heading, Paragraph
+from comparisons.report.blocks import Block, Bullets, Caution, Code, Decision, Document, Folded, Heading, Paragraph
 from comparisons.report.figures import Picture
-from comparisons.util.table import Table
+from comparisons.util.table import NOTHING, Table
 
 
 def markdown(document: Document) -> str:
@@ -24,6 +24,8 @@ def block_text(block: Block) -> str:
             return text
         case Bullets(items):
             return "\n".join(f"- {item}" for item in items)
+        case Decision():
+            return _decision(block)
         case Caution(items):
             return "\n>\n".join(f"> {item}" for item in items)
         case Code(text, language):
@@ -33,7 +35,21 @@ def block_text(block: Block) -> str:
         case Folded(summary):
             return f"{escaped(summary)}: see report.html."
         case Table():
-            return rendered(block)
+            return rendered(block) if block.few == block else _folded(block)
+
+
+def _folded(table: Table) -> str:
+    """A wide table: the columns that matter most, and all of them behind a line."""
+    whole = f"<details>\n<summary>All columns</summary>\n\n{_lines(table.joined())}\n\n</details>"
+    few, *notes = rendered(table.few).split("\n\n")
+    return "\n\n".join([few, whole, *notes])
+
+
+def _decision(block: Decision) -> str:
+    limits = f"> {escaped(block.limits)}" if block.limits else ""
+    numbers = (f"**{escaped(n.text)}** {escaped(f'{n.name} {n.note}')}" for n in block.numbers if n.text != NOTHING)
+    parts = [limits, f"### {escaped(f'{block.aim}: {block.text}')}", " · ".join(numbers)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def image(picture: Picture) -> str:
@@ -43,12 +59,14 @@ def image(picture: Picture) -> str:
 
 def rendered(table: Table) -> str:
     """A table in Markdown, each interval in the cell of its number, and its notes as a list."""
-    table = table.joined()
+    notes = "\n".join(f"- {escaped(note)}" for note in table.notes)
+    return _lines(table.joined()) + (f"\n\n{notes}" if notes else "")
+
+
+def _lines(table: Table) -> str:
     lines = [_line(column.title for column in table.columns)]
     lines.append(f"| {' | '.join('---:' if column.align == 'right' else '---' for column in table.columns)} |")
-    lines += [_line(row.cells) for row in table.rows]
-    notes = "\n".join(f"- {escaped(note)}" for note in table.notes)
-    return "\n".join(lines) + (f"\n\n{notes}" if notes else "")
+    return "\n".join([*lines, *(_line(row.cells) for row in table.rows)])
 
 
 def _line(cells: Iterable[str]) -> str:

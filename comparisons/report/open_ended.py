@@ -74,13 +74,19 @@ Scores = Mapping[str, Any]
 
 Fields = tuple[tuple[Column, Callable[[Scores], str]], ...]
 
+
+def _heard(one: Scores, name: str) -> str:
+    """An interval of scores; none where the judge saw no sign in most answers."""
+    return NOTHING if (one.get("no_sign") or 0) > one["n_scored"] else interval(one[name], places=2)
+
+
 SCORES: Fields = (
     (Column("scored", rank=4), lambda one: count(one["n_scored"])),
     (Column(NO_SIGN), lambda one: count(one.get("no_sign"))),
-    (Column("score"), lambda one: number(one["score"], places=2)),
-    (Column("95% CI", rank=6, interval=True), lambda one: interval(one["score_ci"], places=2)),
+    (Column("score", opens="answers"), lambda one: number(one["score"], places=2)),
+    (Column("95% CI", rank=6, interval=True), lambda one: _heard(one, "score_ci")),
     (Column("shift"), lambda one: number(one["shift"], signed=True, places=2)),
-    (Column("95% CI", rank=1, interval=True), lambda one: interval(one["shift_ci"], places=2)),
+    (Column("95% CI", rank=1, interval=True), lambda one: _heard(one, "shift_ci")),
     (Column("sign", align="left"), lambda one: {True: "same", False: "opposite", None: NOTHING}[one["agrees"]]),
 )
 COHERENCE: Fields = (
@@ -155,28 +161,12 @@ def score_table(rows: Sequence[SummaryRow]) -> Table | None:
     judged = _judged(rows)
     if not judged:
         return None
-    table = replace(_judged_table(SCORES, judged, rows, _names(judged)), notes=tuple(_silent(judged)))
-    return _without_silence(table, [one for *_, one in judged])
+    return _without_silence(_judged_table(SCORES, judged, rows, _names(judged)), [one for *_, one in judged])
 
 
 def _without_silence(table: Table, scores: Sequence[Scores]) -> Table:
     """The table, without its column of answers without a sign where there are none."""
     return table if any(one.get("no_sign") for one in scores) else table.keeping(lambda i, c: c.title != NO_SIGN)
-
-
-def _silent(judged: Sequence[tuple[SummaryRow, str, Scores]]) -> list[str]:
-    """What must be said where a judge saw no sign of either side in most answers of a behavior."""
-    counts: dict[tuple[str, str], list[int]] = {}
-    for row, judge, one in judged:
-        total = counts.setdefault((judge, row.subject), [0, 0])
-        total[0] += one.get("no_sign") or 0
-        total[1] += one["n_scored"]
-    return [
-        f"{judge} saw no sign of either side in {silent} of {silent + scored} answers on {subject}: its scores are "
-        "those of the few others, and say little. Read the answers, or take another judge."
-        for (judge, subject), (silent, scored) in counts.items()
-        if silent > scored
-    ]
 
 
 def _filled(

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from comparisons.report.blocks import Block, Blocks, Document, Folded, Heading
-from comparisons.report.figures import charts
+from comparisons.report.figures import PAGE_COLORS, charts
 from comparisons.report.markdown import escaped
 from comparisons.report.templating import asset, fill, plain
-from comparisons.util.table import Table
+from comparisons.util.table import Table, number
 
 UNFOLDED = 6
 """Parts of a section that stand open; of more, a page shows that they are there."""
@@ -63,19 +65,30 @@ def page(document: Document) -> str:
         sections=sections,
         # What is above the first table needs no filter.
         first_table=next((i for i, section in enumerate(sections) if _has_table(section)), None),
+        # The answer first, then what else there is.
+        first_section=next((i for i, section in enumerate(sections) if section.slug), None),
         behaviors=document.behaviors,
+        items=_data(document.items) if document.items else None,
         script=script,
         style=asset("report/templates/page.css"),
         behavior_of=lambda title: _behavior(document, title),
         charts=charts,
+        colors=PAGE_COLORS,
         kind_of=lambda block: type(block).__name__,
+        number=number,
         unbroken=_unbroken,
     )
 
 
+def _data(value: Mapping[str, Any]) -> str:
+    """JSON that stands in a script element, which no text of it can close."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+
+
 def _has_table(section: Section) -> bool:
-    parts = (*section.parts, *section.folded)
-    return any(isinstance(block, (Table, Folded)) for part in parts for _, block in part.blocks)
+    blocks = [block for part in (*section.parts, *section.folded) for _, block in part.blocks]
+    tables = [block.table if isinstance(block, Folded) else block for block in blocks]
+    return any(isinstance(table, Table) and not table.columns[0].prose for table in tables)
 
 
 def _sections(document: Document) -> Iterator[Section]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from comparisons.results.summary import SummaryRow
 from comparisons.util.drawing import BLUE, VERMILLION
+from comparisons.util.table import number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,6 +49,8 @@ class Panel(ABC):
 
     shared_x: ClassVar[bool] = True
     shared_y: ClassVar[bool] = True
+    flows: ClassVar[bool] = False
+    """Whether a page writes it in HTML, which fits any width."""
     x_label: ClassVar[str] = ""
     y_label: ClassVar[str] = ""
 
@@ -182,5 +185,4 @@ def label(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
 
 def signed(value: float | None) -> str:
     """A number with its sign, typeset."""
-    assert value is not None
-    return f"{value:+.2f}".replace("-", "−")
+    return number(value, signed=True, places=2).replace("-", "−")

@@ -68,15 +68,15 @@ MAIN: tuple[tuple[Column, Cell], ...] = (
     (Column("direction", align="left"), direction_text),
     (Column("strength", rank=5), strength_text),
     (Column("layer", rank=4), lambda row: NOTHING if row.layer is None else str(row.layer)),
-    (Column("p_match", rank=3), lambda row: number(row.p_match)),
+    (Column("p_match", rank=3, opens="choices"), lambda row: number(row.p_match)),
     (Column("95% CI", rank=7, interval=True), lambda row: interval(row.p_match_ci)),
-    (Column("shift"), _shift),
+    (Column("shift", opens="choices"), _shift),
     (Column("95% CI", interval=True), _sound(lambda row: interval(row.shift_ci))),
     (Column("p", rank=8), _sound(lambda row: p_value(row.p_value))),
     (Column("p (Holm)", rank=2), _sound(lambda row: p_value(row.p_holm))),
     (Column("p (random)", rank=6), _sound(lambda row: p_value(row.random_rank_p))),
     (Column("p (matched)", rank=3), _sound(lambda row: p_value(row.matched_rank_p))),
-    (Column("cost", rank=1), lambda row: number(row.cost, signed=True)),
+    (Column("cost", rank=1, opens="knowledge"), lambda row: number(row.cost, signed=True)),
     (Column("95% CI", rank=6, interval=True), lambda row: interval(row.cost_ci)),
     (Column("cost at most", rank=7), lambda row: number(row.cost_bound, signed=True)),
     (Column("letter bias", rank=9), lambda row: number(row.letter_bias, signed=True)),
@@ -94,16 +94,16 @@ LEDGER: tuple[tuple[Column, Cell], ...] = (
     (Column("behavior", align="left"), lambda row: row.subject),
     (Column("method", align="left"), cell_name),
     (Column("direction", align="left"), direction_text),
-    (Column("strength"), strength_text),
-    (Column("training pairs"), lambda row: count(row.examples)),
-    (Column("trials on dev"), lambda row: count(row.tuning_trials)),
-    (Column("tokens to fit"), lambda row: count(row.fit_tokens)),
-    (Column("tokens to evaluate"), lambda row: count(row.tokens_run)),
+    (Column("strength", rank=2), strength_text),
+    (Column("training pairs", rank=4), lambda row: count(row.examples)),
+    (Column("trials on dev", rank=4), lambda row: count(row.tuning_trials)),
+    (Column("tokens to fit", rank=3), lambda row: count(row.fit_tokens)),
+    (Column("tokens to evaluate", rank=3), lambda row: count(row.tokens_run)),
     (Column("fit, s"), lambda row: _seconds(row.fit_seconds)),
     (Column("evaluation, s"), lambda row: _seconds(row.eval_seconds)),
-    (Column("peak memory"), lambda row: memory(row.peak_memory_bytes)),
+    (Column("peak memory", rank=2), lambda row: memory(row.peak_memory_bytes)),
     (Column("trainable parameters"), lambda row: count(row.trainable_parameters)),
-    (Column("stored"), lambda row: memory(row.stored_bytes)),
+    (Column("stored", rank=1), lambda row: memory(row.stored_bytes)),
 )
 
 
@@ -147,7 +147,7 @@ def placed_table(
         "strength": len({row.strength for row, _ in lines if not row.is_baseline}) < 2,
     }
     places = (*(Column(title, align="left") for title in PLACE), Column("strength", rank=rank))
-    made = tuple(Row((*place(row), *texts), row.subject) for row, texts in lines)
+    made = tuple(Row((*place(row), *texts), row.subject, cell=row.cell) for row, texts in lines)
     return Table((*places, *titles), made, tuple(notes)).keeping(lambda i, column: not dropped.get(column.title))
 
 
@@ -176,7 +176,7 @@ def _marked(table: Table, rows: Sequence[SummaryRow]) -> Table:
         number_at = titles.index("p_match" if row.is_baseline else "shift")
         marks = ",".join(_mark(texts.index(text)) for text in row.warnings)
         cells = tuple(f"{cell} {marks}".rstrip() if i == number_at else cell for i, cell in enumerate(line.cells))
-        lines.append(Row(cells, line.group, row.failed))
+        lines.append(replace(line, cells=cells, failed=row.failed, cell=row.cell))
     return Table(table.columns, tuple(lines), (*(f"{_mark(i)} {text}" for i, text in enumerate(texts)), *table.notes))
 
 

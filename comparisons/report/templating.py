@@ -24,14 +24,8 @@ _MARKS = re.compile(
     r"|\*(?P<em>(?:\\.|[^*\\])+)\*"
 )
 
-MINOR = 8
-"""A column of this rank or above is of second order: a wide table hides it until asked."""
-
-LESSER = 3
+LESSER = 2
 """A column of this rank or above is hidden on a narrow screen too."""
-
-WIDE = 10
-"""A table with fewer columns than this hides none."""
 
 LONG = 40
 """Rows of a table that stands whole on the page; more are scrolled under their headings."""
@@ -135,37 +129,47 @@ def table_view(table: Table, behaviors: Sequence[str]) -> TableView:
             places[-1].append(i)
         else:
             places.append([i])
-    wide = len(places) >= WIDE
-    looks = [_look(table.columns[first], wide) for first, *_ in places]
+    wide, few = table.few != table, table.few.columns
+    looks = [_look(table.columns[first], wide, table.columns[first] in few) for first, *_ in places]
+    opens = [table.columns[first].opens or None for first, *_ in places]
     titles = [column.title for column in table.columns]
     head = [
         Cell("th", {"scope": "col", "class": look}, titles[first], [titles[i] for i in intervals])
         for look, (first, *intervals) in zip(looks, places, strict=True)
     ]
-    rows = [(_row(row, behaviors), _cells(row, places, looks)) for row in table.rows]
+    titled = [titles[first] if table.columns[first].prose else None for first, *_ in places]
+    rows = [(_row(row, behaviors), _cells(row, places, looks, opens, titled)) for row in table.rows]
     return TableView(head, rows, wide, len(table.rows) > LONG)
 
 
 def _row(row: Row, behaviors: Sequence[str]) -> dict[str, str | None]:
     about = row.group if row.group in behaviors else None
-    return {"data-behavior": about, "class": "failed" if row.failed else None}
+    return {"data-behavior": about, "class": "failed" if row.failed else None, "data-cell": row.cell or None}
 
 
-def _cells(row: Row, places: Sequence[Sequence[int]], looks: Sequence[str | None]) -> list[Cell]:
+def _cells(
+    row: Row,
+    places: Sequence[Sequence[int]],
+    looks: Sequence[str | None],
+    opens: Sequence[str | None],
+    titled: Sequence[str | None],
+) -> list[Cell]:
     cells = []
-    for number, (look, (first, *intervals)) in enumerate(zip(looks, places, strict=True)):
+    for number, (look, opened, title, (first, *intervals)) in enumerate(zip(looks, opens, titled, places, strict=True)):
         value = sort_value(row.cells[first])
         attributes = {"class": look, "data-value": None if value is None else f"{value:.12g}"}
+        attributes |= {"data-title": title} if number else {}
+        attributes |= {"data-opens": opened} if row.cell and value is not None else {}
         bounds = [row.cells[i] for i in intervals if row.cells[i] != NOTHING]
         tag, scope = ("td", {}) if number else ("th", {"scope": "row"})
         cells.append(Cell(tag, {**scope, **attributes}, row.cells[first], bounds))
     return cells
 
 
-def _look(column: Column, wide: bool) -> str | None:
+def _look(column: Column, wide: bool, matters: bool) -> str | None:
     names = ["number"] if column.align == "right" else ["prose"] if column.prose else []
-    if wide and column.rank >= LESSER:
-        names.append("minor" if column.rank >= MINOR else "lesser")
+    if wide and not (matters and column.rank < LESSER):
+        names.append("lesser" if matters else "minor")
     return " ".join(names) or None
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 GAP = 2
 
+LEAST = 8
+"""Characters that the first column keeps where the others need the room."""
+
 
 def renderables(document: Document, width: int) -> Iterator[RenderableType]:
     """What Rich prints of a report, from top to bottom.
@@ -84,7 +87,7 @@ def rich_table(whole: Table, width: int = 140) -> rich.table.Table:
     )
     for number, (column, width_of) in enumerate(zip(table.columns, _widths(table), strict=True)):
         # The name gives way where even the columns that matter most don't fit.
-        least = width_of if number else 8
+        least = width_of if number else LEAST
         shown.add_column(column.title, justify=column.align, no_wrap=True, overflow="ellipsis", min_width=least)
     for row in table.rows:
         heading = len(row.cells) > 1 and not any(row.cells[1:])
@@ -96,9 +99,14 @@ def rich_table(whole: Table, width: int = 140) -> rich.table.Table:
 
 
 def _fitting(table: Table, width: int) -> Table:
-    """Leaves out columns, the least important first, until the table fits."""
-    while sum(_widths(table)) + GAP * (len(table.columns) - 1) > width and any(c.rank for c in table.columns):
+    """Leaves out columns, the least important first, then the last, until the table fits with its first cut short."""
+    while len(table.columns) > 2:
+        first, *others = _widths(table)
+        least = sum(others) + GAP * len(others) + (first if any(c.rank for c in table.columns) else min(first, LEAST))
+        if least <= width:
+            break
         worst = max(table.columns, key=lambda column: column.rank)
+        worst = worst if worst.rank else table.columns[-1]
         table = table.keeping(lambda i, column, worst=worst: column is not worst)  # type: ignore[misc]
     return table
 

@@ -10,6 +10,8 @@ from comparisons.results.costs import QUANTITIES
 from comparisons.results.schema import Contrast, Noise
 from comparisons.results.summary import SummaryRow
 from comparisons.util.directions import DIRECTIONS
+from comparisons.util.table import interval as bounds
+from comparisons.util.table import number
 
 BROKEN = 0.5
 """A cell whose letters hold less than this share of the probability answers something else."""
@@ -89,6 +91,8 @@ def ranked(rows: Sequence[SummaryRow], direction: str) -> list[SummaryRow]:
 
     Controls are not among them: they are there to be compared with.
     """
+    # Where some are at a wanted value, the others are at one of their own.
+    rows = [row for row in rows if row.matched] or rows
     usable = [r for r in rows if r.direction == direction and not r.failed and r.shift is not None and not r.control]
     sound = [row for row in usable if not is_broken(row)]
     far = intended_content if by_content(sound) else intended
@@ -117,10 +121,10 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
     asked = [row for row in rows if row.direction == direction and not row.control]
     if not asked:
         return None
-    aim = f"To {'raise' if direction == 'pos' else 'lower'} {asked[0].subject}{_wanted(asked)}"
+    aim = aim_of(asked)
     if void(rows):
         return f"{aim}, the answer is void: the unchanged model answers something else than the letters."
-    best = ranked([row for row in rows if row.matched] or rows, direction)
+    best = ranked(rows, direction)
     if not best:
         if any(is_broken(row) for row in asked):
             return f"{aim}, no cell is usable: all failed or stopped answering with a letter."
@@ -132,13 +136,7 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
     found = [(row, between(contrasts, first.cell, row.cell)) for row in best[1:]]
     against = [(_dose(row, asked), contrast) for row, contrast in found if contrast is not None]
     text = f"{aim}, {_dose(first, asked)} {_rank(best, against)}: {claimed(first)}{_price(first)}"
-    return text + "".join(_compared(against)) + _unmatched(asked) + "." + _doubt(first)
-
-
-def _wanted(rows: Sequence[SummaryRow]) -> str:
-    """At which value methods are compared, where `--match` wants one."""
-    quantity, _, value = next((row.matched for row in rows if row.matched), "").partition("=")
-    return f" at a {QUANTITIES[quantity]} of {value} on dev" if value else ""
+    return text + "".join(_compared(against)) + _unmatched(asked) + "." + doubt(first)
 
 
 def _unmatched(rows: Sequence[SummaryRow]) -> str:
@@ -153,6 +151,13 @@ def _value(row: SummaryRow, quantity: str) -> str:
     """What a cell has of a quantity on test."""
     found = row.kl if quantity == "kl" else row.cost
     return f"an unknown {QUANTITIES[quantity]}" if found is None else f"a {QUANTITIES[quantity]} of {found:.3g}"
+
+
+def aim_of(rows: Sequence[SummaryRow]) -> str:
+    """What the cells of a direction are for, as a sentence begins, and at which value `--match` compares them."""
+    aim = f"To {'raise' if rows[0].direction == 'pos' else 'lower'} {rows[0].subject}"
+    quantity, _, value = next((row.matched for row in rows if row.matched), "").partition("=")
+    return f"{aim} at a {QUANTITIES[quantity]} of {value} on dev" if value else aim
 
 
 Against = tuple[str, Contrast]
@@ -234,8 +239,7 @@ def _with_interval(
     assert value is not None
     # Two places read well; what would round to 0.00 gets a third, so that a bound can't seem to touch 0.
     places = 2 if not fine and all(abs(part) >= 0.005 for part in (value, *(interval or ()))) else 3
-    text = f"{value:{'+' if signed else ''}.{places}f}"
-    return text + (f" [{interval[0]:.{places}f}, {interval[1]:.{places}f}]" if interval else " (no interval)")
+    return f"{number(value, signed, places)} {bounds(interval, places) if interval else '(no interval)'}"
 
 
 def noise_texts(rows: Sequence[SummaryRow]) -> list[str]:
@@ -256,9 +260,14 @@ def _noise(noise: Noise) -> str:
     )
 
 
-def _dose(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
+def dosed(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
+    """A cell's stack, with its strength where the rows have several of it."""
     strengths = {other.strength for other in rows if other.name == row.name}
-    return (f"{row.name} at strength {row.strength:g}" if len(strengths) > 1 else row.name) + which_fit(row)
+    return f"{row.name} at strength {row.strength:g}" if len(strengths) > 1 else row.name
+
+
+def _dose(row: SummaryRow, rows: Sequence[SummaryRow]) -> str:
+    return dosed(row, rows) + which_fit(row)
 
 
 def which_fit(row: SummaryRow) -> str:
@@ -302,7 +311,9 @@ def _price(row: SummaryRow) -> str:
         found = f" at a knowledge cost that can't be told from 0 ({text})"
     else:
         found = f" at a knowledge cost of {text}"
-    return found + _limited(row) + _beside(row)
+    limit = None if test is None else test["limit"]
+    within = "" if limit is None or row.cost_bound is None else _kept(row.cost_bound, limit)
+    return found + within + _beside(row)
 
 
 def _beside(row: SummaryRow) -> str:
@@ -322,15 +333,8 @@ def _kept(bound: float, limit: float) -> str:
     return f", on test not shown to be within the limit of {limit:g} (at most {bound:.3f})"
 
 
-def _limited(row: SummaryRow) -> str:
-    """Whether a cell that was selected by its cost on dev keeps to the limit on test."""
-    limit = row.cost_test and row.cost_test["limit"]
-    if limit is None or row.cost_bound is None:
-        return ""
-    return _kept(row.cost_bound, limit)
-
-
-def _doubt(row: SummaryRow) -> str:
+def doubt(row: SummaryRow) -> str:
+    """Why a movement may be none all the same; nothing where nothing speaks against it."""
     text = ""
     if row.p_holm is not None and row.p_holm >= SIGNIFICANT:
         text += f" Corrected for all comparisons of this run it is not significant (p = {row.p_holm:.2f})."

@@ -21,6 +21,7 @@ from comparisons.results.cells import (
     read_cells,
     results_fault,
 )
+from comparisons.results.questions import QUESTIONS
 from comparisons.util.artifacts import MANIFEST, folder_fault
 from comparisons.util.errors import CompareError, StorageError
 from comparisons.util.files import read_sealed, remove_leftovers, write_sealed
@@ -79,7 +80,7 @@ class RunFolder(CellStore):
 
     def _discard(self) -> None:
         # run.json last: until then the folder belongs to the run that is being discarded.
-        for name in (SUMMARY, RESULTS, CHOICES):
+        for name in (SUMMARY, RESULTS, CHOICES, QUESTIONS):
             (self.path / name).unlink(missing_ok=True)
         for name in (CELLS, CHOSEN):
             if (self.path / name).exists():
@@ -157,7 +158,7 @@ def check_run_folder(path: Path, digest: str, fresh: bool = False) -> None:
 def run_faults(path: Path) -> list[str]:
     """What is damaged in a run's folder, one line each; changes nothing."""
     faults = []
-    for name in (RUN, CHOICES, SUMMARY):
+    for name in (RUN, CHOICES, QUESTIONS, SUMMARY):
         try:
             if (path / name).exists():
                 read_sealed(path / name, "run")

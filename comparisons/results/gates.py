@@ -9,6 +9,7 @@ from typing import Literal
 from comparisons.results.findings import FEWEST, ROUGH, by_content, is_broken
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.directions import DIRECTIONS
+from comparisons.util.table import number
 
 SAME_LETTER, OPPOSITE_ORDERS = 0.7, -0.5
 """Share of questions with the same letter in both orders, and correlation of both orders' logits, beyond which a model
@@ -21,7 +22,14 @@ SEEN = 50
 """Questions below which a run is cautioned that what few of all questions do may be missing from them."""
 
 Kind = Literal[
-    "broken baseline", "by letter", "letter vector", "chance", "clusters", "few questions", "ranks by content"
+    "broken baseline",
+    "by letter",
+    "letter vector",
+    "chance",
+    "clusters",
+    "few questions",
+    "ranks by content",
+    "no sign",
 ]
 
 
@@ -33,12 +41,14 @@ class Gate:
         kind: which.
         subject: the behavior, and the model where the run has several.
         text: what was found and what mends it, a line.
+        short: what was found, in a few words, for a list.
         void: whether nothing can be said of the subject at all.
     """
 
     kind: Kind
     subject: str
     text: str
+    short: str
     void: bool = False
 
 
@@ -57,15 +67,15 @@ def _gates(name: str, rows: Sequence[SummaryRow]) -> Iterator[Gate]:
         most = max((row.letter_cosine or 0.0 for row in letterish), key=abs)
         text = (
             f"{name}: the vectors of {_names(letterish)} are largely a liking for a letter (cosine with the direction "
-            f"between the letters up to {most:+.2f}): --measure answers asks without letters."
+            f"between the letters up to {number(most, signed=True, places=2)}): --measure answers asks without letters."
         )
-        yield Gate("letter vector", name, text)
+        yield Gate("letter vector", name, text, f"{_names(letterish)} mostly a letter")
     if any(row.cost_test and row.cost_test["verdict"] == "at chance" for row in cells):
         text = (
             f"{name}: the unchanged model's knowledge is at chance: nothing is said about cost. "
             "Take easier questions by --knowledge."
         )
-        yield Gate("chance", name, text)
+        yield Gate("chance", name, text, "knowledge is at chance")
     yield from _of_numbers(name, cells)
     for direction in DIRECTIONS:
         if turned := by_content([row for row in cells if row.direction == direction]):
@@ -73,7 +83,8 @@ def _gates(name: str, rows: Sequence[SummaryRow]) -> Iterator[Gate]:
                 f"{name}, {direction}: more of the shift of {_names(turned)} follows the letter than the content: "
                 "ranks go by content. --measure answers asks without letters."
             )
-            yield Gate("ranks by content", name, text)
+            yield Gate("ranks by content", name, text, "ranked by content")
+    yield from _of_judges(name, rows)
 
 
 def _of_baseline(name: str, plain: SummaryRow) -> Iterator[Gate]:
@@ -83,15 +94,30 @@ def _of_baseline(name: str, plain: SummaryRow) -> Iterator[Gate]:
             f"{name}: the unchanged model puts {plain.lost_mass or 0.0:.0%} of the probability on something else than "
             "the letters: the answer is void. Ask by --measure answers, or in another --prompt-format."
         )
-        yield Gate("broken baseline", name, text, void=True)
+        yield Gate("broken baseline", name, text, "the model doesn't answer by letter", void=True)
     same, correlation = plain.same_letter, plain.order_correlation
     if (same is not None and same > SAME_LETTER) or (correlation is not None and correlation < OPPOSITE_ORDERS):
-        found = "" if correlation is None else f"; the logits of both orders correlate by {correlation:+.2f}"
+        value = number(correlation, signed=True, places=2)
+        found = "" if correlation is None else f"; the logits of both orders correlate by {value}"
         text = (
             f"{name}: the unchanged model answers by letter, the same in both orders on {same or 0.0:.0%} of the "
             f"questions{found}. --measure answers asks without letters."
         )
-        yield Gate("by letter", name, text)
+        yield Gate("by letter", name, text, "the model answers by letter")
+
+
+def _of_judges(name: str, rows: Sequence[SummaryRow]) -> Iterator[Gate]:
+    """Judges that saw no sign of either side in most answers."""
+    judged = [(judge, one) for row in rows if row.open_ended for judge, one in row.open_ended["judges"].items()]
+    for judge in dict.fromkeys(judge for judge, _ in judged):
+        silent = sum(one.get("no_sign") or 0 for by, one in judged if by == judge)
+        every = silent + sum(one["n_scored"] for by, one in judged if by == judge)
+        if 2 * silent > every:
+            text = (
+                f"{judge} saw no sign of either side in {silent} of {every} answers on {name}: its scores are those of "
+                "the few others, and no measure. Read the answers, or take another judge."
+            )
+            yield Gate("no sign", name, text, f"{judge} saw no sign in {silent} of {every} answers")
 
 
 def _of_numbers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
@@ -101,16 +127,18 @@ def _of_numbers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
     if least < ROUGH:
         what = f"{least} questions" if least == items else f"{items} questions of {least} templates"
         says = f"under {FEWEST} there is no interval" if least < FEWEST else f"with under {ROUGH} intervals are rough"
-        yield Gate("clusters", name, f"{name}: {what}, which are {least} clusters: {says}. Ask more of them.")
+        text = f"{name}: {what}, which are {least} clusters: {says}. Ask more of them."
+        short = f"{'no' if least < FEWEST else 'rough'} intervals"
+        yield Gate("clusters", name, text, short)
     if least >= FEWEST and (few := [row for row in cells if row.too_few]):
         text = f"{name}: nothing is said of {_names(few)}: {few[0].too_few}. Ask more questions."
-        yield Gate("few questions", name, text)
+        yield Gate("few questions", name, text, "too few questions move")
     elif least >= FEWEST and 0 < items < SEEN:
         text = (
             f"{name}: {items} questions: what under {1 - 0.05 ** (1 / items):.0%} of all questions do may be missing "
             "from them, and no interval knows of it. Ask more questions."
         )
-        yield Gate("few questions", name, text)
+        yield Gate("few questions", name, text, "few questions")
 
 
 def _names(rows: Sequence[SummaryRow]) -> str:

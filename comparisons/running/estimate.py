@@ -24,6 +24,7 @@ from comparisons.running.choosing import candidates_each
 from comparisons.running.executor import check_layers
 from comparisons.running.planning import fit_seeds, make_plan
 from comparisons.running.trials import element_trials, stacks_of
+from comparisons.util.errors import CompareError
 
 TRIED_TOGETHER, TRIED_ALONE = 13, 5
 """About how many strengths `--match` tries of a cell, of vectors and of adapters."""
@@ -96,6 +97,15 @@ def estimate(spec: Specification) -> Estimate:
     answers = sum(len(plan.behaviors[cell.behavior].open_ended) for cell in plan.cells) if asked else 0
     judges, unsettled = asked.judges if asked else (), plan.spec.measure == "auto"
     return Estimate(asked_by(plan), keys, forwards, int(tokens), seconds, answers, judges, unsettled)
+
+
+def work_of(plan: Plan, lm: LM) -> tuple[float, float]:
+    """How many tokens a plan of one loaded model runs, and the seconds that they may take; none where one can't say."""
+    try:
+        tally = _count(plan, lm)
+    except CompareError:  # an evaluation of somebody's that can't say what it costs
+        return 0.0, 0.0
+    return tally.tokens, tally.seconds
 
 
 def _count(plan: Plan, lm: LM) -> Tally:

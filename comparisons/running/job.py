@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,19 @@ from comparisons.evaluations.open_ended import summary_of
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Specification
 from comparisons.judges.judge_set import JudgeSet, make_judge_set
+from comparisons.model.meter import Work
 from comparisons.report import render
 from comparisons.results.cells import RESULTS
 from comparisons.results.folder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
+from comparisons.results.questions import QUESTIONS
 from comparisons.results.summary import SummaryRow
 from comparisons.results.summary_file import read_summary
+from comparisons.running.estimate import work_of
 from comparisons.running.executor import Executor, LocalExecutor
 from comparisons.running.planning import make_plan
 from comparisons.running.progress import Progress
 from comparisons.running.provenance import ModelInfo, identify, now, run_facts
+from comparisons.running.questions import questions_of
 from comparisons.util.artifacts import CHECKPOINTS, Store
 from comparisons.util.errors import CompareError
 from comparisons.util.files import json_digest, read_sealed
@@ -133,7 +137,9 @@ def _evaluated(
     """Evaluates every cell, and writes what a finished run has."""
     folder, plan = record.folder, record.plan
     record.note(first)
+    folder.write(QUESTIONS, {"questions": questions_of(plan)})
     with progress(len(plan.cells)) as display:
+        _watched(cells, plan, folder, display)
         plan = cells.run(folder, display, judges, record.note)
     rows, contrasts = summarize(plan, folder)
     # Last, so that a budget goes to the run's own answers first.
@@ -143,6 +149,16 @@ def _evaluated(
     record.note(first, ended=now(), complete=all(row.status == "done" for row in rows))
     render(folder.path)
     return rows
+
+
+def _watched(cells: Executor, plan: Plan, folder: RunFolder, display: Progress) -> None:
+    """Has the display told how far the run is, where one model in this process runs all of it."""
+    lm = cells.lm
+    if lm is None or plan.spec.more_models:
+        return
+    lm.meter.work = work = Work()
+    left = replace(plan, cells=tuple(cell for cell in plan.cells if not folder.done(cell.key)))
+    display.watch(work, lambda: work_of(left, lm))
 
 
 def default_name(plan: Plan, digest: str) -> str:

@@ -22,6 +22,7 @@ from comparisons.report.asked import data_of
 from comparisons.results.cells import CHOICES, CellStore
 from comparisons.results.folder import BEST, RUN, RunFolder, check_run_folder
 from comparisons.results.identity import CellId
+from comparisons.results.questions import QUESTIONS, Questions, read_questions
 from comparisons.results.record import Facts, read_record
 from comparisons.results.summary import SummaryRow
 from comparisons.running.same_cells import CellFile, check_same, check_settings, further, measured_anew, with_more
@@ -125,6 +126,7 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
         for cell, (cell_rows, info) in cells.items():
             folder.commit(cell, cell_rows, info)
         folder.write(RUN, _facts(sources, models, digest, command, notes))
+        folder.write(QUESTIONS, {"questions": _questions(sources)})
         for choice in (choice for source in sources for choice in source.choices()):
             if folder.choice(choice["key"], choice["behavior"], choice.get("model", "")) is None:
                 folder.add_choice(choice["key"], {k: v for k, v in choice.items() if k != "key"})
@@ -138,6 +140,15 @@ def join(paths: Sequence[Path], out: Path, command: str = "") -> Path:
     finally:
         folder.close()
     return out
+
+
+def _questions(sources: Sequence[Finished]) -> Questions:
+    """Those of all runs; each is the same in all that ask it."""
+    joint: Questions = {}
+    for source in sources:
+        for name, texts in read_questions(source.path).items():
+            joint.setdefault(name, {}).update(texts)
+    return joint
 
 
 def _incomparable(first: Finished, other: Finished) -> str | None:

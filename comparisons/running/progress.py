@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from comparisons.experiment.specification import Cell
+from comparisons.model.meter import Work
 
 
 class Progress(Protocol):
@@ -12,6 +14,12 @@ class Progress(Protocol):
 
     def stage(self, text: str) -> None:
         """What is being done now."""
+
+    def watch(self, work: Work, expected: Callable[[], tuple[float, float]]) -> None:
+        """How far the run is will stand in `work`; how many tokens it has to run, and the seconds that they may take.
+
+        `expected` counts, which takes a moment.
+        """
 
     def advance(self, cells: int) -> None:
         """So many more cells have ended."""
@@ -24,6 +32,9 @@ class Silent:
     """A progress display that shows nothing."""
 
     def stage(self, text: str) -> None:
+        """Shows nothing."""
+
+    def watch(self, work: Work, expected: Callable[[], tuple[float, float]]) -> None:
         """Shows nothing."""
 
     def advance(self, cells: int) -> None:

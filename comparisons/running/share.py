@@ -21,6 +21,7 @@ from comparisons.util import __version__
 from comparisons.util.errors import CompareError
 from comparisons.util.files import write_json, write_text
 from comparisons.util.hub import EDITS, INTERVENTION, SHARED, VECTORS
+from comparisons.util.table import interval, number
 
 CARD, ADAPTER = "README.md", "adapter_config.json"
 
@@ -110,9 +111,9 @@ def card(record: Record, best: Mapping[str, Any], name: str) -> str:
     aim = "more" if row.direction == "pos" else "less"
     cost = "Knowledge was not measured."
     if row.cost is not None:
-        bounds = f" [{row.cost_ci[0]:.3f}, {row.cost_ci[1]:.3f}]" if row.cost_ci else ""
+        value = number(row.cost, signed=True) + (f" {interval(row.cost_ci)}" if row.cost_ci else "")
         what = "right answers" if row.measure == "answers" else "p(correct)"
-        cost = f"It costs {row.cost:+.3f}{bounds} of {what} on {escaped(row.knowledge_set or 'knowledge')}."
+        cost = f"It costs {value} of {what} on {escaped(row.knowledge_set or 'knowledge')}."
     by_texts = ", measured by the answers' texts" if row.measure == "answers" else ""
     program = snippet(best, repository=name)
     use = (

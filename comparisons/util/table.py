@@ -8,6 +8,9 @@ from typing import Literal, TypeVar
 
 NOTHING = "–"
 
+WIDE, FEW = 9, 6
+"""A table with as many columns shows only the few that matter most until all are asked for."""
+
 T = TypeVar("T")
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -24,6 +27,7 @@ class Column:
         align: of its cells.
         interval: whether it is the interval of the number to its left, which a renderer may write into one cell.
         prose: whether its cells are sentences, which need room.
+        opens: the evaluation whose questions are behind its numbers; "" where a page can't open them.
     """
 
     title: str
@@ -31,6 +35,7 @@ class Column:
     align: Literal["left", "right"] = "right"
     interval: bool = False
     prose: bool = False
+    opens: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,11 +46,13 @@ class Row:
         cells: plain text, one for each column.
         group: the behavior it belongs to.
         failed: whether the cell it shows failed.
+        cell: the key of the run's cell that it shows; "" for none.
     """
 
     cells: tuple[str, ...]
     group: str
     failed: bool = False
+    cell: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,16 @@ class Table:
         kept = [i for i, column in enumerate(self.columns) if keep(i, column)]
         rows = tuple(replace(row, cells=tuple(row.cells[i] for i in kept)) for row in self.rows)
         return Table(tuple(self.columns[i] for i in kept), rows, self.notes)
+
+    @property
+    def few(self) -> Table:
+        """The columns that matter most, with their intervals, of a wide table; of another all."""
+        numbers = [i for i, column in enumerate(self.columns) if not column.interval]
+        if len(numbers) < WIDE or not any(column.rank for column in self.columns):
+            return self
+        kept = set(sorted(numbers, key=lambda i: self.columns[i].rank)[:FEW])
+        # An interval goes with the number before it.
+        return self.keeping(lambda i, column: max(n for n in numbers if n <= i) in kept)
 
     def joined(self) -> Table:
         """The same table with each interval in the cell of the number to its left."""

@@ -83,7 +83,121 @@
     filter();
   }
 
-  addEventListener("beforeprint", () => { for (const part of all("details")) part.open = true; });
+  // From a number to its questions: those of its cell, furthest moved first, before and after.
+  const made = (tag, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  };
+  const held = document.getElementById("items");
+  const data = held ? JSON.parse(held.textContent) : { sets: {}, cells: {} };
+  const KINDS = { choices: "Questions on the behavior", knowledge: "Knowledge questions", answers: "Free answers" };
+  const PAGE = 25;
+  const fixed = (value, places = 3) => (value === null || value === undefined ? "–" : value.toFixed(places));
+  const moved = (value, places) => (value === null ? "–" : (value < 0 ? "−" : "+") + Math.abs(value).toFixed(places));
+  // An answer is a text with its score, which may be missing; a question has a number.
+  const scored = (value) => (Array.isArray(value) ? value[1] : value);
+  const lines = (cell, kind) => {
+    const [name, after] = cell[kind];
+    const before = data.cells[cell.base]?.[kind]?.[1] ?? [];
+    const found = data.sets[name].map((question, i) => {
+      const pair = [before[i] ?? null, after[i] ?? null];
+      const [one, other] = pair.map(scored);
+      return { question, pair, by: one === null || other === null ? null : other - one };
+    });
+    return found.filter((line) => line.pair[1] !== null).sort((a, b) => Math.abs(b.by ?? 0) - Math.abs(a.by ?? 0));
+  };
+  const bar = (line) => {
+    const [one, other] = line.pair;
+    const track = made("span", { className: "track", ariaHidden: "true" }, made("span", { className: "bar" }));
+    track.firstChild.style.cssText = `left:${100 * Math.min(one, other)}%;width:${100 * Math.abs(line.by)}%`;
+    return made("span", { className: line.by < 0 ? "change neg" : "change" }, track);
+  };
+  const asked = ({ question: [text, matching, contrast, topic, label], pair, by }, kind) => {
+    const places = kind === "answers" ? 2 : 3;
+    const item = made("li", {}, made("p", { className: "asked", textContent: text }));
+    if (kind === "answers") {
+      const sides = ["before", "after"].map((word, i) => made("div", {}, made("small", {}, `${word}, score ${fixed(pair[i] && pair[i][1], 2)}`), made("p", { textContent: pair[i] ? pair[i][0] || "(nothing)" : "–" })));
+      item.append(made("div", { className: "sides" }, ...sides));
+    } else {
+      const right = kind === "knowledge" ? "right" : "matching";
+      item.append(made("p", {}, made("small", {}, right), ` ${matching}`), made("p", {}, made("small", {}, kind === "knowledge" ? "wrong" : "contrast"), ` ${contrast}`));
+    }
+    const tags = [topic, label].filter(Boolean).join(", ");
+    const value = kind === "answers" ? "score" : kind === "knowledge" ? "p(right)" : "p_match";
+    const line = made("p", { className: "moved" }, `${value} ${fixed(scored(pair[0]), places)} → ${fixed(scored(pair[1]), places)}, `, made("strong", {}, moved(by, places)), made("small", {}, tags && ` ${tags}`));
+    if (kind !== "answers" && by !== null) line.append(bar({ pair, by }));
+    item.append(line);
+    return item;
+  };
+  const chooser = (name, values) => {
+    const choose = made("select", {}, made("option", { value: "", textContent: "all" }), ...values.map((value) => made("option", { textContent: value })));
+    return [made("label", {}, `${name} `, choose), choose];
+  };
+  const look = (key, kind) => {
+    const cell = data.cells[key];
+    const dialog = made("dialog", { className: "items" });
+    dialog.setAttribute("aria-labelledby", "items-title");
+    const close = made("button", { type: "button", textContent: "Close" });
+    close.addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => dialog.remove());
+    const head = made("div", { className: "head" }, made("h2", { id: "items-title", textContent: cell.name }), close);
+    const kinds = made("p", { className: "kinds" });
+    const body = made("div");
+    const show = (which) => {
+      all("button", kinds).forEach((button) => button.setAttribute("aria-pressed", String(button.textContent === KINDS[which])));
+      const every = lines(cell, which);
+      const words = made("input", { type: "search" });
+      const form = made("form", {}, made("label", {}, "Find ", words));
+      const filters = [["topic", 3], ["label", 4]].map(([name, place]) => {
+        const values = [...new Set(every.map((line) => line.question[place]).filter(Boolean))].sort();
+        const [label, choose] = chooser(name, values);
+        if (values.length > 1) form.append(label);
+        return (line) => !choose.value || line.question[place] === choose.value;
+      });
+      const found = made("output");
+      const list = made("ol");
+      const more = made("button", { type: "button", textContent: "More" });
+      let left = [];
+      const next = () => {
+        list.append(...left.splice(0, PAGE).map((line) => asked(line, which)));
+        more.hidden = !left.length;
+      };
+      const filter = () => {
+        const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+        const texts = (line) => [...line.question, ...line.pair.flat()].join(" ").toLowerCase();
+        left = every.filter((line) => filters.every((keeps) => keeps(line)) && wanted.every((word) => texts(line).includes(word)));
+        found.textContent = `${left.length} of ${every.length}, furthest moved first`;
+        list.replaceChildren();
+        next();
+      };
+      more.addEventListener("click", () => { const place = list.children.length; next(); list.children[place].tabIndex = -1; list.children[place].focus(); });
+      form.append(found);
+      form.addEventListener("submit", (event) => event.preventDefault());
+      form.addEventListener("input", filter);
+      body.replaceChildren(form, list, more);
+      filter();
+    };
+    for (const which of Object.keys(KINDS).filter((name) => name in cell)) {
+      const button = made("button", { type: "button", textContent: KINDS[which] });
+      button.addEventListener("click", () => show(which));
+      kinds.append(button, " ");
+    }
+    dialog.append(head, kinds, body);
+    document.getElementById("report").append(dialog);
+    show(kind);
+    dialog.showModal();
+    dialog.scrollTop = 0;
+  };
+  for (const place of all("[data-opens]")) {
+    const key = place.closest("[data-cell]")?.dataset.cell;
+    const kind = place.dataset.opens;
+    if (!data.cells[key]?.[kind]) continue;
+    const button = made("button", { type: "button", className: "opens", title: "Its questions, furthest moved first" });
+    button.append(...[...place.childNodes].filter((node) => node.nodeName !== "SMALL"));
+    button.addEventListener("click", () => look(key, kind));
+    place.prepend(button);
+  }
 
   // Copying a command or a program.
   for (const block of all(".code")) {
@@ -144,6 +258,11 @@
       return show(marks[place], box.right, box.top);
     });
     chart.addEventListener("blur", () => { marks[place]?.classList.remove("on"); place = -1; hide(); });
+  }
+  for (const place of all("[data-tip]")) {
+    const mark = { dataset: { text: place.dataset.tip } };
+    place.addEventListener("pointermove", (event) => show(mark, event.clientX, event.clientY));
+    place.addEventListener("pointerleave", hide);
   }
   addEventListener("scroll", hide, { passive: true });
 })();

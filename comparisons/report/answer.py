@@ -61,8 +61,7 @@ def _numbers(row: SummaryRow) -> tuple[Number, ...]:
     cost = Number(number(row.cost), "knowledge cost", NOT_ASKED)
     if row.cost is not None:
         cost = replace(cost, note=_interval(row.cost_ci, 3), opens="knowledge")
-    kl: float | None = getattr(row, "kl", None)
-    return shift, cost, Number(number(kl), "KL", NOT_ASKED if kl is None else "nats a token")
+    return shift, cost, Number(number(row.kl), "KL", NOT_ASKED if row.kl is None else "nats a token")
 
 
 def _interval(value: Sequence[float] | None, places: int) -> str:

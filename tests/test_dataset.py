@@ -237,7 +237,8 @@ def test_labels_of_every_item_are_counted_in_one_pass_and_not_listed(tmp_path: P
 def test_the_papers_data_is_as_published() -> None:
     library = Library.open(paper())
     findings = check_all(library)
-    assert not [finding for finding in findings if finding.level == "error"]
+    errors = {finding.behavior: finding.text.partition(" ")[0] for finding in findings if finding.level == "error"}
+    assert errors == {"refusal": "4", "myopic-reward": "2", "sycophancy": "4"}  # a run refuses these too
     said = {(finding.behavior, finding.part) for finding in findings}
     assert ("survival-instinct", "generate") in said
     assert not [finding for finding in findings if finding.part == "behavior.json"]

@@ -289,7 +289,9 @@ def test_validate_finds_knowledge_and_prompts_that_a_run_could_not_read(tmp_path
 @pytest.mark.parametrize("data", ["pocket", "english", "paper"])
 def test_packaged_and_published_data_say_nothing(data: str, caplog: pytest.LogCaptureFixture) -> None:
     library = Library.open(paper() if data == "paper" else data)
-    assert not [finding for finding in check_all(library) if finding.level == "error"]
+    # The paper's data has test questions among its pairs.
+    expected = {"refusal", "myopic-reward", "sycophancy"} if data == "paper" else set()
+    assert {finding.behavior for finding in check_all(library) if finding.level == "error"} == expected
     assert library.knowledge("auto")
     assert not caplog.messages
 

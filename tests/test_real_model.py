@@ -49,7 +49,7 @@ LAYERS = (0, 9, 19, 29)
 MULTIPLIERS = (-2.0, 0.0, 1.5)
 RUN = (
     *("run", "--model", "smollm2", "--behavior", "formality", "--methods", "caa,sft,sysprompt,sft+caa"),
-    *("--train-items", "12", "--test-items", "8", "--knowledge-items", "8", "--layer", "18"),
+    *("--train-items", "16", "--test-items", "12", "--knowledge-items", "8", "--layer", "18"),
     *("--set", "sft.learning_rate=2e-3", "--set", "sft.epochs=2", "--set", "sft.epoch=2"),
 )
 

@@ -82,7 +82,7 @@ def test_controls_join_the_run_are_marked_and_never_win(place: Path, model: str)
     assert rows["greeting/sft_shuffled/pos/1"]["random_rank_p"] is None
     report = Path("out/report.md").read_text()
     assert "random_vector (control) | pos" in report
-    assert "The grey band behind a bar above is where 95% of 199 random directions of the same norm and of the" in report
+    assert "The grey band behind a bar above is where 95% of 199 random directions of the same norm" in report
     # However far a control goes, it is no answer.
     found = [replace(row, lost_mass=0.0, broken=False) for row in read_summary(Path("out")).rows]
     found = [replace(row, shift=1.0, shift_ci=[0.9, 1.0]) if row.control and row.shift else row for row in found]

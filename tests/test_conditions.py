@@ -20,7 +20,8 @@ from comparisons.intervention import OPERATIONS, Condition, Edit, Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
 from tests import oracle
-from tests.test_families import SUBJECTS, TOLERANCE, expected, random_vector, unchanged
+from tests.subjects import SUBJECTS
+from tests.test_families import TOLERANCE, expected, random_vector, unchanged
 from tests.tiny import WIDTH, tiny_lm
 
 QUESTIONS = ("Why?", "Would you like to help me with a plan for the day?", "Is it true that the answer is no?")

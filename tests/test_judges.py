@@ -18,6 +18,7 @@ import torch
 from checkpoints.pocket.recipe.language import load_language, statement
 from comparisons.cli import execute
 from comparisons.dataset.behaviors import Library
+from comparisons.evaluation.free_answers import repetition
 from comparisons.judges import client
 from comparisons.judges.client import KEY
 from comparisons.judges.coherence import coherence, combined
@@ -283,3 +284,11 @@ def test_local_judges_are_loaded_as_their_own_options_say(monkeypatch: pytest.Mo
     make_judge_set(options, {}, run, None, given)
     other = ModelSource("ORG/B", device="cpu", dtype="float16")
     assert loaded == [run, other, replace(run, **given), replace(other, **given)]
+
+
+@pytest.mark.parametrize(
+    ("text", "share"),
+    [("", 0.0), ("one two three", 0.0), ("a b c d", 0.0), ("a b c d e a b c d", 1 / 6), ("x " * 13, 0.9)],
+)
+def test_repetition_counts_runs_that_stood_before(text: str, share: float) -> None:
+    assert repetition(text) == pytest.approx(share)

@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from comparisons.cli import execute as cli
+from comparisons.evaluations.kl import kl_on, prompts_of
 from comparisons.experiment.limits import Match, parse_match
 from comparisons.experiment.specification import Specification
+from comparisons.intervention import Edit, Intervention
+from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.running.estimate import estimate
 from comparisons.running.matching import LARGEST, strength_at
 from comparisons.running.planning import make_plan
+from comparisons.running.runner import fitter_of
+from comparisons.running.trials import on_dev
+from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
 from tests.places import make_place, tokens_run, write
 from tests.whole_runs import cell_files
@@ -120,6 +129,16 @@ def test_adapters_and_stacks_are_scaled_and_what_cannot_be_reached_says_so(tmp_p
     failed = next(row for row in rows.values() if row["method"] == "sft+caa")
     assert "no strength of sft+caa has a KL of 0.05 on dev" in failed["error"]
     assert "strength 0 already" in failed["error"]
+
+
+def test_dev_is_read_along_answers_as_long_as_those_of_the_run(tmp_path: Path) -> None:
+    spec = Specification(ModelSource(), ("refusal",), ("caa",), layer="1", knowledge="none", match="kl=0.1")
+    plan = make_plan(replace(spec, settings={"kl": {"tokens": ["3"]}}))
+    lm, prompts = load(ModelSource()), prompts_of(plan).dev
+    vector = Intervention(edits=(Edit(1, torch.full((lm.width,), 0.2)),))
+    (found,) = on_dev("kl", fitter_of(plan, "refusal", lm, Store(tmp_path)), plan, [vector])
+    short, long = (np.concatenate(kl_on(lm, prompts, [vector], tokens)[1][0]).mean() for tokens in (3, 40))
+    assert found.value == pytest.approx(short, rel=1e-6) and abs(short - long) > 1e-4
 
 
 def test_a_cost_is_matched_on_the_questions_that_are_held_out() -> None:

@@ -17,7 +17,7 @@ from scipy.stats import hmean
 from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import Library
 from comparisons.engine.generate import generate
-from comparisons.evaluation.free_answers import open_numbers, repetition, row_numbers
+from comparisons.evaluation.free_answers import open_numbers, row_numbers
 from comparisons.evaluations.open_ended import open_rows
 from comparisons.intervention import Intervention
 from comparisons.judges.client import KEY
@@ -146,14 +146,6 @@ def test_fluency_is_the_plain_models_mean_log_likelihood_under_the_plain_prompt(
             logps = lm.model(torch.tensor([ids])).logits[0].log_softmax(-1)
         mine = [float(logps[i - 1, ids[i]]) for i in range(len(head), len(ids))]
         assert row["fluency"] == pytest.approx(np.mean(mine), abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("text", "share"),
-    [("", 0.0), ("one two three", 0.0), ("a b c d", 0.0), ("a b c d e a b c d", 1 / 6), ("x " * 13, 0.9)],
-)
-def test_repetition_counts_runs_that_stood_before(text: str, share: float) -> None:
-    assert repetition(text) == pytest.approx(share)
 
 
 def test_what_has_no_score_is_left_out_and_counted() -> None:

@@ -70,7 +70,7 @@ def test_a_terminal_says_how_long_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=out, force_terminal=True, width=120, height=12, color_system=None)
     monkeypatch.setattr(progress, "Console", lambda **kwargs: console)
     with progress.cell_progress(9) as display:
-        display.watch(Work(), lambda: (1000.0, 125.0))
+        display.watch(lambda: (1000.0, 125.0))
         assert display._live is not None
         console.print(display._live.get_renderable())
     assert "0/9 cells" in out.getvalue() and "about 2:05 left" in out.getvalue()

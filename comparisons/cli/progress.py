@@ -16,12 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from comparisons.cli.interrupting import interruption
+from comparisons.model.meter import Work
 from comparisons.util.table import number
 from comparisons.util.terminal import showing_through, stderr
 
 if TYPE_CHECKING:
     from comparisons.experiment.specification import Cell
-    from comparisons.model.meter import Work
 
 OTHER_LINES = 6
 """Lines of a terminal that the table of cells leaves to the rest."""
@@ -85,10 +85,13 @@ class CellProgress:
         """What is being done now."""
         self._bars.update(self._task, description=text)
 
-    def watch(self, work: Work, expected: Callable[[], tuple[float, float]]) -> None:
-        """Goes by the tokens of the run from now on."""
-        if self._live is not None and (found := expected())[0]:
-            self._left.pace = Pace(work, found)
+    def watch(self, expected: Callable[[], tuple[float, float]]) -> Work | None:
+        """Goes by the tokens of the run from now on, which are counted into what is returned."""
+        if self._live is None or not (found := expected())[0]:
+            return None
+        work = Work()
+        self._left.pace = Pace(work, found)
+        return work
 
     def advance(self, cells: int) -> None:
         """So many more cells have ended."""

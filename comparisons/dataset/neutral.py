@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -53,7 +53,7 @@ def neutral_prompts(data: Path | None, embedded: bool) -> NeutralPrompts:
 
 @cache
 def _read(file: Path) -> NeutralPrompts:
-    prompts = read_prompts(file)
+    prompts = [replace(prompt, id=f"neutral/{place}") for place, prompt in enumerate(read_prompts(file))]
     if len(prompts) < 2 * LEAST:
         raise CompareError(f"{file}: holds {len(prompts)} neutral prompts: at least {2 * LEAST} are needed.")
     return NeutralPrompts(file, prompts[::2], prompts[1::2])

@@ -15,9 +15,9 @@ from comparisons.dataset.neutral import NeutralPrompts, neutral_prompts
 from comparisons.engine.divergence import Answers, own_answers, token_kl
 from comparisons.engine.generate import generate
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, result_row
-from comparisons.evaluation.measures import clusters
+from comparisons.evaluation.measures import clusters, enough
+from comparisons.evaluation.registry import evaluations_of
 from comparisons.evaluation.tally import Tally, branches_of
-from comparisons.experiment.limits import parse_limits, parse_match
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Specification
 from comparisons.intervention import Intervention
@@ -78,8 +78,8 @@ class Kl(Evaluation):
 
     @classmethod
     def of(cls, spec: Specification) -> Kl | None:
-        named = {*(parse_limits(spec.select) if spec.select else ()), spec.match and parse_match(spec.match).quantity}
-        return cls() if spec.kl or "kl" in named else None
+        matched = spec.wanted is not None and spec.wanted.quantity == "kl"
+        return cls() if spec.kl or matched or "kl" in spec.limits else None
 
     def check(self, plan: Plan) -> None:
         if self.tokens < 1:
@@ -133,10 +133,14 @@ class Kl(Evaluation):
                 tally.write(shown, branches_of(cells, prefix), self.tokens)
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
-        if not cell.rows:
-            return None
-        select = cell.plan.spec.select
-        return kl_numbers(cell.rows, cell.seed, parse_limits(select).get("kl") if select else None)
+        return kl_numbers(cell.rows, cell.seed, cell.plan.spec.limits.get("kl")) if cell.rows else None
+
+
+def kl_of(spec: Specification) -> Kl:
+    """The evaluation of a run that measures a KL, with its settings."""
+    found = evaluations_of(spec)["kl"]
+    assert isinstance(found, Kl)
+    return found
 
 
 def prompts_of(plan: Plan) -> NeutralPrompts:
@@ -145,7 +149,7 @@ def prompts_of(plan: Plan) -> NeutralPrompts:
 
 
 def kl_on(
-    lm: LM, prompts: Sequence[OpenPrompt], interventions: Sequence[Intervention], tokens: int = TOKENS
+    lm: LM, prompts: Sequence[OpenPrompt], interventions: Sequence[Intervention], tokens: int
 ) -> tuple[Answers, list[list[list[float]]]]:
     """The unchanged model's answers to prompts, and [intervention][prompt][token] of `token_kl` along them."""
     questions = tuple(prompt.question for prompt in prompts)
@@ -168,13 +172,12 @@ def _shows(rules: Rules, behavior: str, question: str, answer: str) -> bool | No
 def _row(
     asking: Asking, cell: CellToAsk, prompt: OpenPrompt, text: str, each: Sequence[float], more: Mapping[str, Any]
 ) -> dict[str, Any]:
-    item = prompt.id.replace("open", "neutral")
     if not np.isfinite(each).all():
-        raise CompareError(f"the model's logits are not finite on {asking.evaluation} item {item}.")
+        raise CompareError(f"the model's logits are not finite on {asking.evaluation} item {prompt.id}.")
     values = [round(value, 7) for value in each]
     own: dict[str, Any] = {"prompt": prompt.question, "answer": text, "tokens": len(each)}
     own |= {"kl": round(float(np.mean(each)), 7), "kl_first": values[0], "kl_tokens": values}
-    return result_row(cell, asking.evaluation, item, template=prompt.template, **own, **more)
+    return result_row(cell, asking.evaluation, prompt.id, template=prompt.template, **own, **more)
 
 
 def kl_numbers(rows: Sequence[Mapping[str, Any]], seed: int, limit: float | None = None) -> dict[str, Any]:
@@ -217,6 +220,8 @@ def mean_kl(values: Sequence[Sequence[float]], templates: Sequence[str | None], 
     sums = np.array([sum(each) for each in values])
     names = [str(index) for index in range(len(values))]
     groups = clusters(names, dict(zip(names, templates, strict=True)))
+    value = float(sums.sum() / tokens.sum())
+    if not enough(len(values), groups):
+        return MeanKl(value, None, None)
     both, above = (stats.ratio_interval(sums, tokens, clusters=groups, level=p, seed=seed) for p in (0.95, 0.9))
-    interval = None if both is None else [both.low, both.high]
-    return MeanKl(float(sums.sum() / tokens.sum()), interval, None if above is None else above.high)
+    return MeanKl(value, None if both is None else [both.low, both.high], None if above is None else above.high)

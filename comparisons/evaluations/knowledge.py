@@ -17,7 +17,6 @@ from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Eval
 from comparisons.evaluation.measures import ItemMeasures, Paired, interval, shared
 from comparisons.evaluation.questions import KNOWLEDGE
 from comparisons.evaluation.tally import Tally, branches_of
-from comparisons.experiment.limits import parse_limits
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Specification
 from comparisons.results.costs import CostTest
@@ -70,10 +69,8 @@ class Knowledge(Evaluation):
         if cell.is_baseline:
             return numbers
         spec = cell.plan.spec
-        limit = None if spec.select is None else parse_limits(spec.select).get("cost")
-        return numbers | cost_numbers(
-            cell.paired(KNOWLEDGE), cell.seed, spec.margin, limit, chance(known, cell.plan.measure)
-        )
+        guessing = chance(known, cell.plan.measure)
+        return numbers | cost_numbers(cell.paired(KNOWLEDGE), cell.seed, spec.margin, spec.limits.get("cost"), guessing)
 
 
 def chance(known: KnowledgeSet | HarnessSet, measure: Measure) -> float | None:

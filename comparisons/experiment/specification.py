@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from comparisons.dataset.packaged import POCKET, data_path
+from comparisons.experiment.limits import Limits, Match, parse_limits, parse_match
 from comparisons.experiment.readers import SettingTexts, layers_of, margin_of, settings_of
 from comparisons.judges.free_answers import OpenEnded
 from comparisons.model.source import ModelSource
@@ -209,6 +210,16 @@ class Specification:
                 raise CompareError(f"--{name.replace('_', '-')} must be at least 1, not {count}.")
         if self.resample == "pairs" and self.seeds == 1:
             raise CompareError("--resample pairs draws pairs anew with each seed: give --seeds of at least 2.")
+
+    @property
+    def limits(self) -> Limits:
+        """What `--select` limits; raises CompareError where that can't be read."""
+        return {} if self.select is None else parse_limits(self.select)
+
+    @property
+    def wanted(self) -> Match | None:
+        """The value that `--match` wants; raises CompareError where that can't be read."""
+        return None if self.match is None else parse_match(self.match)
 
     @property
     def sources(self) -> tuple[ModelSource, ...]:

@@ -19,7 +19,6 @@ import numpy as np
 
 from comparisons.dataset.behaviors import Order
 from comparisons.experiment.fitting import Fitter
-from comparisons.experiment.limits import parse_limits
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Element
 from comparisons.intervention import Intervention, stack
@@ -144,7 +143,7 @@ class Selected:
     def __init__(self, plan: Plan, behavior: str, blocks: int, folder: CellStore) -> None:
         assert plan.spec.select is not None
         self.plan, self.behavior, self.blocks, self.folder = plan, behavior, blocks, folder
-        self.limits = parse_limits(plan.spec.select)
+        self.limits = plan.spec.limits
         self.most = candidates_each(plan, blocks)
         self.trials: dict[str, int] = {}
 

@@ -11,8 +11,7 @@ from comparisons.dataset.splits import draw
 from comparisons.engine.plan import Tokens
 from comparisons.evaluation.registry import calling, evaluations_of
 from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, branch_tokens, question_prompts, steering
-from comparisons.evaluations.kl import TOKENS, prompts_of
-from comparisons.experiment.limits import parse_limits, parse_match
+from comparisons.evaluations.kl import kl_of, prompts_of
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Specification
 from comparisons.method.interface import Method
@@ -174,9 +173,8 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
 
 def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:
     """Counts each stack's trials on the dev questions of the behavior, and on what is held out for the limits."""
-    assert plan.spec.select is not None
     blocks, most = len(tally.lm.blocks), candidates_each(plan, len(tally.lm.blocks))
-    limited = [_held_out(tally, plan, quantity) for quantity in parse_limits(plan.spec.select)]
+    limited = [_held_out(tally, plan, quantity) for quantity in plan.spec.limits]
     sets = [_questions(tally, plan, behavior.dev), *limited]
     tried: set[object] = set()
     for group in stacks_of(cells):
@@ -195,8 +193,8 @@ def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequen
 
 def _count_matching(tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
     """Counts the strengths that are tried for each cell with a dose: one by one where each is a pass of its own."""
-    assert plan.spec.match is not None
-    prompts, answer = _held_out(tally, plan, parse_match(plan.spec.match).quantity)
+    assert plan.spec.wanted is not None
+    prompts, answer = _held_out(tally, plan, plan.spec.wanted.quantity)
     for cell in cells:
         dosed = [element for element in cell.elements if element.method.dosed]
         if dosed and dosed[-1].method.adapts:
@@ -214,4 +212,5 @@ def _held_out(tally: Tally, plan: Plan, quantity: str) -> tuple[list[Tokens], fl
     """The same of what a quantity is measured on to choose by."""
     if quantity == "cost":
         return _questions(tally, plan, plan.knowledge_dev)
-    return [tuple(tally.lm.tokenize(tally.lm.prompt(p.question))) for p in prompts_of(plan).dev], TOKENS
+    shown = [tuple(tally.lm.tokenize(tally.lm.prompt(prompt.question))) for prompt in prompts_of(plan).dev]
+    return shown, kl_of(plan.spec).tokens

@@ -17,7 +17,6 @@ from comparisons.evaluations.open_ended import summary_of
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Specification
 from comparisons.judges.judge_set import JudgeSet, make_judge_set
-from comparisons.model.meter import Work
 from comparisons.report import render
 from comparisons.results.cells import RESULTS
 from comparisons.results.folder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
@@ -156,9 +155,8 @@ def _watched(cells: Executor, plan: Plan, folder: RunFolder, display: Progress) 
     lm = cells.lm
     if lm is None or plan.spec.more_models:
         return
-    lm.meter.work = work = Work()
     left = replace(plan, cells=tuple(cell for cell in plan.cells if not folder.done(cell.key)))
-    display.watch(work, lambda: work_of(left, lm))
+    lm.meter.work = display.watch(lambda: work_of(left, lm))
 
 
 def default_name(plan: Plan, digest: str) -> str:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 from comparisons.experiment.fitting import Fitter
-from comparisons.experiment.limits import parse_match
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Element
 from comparisons.results.cells import CellStore
@@ -111,8 +110,8 @@ class Matcher:
         settled: Callable[[Cell], Sequence[Element]],
         stage: Callable[[str], None],
     ) -> None:
-        assert plan.spec.match is not None
-        self.match = parse_match(plan.spec.match)
+        assert plan.spec.wanted is not None
+        self.match = plan.spec.wanted
         self.plan, self.fitter, self.folder, self.settled, self.stage = plan, fitter, folder, settled, stage
 
     def cell(self, cell: Cell) -> Cell:

@@ -12,7 +12,6 @@ from comparisons.dataset.packaged import ENGLISH, POCKET
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import HarnessSet, read_tasks
 from comparisons.evaluation.registry import calling, evaluations_of
-from comparisons.experiment.limits import parse_limits, parse_match
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.readers import check_limit
 from comparisons.experiment.specification import HARNESS, LAYER, Cell, Element, Specification
@@ -129,9 +128,8 @@ def _knowledge(
     knowledge = library.knowledge(spec.knowledge)
     if knowledge is not None and neutral:
         knowledge = knowledge.without(neutral)
-    limits = {} if spec.select is None else parse_limits(spec.select)
-    matched = None if spec.match is None else parse_match(spec.match).quantity
-    if "cost" not in limits and matched != "cost":
+    limits, wanted = spec.limits, spec.wanted
+    if "cost" not in limits and (wanted is None or wanted.quantity != "cost"):
         return knowledge and knowledge.limited(spec.knowledge_items, spec.seed), ()
     if knowledge is None:
         what = "--select limits" if limits else "--match takes"
@@ -144,15 +142,11 @@ def _knowledge(
 
 def _check_doses(spec: Specification) -> None:
     """Raises CompareError where strengths can't be chosen as asked."""
-    if spec.select is not None:
-        parse_limits(spec.select)
-        if not any(spec.strengths):
-            raise CompareError("--select needs a strength above 0 to choose from.")
-    if spec.match is not None:
-        parse_match(spec.match)
-        if spec.select is not None or spec.strengths != (1.0,) or spec.layers:
-            what = "--select" if spec.select is not None else "a sweep" if spec.layers else "--strengths"
-            raise CompareError(f"--match finds each method's strength itself: leave out {what}.")
+    if spec.limits and not any(spec.strengths):
+        raise CompareError("--select needs a strength above 0 to choose from.")
+    if spec.wanted is not None and (spec.select is not None or spec.strengths != (1.0,) or spec.layers):
+        what = "--select" if spec.select is not None else "a sweep" if spec.layers else "--strengths"
+        raise CompareError(f"--match finds each method's strength itself: leave out {what}.")
 
 
 def _with_controls(spec: Specification, registry: Registry) -> Specification:

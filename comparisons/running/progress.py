@@ -15,10 +15,11 @@ class Progress(Protocol):
     def stage(self, text: str) -> None:
         """What is being done now."""
 
-    def watch(self, work: Work, expected: Callable[[], tuple[float, float]]) -> None:
-        """How far the run is will stand in `work`; how many tokens it has to run, and the seconds that they may take.
+    def watch(self, expected: Callable[[], tuple[float, float]]) -> Work | None:
+        """Where it wants to be told how far the run is; None where nobody looks, and nothing needs to be counted.
 
-        `expected` counts, which takes a moment.
+        Args:
+            expected: how many tokens the run has to run, and the seconds that they may take; counting takes a moment.
         """
 
     def advance(self, cells: int) -> None:
@@ -34,8 +35,9 @@ class Silent:
     def stage(self, text: str) -> None:
         """Shows nothing."""
 
-    def watch(self, work: Work, expected: Callable[[], tuple[float, float]]) -> None:
-        """Shows nothing."""
+    def watch(self, expected: Callable[[], tuple[float, float]]) -> Work | None:
+        """Looks at nothing."""
+        return None
 
     def advance(self, cells: int) -> None:
         """Shows nothing."""

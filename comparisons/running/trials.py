@@ -15,7 +15,7 @@ from comparisons.dataset.items import Item
 from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.measures import clusters
 from comparisons.evaluation.questions import ItemChoices, item_choices, questions
-from comparisons.evaluations.kl import kl_on, mean_kl, prompts_of
+from comparisons.evaluations.kl import kl_of, kl_on, mean_kl, prompts_of
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.limits import Limits
 from comparisons.experiment.plan import Plan
@@ -201,9 +201,9 @@ def on_dev(quantity: str, fitter: Fitter, plan: Plan, tried: Sequence[Interventi
         tried: the interventions.
     """
     if quantity == "kl":
-        prompts = prompts_of(plan).dev
+        prompts, tokens = prompts_of(plan).dev, kl_of(plan.spec).tokens
         templates = [prompt.template for prompt in prompts]
-        means = [mean_kl(values, templates, fitter.seed) for values in kl_on(fitter.lm, prompts, tried)[1]]
+        means = [mean_kl(values, templates, fitter.seed) for values in kl_on(fitter.lm, prompts, tried, tokens)[1]]
         return [OnDev(mean.value, math.inf if mean.bound is None else mean.bound) for mean in means]
     items = plan.knowledge_dev
     facts = dev_choices(fitter, items, [Intervention(), *tried], plan.fact_orders)

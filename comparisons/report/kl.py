@@ -76,7 +76,7 @@ def kl_table(rows: Sequence[SummaryRow]) -> Table | None:
         for row in rows
         if row.kl is not None and not row.is_baseline and (beside := row.measured.get("kl", {})) is not None
     ]
-    return placed_table(COLUMNS, lines, rows, 4) if lines else None
+    return placed_table(COLUMNS, lines, rows, 4).without_empty() if lines else None
 
 
 SECTION = EvaluationSection(kl_section, 5, "KL to the unchanged model, in nats a token:", kl_table)

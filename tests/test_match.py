@@ -101,7 +101,9 @@ def test_vectors_are_compared_at_one_kl_and_what_has_no_dose_at_its_own(capsys: 
         assert row["n_items"] == 12
     assert rows["refusal/sysprompt/pos/1"]["matched"] is None
     text = " ".join(Path("out/report.md").read_text().split())
-    assert "To raise refusal at a KL of 0.1 on dev, caa " in text
+    # At this KL there is caa alone, and what has another moved further: neither is kept from the reader.
+    assert "To raise refusal at a KL of 0.1 on dev, caa moved it: +" in text
+    assert "use caa; without a dose, and further: sysprompt +" in text
     assert "without a dose to match by: sysprompt +" in text and "## Matched on dev" in text
     # The same command has the strengths already, and a cell that is lost is made again at its own.
     before = rows["refusal/caa/pos/" + f"{found[0]['strength']:g}"]

@@ -129,22 +129,22 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
         if any(is_broken(row) for row in asked):
             return f"{aim}, no cell is usable: all failed or stopped answering with a letter."
         return f"{aim}, there is no result: every cell failed."
-    first = best[0]
+    first, undosed = best[0], unmatched(asked)
+    beside = f"; without a dose to match by: {', '.join(undosed)}" if undosed else ""
     if not moved(first):
         text = f"{aim}, no method moved it measurably; the furthest was {_dose(first, asked)}, {claimed(first)}"
-        return f"{text}{_unmatched(asked)}."
+        return f"{text}{beside}."
     found = [(row, between(contrasts, first.cell, row.cell)) for row in best[1:]]
     against = [(_dose(row, asked), contrast) for row, contrast in found if contrast is not None]
     text = f"{aim}, {_dose(first, asked)} {_rank(best, against)}: {claimed(first)}{_price(first)}"
-    return text + "".join(_compared(against)) + _unmatched(asked) + "." + doubt(first)
+    return text + "".join(_compared(against)) + beside + "." + doubt(first)
 
 
-def _unmatched(rows: Sequence[SummaryRow]) -> str:
-    """What stands beside matched cells at its own value, since it has no dose."""
+def unmatched(rows: Sequence[SummaryRow]) -> dict[str, SummaryRow]:
+    """The cells beside matched ones that have no dose, by the value that they have themselves."""
     quantity = next((row.matched for row in rows if row.matched), "").partition("=")[0]
-    own = [row for row in rows if quantity and not (row.matched or row.failed or row.shift is None)]
-    named = [f"{row.name} {claimed(row)} at {_value(row, quantity)}" for row in own]
-    return f"; without a dose to match by: {', '.join(named)}" if named else ""
+    own = [row for row in rows if quantity and not (row.matched or row.failed or row.control or row.shift is None)]
+    return {f"{row.name} {claimed(row)} at {_value(row, quantity)}": row for row in own}
 
 
 def _value(row: SummaryRow, quantity: str) -> str:
@@ -166,6 +166,8 @@ Against = tuple[str, Contrast]
 
 def _rank(best: Sequence[SummaryRow], against: Sequence[Against]) -> str:
     """What may be said of the first method: that it moved most, where its contrasts with all others say so."""
+    if best[0].matched and len(best) == 1:
+        return "moved it"
     if sum(each["verdict"] == "better" for _, each in against) == len(best) - 1:
         return "moved most"
     far, what = (intended_content, "content shift") if by_content(best) else (intended, "shift")

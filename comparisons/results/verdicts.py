@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from comparisons.results.contrasts import between
-from comparisons.results.findings import MARGIN, aim_of, dosed, doubt, moved, ranked, void
+from comparisons.results.findings import MARGIN, aim_of, dosed, doubt, intended, moved, ranked, unmatched, void
 from comparisons.results.schema import Contrast
 from comparisons.results.summary import SummaryRow
 from comparisons.util.directions import DIRECTIONS
@@ -44,7 +44,9 @@ def _verdict(rows: Sequence[SummaryRow], asked: Sequence[SummaryRow], contrasts:
         return Verdict(aim, "use none of these: nothing moved it measurably", first)
     if doubt(first):
         return Verdict(aim, f"nothing is sure: {dosed(first, asked)} moved it, but a test speaks against it", first)
-    return Verdict(aim, _use(best, asked, contrasts), first)
+    further = [text for text, row in unmatched(asked).items() if intended(row) > intended(first)]
+    beside = f"; without a dose, and further: {', '.join(further)}" if further else ""
+    return Verdict(aim, _use(best, asked, contrasts) + beside, first)
 
 
 def _use(best: Sequence[SummaryRow], asked: Sequence[SummaryRow], contrasts: Sequence[Contrast]) -> str:

@@ -1,7 +1,7 @@
 """Chooses settings on the dev split: every candidate at strength 1, the largest two-sided shift wins.
 
-Where a method's candidates run from mild to strong, the mildest wins that reaches nine tenths of the largest: past
-that a stronger training moves the choices little further and breaks other things, which dev's choices don't show.
+That is the rule of every method of this package. A plugin whose candidates run from mild to strong may take the mildest
+that reaches nine tenths of the largest (`mild_first`), which the report then says.
 
 With `--select "cost<=0.05"` the settings and the strength win that have the largest shift on dev among those whose
 knowledge cost on dev, or KL, has an upper bound within the limit, so that methods are compared at what they may cost.

@@ -30,7 +30,7 @@ class ActAdd(LayerVector):
     training pair is read.
 
     Attributes:
-        layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
+        layer: 0-based block; "auto" is chosen on dev.
         plus: the prompt to go towards; "" takes the behavior's system prompt for it.
         minus: the prompt to go away from; "" takes the behavior's system prompt against it.
         coefficient: factor on the difference at strength 1.

@@ -39,7 +39,7 @@ class CAA(PlacedVector):
     answer letter, matching minus contrast; it is added from the last prompt token on.
 
     Attributes:
-        layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
+        layer: 0-based block; "auto" is chosen on dev.
         fit_on: "base" reads the activations on the unchanged model; "stack" with the stack's elements to the left.
         normalize: "behaviors" scales the vector at each layer to the mean norm over the run's behaviors.
         debias: "letter" reads pairs in both orders, and projects the direction between the letters out of the vector.

@@ -30,7 +30,7 @@ class PCA(PlacedVector):
     norm of the mean difference, and the side on which matching answers lie.
 
     Attributes:
-        layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
+        layer: 0-based block; "auto" is chosen on dev.
         component: counted from 1, by falling variance.
         of: "differences" of pairs, or "activations" of all answers, which are always centred.
         centre: whether to subtract the mean of the differences.

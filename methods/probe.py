@@ -26,7 +26,7 @@ class Probe(PlacedVector):
     direction; the normal gets the norm of the mean difference.
 
     Attributes:
-        layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
+        layer: 0-based block; "auto" is chosen on dev.
         inverse_penalty: C of scikit-learn's LogisticRegression: the larger, the less the weights are held small.
         positions: to which tokens it is added, as in `ablate`.
         read: the "letter", the "answer", "auto" (by what the run measures), or "prompt_end" under two system prompts.

@@ -38,10 +38,10 @@ class SFT(TrainedAdapter):
     are read as given. "pos" is trained on the matching answer, "neg" on the contrast. The strength scales the adapter.
 
     Attributes:
-        learning_rate: of AdamW, constant; "auto" takes the one of three (of `WHOLE_LEARNING_RATES` for whole
-            matrices) with the largest two-sided shift on dev.
+        learning_rate: of AdamW, constant; "auto" takes the lowest of three (of `WHOLE_LEARNING_RATES` for whole
+            matrices) that reaches nine tenths of the largest two-sided shift on dev.
         epochs: passes over the pairs.
-        epoch: the epoch whose adapter is used; "auto" is chosen together with the rate.
+        epoch: the epoch whose adapter is used; "auto" takes the earliest that does.
         rank: of the LoRA matrices.
         alpha: LoRA's numerator; an adapter of strength 1 is scaled by alpha / rank.
         dropout: of LoRA's input.

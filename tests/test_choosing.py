@@ -23,18 +23,21 @@ from tests.tiny import tiny_behavior, tiny_lm
 
 
 @pytest.mark.parametrize(
-    ("two_sided", "plain", "mild"),
+    ("two_sided", "strong_first", "mild_first"),
     [
         ([0.1, 0.46, 0.5], 2, 1),
-        ([0.5, 0.46, 0.1], 0, 0),
+        ([0.5, 0.46, 0.1], 1, 0),
+        ([0.5, 0.44, 0.1], 0, 0),
         ([0.1, 0.44, 0.5], 2, 2),
         ([np.nan, 0.48, 0.5], 2, 1),
         ([-0.3, -0.1, -0.2], 1, 1),
     ],
 )
-def test_the_largest_shift_wins_or_the_mildest_that_comes_near(two_sided: list[float], plain: int, mild: int) -> None:
-    assert _winner(np.array(two_sided), mild_first=False) == plain
-    assert _winner(np.array(two_sided), mild_first=True) == mild
+def test_the_mildest_wins_that_comes_near_the_largest(
+    two_sided: list[float], strong_first: int, mild_first: int
+) -> None:
+    assert _winner(np.array(two_sided), mild_first=False) == strong_first
+    assert _winner(np.array(two_sided), mild_first=True) == mild_first
 
 
 def test_a_single_candidate_is_chosen_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,8 +104,8 @@ class Method(ABC):
         seeded: whether a fit draws at random, by `Fit.seed`: `--seeds` then fits it anew with each. One that says False
             writes the same whatever the seed, and is fitted and asked once.
         conditional: whether its edits have a condition: on how many prompts they act is then measured.
-        mild_first: whether its candidates run from mild to strong: the mildest then wins that reaches nine tenths of
-            the largest shift.
+        mild_first: whether its candidates run from mild to strong, as learning rates do, and not from strong to mild,
+            as layers do from the first to the last.
     """
 
     dosed: ClassVar[bool] = True
@@ -132,7 +132,8 @@ class Method(ABC):
     def candidates(self, blocks: int) -> Sequence[Self]:
         """The settings among which the dev split chooses, where a setting is "auto"; empty if none is.
 
-        The one with the largest two-sided shift on dev at strength 1 is used; see also `mild_first`.
+        Of those whose two-sided shift on dev at strength 1 reaches nine tenths of the largest, the mildest is used: the
+        last, or with `mild_first` the first.
 
         Args:
             blocks: number of decoder blocks of the model.

@@ -58,9 +58,10 @@ class TrainedAdapter(Method):
     """A LoRA adapter, saved after each epoch, which the strength scales; a subclass's `fit` says what it trains on.
 
     Attributes:
-        learning_rate: of AdamW, constant; "auto" takes the one of `rates` with the largest two-sided shift on dev.
+        learning_rate: of AdamW, constant; "auto" takes the lowest of `rates` that reaches nine tenths of the largest
+            two-sided shift on dev.
         epochs: passes over the pairs.
-        epoch: the epoch whose adapter is used; "auto" is chosen together with the rate.
+        epoch: the epoch whose adapter is used; "auto" takes the earliest that does.
         rank, alpha, dropout, batch_size, target_modules: see `Training`.
         target: what is trained on: the "letter", the "answer"'s text, or "auto", by what the run measures.
     """
@@ -77,6 +78,7 @@ class TrainedAdapter(Method):
 
     fits: ClassVar[Literal["direction", "behavior", "never"]] = "direction"
     adapts: ClassVar[bool] = True
+    mild_first: ClassVar[bool] = True
 
     def rates(self) -> Sequence[float]:
         """The learning rates that "auto" tries, from mild to strong."""

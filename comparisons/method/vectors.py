@@ -38,7 +38,7 @@ class LayerVector(Method):
     """Adds one layer's vector, of all that `fit` wrote by `write_vectors`, from the last prompt token on.
 
     Attributes:
-        layer: 0-based block; "auto" takes the one with the largest two-sided shift on dev.
+        layer: 0-based block; "auto" is chosen on dev.
     """
 
     layer: int | Literal["auto"] = use_only("auto")

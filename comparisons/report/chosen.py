@@ -87,10 +87,7 @@ def _dose(record: Record) -> str:
 
 def _rule(choices: Sequence[Choice]) -> str:
     """Which candidate was taken, and of how many, where methods differ in that."""
-    mild = dict.fromkeys(choice.method for choice in choices if choice.mildest)
-    text = "Taken is the largest"
-    if mild:
-        text += f"; of {', '.join(mild)} the mildest that reaches nine tenths of it"
+    text = "Taken is the mildest that reaches nine tenths of the largest: the lowest rate and epoch, the last layer"
     counts = {choice.method: len(choice.trials) for choice in choices}
     if len({*counts.values()}) > 1:
         text += ". Not equally many were tried, and more trials find more: " + ", ".join(

@@ -61,7 +61,6 @@ class Choice:
         chosen: the settings that won.
         trials: every candidate, in the order tried.
         n_items: dev questions; None where it wasn't kept.
-        mildest: whether the mildest was taken that reaches nine tenths of the largest shift, and not the largest.
         limits: quantity -> what its upper bound on dev may be; empty for a choice without limits.
         n_knowledge: dev questions of the knowledge set.
         model: of several; "" where the run has one.
@@ -72,7 +71,6 @@ class Choice:
     chosen: Facts
     trials: tuple[Trial, ...]
     n_items: int | None = None
-    mildest: bool = False
     limits: Mapping[str, float] = field(default_factory=dict)
     n_knowledge: int | None = None
     model: str = ""

@@ -1,7 +1,7 @@
-"""Chooses settings on the dev split: every candidate at strength 1, the largest two-sided shift wins.
+"""Chooses settings on the dev split: every candidate at strength 1, and of those whose two-sided shift reaches nine
+tenths of the largest, the mildest.
 
-That is the rule of every method of this package. A plugin whose candidates run from mild to strong may take the mildest
-that reaches nine tenths of the largest (`mild_first`), which the report then says.
+Past that a stronger change moves the choices little further and breaks other things, which dev's choices don't show.
 
 With `--select "cost<=0.05"` the settings and the strength win that have the largest shift on dev among those whose
 knowledge cost on dev, or KL, has an upper bound within the limit, so that methods are compared at what they may cost.
@@ -79,7 +79,6 @@ def choose(
         "method": element.name,
         "directions": list(directions),
         "n_items": len(fitter.behavior.dev),
-        "mildest": element.method.mild_first,
         "chosen": {name: best.settings()[name] for name in varying},
         "trials": [
             {"settings": {name: each.settings()[name] for name in varying}, **shown, "two_sided": _number(both)}
@@ -92,9 +91,10 @@ def choose(
 def _winner(two_sided: np.ndarray, mild_first: bool) -> int:
     """The candidate that wins, by its mean two-sided shift; NaN for one that has none."""
     largest = int(np.nanargmax(two_sided))
-    if not mild_first or two_sided[largest] <= 0:
+    if two_sided[largest] <= 0:
         return largest
-    return int(np.argmax(two_sided >= ENOUGH * two_sided[largest]))
+    enough = np.flatnonzero(two_sided >= ENOUGH * two_sided[largest])
+    return int(enough[0 if mild_first else -1])
 
 
 def _number(value: float) -> float | None:

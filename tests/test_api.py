@@ -17,8 +17,7 @@ import pytest
 
 import comparisons
 from comparisons.api.arguments import RunOptions, checked, python_command, run_options
-from comparisons.api.result import Result
-from comparisons.api.run import specification
+from comparisons.api.run import Result, specification
 from comparisons.cli import execute
 from comparisons.cli.run import command as run_command
 from comparisons.cli.run import sweep as sweep_command

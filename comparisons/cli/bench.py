@@ -78,13 +78,7 @@ Examples:
     help="Instead: write the random model to a folder, for any command's --model.",
 )
 def command(
-    work: str,
-    threads: int | None,
-    quick: bool,
-    as_json: bool,
-    figures: Path | None,
-    write: Path | None,
-    **given: Any,
+    work: str, threads: int | None, quick: bool, as_json: bool, figures: Path | None, write: Path | None, **given: Any
 ) -> int:
     source = model_source(given)
     if write is not None:

@@ -56,7 +56,6 @@ def lists(names: Callable[[click.Context], Iterable[str]], signs: str = ",") -> 
     """Completes the last name of a list.
 
     Args:
-        names: all that there are.
         signs: what separates them.
     """
 

@@ -51,7 +51,6 @@ class Finding:
 
     Attributes:
         level: "error" makes numbers wrong; "warning" makes them say less than they seem to.
-        behavior: its name.
         part: "generate" or "test", "behavior.json" for its texts; "" for all of it.
         text: what, and what it does.
         mend: what to do about it; "" where the text says it.
@@ -209,13 +208,8 @@ class Description:
     """One part of a behavior's data.
 
     Attributes:
-        behavior: its name.
-        part: "generate" or "test".
-        items: how many.
         letters: how many match under each letter.
-        unparsed: how many can only be shown as given.
         templates: how many there are; None where the items name none.
-        labels: how many items have each label.
         words: median and largest number of words of a question.
         longer: share of the items whose matching choice has more characters than its contrast; None where none is
             parsed.

@@ -25,8 +25,6 @@ def leaks(train: Iterable[Item], test: Sequence[Item], near: float = NEAR) -> li
 
     Args:
         train: pairs to fit on; gone through once.
-        test: questions to evaluate on.
-        near: the share in both.
     """
     words = [tuple(_WORD.findall(item.stem.lower())) for item in test]
     grams = [_grams(each) for each in words]

@@ -60,11 +60,7 @@ class Origin:
     """Where a record stands.
 
     Attributes:
-        where: begins messages.
-        id: its item's.
         number: in its file, counted from 1.
-        note: told what was unusual.
-        turns: draws the letters that its file leaves open.
     """
 
     where: str

@@ -33,8 +33,6 @@ class Turns:
 
         Args:
             number: the item's in its file, counted from 1.
-            question: by which is drawn.
-            letters: to draw from.
             groups: the label, topic, answer, … that it has, None where it has no such.
         """
         self._drawn.extend(bytes(max(0, number + 1 - len(self._drawn))))

@@ -26,9 +26,13 @@ from comparisons.method.checks import (
     Check,
     Findings,
     check_declaration,
+    differences,
+    state,
+    toy_behavior,
+    toy_lm,
+    toy_questions,
 )
 from comparisons.method.interface import Fit, Method, Use
-from comparisons.method.toy_model import differences, state, toy_behavior, toy_lm, toy_questions
 from comparisons.util.directions import DIRECTIONS, Direction
 from comparisons.util.errors import CompareError
 
@@ -82,10 +86,7 @@ class _Trial:
     """A method class in use.
 
     Attributes:
-        cls: the class.
-        lm: the tiny model.
         root: a temporary folder; `root/elsewhere` is the working directory.
-        findings: what was tried so far.
     """
 
     cls: type[Method]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from comparisons.method.interface import Method
 from comparisons.method.settings import Setting, describe_settings
-from comparisons.util.plugins import Kind, Plugins, first_line
+from comparisons.util.plugins import Kind, Plugin, Plugins, first_line
 
 METHODS = Kind(
     word="method",
@@ -21,15 +22,14 @@ METHODS = Kind(
 
 
 @dataclass(frozen=True)
-class MethodInfo:
-    """A method as `compare methods` shows it.
+class PluginInfo:
+    """A plugin as `compare methods` and `compare evaluations` show it.
 
     Attributes:
-        name: its name.
         source: the file or entry point that brings it; both where two do.
         error: why it can't be used, in one line; the attributes below are then left at None or empty.
-        role: "method" or "control".
-        dosed: whether it has a strength.
+        role: of a method: "method" or "control".
+        dosed: whether a method has a strength.
         summary: the first line of its docstring.
         settings: in the order of its fields.
     """
@@ -43,7 +43,24 @@ class MethodInfo:
     settings: tuple[Setting, ...] = ()
 
 
-class Registry(Plugins[Method]):
+class Described(Plugins[Plugin]):
+    """Plugins that can be listed with their settings."""
+
+    def describe(self) -> list[PluginInfo]:
+        """Every plugin by name, the broken ones with their error; imports them all, raises for none."""
+        return [self._describe(name) for name in self.names()]
+
+    def _describe(self, name: str) -> PluginInfo:
+        source = self.where(name)
+        try:
+            cls: type[Any] = self.get(name)
+            role, dosed = getattr(cls, "role", None), getattr(cls, "dosed", None)
+            return PluginInfo(name, source, None, role, dosed, first_line(cls) or "", describe_settings(cls))
+        except Exception as error:  # a plugin's own code: defaults are made by it
+            return PluginInfo(name, source, " ".join(str(error).split()))
+
+
+class Registry(Described[Method]):
     """The known methods.
 
     Args:
@@ -55,16 +72,3 @@ class Registry(Plugins[Method]):
 
     def __init__(self, plugins: Path | None = None) -> None:
         super().__init__(METHODS, plugins)
-
-    def describe(self) -> list[MethodInfo]:
-        """Every method by name, the broken ones with their error; imports them all, raises for none."""
-        return [self._describe(name) for name in self.names()]
-
-    def _describe(self, name: str) -> MethodInfo:
-        source = self.where(name)
-        try:
-            cls = self.get(name)
-            settings = describe_settings(cls)
-        except Exception as error:  # a plugin's own code: defaults are made by it
-            return MethodInfo(name, source, " ".join(str(error).split()))
-        return MethodInfo(name, source, None, cls.role, cls.dosed, first_line(cls) or "", settings)

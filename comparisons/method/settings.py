@@ -34,7 +34,6 @@ class Setting:
     """A setting as `compare methods` shows it.
 
     Attributes:
-        name: of the field.
         type: such as "int | auto".
         default: as text that parses to it; None where there is no default.
     """

@@ -38,14 +38,12 @@ class Origin:
 
     Attributes:
         kind: how they were made: "mean-difference", or what an imported file is.
-        model: its name.
         revision: its commit on the hub.
         digest: content hash of the model, its tokenizer and prompt format.
         model_type: the family, as the model's configuration names it.
         blocks: how many decoder blocks the model has.
         hookpoint: dotted path of the blocks inside the model's base model.
         prompt_format: in which the pairs were read.
-        behavior: its name.
         data_hash: content hash of the behavior that they were fitted on.
         pairs: how many contrast pairs they are the mean of.
         normalized: the behaviors to whose mean norm they were scaled, with commas.

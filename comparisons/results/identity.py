@@ -15,11 +15,9 @@ class CellId:
     """A cell's identity; its text is for people and for rows, and is never read back.
 
     Attributes:
-        behavior: its name.
         stack: as typed, or "baseline".
         settings: those that vary within the run, in their order: ("caa.layer", "2").
         direction: "pos" or "neg"; None for the baseline.
-        strength: the dose; 0 for the baseline.
         model: its name where the run has several; "" where it has one.
     """
 

@@ -12,11 +12,10 @@ from typing_extensions import NotRequired, TypedDict
 
 from comparisons.results.cells import read_rows
 from comparisons.results.findings import MARGIN
-from comparisons.results.folder import BEST
+from comparisons.results.folder import BEST, read_summary
 from comparisons.results.identity import on_model
 from comparisons.results.schema import STRICT, RunFacts
 from comparisons.results.summary import Summary
-from comparisons.results.summary_file import read_summary
 from comparisons.util.artifacts import MANIFEST, folder_fault
 from comparisons.util.errors import CompareError
 from comparisons.util.files import read_sealed
@@ -56,8 +55,6 @@ class Choice:
     """What dev chose for one method of one behavior.
 
     Attributes:
-        behavior: its name.
-        method: the method's name.
         chosen: the settings that won.
         trials: every candidate, in the order tried.
         n_items: dev questions; None where it wasn't kept.
@@ -100,7 +97,6 @@ class Matched:
     """The strength that was found for a cell.
 
     Attributes:
-        behavior, method, direction: of the cell.
         match: the value wanted, such as "kl=0.1".
         strength: None where no strength has it.
         tried: strengths, each with what it had on dev.

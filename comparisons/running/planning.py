@@ -13,8 +13,7 @@ from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import HarnessSet, read_tasks
 from comparisons.evaluation.registry import calling, evaluations_of
 from comparisons.experiment.plan import Plan
-from comparisons.experiment.readers import check_limit
-from comparisons.experiment.specification import HARNESS, LAYER, Cell, Element, Specification
+from comparisons.experiment.specification import HARNESS, LAYER, Cell, Element, Specification, check_limit
 from comparisons.method.interface import Method
 from comparisons.method.registry import Registry
 from comparisons.method.settings import STRENGTH, expand, parse_settings, parse_strength

@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from comparisons.results.schema import Verdict
 from comparisons.stats.intervals import Interval
-from comparisons.stats.seeds import SeedSpread, seed_error
-from comparisons.stats.shared import NO_ERROR, SharedError
+from comparisons.stats.seeds import NO_ERROR, SeedSpread, SharedError, seed_error
 from comparisons.stats.units import FloatArray, blocks, check_draws, check_share, rounding, table_of, unit_codes
 
 FEWEST = 6

@@ -14,11 +14,7 @@ _EXACT_TABLE_UNITS = 16  # of max_t, whose patterns hold all cells
 
 
 def sign_flip_p(
-    differences: FloatArray,
-    *,
-    clusters: Sequence[Hashable] | None = None,
-    draws: int = 100_000,
-    seed: int = 0,
+    differences: FloatArray, *, clusters: Sequence[Hashable] | None = None, draws: int = 100_000, seed: int = 0
 ) -> float:
     """The two-sided p-value of a mean paired difference of zero, by flipping signs.
 
@@ -39,11 +35,7 @@ def sign_flip_p(
 
 
 def sign_flip_ps(
-    table: Sequence[ArrayLike],
-    *,
-    clusters: Sequence[Hashable] | None = None,
-    draws: int = 100_000,
-    seed: int = 0,
+    table: Sequence[ArrayLike], *, clusters: Sequence[Hashable] | None = None, draws: int = 100_000, seed: int = 0
 ) -> list[float]:
     """The p-values that `sign_flip_p` gives for many cells on the same items, which share their random patterns.
 
@@ -123,11 +115,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def max_t(
-    cells: ArrayLike,
-    *,
-    clusters: Sequence[Hashable] | None = None,
-    draws: int = 100_000,
-    seed: int = 0,
+    cells: ArrayLike, *, clusters: Sequence[Hashable] | None = None, draws: int = 100_000, seed: int = 0
 ) -> list[float | None]:
     """Two-sided p-values adjusted for the whole table, step-down max-T by joint sign flips.
 

@@ -32,7 +32,6 @@ class Artifact:
     """A fitted folder.
 
     Attributes:
-        path: the folder.
         key: its content hash.
         seconds: how long the fit took, when it was made.
         reused: whether it was there already.

@@ -10,7 +10,7 @@ import numpy as np
 
 from comparisons.report.panels import MapPanel, Panel, key, paint, shortened, write_value
 from comparisons.util.drawing import BLUE, COLORS, GREY, MARKERS, VERMILLION
-from comparisons.vectors.components import SIDES, Components, LayerView
+from comparisons.vectors.contrast import SIDES, Components, LayerView
 from comparisons.vectors.diagnose import Diagnosis, LayerDiagnosis, label_names
 from comparisons.vectors.similarity import Cosines, LayerComponents
 

@@ -59,7 +59,7 @@ def new(name: str, package: bool, out: Path | None) -> None:
       compare new-method loud
       compare new-method loud --package --out compare-loud
     """
-    from comparisons.method.scaffold import checked_name, new_method, new_package
+    from comparisons.method.registry import checked_name, new_method, new_package
 
     stem = checked_name(name, None)
     folder = out or Path(f"compare-{stem.replace('_', '-')}" if package else "my_methods")

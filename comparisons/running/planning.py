@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Library
+from comparisons.dataset.checks import leak_notes
 from comparisons.dataset.items import Measure
-from comparisons.dataset.leaks import leak_notes
 from comparisons.dataset.packaged import ENGLISH, POCKET
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import HarnessSet, read_tasks

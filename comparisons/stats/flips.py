@@ -148,8 +148,8 @@ def _step_down(sums: FloatArray, draws: int, seed: int) -> FloatArray:
     """[cells] adjusted p-values of standardized sums [units, cells], the strongest cell first."""
     reach = _reach(sums)
     exact = len(sums) <= _EXACT_TABLE_UNITS and 2 ** len(sums) <= draws
-    hits, count = np.zeros(sums.shape[1]), 0
-    for flips in _all_patterns(len(sums)) if exact else _drawn(sums.shape, draws, seed):
+    hits, count, random = np.zeros(sums.shape[1]), 0, np.random.default_rng(seed)
+    for flips in _all_patterns(len(sums)) if exact else _random_flips(len(sums), draws, random, across=max(sums.shape)):
         totals = np.abs(sums.sum(axis=0) - 2 * (flips @ sums))
         largest = np.maximum.accumulate(totals[:, ::-1], axis=1)[:, ::-1]
         hits, count = hits + (largest >= reach).sum(axis=0), count + len(flips)
@@ -171,12 +171,6 @@ def _standardized(table: FloatArray, clusters: Sequence[Hashable] | None) -> tup
     sums = sums / np.where(largest > 0, largest, 1.0)  # before squaring, so that tiny values don't underflow
     root = np.sqrt((sums**2).sum(axis=0))
     return sums / np.where(root > 0, root, 1.0), np.asarray(present.any(axis=1))
-
-
-def _drawn(shape: tuple[int, ...], draws: int, seed: int) -> Iterator[FloatArray]:
-    random = np.random.default_rng(seed)
-    for rows in blocks(draws, max(shape)):  # a block holds the flips of the units and the totals of the cells
-        yield from _random_flips(shape[0], rows, random)
 
 
 def _all_patterns(count: int) -> Iterator[FloatArray]:

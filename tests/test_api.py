@@ -117,7 +117,7 @@ def test_arguments_mean_what_options_mean_and_the_reports_command_repeats_them(
     given = checked(arguments)
     assert specification(given) == typed(*options)
     again: list[dict[str, Any]] = []
-    _, flag, program = shlex.split(python_command("run", given))
+    _, flag, program = shlex.split(python_command(given))
     monkeypatch.setattr(comparisons, "run", lambda **written: again.append(written))
     exec(program)
     monkeypatch.undo()

@@ -119,7 +119,6 @@ class Result:
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with its intervals and quantiles as columns of their own."""
     from comparisons.results.summary import SummaryRow
 
     parts = {f.name: PARTS[str(f.type)] for f in fields(SummaryRow) if f.type in PARTS}
@@ -167,7 +166,7 @@ def run(
     display = progress or (lambda cells: nullcontext(Silent()))
     where = make_executor(how.executor, how.workers, how.gpus_per_cell, how.address)
     with libraries_logged():
-        ended = job.run(spec, display, how.out, how.fresh, python_command("run", given), where)
+        ended = job.run(spec, display, how.out, how.fresh, python_command(given), where)
     return Result.read(ended.path)
 
 

@@ -183,7 +183,6 @@ def diff(first: Path, second: str, third: str | None, as_json: bool) -> None:
 
 
 def _cells(run: Path, first: str, second: str, as_json: bool) -> None:
-    """Two cells of a run."""
     from comparisons.cli.tables import stdout
     from comparisons.report.contrasts import two_table
     from comparisons.report.terminal import rich_table
@@ -198,7 +197,6 @@ def _cells(run: Path, first: str, second: str, as_json: bool) -> None:
 
 
 def _runs(first: Path, second: Path, as_json: bool) -> None:
-    """Two runs."""
     from comparisons.running.differences import compare_runs
 
     changed = compare_runs(first, second)

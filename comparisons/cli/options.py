@@ -86,7 +86,6 @@ def _behaviors(ctx: click.Context) -> Iterable[str]:
 
 
 def _judges(ctx: click.Context) -> Iterable[str]:
-    """The registered judges."""
     from comparisons.judges.registry import names
 
     return names()

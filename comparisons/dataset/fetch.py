@@ -232,9 +232,10 @@ def fetch(wanted: Wanted, tell: Callable[[str], None]) -> Fetched:
 def _fetched(wanted: Wanted, paths: Sequence[str], revision: str, tell: Callable[[str], None]) -> Fetched:
     source, record = wanted.source, _Record.read(wanted.store.with_suffix(".json"))
     pins = dict(source.pins) if revision == source.revision else {}
+    folder = revision if revision.isalnum() else hashlib.sha256(revision.encode()).hexdigest()[:16]
     places, downloaded, unpinned = {}, [], []
     for number, path in enumerate(paths, start=1):
-        place = places[path] = wanted.store / _folder(revision) / path
+        place = places[path] = wanted.store / folder / path
         pin = pins.get(path) or record.pin(revision, path)
         if place.is_file() and pin is not None and matches(place, pin):
             continue
@@ -267,11 +268,6 @@ def _fetched(wanted: Wanted, paths: Sequence[str], revision: str, tell: Callable
     notice += f"Fetched from {source.repository} at {revision}.\n{source.note}\n"
     write_text(wanted.out / f"LICENCE-{source.name}.txt", notice)
     return Fetched(tuple(downloaded), len(paths) - len(downloaded), written, tuple(unpinned))
-
-
-def _folder(revision: str) -> str:
-    """A revision as the name of a folder."""
-    return revision if revision.isalnum() else hashlib.sha256(revision.encode()).hexdigest()[:16]
 
 
 def _write(wanted: Wanted, content: Mapping[str, bytes], record: _Record) -> tuple[str, ...]:

@@ -330,7 +330,6 @@ def _texts(record: Record, where: str) -> list[str]:
 
 
 def _answer(record: Record, count: int, where: str) -> str:
-    """The right letter of a question with so many choices."""
     value = record.get(ANSWER)
     letters = LETTERS[:count]
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count:

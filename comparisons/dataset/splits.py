@@ -47,7 +47,6 @@ def behavior_names(place: Path) -> tuple[str, ...]:
 
 
 def _in_layout(place: Path) -> list[Path]:
-    """The files of behaviors in a folder in the paper's layout."""
     return [*place.glob(TRAIN_PATH.format("*")), *place.glob(TEST_PATH.format("*"))]
 
 

@@ -107,7 +107,8 @@ class Fitter:
     def use(self, element: Element, artifact: Artifact | None) -> Intervention:
         """The intervention of one element."""
         method = element.method
-        use = Use(self.behavior, element.direction, element.strength, artifact.path if artifact else nothing_fitted())
+        fitted = artifact.path if artifact else _empty_folder(os.getpid())
+        use = Use(self.behavior, element.direction, element.strength, fitted)
         with foreign(f"{element.name}.intervene"):
             made: object = method.intervene(use)
         if isinstance(made, Intervention):
@@ -177,13 +178,9 @@ class Fitter:
         }
 
 
-def nothing_fitted() -> Path:
-    """The folder of a method that fits nothing: an empty one, gone when the process ends."""
-    return _empty_folder(os.getpid())
-
-
 @cache
 def _empty_folder(process: int) -> Path:
+    """The folder of a method that fits nothing, gone when the process ends."""
     folder = Path(mkdtemp(prefix="compare-"))
     folder.chmod(0o500)
 

@@ -117,7 +117,6 @@ def _plain(name: str) -> str:
 
 
 def _weights(lm: LM) -> dict[str, Any]:
-    """The tensors of the blocks that have at least two dimensions, by name."""
     return {
         f"{lm.blocks_path}.{layer}.{name}": tensor
         for layer, block in enumerate(lm.blocks)

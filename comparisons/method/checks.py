@@ -299,7 +299,6 @@ def _hooks(module: Any) -> list[int]:
 
 
 def _tokenizer_state(tokenizer: Any) -> tuple[object, ...]:
-    """Everything about a tokenizer that a method must leave as it was."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = json.loads(backend.to_str()) if backend is not None else {"vocabulary": tokenizer.get_vocab()}
     # Set anew by every call that tokenizes, so it says how the last one was made and nothing more.

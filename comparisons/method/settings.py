@@ -58,10 +58,6 @@ class Form:
     parse: Callable[[str], Any]
 
 
-def _boolean(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
-
-
 def _integer(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise ValueError(text)
@@ -84,7 +80,7 @@ def _path(text: str) -> Path:
 # In a union the first that fits wins, so the order is from the narrowest to the widest.
 FORMS: dict[Any, Form] = {
     NoneType: Form("none", "none", lambda text: {"none": None}[text.lower()]),
-    bool: Form("bool", "true or false", _boolean),
+    bool: Form("bool", "true or false", lambda text: {"true": True, "false": False}[text.lower()]),
     int: Form("int", "an integer", _integer),
     float: Form("float", "a finite number", _number),
     Path: Form("path", "a path", _path),

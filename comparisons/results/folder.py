@@ -271,7 +271,6 @@ _CONTRASTS, _POOLED = TypeAdapter(Sequence[Contrast]), TypeAdapter(Sequence[Pool
 
 
 def _held(adapter: TypeAdapter[Any], value: Any, name: str, path: Path, mend: str) -> Any:
-    """A part of the summary, held to its type."""
     try:
         return adapter.validate_python(value)
     except ValidationError as error:

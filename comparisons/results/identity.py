@@ -31,12 +31,9 @@ class CellId:
     def __str__(self) -> str:
         place = f"{self.behavior}/{self.stack}"
         if self.direction is not None:
-            place += f"{self._bracketed}/{self.direction}/{self.strength:g}"
+            settings = ",".join(f"{name}={value}" for name, value in self.settings)
+            place += f"{f'[{settings}]' if settings else ''}/{self.direction}/{self.strength:g}"
         return on_model(place, self.model)
-
-    @property
-    def _bracketed(self) -> str:
-        return f"[{','.join(f'{name}={value}' for name, value in self.settings)}]" if self.settings else ""
 
     @property
     def digest(self) -> str:

@@ -253,7 +253,6 @@ def _intervention(path: Path) -> Facts:
 
 
 def _answers(run: Path, cells: Collection[str]) -> tuple[Facts, ...]:
-    """The free answers of these cells."""
     rows = [row for answers in read_rows(run, ("open_ended",), cells).values() for row in answers] if cells else []
     for row in rows:
         try:

@@ -99,7 +99,7 @@ class Store:
         What an interrupted fit left in its scratch folder is kept for the next one with the same key, which alone
         finds it; what a failed one left is removed.
         """
-        beside, started = making_of(folder), time.perf_counter()
+        beside, started = folder.with_name(f".{folder.name}{MAKING}"), time.perf_counter()
         out = beside / "out"
         try:
             shutil.rmtree(out, ignore_errors=True)
@@ -122,11 +122,6 @@ class Store:
             raise refused from error
         shutil.rmtree(beside, ignore_errors=True)
         return seconds
-
-
-def making_of(folder: Path) -> Path:
-    """Where an artifact is made."""
-    return folder.with_name(f".{folder.name}{MAKING}")
 
 
 def lock_of(folder: Path) -> Path:

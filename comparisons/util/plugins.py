@@ -109,7 +109,8 @@ class Plugins(Generic[Plugin]):
             for file in _files(folder.resolve()):
                 self._add(file.stem, Source(str(file), partial(self._load_file, file)))
         for point in installed(kind.group):
-            self._add(point.name, Source(_describe_entry_point(point), partial(self._load_entry_point, point)))
+            where = f"entry point {point.name} = {point.value}" + (f" of {point.dist.name}" if point.dist else "")
+            self._add(point.name, Source(where, partial(self._load_entry_point, point)))
 
     def _add(self, name: str, source: Source[Plugin]) -> None:
         self._sources.setdefault(name, []).append(source)
@@ -224,11 +225,6 @@ def first_line(cls: type) -> str | None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.glob("*.py") if not file.name.startswith(("_", ".")))
-
-
-def _describe_entry_point(point: EntryPoint) -> str:
-    distribution = f" of {point.dist.name}" if point.dist else ""
-    return f"entry point {point.name} = {point.value}{distribution}"
 
 
 def _frozen(cls: type[Plugin]) -> type[Plugin]:

@@ -259,7 +259,6 @@ def _read(paths: Sequence[Path]) -> Vectors:
 
 
 def _brought(path: Path) -> Path:
-    """A path as it is; of a place on the hub the file of vectors, brought to this machine."""
     from comparisons.util.hub import PREFIX, download, vectors_file
 
     place = str(path)

@@ -220,19 +220,14 @@ def _within(items: Sequence[Item]) -> Iterator[tuple[Level, str, str]]:
     if unparsed := [item.id for item in items if not item.parsed]:
         text = f"{counted(len(unparsed), 'item')} that can't be shown in both orders: {_named(unparsed)}."
         yield "warning", text, "Write each choice on a line of its own: (A) …, (B) …, with different texts."
-    yield from _letters(items)
+    first = sum(item.matching < item.contrast for item in items)
+    if coin_p(first, len(items)) < LOPSIDED:
+        yield "warning", f"{_liking(first, len(items))}.", "Exchange the two choices of about half of the items."
     share = longer_share(items)
     if share is not None and max(share, 1 - share) >= TELLING:
         which = "longer" if share > 0.5 else "shorter"
         text = f"the matching choice is the {which} one in {max(share, 1 - share):.0%}: length tells it."
         yield "warning", text, "Write answers of like length, or let each side be the longer one by turns."
-
-
-def _letters(items: Sequence[Item]) -> Iterator[tuple[Level, str, str]]:
-    """Whether the first of the two letters matches too often or too rarely."""
-    first = sum(item.matching < item.contrast for item in items)
-    if coin_p(first, len(items)) < LOPSIDED:
-        yield "warning", f"{_liking(first, len(items))}.", "Exchange the two choices of about half of the items."
 
 
 def warn_of_letters(name: str, pairs: Iterable[_Lettered]) -> None:

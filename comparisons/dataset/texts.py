@@ -120,7 +120,8 @@ def read_texts(path: Path, behavior: str) -> Texts:
     Raises:
         CompareError: names the file and the field.
     """
-    default = _known().get(behavior, {})
+    known = json.loads(Path(__file__).with_name("known_behaviors.json").read_text(encoding="utf-8"))
+    default: dict[str, Any] = known.get(behavior, {})
     given: Mapping[str, Any] = {}
     if path.exists():
         loaded = load_json(read_text(path), str(path))
@@ -131,13 +132,6 @@ def read_texts(path: Path, behavior: str) -> Texts:
         # Ours reword our prompts, not those of the file.
         default = {key: value for key, value in default.items() if key != "paraphrases"}
     return _texts({**default, **{key: value for key, value in given.items() if value is not None}}, path)
-
-
-def _known() -> dict[str, dict[str, Any]]:
-    known: dict[str, dict[str, Any]] = json.loads(
-        Path(__file__).with_name("known_behaviors.json").read_text(encoding="utf-8")
-    )
-    return known
 
 
 def _texts(values: Mapping[str, Any], path: Path) -> Texts:

@@ -119,7 +119,7 @@ def _forms(cls: type[Any], name: str, hint: Any) -> list[Form]:
     plain: set[Any] = set()
     for part in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
         if get_origin(part) is Literal:
-            exact += [_exactly(value) for value in get_args(part)]
+            exact += [Form(text, text, {text: v}.__getitem__) for v in get_args(part) for text in [setting_text(v)]]
         elif part in FORMS:
             plain.add(part)
         elif get_origin(part) is tuple and get_args(part)[1:] == (...,) and get_args(part)[0] in FORMS:
@@ -141,11 +141,6 @@ def _listed(form: Form) -> Form:
         return tuple(map(form.parse, parts))
 
     return Form(f"list of {form.name}", f"{form.hint} or several joined by {JOINT}", parse)
-
-
-def _exactly(value: object) -> Form:
-    text = setting_text(value)
-    return Form(text, text, lambda given: {text: value}[given])
 
 
 def describe_settings(cls: type[Any]) -> tuple[Setting, ...]:

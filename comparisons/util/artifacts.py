@@ -106,7 +106,8 @@ class Store:
             out.mkdir(parents=True)
             scratch_of(out).mkdir(exist_ok=True)
             fit(out)
-            seconds = time.perf_counter() - started + _spent(scratch_of(out))
+            seconds, spent = time.perf_counter() - started, scratch_of(out) / SPENT
+            seconds += float(read_sealed(spent, "fit")["seconds"]) if spent.exists() else 0.0
             seal(out, key=key, parts=parts, fit_seconds=seconds)
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(out, folder)
@@ -132,10 +133,6 @@ def lock_of(folder: Path) -> Path:
 def scratch_of(out: Path) -> Path:
     """The folder beside a fit's own in which an interrupted fit leaves what the next one may go on from."""
     return out.with_name("scratch")
-
-
-def _spent(scratch: Path) -> float:
-    return float(read_sealed(scratch / SPENT, "fit")["seconds"]) if (scratch / SPENT).exists() else 0.0
 
 
 def digests(folder: Path) -> dict[str, str]:

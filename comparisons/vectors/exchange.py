@@ -134,11 +134,8 @@ def read_paper(paths: Sequence[Path]) -> Vectors:
         one, other = list(models.values())[:2]
         raise CompareError(f"{one.name} and {other.name} are of two models: name the files of one.")
     behavior = paths[0].resolve().parent.name
-    return checked(Vectors(layers, Origin(kind="paper", model=next(iter(models)), behavior=behavior)), _shared(paths))
-
-
-def _shared(paths: Sequence[Path]) -> str:
-    return str(paths[0] if len(paths) == 1 else paths[0].parent)
+    where = str(paths[0] if len(paths) == 1 else paths[0].parent)
+    return checked(Vectors(layers, Origin(kind="paper", model=next(iter(models)), behavior=behavior)), where)
 
 
 def write_steered(path: Path, vectors: Vectors, multiplier: float) -> None:

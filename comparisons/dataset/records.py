@@ -130,11 +130,7 @@ def read_prompts(path: Path) -> tuple[OpenPrompt, ...]:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Reads the objects of a file, at least one.
-
-    Raises:
-        CompareError: names the file and the item.
-    """
+    """Reads the objects of a file, at least one; a CompareError names the file and the item."""
     return list(Reading(path).records())
 
 

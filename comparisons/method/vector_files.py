@@ -88,11 +88,7 @@ class Vectors:
         return {layer: float(vector.norm()) for layer, vector in self.layers.items()}
 
     def vector(self, layer: int) -> torch.Tensor:
-        """The vector of a layer.
-
-        Raises:
-            CompareError: there is none.
-        """
+        """The vector of a layer; raises CompareError where there is none."""
         if layer not in self.layers:
             raise CompareError(f"there is no vector of layer {layer}: there are layers {layer_ranges(self.layers)}.")
         return self.layers[layer]
@@ -221,11 +217,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors and metadata of a safetensors file.
-
-    Raises:
-        CompareError: there is none, or it isn't one.
-    """
+    """The tensors and metadata of a safetensors file; raises CompareError where there is none, or it isn't one."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():

@@ -177,11 +177,7 @@ class Record:
 
 
 def read_record(run: Path) -> Record:
-    """Reads a run folder.
-
-    Raises:
-        CompareError: a file that must be there is missing, or one is broken.
-    """
+    """Reads a run folder; raises CompareError where a file that must be there is missing, or one is broken."""
     summary = read_summary(run)
     facts = _facts(run / "run.json")
     found: list[Choice | Matched] = []

@@ -90,11 +90,7 @@ def save_contrast(path: Path, contrast: Contrast) -> None:
 
 
 def load_contrast(path: Path) -> Contrast:
-    """Reads what `save_contrast` wrote.
-
-    Raises:
-        CompareError: it can't be read, or holds something else.
-    """
+    """Reads what `save_contrast` wrote; raises CompareError where it can't be read, or holds something else."""
     tensors, texts = read_tensors(path)
     if list(tensors) != [ACTIVATIONS] or not {"layers", "items"} <= texts.keys():
         raise CompareError(

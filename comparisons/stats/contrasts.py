@@ -138,7 +138,6 @@ def contrasts(
         shared: the standard deviation of an error that all items of a difference share, of which their spread shows
             nothing: √(s² + shared²) stands for s in intervals and p-values.
         seeds: of each cell, whose numbers are then its fits' averages; None for one without, or with a single fit.
-        draws: bootstrap draws.
         seed: the same seed and values give the same numbers.
 
     Returns:

@@ -72,7 +72,6 @@ def mean_effect(values: FloatArray, *, clusters: Sequence[Hashable] | None = Non
     Args:
         values: [items].
         clusters: [items] as for `bca_interval`.
-        seed: of the draws.
     """
     data = finite("values", values)
     return Effect(
@@ -103,7 +102,6 @@ def interaction(
         parts: for each of at least two elements, [items] with that element alone, in the stack's settings.
         baseline: [items] without any.
         clusters: [items] as for `bca_interval`.
-        seed: of the draws.
 
     Raises:
         ValueError: fewer than two parts, or arrays of different items.
@@ -136,7 +134,6 @@ def by_label(
         values: [items] shifts paired by item.
         labels: [items]; None where an item has none.
         clusters: [items] as for `bca_interval`; a cluster may hold several labels.
-        seed: of the draws.
     """
     data = finite("values", values)
     if len(labels) != len(data):
@@ -180,7 +177,6 @@ class Pooled:
     """A random-effects mean.
 
     Attributes:
-        count: how many effects.
         mean: the weighted mean.
         interval: 95%, of the mean over behaviors of this kind.
         tau: the standard deviation of true effects between behaviors.

@@ -43,7 +43,6 @@ def sign_flip_ps(
         table: for each cell [items], all in the same order.
         clusters: see `sign_flip_p`, as for the others.
         draws: how many random patterns.
-        seed: of the random patterns.
     """
     check_draws(draws)
     sums = np.stack([_sums(finite("differences", row), clusters) for row in table], axis=1)
@@ -130,7 +129,6 @@ def max_t(
         clusters: [items] as for `bca_interval`; a cluster's differences flip together.
         draws: random sign patterns; all are enumerated where there are at most this many and at most 16
             units. Their p-values are never below 1 / (draws + 1), for a table of any size.
-        seed: of the random patterns.
 
     Returns:
         For each cell its p-value in the order given: 1.0 where every unit's sum is zero, None without items.

@@ -8,8 +8,7 @@ from comparisons.util import __version__
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
-    from comparisons.api.result import Result
-    from comparisons.api.run import run
+    from comparisons.api.run import Result, run
 
 __all__ = ["CompareError", "Result", "__version__", "run"]
 
@@ -20,4 +19,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"comparisons.api.{name.lower()}"), name)
+    return getattr(import_module("comparisons.api.run"), name)

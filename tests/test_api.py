@@ -17,8 +17,7 @@ import pytest
 
 import comparisons
 from comparisons.api.arguments import RunOptions, checked, python_command, run_options
-from comparisons.api.result import Result
-from comparisons.api.run import specification
+from comparisons.api.run import Result, specification
 from comparisons.cli import execute
 from comparisons.cli.run import command as run_command
 from comparisons.cli.run import sweep as sweep_command
@@ -118,7 +117,7 @@ def test_arguments_mean_what_options_mean_and_the_reports_command_repeats_them(
     given = checked(arguments)
     assert specification(given) == typed(*options)
     again: list[dict[str, Any]] = []
-    _, flag, program = shlex.split(python_command("run", given))
+    _, flag, program = shlex.split(python_command(given))
     monkeypatch.setattr(comparisons, "run", lambda **written: again.append(written))
     exec(program)
     monkeypatch.undo()

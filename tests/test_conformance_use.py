@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from comparisons.method import Edit, Fit, Intervention, Method, Use, check_method
-from comparisons.method.toy_model import BLOCKS, WIDTH
+from comparisons.method.checks import BLOCKS, WIDTH
 from tests.test_conformance import Fits, Sound, failures, fit_and, unsound
 
 

@@ -15,8 +15,8 @@ from comparisons import Result, stats
 from comparisons.cli import execute as cli
 from comparisons.report import render
 from comparisons.results.cells import read_rows
+from comparisons.results.folder import read_summary
 from comparisons.results.identity import CellId
-from comparisons.results.summary_file import read_summary
 from comparisons.running.differences import compare_cells, compare_runs
 from tests.made_runs import make_run, write_cells
 from tests.places import complaint

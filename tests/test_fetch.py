@@ -20,8 +20,7 @@ import pytest
 from comparisons.cli import execute
 from comparisons.dataset import sources
 from comparisons.dataset.behaviors import Library
-from comparisons.dataset.download import Patience
-from comparisons.dataset.fetch import Fetched, Wanted, fetch
+from comparisons.dataset.fetch import Fetched, Patience, Wanted, fetch
 from comparisons.dataset.sources import RAW_ENDPOINT, SOURCES
 from comparisons.util.errors import StorageError
 from tests.file_server import Files, file_server

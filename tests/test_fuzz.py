@@ -21,8 +21,7 @@ from comparisons.dataset.texts import read_texts
 from comparisons.method.vector_files import Vectors, save_vectors
 from comparisons.util.errors import CompareError
 from comparisons.util.files import read_sealed, write_sealed
-from comparisons.vectors.exchange import read_foreign
-from comparisons.vectors.foreign import write_gguf
+from comparisons.vectors.exchange import read_foreign, write_gguf
 from tests.places import record
 
 SLICE = 60

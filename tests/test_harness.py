@@ -19,7 +19,7 @@ from comparisons.intervention import Edit, Intervention
 from comparisons.model.lm import LM
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
-from comparisons.results.summary_file import read_summary
+from comparisons.results.folder import read_summary
 from comparisons.running.estimate import estimate
 from comparisons.util.errors import CompareError
 from tests.tiny import tiny_lm

@@ -14,8 +14,7 @@ import pytest
 from comparisons.cli import execute
 from comparisons.method import check_method, examine_method
 from comparisons.method.checks import CHECKS
-from comparisons.method.registry import Registry
-from comparisons.method.scaffold import class_name, new_method
+from comparisons.method.registry import Registry, class_name, new_method
 from tests.places import complaint
 
 ROOT = Path(__file__).resolve().parent.parent

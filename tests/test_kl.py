@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from comparisons.cli import execute as cli
-from comparisons.dataset.neutral import neutral_prompts
 from comparisons.dataset.packaged import ENGLISH, POCKET
+from comparisons.dataset.records import neutral_prompts
 from comparisons.engine import divergence
 from comparisons.engine.divergence import Answers, Outputs, own_answers, token_kl
 from comparisons.engine.generate import generate

@@ -9,9 +9,8 @@ import pytest
 
 from comparisons.cli import execute
 from comparisons.dataset.behaviors import Library
-from comparisons.dataset.checks import check_behavior
+from comparisons.dataset.checks import check_behavior, leak_notes, leaks
 from comparisons.dataset.items import Item
-from comparisons.dataset.leaks import leak_notes, leaks
 from comparisons.experiment.specification import Specification
 from comparisons.running.planning import make_plan
 from comparisons.util.errors import CompareError

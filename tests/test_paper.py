@@ -19,8 +19,8 @@ from comparisons.paper.render import write_paper, write_replication
 from comparisons.paper.replicate import KNOWLEDGE, beside, lines, notes, published, replication
 from comparisons.paper.results import ResultFile, import_results
 from comparisons.report.export import latex_text
+from comparisons.results.folder import read_summary
 from comparisons.results.summary import Summary, SummaryRow
-from comparisons.results.summary_file import read_summary
 from comparisons.util.errors import CompareError
 from tests.places import fact, record
 

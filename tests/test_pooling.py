@@ -12,9 +12,9 @@ import pytest
 from scipy.stats import t as student
 
 from comparisons.evaluation.pooling import pooled as over_behaviors
+from comparisons.results.folder import read_summary
 from comparisons.results.schema import Contrast
 from comparisons.results.summary import SummaryRow
-from comparisons.results.summary_file import read_summary
 from comparisons.stats import pooled
 from tests.made_runs import against, baseline, cell, make_run, report
 

@@ -14,7 +14,7 @@ import pytest
 
 from comparisons.intervention import OPERATIONS
 from comparisons.method import Method
-from comparisons.method.registry import MethodInfo, Registry
+from comparisons.method.registry import PluginInfo, Registry
 from comparisons.method.settings import Setting
 from comparisons.util.errors import CompareError
 from comparisons.util.plugins import first_line
@@ -73,7 +73,7 @@ def error_of(registry: Registry, name: str) -> str:
     return str(error.value)
 
 
-def described(registry: Registry, name: str) -> MethodInfo:
+def described(registry: Registry, name: str) -> PluginInfo:
     return next(info for info in registry.describe() if info.name == name)
 
 
@@ -111,7 +111,7 @@ def test_our_own_methods_are_known_by_their_files() -> None:
 def test_our_own_methods_are_described() -> None:
     info = described(Registry(), "sysprompt")
 
-    assert info == MethodInfo(
+    assert info == PluginInfo(
         name="sysprompt",
         source="methods/sysprompt.py",
         error=None,
@@ -170,7 +170,7 @@ def test_a_file_in_a_folder_is_a_method(tmp_path: Path) -> None:
     assert {"shout", "my-own_2"} == set(registry.names()) - set(Registry().names())
     assert registry.get("shout").__name__ == "Shout"
     assert registry.get("shout") is registry.get("shout") is Registry(folder).get("shout")
-    assert described(registry, "shout") == MethodInfo(
+    assert described(registry, "shout") == PluginInfo(
         "shout",
         str(folder / "shout.py"),
         None,
@@ -254,7 +254,7 @@ def test_a_broken_plugin_fails_only_where_it_is_asked_for(tmp_path: Path, name: 
     assert name in registry.names()
     assert registry.get("shout").__name__ == "Shout"
     assert error_of(registry, name) == message
-    assert described(registry, name) == MethodInfo(name, str(tmp_path / f"{name}.py"), message)
+    assert described(registry, name) == PluginInfo(name, str(tmp_path / f"{name}.py"), message)
     assert described(registry, "shout").error is None
 
 
@@ -286,7 +286,7 @@ def test_a_name_taken_twice_names_both_sources(tmp_path: Path) -> None:
     message = error_of(registry, "sysprompt")
 
     assert message == f"method 'sysprompt' is defined by {sources}: rename or remove one."
-    assert described(registry, "sysprompt") == MethodInfo("sysprompt", sources, message)
+    assert described(registry, "sysprompt") == PluginInfo("sysprompt", sources, message)
     assert registry.get("shout").__name__ == "Shout"
 
 

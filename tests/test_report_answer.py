@@ -12,9 +12,9 @@ import pytest
 from comparisons.report.bars import reach_panels
 from comparisons.report.evidence import evidence
 from comparisons.results.findings import answer, single_fits
+from comparisons.results.gates import verdicts
 from comparisons.results.schema import Contrast
 from comparisons.results.summary import Summary, SummaryRow
-from comparisons.results.verdicts import verdicts
 from tests.made_runs import PLAIN, against, baseline, cell, make_run, report
 from tests.test_report import NAMED, printed
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from comparisons.report import render
-from comparisons.results.summary_file import read_summary
+from comparisons.results.folder import read_summary
 from comparisons.util.errors import CompareError
 from tests.made_runs import CHOICES, PLAIN, SMALL, make_run
 

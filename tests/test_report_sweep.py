@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from comparisons.report.sweep import grids
+from comparisons.results.folder import read_summary
 from comparisons.results.summary import SummaryRow
-from comparisons.results.summary_file import read_summary
 from tests.made_runs import PNG, SEVEN, baseline, cell, failure, make_run, report, sweep_facts, swept
 
 pytestmark = pytest.mark.slow

@@ -30,8 +30,7 @@ from comparisons.intervention import Edit, Intervention
 from comparisons.method.registry import Registry
 from comparisons.model.source import ModelSource
 from comparisons.results.findings import answer
-from comparisons.results.folder import RunFolder
-from comparisons.results.summary_file import read_summary
+from comparisons.results.folder import RunFolder, read_summary
 from comparisons.running.estimate import estimate
 from comparisons.running.planning import make_plan
 from tests import oracle

@@ -12,9 +12,8 @@ import pytest
 
 from comparisons.cli import execute
 from comparisons.experiment.specification import Specification
-from comparisons.results.folder import run_faults
+from comparisons.results.folder import read_summary, run_faults
 from comparisons.results.identity import CellId
-from comparisons.results.summary_file import read_summary
 from comparisons.running.estimate import estimate
 from comparisons.running.joining import join
 from comparisons.stats import holm

@@ -11,7 +11,7 @@ import pytest
 
 from comparisons.cli import execute
 from comparisons.dataset.behaviors import Behavior, Library
-from comparisons.dataset.signs import read_signs
+from comparisons.dataset.texts import read_signs
 from comparisons.evaluation.free_answers import open_numbers
 from comparisons.judges.calibration import CalibrationItem, accuracy, calibration_items
 from comparisons.judges.interface import AnswerToJudge, Setup, Verdict

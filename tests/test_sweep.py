@@ -21,7 +21,7 @@ from comparisons.method.settings import parse_settings
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.report.sweep import grids
-from comparisons.results.summary_file import read_summary
+from comparisons.results.folder import read_summary
 from comparisons.running.estimate import estimate
 from comparisons.running.sweeps import sweep_specification
 from comparisons.util.artifacts import Store

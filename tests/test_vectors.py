@@ -20,7 +20,7 @@ from comparisons.vectors import Origin, Vectors, load_vectors, save_vectors
 from comparisons.vectors.contrast import load_contrast
 from comparisons.vectors.diagnose import diagnose
 from comparisons.vectors.fit import fit_files, fit_vectors, origin_of_shape
-from comparisons.vectors.normalize import normalized, targets
+from comparisons.vectors.similarity import normalized, targets
 from tests import oracle
 from tests.places import complaint
 from tests.tiny import FAMILIES, WIDTH, tiny_behavior, tiny_lm

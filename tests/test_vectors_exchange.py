@@ -15,9 +15,8 @@ import torch
 from comparisons.model.lm import LM
 from comparisons.util.layers import layer_parts
 from comparisons.vectors import Origin, Vectors, load_vectors, save_vectors
-from comparisons.vectors.exchange import export_vectors, read_foreign
+from comparisons.vectors.exchange import export_vectors, read_foreign, read_gguf
 from comparisons.vectors.fit import fit_vectors, origin_of_shape
-from comparisons.vectors.foreign import read_gguf
 from tests.places import complaint
 from tests.tiny import WIDTH, tiny_behavior, tiny_lm
 

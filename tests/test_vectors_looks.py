@@ -11,8 +11,7 @@ import torch
 
 from comparisons.util.layers import layer_parts
 from comparisons.vectors import Origin, Vectors, save_vectors
-from comparisons.vectors.components import components, follow, principal
-from comparisons.vectors.contrast import Contrast, Pair, save_contrast
+from comparisons.vectors.contrast import Contrast, Pair, components, follow, principal, save_contrast
 from comparisons.vectors.diagnose import diagnose
 from comparisons.vectors.looking import look_at_components, look_at_diagnosis, look_at_similarity
 from comparisons.vectors.similarity import behavior_cosines, layer_components, layer_cosines, model_cosines

@@ -159,15 +159,13 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: run_options()[name].read(value, name) for name, value in given.items()}
 
 
-def python_command(call: str, given: Mapping[str, Any]) -> str:
-    """A shell's command that makes the call again.
+def python_command(given: Mapping[str, Any]) -> str:
+    """A shell's command that calls `run` again with checked arguments.
 
-    Args:
-        call: a function that `comparisons` has.
-        given: its checked arguments; what stands for a default is left out, and that a folder was to be discarded.
+    What stands for a default is left out, and that a folder was to be discarded.
     """
     arguments = {name: value for name, value in given.items() if name != "fresh" and value is not False and value != ()}
-    program = f"import comparisons; comparisons.{call}({', '.join(f'{k}={_literal(v)}' for k, v in arguments.items())})"
+    program = f"import comparisons; comparisons.run({', '.join(f'{k}={_literal(v)}' for k, v in arguments.items())})"
     return f"python -c {shlex.quote(program)}"
 
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import gc
+import os
+import shlex
+import signal
+import socket
 import sys
+import threading
+from types import FrameType
 
 import click
 
-from comparisons.cli.interrupting import INTERRUPTED, interruption
 from comparisons.model.processes import help_out, leads, led
 from comparisons.util import __version__
 from comparisons.util.errors import CompareError, refusal, storage_fault
-from comparisons.util.terminal import libraries_logged, printable, say
+from comparisons.util.terminal import descriptor, libraries_logged, printable, say
 
 COMMANDS = {
     "run": "run",
     "sweep": "run.sweep",
     "report": "finished.report",
-    "diff": "diff",
+    "diff": "finished.diff",
     "methods": "methods",
     "new-method": "methods.new",
     "check-method": "methods.check",
-    "evaluations": "evaluations",
-    "check-evaluation": "evaluations.check",
+    "evaluations": "methods.listed_evaluations",
+    "check-evaluation": "methods.check_evaluation",
     "behaviors": "data.behaviors",
     "data": "data",
     "vectors": "vectors",
@@ -36,6 +41,75 @@ COMMANDS = {
     "share": "finished.share",
 }
 """Where each command is: a module, and its name there if that isn't `command`; in the order of `--help`."""
+
+
+INTERRUPTED = 130
+PATIENCE = 3.0
+"""Seconds that unwinding may take."""
+
+SHOW_CURSOR = b"\x1b[?25h"
+
+
+class Interruption:
+    """An interruption of this process by SIGINT or SIGTERM: it ends within seconds, and says how to go on.
+
+    Everything on disk is written so that a kill at any moment loses nothing that was done. So an interrupted command
+    first unwinds, which removes what is half made; where that does not come through in time (a long call into C code
+    that knows no signals, an exception that a library swallows, a thread that waits for a server) the process ends
+    without it.
+
+    Attributes:
+        asked: whether a signal came.
+        again: the command that goes on, as a user types it.
+    """
+
+    def __init__(self) -> None:
+        self.asked, self.again = False, ""
+        self._said = threading.Lock()
+
+    def watch(self, arguments: list[str]) -> None:
+        """Takes the signals from here on."""
+        program = ["python", "-m", "comparisons"] if sys.argv[0].endswith("__main__.py") else ["compare"]
+        self.again = shlex.join([*program, *arguments])
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        # Unlike a handler, this is written at once, also during a long call into C code.
+        signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+        threading.Thread(target=self._guard, args=(ours, theirs), name="interruption", daemon=True).start()
+
+    def discarded(self) -> None:
+        """What --fresh was to discard is gone: going on must not discard what has been done since."""
+        self.again = shlex.join(part for part in shlex.split(self.again) if part != "--fresh")
+
+    def say(self) -> None:
+        """Says once on stderr that the command was interrupted, and how to go on."""
+        if self._said.acquire(blocking=False):
+            text = f"compare: interrupted; what is done is kept. To go on: {self.again}\n"
+            fd = descriptor()
+            os.write(fd, (SHOW_CURSOR if os.isatty(fd) else b"") + text.encode(errors="replace"))
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            self._end()
+        self.asked = True
+        raise KeyboardInterrupt
+
+    def _guard(self, ours: socket.socket, theirs: socket.socket) -> None:
+        """Ends the process where it has not ended by itself in time."""
+        while not set(ours.recv(16)) & {signal.SIGINT, signal.SIGTERM}:
+            pass
+        threading.Event().wait(PATIENCE)
+        self._end()
+
+    def _end(self) -> None:
+        self.say()
+        os._exit(INTERRUPTED)
+
+
+interruption = Interruption()
+"""Of this process."""
 
 
 class Commands(click.Group):

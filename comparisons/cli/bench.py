@@ -5,17 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from comparisons.cli.options import LOADING, declared_option, model_source, options
 from comparisons.util.options import text
 from comparisons.util.terminal import say
-
-if TYPE_CHECKING:
-    from comparisons.bench.works import Sizes
-    from comparisons.model.source import ModelSource
 
 SIZES = ("repeats", "prompts", "tokens", "multipliers")
 """Options that stand for sizes of the works."""
@@ -78,13 +74,7 @@ Examples:
     help="Instead: write the random model to a folder, for any command's --model.",
 )
 def command(
-    work: str,
-    threads: int | None,
-    quick: bool,
-    as_json: bool,
-    figures: Path | None,
-    write: Path | None,
-    **given: Any,
+    work: str, threads: int | None, quick: bool, as_json: bool, figures: Path | None, write: Path | None, **given: Any
 ) -> int:
     source = model_source(given)
     if write is not None:
@@ -92,8 +82,17 @@ def command(
 
         write_subject(source, write)
         return 0
-    sizes = _sizes(source.name, quick, {name: given[name] for name in SIZES if given[name] is not None})
-    lm = _subject(source, threads)
+    from comparisons.bench.works import QUICK, for_subject
+
+    chosen: dict[str, int] = {name: given[name] for name in SIZES if given[name] is not None}
+    sizes = replace(QUICK if quick else for_subject(source.name), **chosen)
+    import torch
+
+    from comparisons.bench.subjects import open_subject
+
+    lm = open_subject(source)
+    if threads is not None:
+        torch.set_num_threads(threads)
     if figures is not None:
         from comparisons.bench.figures import write_figures
 
@@ -110,23 +109,6 @@ def command(
 
         stdout().print(rendered(results))
     return 0
-
-
-def _subject(source: ModelSource, threads: int | None) -> Any:
-    import torch
-
-    from comparisons.bench.subjects import open_subject
-
-    lm = open_subject(source)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return lm
-
-
-def _sizes(model: str, quick: bool, given: dict[str, int]) -> Sizes:
-    from comparisons.bench.works import QUICK, for_subject
-
-    return replace(QUICK if quick else for_subject(model), **given)
 
 
 def _say(text: str) -> None:

@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
     from comparisons.machine.doctor import Advice
     from comparisons.machine.measured import Measured
-    from comparisons.machine.memory import Footprint, Load
+    from comparisons.machine.memory import Footprint
     from comparisons.machine.prompt import ShownPrompt
     from comparisons.model.source import ModelSource
-    from comparisons.running.upkeep import Finding
     from comparisons.util.errors import CompareError
 
 TITLES = {"loading": "loading", "sweeping": "sweeping", "training": "training", "training_full": "training in full"}
@@ -96,7 +95,13 @@ def _estimate(as_json: bool, given: Mapping[str, Any]) -> int:
     source = model_source(given)
     load = Load(**{name: given[name] for name in ("tokens", "prompts", "batch") if given[name] is not None})
     advice = advise(source, load)
-    measured = _measured(advice, source, load, given["method"]) if given["measure"] else []
+    measured: Sequence[Measured] = ()
+    if given["measure"]:
+        from comparisons.machine.measured import measure
+        from comparisons.method.registry import Registry
+
+        method = None if given["method"] is None else Registry().get(given["method"])
+        measured = measure(source, advice.asked.device, load, method)
     prompt, refused = _prompt(source, advice.shape.vocabulary)
     if as_json:
         rows = {"measured": [asdict(row) for row in measured]} if measured else {}
@@ -112,13 +117,6 @@ def _estimate(as_json: bool, given: Mapping[str, Any]) -> int:
     return 1 if advice.verdicts()["loading"] == NOWHERE else 0
 
 
-def _measured(advice: Advice, source: ModelSource, load: Load, method: str | None) -> Sequence[Measured]:
-    from comparisons.machine.measured import measure
-    from comparisons.method.registry import Registry
-
-    return measure(source, advice.asked.device, load, None if method is None else Registry().get(method))
-
-
 def _prompt(source: ModelSource, embeddings: int) -> tuple[ShownPrompt | None, CompareError | None]:
     """What the model reads of a probe, or why it can't be asked."""
     from comparisons.machine.prompt import shown_prompt
@@ -131,7 +129,6 @@ def _prompt(source: ModelSource, embeddings: int) -> tuple[ShownPrompt | None, C
 
 
 def _show_prompt(prompt: ShownPrompt | None) -> None:
-    """Prints the probe, whole, with its last tokens marked."""
     from rich.text import Text
 
     from comparisons.cli.tables import stdout
@@ -152,7 +149,6 @@ def _show_prompt(prompt: ShownPrompt | None) -> None:
 
 
 def _show(advice: Advice) -> None:
-    """Prints a table of bytes a phase with what fits, and a line a phase of what to do."""
     from rich.table import Table
 
     from comparisons.cli.tables import stdout
@@ -176,7 +172,6 @@ def _show(advice: Advice) -> None:
 
 
 def _show_measured(rows: Sequence[Measured], asked: Footprint) -> None:
-    """Prints what the phases took beside what was estimated."""
     from rich.table import Table
 
     from comparisons.cli.tables import stdout
@@ -193,7 +188,6 @@ def _show_measured(rows: Sequence[Measured], asked: Footprint) -> None:
 
 
 def _gigabytes(count: int | None) -> str:
-    """Bytes for people."""
     return "unknown" if count is None else f"{count / 1e9:.1f} GB"
 
 
@@ -215,11 +209,8 @@ def _artifacts(clean: bool, reports: Path | None) -> int:
     for finding in findings:
         if finding.state != "whole":
             gone = " (removed)" if finding.path in removed else ""
-            click.echo(f"{finding.state}: {finding.text if finding.state == 'damaged' else _line(finding)}{gone}")
+            line = f"{finding.path}: {finding.text}"
+            click.echo(f"{finding.state}: {finding.text if finding.state == 'damaged' else line}{gone}")
     counts = {state: sum(finding.state == state for finding in findings) for state in ("whole", "damaged", "left over")}
     click.echo(", ".join(f"{count} {state}" for state, count in counts.items()) + f"; {len(removed)} removed" * clean)
     return 1 if any(f.state == "damaged" and f.path not in removed for f in findings) else 0
-
-
-def _line(finding: Finding) -> str:
-    return f"{finding.path}: {finding.text}"

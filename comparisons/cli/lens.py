@@ -39,11 +39,7 @@ Examples:
     click.option("--prompt", metavar="TEXT", help="A question, in the model's prompt format."),
     click.option("--item", type=int, metavar="N", help="A test item of the behavior, from 0.  [default: 0]"),
     click.option(
-        "--letters",
-        callback=reading(names),
-        default="",
-        metavar="A,B",
-        help="Of a --prompt.  [default: A,B]",
+        "--letters", callback=reading(names), default="", metavar="A,B", help="Of a --prompt.  [default: A,B]"
     ),
     click.option("--token", type=int, default=-1, show_default=True, metavar="N", help="From 0; -1 is the last one."),
     click.option("--top", type=int, default=2, show_default=True, metavar="K", help="Tokens to name."),

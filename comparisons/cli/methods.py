@@ -1,4 +1,4 @@
-"""`compare methods`, `compare new-method` and `compare check-method`."""
+"""`compare methods` and `evaluations`: what there is; `new-method`, and the checks of a method and an evaluation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 from comparisons.cli.options import JSON, declared_option, lists, method_names
 
 if TYPE_CHECKING:
+    from comparisons.experiment.specification import SettingTexts
     from comparisons.method.checks import Check
 
 STYLES = {"holds": "green", "fails": "red", "not tried": "dim"}
@@ -58,7 +59,7 @@ def new(name: str, package: bool, out: Path | None) -> None:
       compare new-method loud
       compare new-method loud --package --out compare-loud
     """
-    from comparisons.method.scaffold import checked_name, new_method, new_package
+    from comparisons.method.registry import checked_name, new_method, new_package
 
     stem = checked_name(name, None)
     folder = out or Path(f"compare-{stem.replace('_', '-')}" if package else "my_methods")
@@ -119,3 +120,53 @@ def _print(checks: Sequence[Check]) -> None:
         text = Text(printable(str(check)))
         text.stylize(STYLES[check.status], 0, len(check.status))
         console.print(text, soft_wrap=True)
+
+
+@click.command("evaluations")
+@declared_option("evaluations")
+def listed_evaluations(evaluations: Path | None) -> None:
+    """List the evaluations, what they measure, and their settings with defaults.
+
+    \b
+    Example:
+      compare evaluations --evaluations my_evaluations/
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    from comparisons.cli.tables import stdout
+    from comparisons.evaluation.registry import EvaluationRegistry
+
+    table = Table("evaluation", "what it measures", "settings")
+    for info in EvaluationRegistry(evaluations).describe():
+        if info.error is not None:
+            table.add_row(escape(info.name), escape(f"broken: {info.error}"), escape(info.source))
+            continue
+        settings = "\n".join(f"{s.name}={s.default or 'VALUE'}  ({s.type})" for s in info.settings)
+        table.add_row(escape(info.name), escape(info.summary), escape(settings))
+    stdout().print(table)
+
+
+@click.command("check-evaluation")
+@click.argument("name")
+@declared_option("evaluations")
+@declared_option("settings", help="Of the evaluation.", metavar="NAME.FIELD=VALUE")
+@JSON
+def check_evaluation(name: str, evaluations: Path | None, settings: SettingTexts, as_json: bool) -> int:
+    """Try an evaluation on a tiny random model: what holds of it, and what fails.
+
+    NAME is an evaluation's, or the file of one. Exit code 1 where something fails.
+
+    \b
+    Examples:
+      compare check-evaluation robustness
+      compare check-evaluation my_evaluations/brevity.py
+    """
+    from comparisons.evaluation.conformance import examine_evaluation
+    from comparisons.evaluation.registry import EvaluationRegistry, settings_of
+    from comparisons.method.settings import parse_settings
+
+    if name.endswith(".py"):
+        evaluations, name = Path(name).parent, Path(name).stem
+    made = parse_settings(EvaluationRegistry(evaluations).get(name), settings_of(name, settings), name)
+    return show_checks(name, examine_evaluation(made, name), as_json, "a sound evaluation")

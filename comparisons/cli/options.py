@@ -56,7 +56,6 @@ def lists(names: Callable[[click.Context], Iterable[str]], signs: str = ",") -> 
     """Completes the last name of a list.
 
     Args:
-        names: all that there are.
         signs: what separates them.
     """
 
@@ -87,7 +86,6 @@ def _behaviors(ctx: click.Context) -> Iterable[str]:
 
 
 def _judges(ctx: click.Context) -> Iterable[str]:
-    """The registered judges."""
     from comparisons.judges.registry import names
 
     return names()

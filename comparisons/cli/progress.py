@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.table import Table
 from rich.text import Text
 
-from comparisons.cli.interrupting import interruption
+from comparisons.cli import interruption
 from comparisons.model.meter import Work
 from comparisons.util.table import number
 from comparisons.util.terminal import showing_through, stderr

@@ -67,7 +67,6 @@ def paper(beside: str | None, dry_run: bool, **given: Any) -> int:
 
 
 def _show(outcome: Outcome, beside: str | None) -> None:
-    """Prints our numbers beside the published ones, and writes them into the run."""
     from comparisons.cli.tables import stdout
     from comparisons.paper.figures import curves
     from comparisons.paper.render import replication_table, write_paper, write_replication

@@ -94,10 +94,7 @@ def perform(spec: Specification, given: Mapping[str, Any], dry_run: bool, as_jso
     """Runs a specification, or estimates it, and prints what came of it; returns the exit code.
 
     Args:
-        spec: what to run.
         given: the options, of which those of `Execution` say how.
-        dry_run: estimate it.
-        as_json: print the rows as JSON.
     """
     if dry_run:
         from comparisons.running.estimate import estimate

@@ -36,7 +36,6 @@ def show(run: Path, written: Sequence[Path] = (), told: bool = False) -> None:
     """Prints what a run found, and where its report is: of a sweep the best settings only.
 
     Args:
-        run: its folder.
         written: the files of its report; those that every run has where none are named.
         told: whether it has been said already what was asked.
     """

@@ -109,7 +109,7 @@ def normalize(files: tuple[Path, ...], out: Path | None, as_json: bool) -> None:
     """
     from comparisons.method.vector_files import load_vectors, save_vectors
     from comparisons.vectors.fit import Fitted
-    from comparisons.vectors.normalize import normalized, targets
+    from comparisons.vectors.similarity import normalized, targets
 
     made = normalized({str(path): load_vectors(path) for path in files})
     written = []

@@ -8,14 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from comparisons.dataset.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH, behavior_names, loose_files
 from comparisons.dataset.items import ORDERS, Choice, Item, OpenPrompt, Order, Presentation, content
 from comparisons.dataset.lettering import KNOWLEDGE
 from comparisons.dataset.packaged import PACKAGED, POCKET, place_of
 from comparisons.dataset.records import read_items, read_prompts
-from comparisons.dataset.signs import Signs
-from comparisons.dataset.splits import draw, split
-from comparisons.dataset.texts import TEXTS_FILE, read_texts
+from comparisons.dataset.splits import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH, behavior_names, draw, loose_files, split
+from comparisons.dataset.texts import TEXTS_FILE, Signs, read_texts
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError, unknown
 from comparisons.util.files import listed_digest

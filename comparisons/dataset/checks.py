@@ -1,10 +1,11 @@
-"""The numbers by which data are known, and what can be wrong with them though every file can be read."""
+"""The numbers by which data are known, and what can be wrong with them, as test questions among the pairs to fit on."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -12,13 +13,70 @@ from typing import Literal, Protocol, TypeAlias
 
 from comparisons.dataset.behaviors import DEV_LEAST, Behavior, Library
 from comparisons.dataset.items import Item, content, wanted
-from comparisons.dataset.leaks import leaks
 from comparisons.dataset.scaffold import example_contents, example_texts
 from comparisons.dataset.splits import TEST_ITEMS
 from comparisons.dataset.texts import TEXTS_FILE
 from comparisons.stats.counts import coin_p
 from comparisons.util.errors import CompareError
 from comparisons.util.table import NOTHING, Column, Row, Table
+
+NEAR = 0.8
+"""Of the three-word sequences that either of two stems has, the share in both beyond which they are alike."""
+
+_WORD = re.compile(r"\w+")
+
+
+def leaks(train: Iterable[Item], test: Sequence[Item], near: float = NEAR) -> list[tuple[Item, Item]]:
+    """Each test question that leaks, with the first pair like it.
+
+    Two are alike where their stems have the same words, whatever their case and punctuation, or more than `near` of
+    their three-word sequences (Jaccard 1901). Items that both name a template are not held to
+    the latter: they are variations of few sentences, and count as their templates.
+
+    Args:
+        train: pairs to fit on; gone through once.
+    """
+    words = [tuple(_WORD.findall(item.stem.lower())) for item in test]
+    grams = [_grams(each) for each in words]
+    with_words, with_gram = defaultdict[tuple[str, ...], list[int]](list), defaultdict[tuple[str, ...], list[int]](list)
+    for place, (each, own) in enumerate(zip(words, grams, strict=True)):
+        with_words[each].append(place)
+        for gram in own:
+            with_gram[gram].append(place)
+    found: dict[int, Item] = {}
+    for item in train:
+        each = tuple(_WORD.findall(item.stem.lower()))
+        own = _grams(each)
+        common = Counter(place for gram in own for place in with_gram.get(gram, ()))
+        alike = [place for place, n in common.items() if n > near * (len(own) + len(grams[place]) - n)]
+        alike = [place for place in alike if not (item.template and test[place].template)]
+        for place in (*with_words.get(each, ()), *alike):
+            found.setdefault(place, item)
+    return [(test[place], found[place]) for place in sorted(found)]
+
+
+def leak_notes(behaviors: Mapping[str, Behavior], allowed: bool) -> tuple[str, ...]:
+    """A line of each behavior whose test questions stand among its pairs.
+
+    Raises:
+        CompareError: there is one, and leaks are not allowed.
+    """
+    lines = []
+    for name, behavior in behaviors.items():
+        if found := leaks(behavior.train, behavior.test):
+            pairs = ", ".join(f"{a.id} = {b.id}" for a, b in found[:3]) + (", …" if len(found) > 3 else "")
+            lines.append(
+                f"{name}: {len(found)} of {len(behavior.test)} test questions stand among the pairs to fit on, "
+                f"word for word or nearly ({pairs})"
+            )
+    if lines and not allowed:
+        raise CompareError(f"{lines[0]}: leave them out of either part, or say --allow-leaks.")
+    return tuple(f"{line}: shifts may be larger than on new questions." for line in lines)
+
+
+def _grams(words: Sequence[str]) -> set[tuple[str, ...]]:
+    return set(zip(words, words[1:], words[2:], strict=False))
+
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +109,6 @@ class Finding:
 
     Attributes:
         level: "error" makes numbers wrong; "warning" makes them say less than they seem to.
-        behavior: its name.
         part: "generate" or "test", "behavior.json" for its texts; "" for all of it.
         text: what, and what it does.
         mend: what to do about it; "" where the text says it.
@@ -163,19 +220,14 @@ def _within(items: Sequence[Item]) -> Iterator[tuple[Level, str, str]]:
     if unparsed := [item.id for item in items if not item.parsed]:
         text = f"{counted(len(unparsed), 'item')} that can't be shown in both orders: {_named(unparsed)}."
         yield "warning", text, "Write each choice on a line of its own: (A) …, (B) …, with different texts."
-    yield from _letters(items)
+    first = sum(item.matching < item.contrast for item in items)
+    if coin_p(first, len(items)) < LOPSIDED:
+        yield "warning", f"{_liking(first, len(items))}.", "Exchange the two choices of about half of the items."
     share = longer_share(items)
     if share is not None and max(share, 1 - share) >= TELLING:
         which = "longer" if share > 0.5 else "shorter"
         text = f"the matching choice is the {which} one in {max(share, 1 - share):.0%}: length tells it."
         yield "warning", text, "Write answers of like length, or let each side be the longer one by turns."
-
-
-def _letters(items: Sequence[Item]) -> Iterator[tuple[Level, str, str]]:
-    """Whether the first of the two letters matches too often or too rarely."""
-    first = sum(item.matching < item.contrast for item in items)
-    if coin_p(first, len(items)) < LOPSIDED:
-        yield "warning", f"{_liking(first, len(items))}.", "Exchange the two choices of about half of the items."
 
 
 def warn_of_letters(name: str, pairs: Iterable[_Lettered]) -> None:
@@ -209,13 +261,8 @@ class Description:
     """One part of a behavior's data.
 
     Attributes:
-        behavior: its name.
-        part: "generate" or "test".
-        items: how many.
         letters: how many match under each letter.
-        unparsed: how many can only be shown as given.
         templates: how many there are; None where the items name none.
-        labels: how many items have each label.
         words: median and largest number of words of a question.
         longer: share of the items whose matching choice has more characters than its contrast; None where none is
             parsed.
@@ -251,11 +298,8 @@ def describe(behavior: str, part: str, items: Sequence[Item]) -> Description:
 
 def describe_all(library: Library) -> list[Description]:
     """The numbers of every behavior, both parts."""
-    parts = []
-    for name in library.names:
-        behavior = library.behavior(name)
-        parts += [describe(name, "generate", behavior.train), describe(name, "test", behavior.test)]
-    return parts
+    read = map(library.behavior, library.names)
+    return [describe(b.name, *part) for b in read for part in (("generate", b.train), ("test", b.test))]
 
 
 def longer_share(items: Sequence[Item]) -> float | None:

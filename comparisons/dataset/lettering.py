@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 
 from comparisons.dataset.fields import (
@@ -19,8 +21,51 @@ from comparisons.dataset.fields import (
     text_field,
 )
 from comparisons.dataset.items import Item, find_layout, lettered_form, plain, split_mark
-from comparisons.dataset.turns import Turns, answer_group
 from comparisons.util.errors import CompareError
+
+SEED = 0
+"""Of the draws: a file gives the same items in every run, whatever seed these have."""
+
+ALL = "all"  # the kind of all items
+
+SHORT = 40
+"""Characters up to which an answer may be many items', as "Yes" is, and is a group of its own."""
+
+
+class Turns:
+    """The letters drawn for the items of one file.
+
+    Each item takes one of the letters that items with its label, topic and answer have had least often: of these mostly
+    one that is the rarer with its label, with its topic and with its answer, each for itself (Pocock & Simon 1975, with
+    their 3/4). What is left open is drawn by a hash of its question, so that no letter follows from an item's row.
+    """
+
+    def __init__(self) -> None:
+        self._drawn = bytearray()
+        self._counts: Counter[Hashable] = Counter()
+
+    def letter(self, number: int, question: str, letters: Sequence[str], groups: Sequence[Hashable]) -> str:
+        """The letter of one item, the same whenever it is asked for.
+
+        Args:
+            number: the item's in its file, counted from 1.
+            groups: the label, topic, answer, … that it has, None where it has no such.
+        """
+        self._drawn.extend(bytes(max(0, number + 1 - len(self._drawn))))
+        if not self._drawn[number]:
+            kinds = [(place, group) for place, group in enumerate(groups) if group is not None]
+            least = self._rarest(letters, [tuple(groups)])
+            drawn = int(hashlib.sha256(f"letter {SEED} {question}".encode()).hexdigest(), 16)
+            open_to = self._rarest(least, [*kinds, ALL]) if drawn % 4 else least
+            taken = open_to[drawn // 4 % len(open_to)]
+            self._counts.update((kind, taken) for kind in (*kinds, tuple(groups), ALL))
+            self._drawn[number] = ord(taken)
+        return chr(self._drawn[number])
+
+    def _rarest(self, letters: Sequence[str], kinds: Sequence[Hashable]) -> list[str]:
+        """The letters that some kinds of items together have had least often."""
+        had = {letter: sum(self._counts[kind, letter] for kind in kinds) for letter in letters}
+        return [letter for letter in letters if had[letter] == min(had.values())]
 
 
 @dataclass(frozen=True)
@@ -60,11 +105,7 @@ class Origin:
     """Where a record stands.
 
     Attributes:
-        where: begins messages.
-        id: its item's.
         number: in its file, counted from 1.
-        note: told what was unusual.
-        turns: draws the letters that its file leaves open.
     """
 
     where: str
@@ -77,7 +118,8 @@ class Origin:
         """One of the letters, for a record with this answer; see `Turns`."""
         tags = [record.get(name) for name in TAGS]
         groups = [None if isinstance(tag, (dict, list)) else tag for tag in tags]
-        return self.turns.letter(self.number, question, letters, [*groups, answer_group(answer)])
+        groups.append(answer.lower() if len(answer) <= SHORT else None)
+        return self.turns.letter(self.number, question, letters, groups)
 
 
 def read_item(record: Record, origin: Origin, fields: Fields = BEHAVIOR, answers: Fields | None = None) -> Item:
@@ -87,7 +129,8 @@ def read_item(record: Record, origin: Origin, fields: Fields = BEHAVIOR, answers
         CompareError: names the item and the field.
     """
     if fields is KNOWLEDGE:
-        return _many(record, origin) if _is_many(record) else _pair(record, origin, KNOWLEDGE)
+        several = CHOICES in record or (BEHAVIOR.matching in record and BEHAVIOR.contrast not in record)
+        return _many(record, origin) if several else _pair(record, origin, KNOWLEDGE)
     if answers is not None:
         return _pair(record, origin, answers)
     if STATEMENT in record and BEHAVIOR.question not in record and BEHAVIOR.matching not in record:
@@ -227,21 +270,13 @@ def _answered(record: Record, origin: Origin, names: Fields) -> Item:
             f"{origin.where}: has lettered choices already, or lines that look like some: leave (A), (B), … out, or "
             f"give letters in '{names.matching}' and '{names.contrast}'."
         )
-    return _item(origin, made, (letter, _other(letter)), record, own_letters=False)
-
-
-def _other(letter: str) -> str:
-    """Of A and B."""
-    return "B" if letter == "A" else "A"
+    return _item(origin, made, (letter, "AB".replace(letter, "")), record, own_letters=False)
 
 
 def _claim(record: Record, origin: Origin) -> Item:
     """A claim as an item: whether "True" or "False" stands first is drawn."""
-    statement, label = (
-        text_field(record, STATEMENT, origin.where).strip(),
-        optional_field(record, "label", origin.where),
-    )
-    truth = TRUTHS.get((label or "").strip().lower())
+    statement = text_field(record, STATEMENT, origin.where).strip()
+    truth = TRUTHS.get((optional_field(record, "label", origin.where) or "").strip().lower())
     if truth is None:
         raise CompareError(
             f"{origin.where}: field 'label' must be true or false (1 or 0), not {describe(record.get('label'))}."
@@ -250,25 +285,13 @@ def _claim(record: Record, origin: Origin) -> Item:
     letter = origin.letter(record, statement, "AB", str(truth))
     choices = (truth, not truth) if letter == "A" else (not truth, truth)
     question = f"{CLAIM}\n\n{statement}\n\nChoices:\n (A) {choices[0]}\n (B) {choices[1]}"
-    return _item(origin, question, (letter, _other(letter)), record)
+    return _item(origin, question, (letter, "AB".replace(letter, "")), record)
 
 
 def _item(origin: Origin, question: str, letters: tuple[str, str], record: Record, own_letters: bool = True) -> Item:
     """The item of a question and its matching and contrast letter, with the record's tags."""
-    template, label, category = (optional_field(record, name, origin.where) for name in TAGS)
-    matching, contrast = letters
-    return Item.parse(
-        *(origin.id, question, matching, contrast),
-        template=template,
-        label=label,
-        category=category,
-        own_letters=own_letters,
-    )
-
-
-def _is_many(record: Record) -> bool:
-    """Whether a knowledge question lists its choices, or names a matching letter and no contrast."""
-    return CHOICES in record or (BEHAVIOR.matching in record and BEHAVIOR.contrast not in record)
+    tags = {name: optional_field(record, name, origin.where) for name in TAGS}
+    return Item.parse(origin.id, question, *letters, **tags, own_letters=own_letters)
 
 
 def _many(record: Record, origin: Origin) -> Item:
@@ -307,7 +330,6 @@ def _texts(record: Record, where: str) -> list[str]:
 
 
 def _answer(record: Record, count: int, where: str) -> str:
-    """The right letter of a question with so many choices."""
     value = record.get(ANSWER)
     letters = LETTERS[:count]
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < count:

@@ -14,12 +14,7 @@ POCKET, ENGLISH = Path("pocket"), Path("english")
 
 @dataclass(frozen=True)
 class Packaged:
-    """A folder of data that travels with the package.
-
-    Attributes:
-        folder: within the package's data.
-        written_in: its language, in words.
-    """
+    """A folder of data that travels with the package."""
 
     folder: str
     written_in: str

@@ -166,7 +166,6 @@ def _json_values(text: IO[str], reading: Reading) -> Iterator[object]:
 
 
 def _lists(value: object) -> dict[str, list[object]]:
-    """The lists of objects in an object, by name."""
     pairs = value.items() if isinstance(value, dict) else ()
     lists = {name: each for name, each in pairs if isinstance(each, list)}
     return {name: each for name, each in lists.items() if each and all(isinstance(one, dict) for one in each)}

@@ -7,14 +7,17 @@ import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
 from comparisons.dataset.fields import Record, optional_field, text_field
 from comparisons.dataset.items import Item, OpenPrompt
-from comparisons.dataset.lettering import BEHAVIOR, Fields, Origin, names_read, read_item
+from comparisons.dataset.lettering import BEHAVIOR, Fields, Origin, Turns, names_read, read_item
+from comparisons.dataset.packaged import ENGLISH, POCKET, place_of
 from comparisons.dataset.reading import Reading
-from comparisons.dataset.turns import Turns
+from comparisons.util.errors import CompareError
 
 LARGE = 16 * 2**20
 """Bytes of a file from which its items are kept on disk."""
@@ -127,9 +130,45 @@ def read_prompts(path: Path) -> tuple[OpenPrompt, ...]:
 
 
 def read_records(path: Path) -> list[Record]:
-    """Reads the objects of a file, at least one.
+    """Reads the objects of a file, at least one; a CompareError names the file and the item."""
+    return list(Reading(path).records())
+
+
+NEUTRAL_PATH = "neutral/prompts.json"
+LEAST = 2
+"""Of each part."""
+
+
+@dataclass(frozen=True)
+class NeutralPrompts:
+    """Prompts that no behavior has a say in, by which is told what else a change does; half are there to choose by."""
+
+    source: Path
+    dev: Sequence[OpenPrompt]
+    test: Sequence[OpenPrompt]
+
+    def part(self, split: Literal["dev", "test"]) -> Sequence[OpenPrompt]:
+        """Those to choose by, or those to measure on."""
+        return self.dev if split == "dev" else self.test
+
+
+def neutral_prompts(data: Path | None, embedded: bool) -> NeutralPrompts:
+    """The neutral prompts of some data; where these have none, those that come with the package for the model.
+
+    Args:
+        data: a folder or file, or a name, as of `--data`.
+        embedded: whether the model is the embedded one, which has a language of its own.
 
     Raises:
-        CompareError: names the file and the item.
+        CompareError: the file can't be read, or holds fewer than two prompts a part.
     """
-    return list(Reading(path).records())
+    own = None if data is None else place_of(data) / NEUTRAL_PATH
+    return _read(own if own is not None and own.is_file() else place_of(POCKET if embedded else ENGLISH) / NEUTRAL_PATH)
+
+
+@cache
+def _read(file: Path) -> NeutralPrompts:
+    prompts = [replace(prompt, id=f"neutral/{place}") for place, prompt in enumerate(read_prompts(file))]
+    if len(prompts) < 2 * LEAST:
+        raise CompareError(f"{file}: holds {len(prompts)} neutral prompts: at least {2 * LEAST} are needed.")
+    return NeutralPrompts(file, prompts[::2], prompts[1::2])

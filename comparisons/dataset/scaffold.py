@@ -7,10 +7,9 @@ from collections.abc import Hashable
 from functools import cache
 from pathlib import Path
 
-from comparisons.dataset.folders import TEST_PATH, TRAIN_PATH
 from comparisons.dataset.items import content
 from comparisons.dataset.records import read_items
-from comparisons.dataset.splits import split_file
+from comparisons.dataset.splits import TEST_PATH, TRAIN_PATH, split_file
 from comparisons.dataset.texts import TEXTS_FILE, Texts, read_texts
 from comparisons.util.errors import CompareError
 from comparisons.util.files import filled, write_new
@@ -29,7 +28,6 @@ def new_behavior(name: str, out: Path) -> tuple[Path, ...]:
     """Writes a behavior that a run can use as it is: examples to be replaced, and a README of what to write.
 
     Args:
-        name: the behavior's.
         out: folder in the paper's layout; made if absent, and other behaviors in it stay.
 
     Returns:

@@ -29,12 +29,9 @@ class Source:
     """A published set.
 
     Attributes:
-        name: what it is fetched by.
         form: what is made of its files: "paper" (its layout, as they are), "evaluations" (cut into pairs and test
             questions), "four choices" (MMLU's own), or "two choices" (TruthfulQA's mc1 as A/B).
-        title: what it is.
         licence: its identifier by SPDX, and whose it is.
-        home: its page.
         host: "raw" for files of a GitHub repository, "hub" for a data set of the Hugging Face hub.
         repository: ORG/NAME there.
         revision: the pinned commit.
@@ -138,11 +135,7 @@ _KINDS = {"lm_generated_evals": "lm-", "human_generated_evals": "human-"}
 
 
 class Unexpected(CompareError):
-    """A downloaded file is not what its name promises.
-
-    Attributes:
-        path: of the file in the repository.
-    """
+    """A downloaded file is not what its name promises."""
 
     def __init__(self, path: str, error: CompareError, place: Path) -> None:
         # Where it was read from is no place of the user's.
@@ -154,8 +147,6 @@ def laid_out(form: str, files: Files, only: Sequence[str], per_subject: int) -> 
     """The content of each file in the paper's layout.
 
     Args:
-        form: as `Source.form`.
-        files: what was downloaded of it.
         only: MMLU's subjects; all where empty.
         per_subject: how many questions of each to draw.
 

@@ -1,4 +1,4 @@
-"""Seeded splits and subsets of items, decided by each item's content; and raw items cut into the paper's layout."""
+"""Where behaviors' files are; seeded splits and subsets by items' content; raw items cut into the paper's layout."""
 
 from __future__ import annotations
 
@@ -11,12 +11,66 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
-from comparisons.dataset.folders import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH
 from comparisons.dataset.items import Item, OpenPrompt, content
 from comparisons.dataset.lettering import BEHAVIOR, Fields
+from comparisons.dataset.reading import SUFFIXES
 from comparisons.dataset.records import DiskItems, read_items
+from comparisons.dataset.texts import TEXTS_FILE
 from comparisons.util.errors import CompareError
 from comparisons.util.files import write_json
+
+TRAIN_PATH = "generate/{}/generate_dataset.json"
+TEST_PATH = "test/{}/test_dataset_ab.json"
+OPEN_ENDED_PATH = "test/{}/test_dataset_open_ended.json"
+
+
+def behavior_names(place: Path) -> tuple[str, ...]:
+    """The behaviors of a place, sorted, without reading their items.
+
+    Raises:
+        CompareError: there are none, or nothing is there.
+    """
+    if place.is_file():
+        if place.suffix.lower() not in SUFFIXES:
+            raise CompareError(f"{place}: unknown kind of file: use {', '.join(SUFFIXES)}, or a folder.")
+        return (place.stem,)
+    if not place.exists():
+        raise CompareError(f"{place}: there is no such folder or file of data.")
+    if files := _in_layout(place):
+        return tuple(sorted({file.parent.name for file in files}))
+    if loose := loose_files(place):
+        return tuple(sorted(loose))
+    folders = [folder.name for folder in sorted(place.iterdir()) if folder.is_dir() and loose_files(folder)]
+    needed = f"{TRAIN_PATH.format('NAME')} and {TEST_PATH.format('NAME')}, or files of one behavior each"
+    inside = f"; there are some in its {', '.join(folders[:8])}" if folders else ""
+    raise CompareError(f"{place}: holds no behaviors: it needs {needed}{inside}.")
+
+
+def _in_layout(place: Path) -> list[Path]:
+    return [*place.glob(TRAIN_PATH.format("*")), *place.glob(TEST_PATH.format("*"))]
+
+
+def loose_files(place: Path) -> dict[str, Path]:
+    """By behavior, the files of a folder that holds one file a behavior, as Anthropic's evaluations do.
+
+    Empty for a folder in the paper's layout.
+
+    Raises:
+        CompareError: two files have one stem.
+    """
+    if not place.is_dir() or _in_layout(place):
+        return {}
+    files: dict[str, Path] = {}
+    for file in sorted(place.iterdir()):
+        if file.suffix.lower() not in SUFFIXES or file.name == TEXTS_FILE or file.name.startswith("."):
+            continue
+        if file.stem in files:
+            raise CompareError(
+                f"{place}: {files[file.stem].name} and {file.name} would both be the behavior {file.stem}."
+            )
+        files[file.stem] = file
+    return files
+
 
 TEST_ITEMS = 50
 """Of each behavior, as in the paper."""
@@ -34,11 +88,7 @@ class Split:
     """What a raw file was cut into.
 
     Attributes:
-        behavior: its name.
-        train: contrast pairs.
-        test: questions.
         repeated: how many items were left out because another has the same content.
-        folder: the place in the paper's layout.
     """
 
     behavior: str
@@ -75,10 +125,8 @@ def split(items: Sequence[Item], count: int, least: int, seed: int) -> tuple[Seq
     rest as test questions do, and those share the templates of what is fitted on.
 
     Args:
-        items: all of them.
         count: the size to aim at; never exceeded.
         least: the smallest size allowed, at most `count`.
-        seed: of the hash.
 
     Returns:
         The rest and the part cut off, each in the original order.
@@ -133,10 +181,7 @@ def split_file(
         raw: a file of a kind in `reading.SUFFIXES`; the behavior is named by it, or by its folder where it is called
             dataset.
         out: folder in the paper's layout.
-        test_items: how many to cut off.
         train_items: how many of the others to keep; all by default.
-        seed: of the split.
-        answers: see `read_items`.
         replace: write over the items that are there; behavior.json stays.
 
     Raises:

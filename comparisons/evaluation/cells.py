@@ -9,8 +9,8 @@ from comparisons.dataset.items import Item, Order
 from comparisons.engine.choices import MAX_LEFT_OUT, choice_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation
 from comparisons.evaluation.questions import questions, result_rows
-from comparisons.method.guard import foreign
 from comparisons.util.errors import CompareError
+from comparisons.util.plugins import foreign
 
 Evaluations = Mapping[str, Evaluation]
 """The evaluations of a run by name, in their order."""

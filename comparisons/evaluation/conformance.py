@@ -20,10 +20,9 @@ from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Element, Specification
 from comparisons.intervention import Edit, Intervention
 from comparisons.judges.free_answers import OpenEnded
-from comparisons.method.checks import Check, Findings
+from comparisons.method.checks import WIDTH, Check, Findings, differences, state, toy_behavior, toy_lm
 from comparisons.method.interface import Method, Use
 from comparisons.method.settings import describe_settings
-from comparisons.method.toy_model import WIDTH, differences, state, toy_behavior, toy_lm
 from comparisons.results.summary import SummaryRow
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError

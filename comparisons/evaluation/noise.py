@@ -21,7 +21,7 @@ from comparisons.model.lm import LM
 from comparisons.results.schema import Noise
 from comparisons.util.errors import CompareError
 from comparisons.util.files import json_digest, read_json, write_json
-from comparisons.util.versions import package_version
+from comparisons.util.plugins import package_version
 
 log = logging.getLogger(__name__)
 

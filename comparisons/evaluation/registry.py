@@ -5,17 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from comparisons.evaluation.interface import Evaluation
-from comparisons.experiment.readers import SettingTexts
-from comparisons.experiment.specification import Specification
-from comparisons.method.guard import foreign
-from comparisons.method.settings import Setting, describe_settings, parse_settings, parse_values
+from comparisons.experiment.specification import SettingTexts, Specification
+from comparisons.method.registry import Described
+from comparisons.method.settings import parse_settings, parse_values
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import CompareError, described
-from comparisons.util.plugins import Kind, Plugins, first_line
+from comparisons.util.plugins import Kind, foreign
 from comparisons.util.table import Section
 
 log = logging.getLogger(__name__)
@@ -30,26 +29,7 @@ EVALUATIONS = Kind(
 )
 
 
-@dataclass(frozen=True)
-class EvaluationInfo:
-    """An evaluation as `compare evaluations` shows it.
-
-    Attributes:
-        name: its name.
-        source: the file or entry point that brings it; both where two do.
-        error: why it can't be used, in one line; the attributes below are then left empty.
-        summary: the first line of its docstring.
-        settings: in the order of its fields.
-    """
-
-    name: str
-    source: str
-    error: str | None = None
-    summary: str = ""
-    settings: tuple[Setting, ...] = ()
-
-
-class EvaluationRegistry(Plugins[Evaluation]):
+class EvaluationRegistry(Described[Evaluation]):
     """The known evaluations.
 
     Args:
@@ -61,17 +41,6 @@ class EvaluationRegistry(Plugins[Evaluation]):
 
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__(EVALUATIONS, folder)
-
-    def describe(self) -> list[EvaluationInfo]:
-        """Every evaluation by name, the broken ones with their error; imports them all, raises for none."""
-        return [self._describe(name) for name in self.names()]
-
-    def _describe(self, name: str) -> EvaluationInfo:
-        try:
-            cls = self.get(name)
-            return EvaluationInfo(name, self.where(name), None, first_line(cls) or "", describe_settings(cls))
-        except Exception as error:  # a plugin's own code: defaults are made by it
-            return EvaluationInfo(name, self.where(name), " ".join(str(error).split()))
 
 
 def evaluations_of(spec: Specification) -> dict[str, Evaluation]:

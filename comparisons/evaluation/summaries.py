@@ -17,7 +17,6 @@ from comparisons.evaluation.questions import CHOICES
 from comparisons.evaluation.registry import evaluations_of, is_own
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell
-from comparisons.method.guard import foreign
 from comparisons.results.cells import CellEntry
 from comparisons.results.findings import BROKEN
 from comparisons.results.folder import RunFolder
@@ -25,6 +24,7 @@ from comparisons.results.identity import CellId
 from comparisons.results.schema import Contrast, Interaction, Steerability
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import described
+from comparisons.util.plugins import foreign
 
 TIMES = ("fit_seconds", "eval_seconds", "peak_memory_bytes", "trainable_parameters")
 LEDGER = ("matched", "letter_cosine", "examples", "fit_tokens", "tokens_run", "stored_bytes", "tuning_trials")

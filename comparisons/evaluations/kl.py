@@ -11,7 +11,7 @@ import numpy as np
 
 from comparisons import stats
 from comparisons.dataset.items import OpenPrompt
-from comparisons.dataset.neutral import NeutralPrompts, neutral_prompts
+from comparisons.dataset.records import NeutralPrompts, neutral_prompts
 from comparisons.engine.divergence import Answers, own_answers, token_kl
 from comparisons.engine.generate import generate
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, result_row

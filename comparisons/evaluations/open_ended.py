@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from comparisons.dataset.folders import OPEN_ENDED_PATH
 from comparisons.dataset.items import OpenPrompt
+from comparisons.dataset.splits import OPEN_ENDED_PATH
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.free_answers import FreeAnswer, free_answers
 from comparisons.evaluation.free_answers import OPEN_ENDED, open_numbers, row_numbers

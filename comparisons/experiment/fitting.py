@@ -21,14 +21,13 @@ from comparisons.engine.adapters import preserved
 from comparisons.engine.completions import completion_tails
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Context, Intervention, stack
-from comparisons.method.guard import foreign
 from comparisons.method.interface import Fit, Method, Use
 from comparisons.model.lm import LM
 from comparisons.util.artifacts import Artifact, Store, scratch_of
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest, json_digest
-from comparisons.util.versions import package_version
+from comparisons.util.plugins import foreign, package_version
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "numpy", "scikit-learn")
 """Packages whose version is part of an artifact's key."""
@@ -39,7 +38,6 @@ class Built:
     """A stack's intervention, and what fitting it took.
 
     Attributes:
-        intervention: the whole stack's.
         fit_seconds: of all fits it rests on, whenever they were made.
     """
 
@@ -52,11 +50,7 @@ class Fitter:
     """One behavior on one model: where methods are fitted.
 
     Attributes:
-        lm: the model.
-        behavior: what is fitted on.
         siblings: the run's other behaviors.
-        store: where artifacts are kept.
-        seed: of every fit.
         measure: by what the run measures, which fits follow unless told otherwise.
         fixed: the seed of fits that draw nothing at random; None for the same.
         neutral: questions about nothing of the run's behaviors, for methods that need them.
@@ -75,9 +69,7 @@ class Fitter:
         """Where the same methods are fitted by another seed.
 
         Args:
-            seed: of these fits.
             resampled: whether on pairs that are drawn anew by it.
-            train: all pairs.
         """
         behavior = replace(self.behavior, train=resample(train, seed)) if resampled else self.behavior
         return replace(self, seed=seed, behavior=behavior, fixed=self.seed if self.fixed is None else self.fixed)
@@ -115,7 +107,8 @@ class Fitter:
     def use(self, element: Element, artifact: Artifact | None) -> Intervention:
         """The intervention of one element."""
         method = element.method
-        use = Use(self.behavior, element.direction, element.strength, artifact.path if artifact else nothing_fitted())
+        fitted = artifact.path if artifact else _empty_folder(os.getpid())
+        use = Use(self.behavior, element.direction, element.strength, fitted)
         with foreign(f"{element.name}.intervene"):
             made: object = method.intervene(use)
         if isinstance(made, Intervention):
@@ -185,13 +178,9 @@ class Fitter:
         }
 
 
-def nothing_fitted() -> Path:
-    """The folder of a method that fits nothing: an empty one, gone when the process ends."""
-    return _empty_folder(os.getpid())
-
-
 @cache
 def _empty_folder(process: int) -> Path:
+    """The folder of a method that fits nothing, gone when the process ends."""
     folder = Path(mkdtemp(prefix="compare-"))
     folder.chmod(0o500)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from comparisons import stats
+from comparisons.dataset.items import Item
 from comparisons.dataset.packaged import POCKET, data_path
 from comparisons.experiment.limits import Limits, Match, parse_limits, parse_match
-from comparisons.experiment.readers import SettingTexts, layers_of, margin_of, settings_of
 from comparisons.judges.free_answers import OpenEnded
 from comparisons.model.source import ModelSource
 from comparisons.results.findings import MARGIN
@@ -21,6 +22,39 @@ from comparisons.util.options import Option, recorded, some_names, text, values_
 
 if TYPE_CHECKING:
     from comparisons.method.interface import Method
+
+SettingTexts = Mapping[str, Mapping[str, Sequence[str]]]
+
+
+def settings_of(given: Iterable[str] | Mapping[str, Any], name: str) -> SettingTexts:
+    """Settings as typed by --set, or as a mapping."""
+    from comparisons.method.settings import parse_set_options, setting_texts
+
+    return setting_texts(given) if isinstance(given, Mapping) else parse_set_options(given)
+
+
+def margin_of(given: float, name: str) -> float:
+    """A difference of probabilities, as a number between 0 and 1."""
+    if not 0 < given < 1:
+        raise CompareError(f"{name} must lie between 0 and 1, not {given:g}: it is a difference of probabilities.")
+    return float(given)
+
+
+def layers_of(given: str | int | Iterable[int], name: str) -> str:
+    """Layers as text."""
+    return ",".join(map(str, given)) if isinstance(given, Iterable) and not isinstance(given, str) else str(given)
+
+
+def check_limit(limit: float, dev: Sequence[Item]) -> None:
+    """Raises CompareError where the knowledge questions held out to choose by can't show a cost within a limit."""
+    units = len({item.template or item.id for item in dev})
+    least = math.ceil(1000 * stats.least_limit(units)) / 1000
+    if limit < least:
+        raise CompareError(
+            f"--select cost<={limit:g}: the {units} knowledge questions that are held out to choose by can't show a "
+            f"cost that small: allow at least {least:g}."
+        )
+
 
 LAYER = "layer"
 
@@ -243,10 +277,7 @@ class Element:
     """One method of a stack, ready to use.
 
     Attributes:
-        name: the method's name.
-        method: with its settings.
         direction: its own, or the cell's.
-        strength: its dose.
         fixed: whether the direction is its own, by `name:pos`.
     """
 
@@ -262,7 +293,6 @@ class Cell:
     """The unit of work: one model × behavior × stack with its settings × direction × strength.
 
     Attributes:
-        behavior: its name.
         label: the stack as typed, or "baseline".
         elements: from left to right; empty for the baseline.
         direction: None for the baseline.

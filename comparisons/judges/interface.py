@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from comparisons.dataset.signs import HIGHEST
+from comparisons.dataset.texts import HIGHEST
 from comparisons.results.answers import Status
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from comparisons.dataset.signs import Signs
+from comparisons.dataset.texts import Signs
 from comparisons.judges.coherence import coherence
 from comparisons.judges.interface import MOST, AnswerToJudge, Setup, Verdict
 from comparisons.util.directions import DIRECTIONS

@@ -15,7 +15,7 @@ from comparisons.machine.shape import Shape, read_shape
 from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError
 from comparisons.util.memory import total_memory
-from comparisons.util.versions import package_version
+from comparisons.util.plugins import package_version
 
 NEEDED = ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "safetensors", "rich", "matplotlib")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +23,6 @@ class Targets:
     """What an adapter is put on.
 
     Attributes:
-        modules: names of linear modules.
         parameters: names of tensors that hold a matrix for each expert.
     """
 
@@ -117,7 +117,6 @@ def _plain(name: str) -> str:
 
 
 def _weights(lm: LM) -> dict[str, Any]:
-    """The tensors of the blocks that have at least two dimensions, by name."""
     return {
         f"{lm.blocks_path}.{layer}.{name}": tensor
         for layer, block in enumerate(lm.blocks)
@@ -128,11 +127,7 @@ def _weights(lm: LM) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Untouched:
-    """The weights of the blocks that stay as they are, once an adapter is on the model.
-
-    Args:
-        lm: the model, without an adapter.
-    """
+    """The weights of the blocks that stay as they are, once an adapter is on the model."""
 
     lm: LM
     _weights: dict[str, Any] = field(init=False)
@@ -151,3 +146,55 @@ class Untouched:
             place = _plain(name.removeprefix(f"{self.lm.blocks_path}.").partition(".")[2])
             ways[place] = ways.get(place, False) or id(tensor) in touched
         return [place for place, any_touched in ways.items() if not any_touched]
+
+
+def linear_modules(lm: LM, layers: Sequence[int]) -> list[str]:
+    """See `training.linear_modules`."""
+    if lm.quantized:
+        raise CompareError("the matrices of a quantized model can't be trained: leave out --quantize, or use LoRA.")
+    found = adaptable(lm, layers)
+    if not found:
+        raise CompareError(f"the blocks of {lm.name} have no matrix that can be trained in whole.")
+    return found
+
+
+def whole_config(lm: LM, matrices: Sequence[str]) -> Any:
+    """Finetuning of whole matrices as an adapter W + B A of full rank, one factor the identity, the other trained.
+
+    The gradient of the trained factor is the weight's own, so this is plain finetuning of W, begun at a difference of
+    0, but the model's weights stay untouched, and what is stored is an adapter like any other, which a strength scales.
+    """
+    from peft import LoraConfig
+
+    ranks = {name: min(_sides(lm.model.get_submodule(name))) for name in matrices}
+    return LoraConfig(
+        r=next(iter(ranks.values())),
+        lora_alpha=next(iter(ranks.values())),
+        # Names are matched by their ends, as regular expressions.
+        rank_pattern={f"^{re.escape(name)}": rank for name, rank in ranks.items()},
+        alpha_pattern={f"^{re.escape(name)}": rank for name, rank in ranks.items()},
+        target_modules=list(matrices),
+        task_type="CAUSAL_LM",
+    )
+
+
+def _sides(module: Any) -> tuple[int, int]:
+    """Inputs and outputs of a linear module (a quantized weight is packed, so its shape says nothing)."""
+    if hasattr(module, "in_features"):
+        return module.in_features, module.out_features
+    inputs, outputs = module.weight.shape  # Conv1D holds its weight transposed
+    return inputs, outputs
+
+
+def set_whole(model: Any) -> None:
+    """Makes the smaller factor of each pair the identity, which is not trained, and the other 0."""
+    import torch
+    from peft.tuners.lora import LoraLayer
+
+    for layer in (module for module in model.modules() if isinstance(module, LoraLayer)):
+        down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        trained, fixed = (down, up) if up.shape[0] == up.shape[1] else (up, down)
+        with torch.no_grad():
+            trained.zero_()
+            fixed.copy_(torch.eye(len(fixed)))
+        fixed.requires_grad_(False)

@@ -19,9 +19,8 @@ from comparisons.engine.adapters import preserved
 from comparisons.engine.memory import may_be_short, returning
 from comparisons.intervention import TRAINED
 from comparisons.method._checkpoints import Checkpoints, Resumable, unsealed
-from comparisons.method._fullrank import set_whole, whole_config
 from comparisons.method._gradient import collate, score_by_own_logits, target_loss
-from comparisons.method._targets import ALL, Untouched, targets
+from comparisons.method._targets import ALL, Untouched, set_whole, targets, whole_config
 from comparisons.method.recipes import Training, epoch_folder
 from comparisons.model import processes
 from comparisons.model.lm import LM

@@ -26,9 +26,13 @@ from comparisons.method.checks import (
     Check,
     Findings,
     check_declaration,
+    differences,
+    state,
+    toy_behavior,
+    toy_lm,
+    toy_questions,
 )
 from comparisons.method.interface import Fit, Method, Use
-from comparisons.method.toy_model import differences, state, toy_behavior, toy_lm, toy_questions
 from comparisons.util.directions import DIRECTIONS, Direction
 from comparisons.util.errors import CompareError
 
@@ -82,10 +86,7 @@ class _Trial:
     """A method class in use.
 
     Attributes:
-        cls: the class.
-        lm: the tiny model.
         root: a temporary folder; `root/elsewhere` is the working directory.
-        findings: what was tried so far.
     """
 
     cls: type[Method]
@@ -177,8 +178,9 @@ class _Trial:
         if len(made) < len(tried):
             return
         for intervention in made:
-            self._fits_model(intervention, folder)
-        self.findings.begin(REPEATED, DOSE)
+            for text in self._misfits(intervention, folder):
+                self.findings.fail(FITTING, text)
+        self.findings.begin(FITTING, REPEATED, DOSE)
         digests = [intervention.digest for intervention in made]
         once, again = digests[: len(STRENGTHS)], digests[len(STRENGTHS) :]
         if once != again:
@@ -196,11 +198,6 @@ class _Trial:
         empty.mkdir(exist_ok=True)
         made = Findings().attempt(INTERVENE, "", lambda: intervene(1.0, empty))
         return made is not None and made.digest == digest
-
-    def _fits_model(self, made: Intervention, folder: Path) -> None:
-        self.findings.begin(FITTING)
-        for text in self._misfits(made, folder):
-            self.findings.fail(FITTING, text)
 
     def _misfits(self, made: Intervention, folder: Path) -> Iterator[str]:
         blocks, width = len(self.lm.blocks), self.lm.width

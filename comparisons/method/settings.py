@@ -34,7 +34,6 @@ class Setting:
     """A setting as `compare methods` shows it.
 
     Attributes:
-        name: of the field.
         type: such as "int | auto".
         default: as text that parses to it; None where there is no default.
     """
@@ -59,10 +58,6 @@ class Form:
     parse: Callable[[str], Any]
 
 
-def _boolean(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()]
-
-
 def _integer(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]+", text):
         raise ValueError(text)
@@ -85,7 +80,7 @@ def _path(text: str) -> Path:
 # In a union the first that fits wins, so the order is from the narrowest to the widest.
 FORMS: dict[Any, Form] = {
     NoneType: Form("none", "none", lambda text: {"none": None}[text.lower()]),
-    bool: Form("bool", "true or false", _boolean),
+    bool: Form("bool", "true or false", lambda text: {"true": True, "false": False}[text.lower()]),
     int: Form("int", "an integer", _integer),
     float: Form("float", "a finite number", _number),
     Path: Form("path", "a path", _path),
@@ -124,7 +119,7 @@ def _forms(cls: type[Any], name: str, hint: Any) -> list[Form]:
     plain: set[Any] = set()
     for part in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
         if get_origin(part) is Literal:
-            exact += [_exactly(value) for value in get_args(part)]
+            exact += [Form(text, text, {text: v}.__getitem__) for v in get_args(part) for text in [setting_text(v)]]
         elif part in FORMS:
             plain.add(part)
         elif get_origin(part) is tuple and get_args(part)[1:] == (...,) and get_args(part)[0] in FORMS:
@@ -146,11 +141,6 @@ def _listed(form: Form) -> Form:
         return tuple(map(form.parse, parts))
 
     return Form(f"list of {form.name}", f"{form.hint} or several joined by {JOINT}", parse)
-
-
-def _exactly(value: object) -> Form:
-    text = setting_text(value)
-    return Form(text, text, lambda given: {text: value}[given])
 
 
 def describe_settings(cls: type[Any]) -> tuple[Setting, ...]:

@@ -22,7 +22,6 @@ class StackElement:
     """One method of a stack.
 
     Attributes:
-        name: the method's name.
         direction: fixed by `name:pos` or `name:neg`; None takes the cell's.
     """
 
@@ -53,7 +52,6 @@ class Dose:
     """What one element of a stack is used with in a cell.
 
     Attributes:
-        name: the method's name.
         direction: the element's own, or the cell's.
         strength: at least 0; 1 for a method without a dose.
     """
@@ -97,7 +95,6 @@ def check_stack(stack: Stack, classes: Mapping[str, type[Method]]) -> None:
     """Finds what can't be stacked before anything is run.
 
     Args:
-        stack: the stack.
         classes: the method of each of its names.
 
     Raises:
@@ -152,9 +149,7 @@ def resolve(
     """What each element is used with in a cell, from left to right.
 
     Args:
-        stack: the stack.
         classes: the method of each of its names.
-        direction: the cell's.
         strength: the run's; goes to the last dosed element.
         strengths: of the other dosed elements by name, 1 where not given. The leading method's is not read:
             in this stack it takes the run's; in another of the same run it may not lead.

@@ -48,9 +48,9 @@ def linear_modules(lm: LM, layers: Sequence[int]) -> list[str]:
     Raises:
         CompareError: there is no such block, it has no such module, or the model is quantized.
     """
-    from comparisons.method import _fullrank
+    from comparisons.method import _targets
 
-    return _fullrank.linear_modules(lm, layers)
+    return _targets.linear_modules(lm, layers)
 
 
 @dataclass(frozen=True)

@@ -38,14 +38,12 @@ class Origin:
 
     Attributes:
         kind: how they were made: "mean-difference", or what an imported file is.
-        model: its name.
         revision: its commit on the hub.
         digest: content hash of the model, its tokenizer and prompt format.
         model_type: the family, as the model's configuration names it.
         blocks: how many decoder blocks the model has.
         hookpoint: dotted path of the blocks inside the model's base model.
         prompt_format: in which the pairs were read.
-        behavior: its name.
         data_hash: content hash of the behavior that they were fitted on.
         pairs: how many contrast pairs they are the mean of.
         normalized: the behaviors to whose mean norm they were scaled, with commas.
@@ -90,11 +88,7 @@ class Vectors:
         return {layer: float(vector.norm()) for layer, vector in self.layers.items()}
 
     def vector(self, layer: int) -> torch.Tensor:
-        """The vector of a layer.
-
-        Raises:
-            CompareError: there is none.
-        """
+        """The vector of a layer; raises CompareError where there is none."""
         if layer not in self.layers:
             raise CompareError(f"there is no vector of layer {layer}: there are layers {layer_ranges(self.layers)}.")
         return self.layers[layer]
@@ -223,11 +217,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """The tensors and metadata of a safetensors file.
-
-    Raises:
-        CompareError: there is none, or it isn't one.
-    """
+    """The tensors and metadata of a safetensors file; raises CompareError where there is none, or it isn't one."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():

@@ -15,7 +15,7 @@ from comparisons.model.fingerprint import tensor_digest, tokenizer_digest
 from comparisons.util.artifacts import CHECKPOINTS, MANIFEST, Store
 from comparisons.util.errors import CompareError, StorageError
 from comparisons.util.files import read_sealed, remembered_digest
-from comparisons.util.versions import package_version
+from comparisons.util.plugins import package_version
 
 KIND = "gguf"
 LARGEST = 2**30

@@ -18,7 +18,7 @@ from comparisons.paper.replicate import Line, PublishedModel
 from comparisons.report.export import csv_text, latex_text
 from comparisons.report.figures import write_panels
 from comparisons.report.markdown import rendered
-from comparisons.results.summary_file import read_summary
+from comparisons.results.folder import read_summary
 from comparisons.util.errors import CompareError
 from comparisons.util.files import write_text
 from comparisons.util.table import NOTHING, Column, Table, interval, number

@@ -21,10 +21,9 @@ from comparisons.results.findings import (
     void,
     which_fit,
 )
-from comparisons.results.gates import gates
+from comparisons.results.gates import gates, verdicts
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
-from comparisons.results.verdicts import verdicts
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.table import NOTHING, Column, Row, Table, interval, number
 

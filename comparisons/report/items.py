@@ -9,7 +9,7 @@ from typing import Any
 
 from comparisons.report.table import describe
 from comparisons.results.cells import read_rows
-from comparisons.results.questions import QuestionText, read_questions
+from comparisons.results.folder import QuestionText, read_questions
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
 

@@ -51,7 +51,7 @@ class Judged(TypedDict):
 
 
 class OpenEnded(TypedDict):
-    """What a cell's free answers are like; see `comparisons.evaluation.open_ended`."""
+    """What a cell's free answers are like; see `comparisons.evaluations.open_ended`."""
 
     n_answers: int
     length: NotRequired[float | None]

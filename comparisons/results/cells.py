@@ -36,7 +36,6 @@ class CellEntry:
     Attributes:
         run: the digest of its run's specification.
         written: when its rows were first written, in nanoseconds: cells stand in this order in results.jsonl.
-        cell: which cell it is.
         info: what the summary needs beside the rows; has "error" where the cell failed.
     """
 
@@ -76,7 +75,6 @@ class CellStore:
     """The cells and choices in a run's folder; several processes may write different ones at a time.
 
     Args:
-        path: the run's folder.
         run: the digest of its specification, which every file holds.
 
     Attributes:
@@ -195,7 +193,6 @@ def read_cells(run: Path, digest: str | None, cells: Iterable[CellId] | None = N
     """Reads a run's cells and choices and checks each by its checksum; changes nothing.
 
     Args:
-        run: its folder.
         digest: of its specification; None where nobody knows it, then whose the files are isn't checked.
         cells: which; None for all. Choices are all read.
     """

@@ -66,9 +66,6 @@ def _flat(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _negated(difference: D) -> D:
     value = difference["difference"]
-    turned = {name: _mirrored(difference[name]) for name in ("ci", "simultaneous_ci")}
+    intervals = {name: difference[name] for name in ("ci", "simultaneous_ci")}
+    turned = {name: ci and [0.0 - ci[1], 0.0 - ci[0]] for name, ci in intervals.items()}
     return cast(D, {**difference, "difference": None if value is None else 0.0 - value, **turned})
-
-
-def _mirrored(interval: Sequence[float] | None) -> list[float] | None:
-    return None if interval is None else [0.0 - interval[1], 0.0 - interval[0]]

@@ -112,8 +112,6 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
 
     Args:
         rows: of one behavior.
-        direction: "pos" or "neg".
-        contrasts: of the run.
 
     Returns:
         The sentence, None where the run has no cell in this direction.

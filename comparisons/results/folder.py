@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from comparisons.results.answers import Judges
 from comparisons.results.cells import (
     CELLS,
     CHOICES,
@@ -21,10 +27,55 @@ from comparisons.results.cells import (
     read_cells,
     results_fault,
 )
-from comparisons.results.questions import QUESTIONS
+from comparisons.results.schema import STRICT, Contrast, Pooled
+from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.artifacts import MANIFEST, folder_fault
 from comparisons.util.errors import CompareError, StorageError
 from comparisons.util.files import read_sealed, remove_leftovers, write_sealed
+from comparisons.util.table import Section
+
+QUESTIONS = "questions.json"
+
+
+@with_config(STRICT)
+class QuestionText(TypedDict):
+    """A question as its file has it.
+
+    Attributes:
+        question: without its choices.
+        matching, contrast: the texts of its choices; their letters where it has no texts.
+        topic: its template, or the subject of a knowledge question.
+        label: what the data says of it.
+    """
+
+    question: str
+    matching: str
+    contrast: str
+    topic: str | None
+    label: str | None
+
+
+Questions = dict[str, dict[str, QuestionText]]
+"""By behavior, and for the knowledge questions by "", those that were asked, by their items' ids."""
+
+_QUESTIONS = TypeAdapter(Questions)
+
+
+def read_questions(run: Path) -> Questions:
+    """A run's questions; none of a run that was written before they were kept.
+
+    Raises:
+        CompareError: the file is broken.
+    """
+    path = run / QUESTIONS
+    if not path.exists():
+        return {}
+    value: Any = read_sealed(path, "run")
+    try:
+        return _QUESTIONS.validate_python(value.get("questions") if isinstance(value, dict) else None)
+    except ValidationError as error:
+        raise CompareError(f"{path} holds no questions as this program writes them: run its command again.") from error
+
 
 RUN, SUMMARY, BEST, LOCK = "run.json", "summary.json", "best", ".lock"
 NOT_REPEATED = "not_repeated"
@@ -187,3 +238,59 @@ def _locked(path: Path, wait: bool) -> Any:
         log.warning("another process is writing the run in %s: waiting for it.", path)
         lock.acquire()
     return lock
+
+
+def read_summary(run: Path) -> Summary:
+    """Reads a run's summary.json.
+
+    Raises:
+        CompareError: the folder is missing, is no run or an unfinished one, or its summary is broken.
+    """
+    if not run.is_dir():
+        raise CompareError(f"there is no run in {run}: name a folder that `compare run` has written.")
+    path = run / SUMMARY
+    if not path.exists() and not (run / "run.json").exists():
+        raise CompareError(f"{run} is not a run, it has no run.json: name a folder that `compare run` has written.")
+    if not path.exists():
+        raise CompareError(f"the run in {run} has not ended, it has no {SUMMARY}: its command again resumes it.")
+    summary = read_sealed(path, "summary")
+    rows = summary.get("rows") if isinstance(summary, dict) else None
+    if not isinstance(rows, list) or not rows:
+        raise CompareError(f'{path} has no list "rows": the command of the run again writes it anew.')
+    return Summary(
+        tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)),
+        _held(_JUDGES, summary.get("judges", {}), "judges", path, "compare score writes it anew"),
+        _held(_SECTIONS, summary.get("sections", {}), "sections", path, "run again its command"),
+        _held(_CONTRASTS, summary.get("contrasts", []), "contrasts", path, "run again its command"),
+        _held(_POOLED, summary.get("pooled", []), "pooled", path, "run again its command"),
+    )
+
+
+_ROW, _JUDGES, _SECTIONS = TypeAdapter(SummaryRow), TypeAdapter(Judges), TypeAdapter(dict[str, Section])
+_CONTRASTS, _POOLED = TypeAdapter(Sequence[Contrast]), TypeAdapter(Sequence[Pooled])
+
+
+def _held(adapter: TypeAdapter[Any], value: Any, name: str, path: Path, mend: str) -> Any:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        raise CompareError(f'{path}: "{name}" is not as this program writes it: {mend}.') from error
+
+
+def _row(value: Any, where: str) -> SummaryRow:
+    """Holds one row to its fields' types; what is missing and not required has its default."""
+    if not isinstance(value, dict):
+        raise CompareError(f"{where}: not an object.")
+    known = {f.name for f in fields(SummaryRow)}
+    odd = next((name for name in value if name not in known), None)
+    if odd is not None:
+        raise CompareError(f"{where}: unknown field '{odd}', written by another version of this program.")
+    row = {"direction": None, **value}
+    try:
+        # As JSON: strictly, a dataclass is made of nothing else.
+        _ROW.validate_json(json.dumps(row))
+    except ValidationError as error:
+        name = str(error.errors()[0]["loc"][0])
+        what = f"can't be {value[name]!r}" if name in value else "is missing"
+        raise CompareError(f"{where}: the field '{name}' {what}.") from error
+    return SummaryRow(**{**row, "warnings": tuple(row.get("warnings", ()))})

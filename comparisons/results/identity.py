@@ -15,11 +15,9 @@ class CellId:
     """A cell's identity; its text is for people and for rows, and is never read back.
 
     Attributes:
-        behavior: its name.
         stack: as typed, or "baseline".
         settings: those that vary within the run, in their order: ("caa.layer", "2").
         direction: "pos" or "neg"; None for the baseline.
-        strength: the dose; 0 for the baseline.
         model: its name where the run has several; "" where it has one.
     """
 
@@ -33,12 +31,9 @@ class CellId:
     def __str__(self) -> str:
         place = f"{self.behavior}/{self.stack}"
         if self.direction is not None:
-            place += f"{self._bracketed}/{self.direction}/{self.strength:g}"
+            settings = ",".join(f"{name}={value}" for name, value in self.settings)
+            place += f"{f'[{settings}]' if settings else ''}/{self.direction}/{self.strength:g}"
         return on_model(place, self.model)
-
-    @property
-    def _bracketed(self) -> str:
-        return f"[{','.join(f'{name}={value}' for name, value in self.settings)}]" if self.settings else ""
 
     @property
     def digest(self) -> str:

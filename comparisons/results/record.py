@@ -12,11 +12,10 @@ from typing_extensions import NotRequired, TypedDict
 
 from comparisons.results.cells import read_rows
 from comparisons.results.findings import MARGIN
-from comparisons.results.folder import BEST
+from comparisons.results.folder import BEST, read_summary
 from comparisons.results.identity import on_model
 from comparisons.results.schema import STRICT, RunFacts
 from comparisons.results.summary import Summary
-from comparisons.results.summary_file import read_summary
 from comparisons.util.artifacts import MANIFEST, folder_fault
 from comparisons.util.errors import CompareError
 from comparisons.util.files import read_sealed
@@ -56,8 +55,6 @@ class Choice:
     """What dev chose for one method of one behavior.
 
     Attributes:
-        behavior: its name.
-        method: the method's name.
         chosen: the settings that won.
         trials: every candidate, in the order tried.
         n_items: dev questions; None where it wasn't kept.
@@ -98,7 +95,6 @@ class Matched:
     """The strength that was found for a cell.
 
     Attributes:
-        behavior, method, direction: of the cell.
         match: the value wanted, such as "kl=0.1".
         strength: None where no strength has it.
         tried: strengths, each with what it had on dev.
@@ -179,11 +175,7 @@ class Record:
 
 
 def read_record(run: Path) -> Record:
-    """Reads a run folder.
-
-    Raises:
-        CompareError: a file that must be there is missing, or one is broken.
-    """
+    """Reads a run folder; raises CompareError where a file that must be there is missing, or one is broken."""
     summary = read_summary(run)
     facts = _facts(run / "run.json")
     found: list[Choice | Matched] = []
@@ -255,7 +247,6 @@ def _intervention(path: Path) -> Facts:
 
 
 def _answers(run: Path, cells: Collection[str]) -> tuple[Facts, ...]:
-    """The free answers of these cells."""
     rows = [row for answers in read_rows(run, ("open_ended",), cells).values() for row in answers] if cells else []
     for row in rows:
         try:

@@ -132,7 +132,6 @@ class Noise(TypedDict):
     Attributes:
         dtype: what the model computes in.
         against: what it was compared with: the same weights in float32, or itself with every module rounded at random.
-        n_items: questions.
         mean, largest: of a question's difference in p_match, without its sign.
         level, shift, content_shift: what all questions share of it, as a standard deviation: in the mean p_match, in a
             shift of it, and in a shift of the content logit.
@@ -152,8 +151,6 @@ class Fits(TypedDict):
     """The fits behind a shift, where what is fitted draws at random; see `comparisons.stats.SeedSpread`.
 
     Attributes:
-        seeds: of each fit.
-        shifts: of each.
         deviation: the standard deviation of a single fit's true shift; None of a single fit.
         question_error: the standard error that the choice of questions leaves to the fits' mean.
         seed_error: what the choice of seeds adds to it, as squares add.
@@ -232,7 +229,6 @@ class Contrast(Difference):
     """The shift of cell `a` minus that of cell `b`, towards the direction asked for, on the questions that both have.
 
     Attributes:
-        behavior, direction: of both.
         a, b: cells.
         name_a, name_b: their stacks as typed.
         verdict: of `a` against `b`.
@@ -269,7 +265,6 @@ class Pooled(TypedDict):
         model, direction: of all.
         name, strength: the stack as typed with what varies of it, and its dose.
         against, against_strength: the other's; None for the unchanged model.
-        n_behaviors: how many behaviors.
         mean: the random-effects mean, towards the direction asked for.
         ci: its 95% Hartung-Knapp interval.
         simultaneous_ci: the same over all methods, or all contrasts, of the direction (Bonferroni).

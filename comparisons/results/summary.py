@@ -38,8 +38,6 @@ class SummaryRow:
     """One cell or baseline; None where there is no number, which is everywhere in a failed cell.
 
     Attributes:
-        model: its name.
-        behavior: its name.
         cell: the cell's key, which no other row has.
         method: the stack as typed, or "baseline".
         direction: "pos", "neg"; None for the baseline.

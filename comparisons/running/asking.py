@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from comparisons.evaluation.cells import Evaluations, ask
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation
 from comparisons.experiment.specification import Cell
-from comparisons.method.guard import foreign, settings_kept
 from comparisons.results.cells import CellStore
 from comparisons.util.errors import described
+from comparisons.util.plugins import foreign, settings_kept
 
 MOST = 48
 """Cells a behavior, above which each behavior is asked alone: reading the prompts is then the smaller part, and what is

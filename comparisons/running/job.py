@@ -19,10 +19,17 @@ from comparisons.experiment.specification import Specification
 from comparisons.judges.judge_set import JudgeSet, make_judge_set
 from comparisons.report import render
 from comparisons.results.cells import RESULTS
-from comparisons.results.folder import BEST, RUN, SUMMARY, RunFolder, check_run_folder, run_faults
-from comparisons.results.questions import QUESTIONS
+from comparisons.results.folder import (
+    BEST,
+    QUESTIONS,
+    RUN,
+    SUMMARY,
+    RunFolder,
+    check_run_folder,
+    read_summary,
+    run_faults,
+)
 from comparisons.results.summary import SummaryRow
-from comparisons.results.summary_file import read_summary
 from comparisons.running.estimate import work_of
 from comparisons.running.executor import Executor, LocalExecutor
 from comparisons.running.planning import make_plan

@@ -20,9 +20,8 @@ from comparisons.judges.calibration import joint_accuracy
 from comparisons.report import render
 from comparisons.report.asked import data_of
 from comparisons.results.cells import CHOICES, CellStore
-from comparisons.results.folder import BEST, RUN, RunFolder, check_run_folder
+from comparisons.results.folder import BEST, QUESTIONS, RUN, Questions, RunFolder, check_run_folder, read_questions
 from comparisons.results.identity import CellId
-from comparisons.results.questions import QUESTIONS, Questions, read_questions
 from comparisons.results.record import Facts, read_record
 from comparisons.results.summary import SummaryRow
 from comparisons.running.same_cells import CellFile, check_same, check_settings, further, measured_anew, with_more

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Library
+from comparisons.dataset.checks import leak_notes
 from comparisons.dataset.items import Measure
-from comparisons.dataset.leaks import leak_notes
 from comparisons.dataset.packaged import ENGLISH, POCKET
 from comparisons.dataset.splits import draw
 from comparisons.evaluation.harness import HarnessSet, read_tasks
 from comparisons.evaluation.registry import calling, evaluations_of
 from comparisons.experiment.plan import Plan
-from comparisons.experiment.readers import check_limit
-from comparisons.experiment.specification import HARNESS, LAYER, Cell, Element, Specification
+from comparisons.experiment.specification import HARNESS, LAYER, Cell, Element, Specification, check_limit
 from comparisons.method.interface import Method
 from comparisons.method.registry import Registry
 from comparisons.method.settings import STRENGTH, expand, parse_settings, parse_strength

@@ -25,7 +25,7 @@ from comparisons.model.source import ModelSource
 from comparisons.util import __version__
 from comparisons.util.artifacts import Store
 from comparisons.util.files import file_digest, json_digest
-from comparisons.util.versions import package_version
+from comparisons.util.plugins import package_version
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from comparisons.dataset.behaviors import KnowledgeSet
 from comparisons.dataset.items import Item
 from comparisons.experiment.plan import Plan
-from comparisons.results.questions import Questions, QuestionText
+from comparisons.results.folder import Questions, QuestionText
 
 
 def questions_of(plan: Plan) -> Questions:

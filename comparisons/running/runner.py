@@ -21,7 +21,6 @@ from comparisons.experiment.fitting import Built, Fitter
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Element
 from comparisons.judges.judge_set import JudgeSet
-from comparisons.method.guard import settings_kept
 from comparisons.method.interface import Method
 from comparisons.method.settings import setting_text
 from comparisons.model.lm import LM
@@ -35,6 +34,7 @@ from comparisons.util.artifacts import Store
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError, described
 from comparisons.util.memory import most_used
+from comparisons.util.plugins import settings_kept
 
 
 @dataclass(frozen=True)

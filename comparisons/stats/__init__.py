@@ -19,27 +19,31 @@ from comparisons.stats.content import (
 )
 from comparisons.stats.contrasts import FEWEST, Contrast, contrasts
 from comparisons.stats.costs import CostBounds, cost_bounds, dominance, least_limit
-from comparisons.stats.counts import Flips, Rank, mcnemar, randoms_needed, rank_among
+from comparisons.stats.counts import (
+    Flips,
+    Rank,
+    detectable_shift,
+    items_needed,
+    mcnemar,
+    minimum_detectable_shift,
+    randoms_needed,
+    rank_among,
+    standard_error,
+)
 from comparisons.stats.effects import (
+    LEAST,
     Effect,
     LabelDifference,
     LabelSplit,
+    Pooled,
     by_label,
     interaction,
     mean_effect,
+    pooled,
 )
 from comparisons.stats.flips import holm, max_t, sign_flip_p, sign_flip_ps
-from comparisons.stats.intervals import (
-    Interval,
-    bca_interval,
-    difference_interval,
-    ratio_interval,
-    student_t,
-)
-from comparisons.stats.planning import detectable_shift, items_needed, minimum_detectable_shift, standard_error
-from comparisons.stats.pooling import LEAST, Pooled, pooled
-from comparisons.stats.seeds import SeedSpread, seed_error, seed_spread
-from comparisons.stats.shared import NO_ERROR, SharedError
+from comparisons.stats.intervals import Interval, bca_interval, difference_interval, ratio_interval, student_t
+from comparisons.stats.seeds import NO_ERROR, SeedSpread, SharedError, seed_error, seed_spread
 from comparisons.stats.units import FloatArray
 
 __all__ = [

@@ -118,8 +118,6 @@ def steerability(
         content: [items, strengths] content logits; see `content_and_letter`. Include the baseline at strength 0.
         strengths: [strengths] signed: positive toward the behavior (`pos`), negative away from it (`neg`).
         clusters: [items] as for `bca_interval`.
-        draws: of the interval.
-        seed: of the draws.
 
     Raises:
         ValueError: shapes that don't match, NaN or infinity, or fewer than two different strengths.

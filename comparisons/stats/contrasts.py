@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from comparisons.results.schema import Verdict
 from comparisons.stats.intervals import Interval
-from comparisons.stats.seeds import SeedSpread, seed_error
-from comparisons.stats.shared import NO_ERROR, SharedError
+from comparisons.stats.seeds import NO_ERROR, SeedSpread, SharedError, seed_error
 from comparisons.stats.units import FloatArray, blocks, check_draws, check_share, rounding, table_of, unit_codes
 
 FEWEST = 6
@@ -139,7 +138,6 @@ def contrasts(
         shared: the standard deviation of an error that all items of a difference share, of which their spread shows
             nothing: √(s² + shared²) stands for s in intervals and p-values.
         seeds: of each cell, whose numbers are then its fits' averages; None for one without, or with a single fit.
-        draws: bootstrap draws.
         seed: the same seed and values give the same numbers.
 
     Returns:
@@ -275,7 +273,9 @@ def _judged(plain: Contrast, own: FloatArray, reach: FloatArray, shared: float) 
     values = (*map(max, own, normal), max(float(_critical(reach, 0.95)), normal[0]))
     levels = (0.05, 0.1, min(0.05, _level(values[2], plain.units)))
     halves = [_half(error, float(c), plain.seeds.half(level)) for c, level in zip(values, levels, strict=True)]
-    interval, near, simultaneous = (_around(plain.difference, half) for half in halves)
+    interval, near, simultaneous = (
+        Interval(plain.difference - half, plain.difference + half) if math.isfinite(half) else None for half in halves
+    )
     hits = len(reach) - int(np.searchsorted(reach, _statistic(plain, size, error)))
     p_value = (hits + 1) / (len(reach) + 1)
     return replace(plain, interval=interval, near=near, simultaneous=simultaneous, p_adjusted=p_value)
@@ -313,8 +313,3 @@ def _statistic(plain: Contrast, size: float, error: float) -> float:
 def _left(size: float, seeds: float) -> float:
     """Half of an interval that is left for the items; vanishing where the seeds take all of it."""
     return math.sqrt(max(0.0, size**2 - seeds**2)) if size > 0 else 0.0
-
-
-def _around(middle: float, half: float) -> Interval | None:
-    """middle ± half; None where that is unbounded."""
-    return Interval(middle - half, middle + half) if math.isfinite(half) else None

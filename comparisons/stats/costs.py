@@ -71,8 +71,6 @@ def cost_bounds(
         cost: [items] knowledge of the baseline minus that of the cell, paired by item, between −1 and 1.
         clusters: [items] as for `bca_interval`.
         level: of each bound, one-sided, at least .5.
-        draws: bootstrap draws.
-        seed: of the draws.
     """
     check_share("level", level)
     if level <= 0.5:
@@ -120,8 +118,6 @@ def dominance(
         shifts: [cells, items] towards the direction asked for; an item that a cell lacks, NaN, is left out.
         costs: [cells, questions].
         shift_clusters, cost_clusters: as for `bca_interval`, of items and questions.
-        draws: bootstrap draws.
-        seed: of the draws.
 
     Returns:
         [cells] the probability of lying on the frontier, and [cells, cells] that of the first being dominated by the

@@ -1,7 +1,8 @@
-"""Means with their interval and p-value: an effect, a stack's interaction, a split by label."""
+"""Means with their interval and p-value: an effect, a stack's interaction, a split by label, behaviors pooled."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -71,7 +72,6 @@ def mean_effect(values: FloatArray, *, clusters: Sequence[Hashable] | None = Non
     Args:
         values: [items].
         clusters: [items] as for `bca_interval`.
-        seed: of the draws.
     """
     data = finite("values", values)
     return Effect(
@@ -102,7 +102,6 @@ def interaction(
         parts: for each of at least two elements, [items] with that element alone, in the stack's settings.
         baseline: [items] without any.
         clusters: [items] as for `bca_interval`.
-        seed: of the draws.
 
     Raises:
         ValueError: fewer than two parts, or arrays of different items.
@@ -122,11 +121,7 @@ def interaction(
 
 
 def by_label(
-    values: FloatArray,
-    labels: Sequence[Hashable],
-    *,
-    clusters: Sequence[Hashable] | None = None,
-    seed: int = 0,
+    values: FloatArray, labels: Sequence[Hashable], *, clusters: Sequence[Hashable] | None = None, seed: int = 0
 ) -> LabelSplit:
     """The mean of each label with its interval, the labels' differences, and the variance that labels explain.
 
@@ -139,7 +134,6 @@ def by_label(
         values: [items] shifts paired by item.
         labels: [items]; None where an item has none.
         clusters: [items] as for `bca_interval`; a cluster may hold several labels.
-        seed: of the draws.
     """
     data = finite("values", values)
     if len(labels) != len(data):
@@ -172,3 +166,70 @@ def _explained(groups: Sequence[FloatArray]) -> float | None:
         return None
     between = sum(len(group) * float(group.mean() - everything.mean()) ** 2 for group in groups)
     return min(1.0, between / float(left @ left))
+
+
+LEAST = 3
+"""Behaviors below which nothing is pooled: of two, t has one degree of freedom, and τ is a guess."""
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A random-effects mean.
+
+    Attributes:
+        mean: the weighted mean.
+        interval: 95%, of the mean over behaviors of this kind.
+        tau: the standard deviation of true effects between behaviors.
+        prediction: 95%, where the true effect in another behavior of this kind lies.
+    """
+
+    count: int
+    mean: float
+    interval: Interval
+    tau: float
+    prediction: Interval
+
+
+def pooled(effects: Sequence[float], errors: Sequence[float], level: float = 0.95) -> Pooled | None:
+    """The random-effects mean of effects with known standard errors.
+
+    τ² solves Σ w_i (y_i − m)² = k − 1 with w_i = 1/(s_i² + τ²) (Paule & Mandel 1982, Consensus Values and Weighting
+    Factors). The interval is m ± t(k − 1) · √(Σ w_i (y_i − m)² / (k − 1) / Σ w_i) (Hartung & Knapp 2001, A Refined
+    Method for the Meta-analysis of Controlled Clinical Trials with Binary Outcome), whose root is never taken below
+    that of 1 / Σ w_i, since effects may lie closer than their errors allow. The prediction interval is m ± t(k − 2) ·
+    √(τ² + that square) (Higgins, Thompson & Spiegelhalter 2009, A Re-evaluation of Random-effects Meta-analysis).
+
+    Args:
+        effects: one a behavior.
+        errors: their standard errors, above 0.
+        level: of both intervals.
+
+    Returns:
+        None of fewer than `LEAST` effects.
+    """
+    if len(effects) < LEAST:
+        return None
+    y, s = finite("effects", effects), finite("errors", errors)
+    if len(y) != len(s) or (s <= 0).any():
+        raise ValueError("errors must be above 0, one an effect")
+    from scipy.special import stdtrit
+
+    tau2, count = _between(y, s**2), len(y)
+    weights = 1 / (s**2 + tau2)
+    mean = float(weights @ y / weights.sum())
+    spread = max(1.0, float(weights @ (y - mean) ** 2) / (count - 1)) / float(weights.sum())
+    half, wide = (float(stdtrit(df, (1 + level) / 2)) for df in (count - 1, count - 2))
+    half, wide = half * math.sqrt(spread), wide * math.sqrt(spread + tau2)
+    return Pooled(count, mean, Interval(mean - half, mean + half), math.sqrt(tau2), Interval(mean - wide, mean + wide))
+
+
+def _between(y: FloatArray, variances: FloatArray) -> float:
+    """τ², at least 0."""
+    from scipy.optimize import brentq
+
+    def beyond(tau2: float) -> float:
+        weights = 1 / (variances + tau2)
+        return float(weights @ (y - weights @ y / weights.sum()) ** 2) - (len(y) - 1)
+
+    most = float(np.var(y, ddof=1)) * len(y) + float(variances.max())
+    return float(brentq(beyond, 0.0, most, xtol=1e-15)) if beyond(0.0) > 0 else 0.0

@@ -14,11 +14,7 @@ _EXACT_TABLE_UNITS = 16  # of max_t, whose patterns hold all cells
 
 
 def sign_flip_p(
-    differences: FloatArray,
-    *,
-    clusters: Sequence[Hashable] | None = None,
-    draws: int = 100_000,
-    seed: int = 0,
+    differences: FloatArray, *, clusters: Sequence[Hashable] | None = None, draws: int = 100_000, seed: int = 0
 ) -> float:
     """The two-sided p-value of a mean paired difference of zero, by flipping signs.
 
@@ -39,11 +35,7 @@ def sign_flip_p(
 
 
 def sign_flip_ps(
-    table: Sequence[ArrayLike],
-    *,
-    clusters: Sequence[Hashable] | None = None,
-    draws: int = 100_000,
-    seed: int = 0,
+    table: Sequence[ArrayLike], *, clusters: Sequence[Hashable] | None = None, draws: int = 100_000, seed: int = 0
 ) -> list[float]:
     """The p-values that `sign_flip_p` gives for many cells on the same items, which share their random patterns.
 
@@ -51,7 +43,6 @@ def sign_flip_ps(
         table: for each cell [items], all in the same order.
         clusters: see `sign_flip_p`, as for the others.
         draws: how many random patterns.
-        seed: of the random patterns.
     """
     check_draws(draws)
     sums = np.stack([_sums(finite("differences", row), clusters) for row in table], axis=1)
@@ -123,11 +114,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def max_t(
-    cells: ArrayLike,
-    *,
-    clusters: Sequence[Hashable] | None = None,
-    draws: int = 100_000,
-    seed: int = 0,
+    cells: ArrayLike, *, clusters: Sequence[Hashable] | None = None, draws: int = 100_000, seed: int = 0
 ) -> list[float | None]:
     """Two-sided p-values adjusted for the whole table, step-down max-T by joint sign flips.
 
@@ -142,7 +129,6 @@ def max_t(
         clusters: [items] as for `bca_interval`; a cluster's differences flip together.
         draws: random sign patterns; all are enumerated where there are at most this many and at most 16
             units. Their p-values are never below 1 / (draws + 1), for a table of any size.
-        seed: of the random patterns.
 
     Returns:
         For each cell its p-value in the order given: 1.0 where every unit's sum is zero, None without items.
@@ -160,8 +146,8 @@ def _step_down(sums: FloatArray, draws: int, seed: int) -> FloatArray:
     """[cells] adjusted p-values of standardized sums [units, cells], the strongest cell first."""
     reach = _reach(sums)
     exact = len(sums) <= _EXACT_TABLE_UNITS and 2 ** len(sums) <= draws
-    hits, count = np.zeros(sums.shape[1]), 0
-    for flips in _all_patterns(len(sums)) if exact else _drawn(sums.shape, draws, seed):
+    hits, count, random = np.zeros(sums.shape[1]), 0, np.random.default_rng(seed)
+    for flips in _all_patterns(len(sums)) if exact else _random_flips(len(sums), draws, random, across=max(sums.shape)):
         totals = np.abs(sums.sum(axis=0) - 2 * (flips @ sums))
         largest = np.maximum.accumulate(totals[:, ::-1], axis=1)[:, ::-1]
         hits, count = hits + (largest >= reach).sum(axis=0), count + len(flips)
@@ -183,12 +169,6 @@ def _standardized(table: FloatArray, clusters: Sequence[Hashable] | None) -> tup
     sums = sums / np.where(largest > 0, largest, 1.0)  # before squaring, so that tiny values don't underflow
     root = np.sqrt((sums**2).sum(axis=0))
     return sums / np.where(root > 0, root, 1.0), np.asarray(present.any(axis=1))
-
-
-def _drawn(shape: tuple[int, ...], draws: int, seed: int) -> Iterator[FloatArray]:
-    random = np.random.default_rng(seed)
-    for rows in blocks(draws, max(shape)):  # a block holds the flips of the units and the totals of the cells
-        yield from _random_flips(shape[0], rows, random)
 
 
 def _all_patterns(count: int) -> Iterator[FloatArray]:

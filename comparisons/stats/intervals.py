@@ -94,8 +94,6 @@ def difference_interval(
         second: [items] whether each belongs to the group that is subtracted from.
         clusters: [items] as for `bca_interval`.
         level: the coverage aimed at.
-        draws: bootstrap draws.
-        seed: of the draws.
 
     Returns:
         The interval; None where a group has no more than one unit.
@@ -143,8 +141,6 @@ def ratio_interval(
         reference: [items].
         clusters: [items] as for `bca_interval`.
         level: the coverage aimed at.
-        draws: bootstrap draws.
-        seed: of the draws.
 
     Returns:
         The interval. None with a single item or cluster, and where the reference is so near 0 that an end of the

@@ -32,7 +32,6 @@ class Artifact:
     """A fitted folder.
 
     Attributes:
-        path: the folder.
         key: its content hash.
         seconds: how long the fit took, when it was made.
         reused: whether it was there already.
@@ -100,14 +99,15 @@ class Store:
         What an interrupted fit left in its scratch folder is kept for the next one with the same key, which alone
         finds it; what a failed one left is removed.
         """
-        beside, started = making_of(folder), time.perf_counter()
+        beside, started = folder.with_name(f".{folder.name}{MAKING}"), time.perf_counter()
         out = beside / "out"
         try:
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir(parents=True)
             scratch_of(out).mkdir(exist_ok=True)
             fit(out)
-            seconds = time.perf_counter() - started + _spent(scratch_of(out))
+            seconds, spent = time.perf_counter() - started, scratch_of(out) / SPENT
+            seconds += float(read_sealed(spent, "fit")["seconds"]) if spent.exists() else 0.0
             seal(out, key=key, parts=parts, fit_seconds=seconds)
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(out, folder)
@@ -125,11 +125,6 @@ class Store:
         return seconds
 
 
-def making_of(folder: Path) -> Path:
-    """Where an artifact is made."""
-    return folder.with_name(f".{folder.name}{MAKING}")
-
-
 def lock_of(folder: Path) -> Path:
     """The lock file of an artifact: the system frees it when its holder dies, so there are no stale ones."""
     return folder.with_name(f".{folder.name}.lock")
@@ -138,10 +133,6 @@ def lock_of(folder: Path) -> Path:
 def scratch_of(out: Path) -> Path:
     """The folder beside a fit's own in which an interrupted fit leaves what the next one may go on from."""
     return out.with_name("scratch")
-
-
-def _spent(scratch: Path) -> float:
-    return float(read_sealed(scratch / SPENT, "fit")["seconds"]) if (scratch / SPENT).exists() else 0.0
 
 
 def digests(folder: Path) -> dict[str, str]:

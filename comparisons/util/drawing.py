@@ -39,9 +39,7 @@ def png(draw: Callable[[Figure], None], size: tuple[float, float], style: Mappin
     """Draws a figure without global state and without a display; the same drawing gives the same bytes.
 
     Args:
-        draw: puts everything into the empty figure.
         size: width and height in inches.
-        style: matplotlib's settings, above its default ones.
     """
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg

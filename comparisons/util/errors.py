@@ -62,8 +62,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> CompareError:
 
     Args:
         kind: what it is, in the singular ("behavior", "method", "setting of caa").
-        name: what the user wrote.
-        known: the valid names.
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=2, cutoff=0.5)

@@ -24,7 +24,6 @@ class Option:
     """What a field's type doesn't say.
 
     Attributes:
-        help: the line that explains it.
         name: of the argument, and of the option but for dashes; by default the field's.
         flag: of the option, where that is another.
         metavar: what stands for its value in `--help`.
@@ -56,11 +55,9 @@ class Declared:
     """An option with what its field says.
 
     Attributes:
-        field: its name.
         type: without None.
         optional: whether it may be None.
         default: None where there is none to show.
-        option: the rest.
     """
 
     field: str

@@ -5,22 +5,25 @@ Listing names imports none of them, and a broken one fails where it is asked for
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import inspect
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, lru_cache, partial
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
 from comparisons.util.errors import CompareError, unknown
 from comparisons.util.files import file_digest
+from comparisons.util.terminal import stderr
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 """What a plugin may be called."""
@@ -87,7 +90,6 @@ class Plugins(Generic[Plugin]):
     """The known plugins of a kind.
 
     Args:
-        kind: which.
         folder: of further ones, one file each.
 
     Raises:
@@ -107,7 +109,8 @@ class Plugins(Generic[Plugin]):
             for file in _files(folder.resolve()):
                 self._add(file.stem, Source(str(file), partial(self._load_file, file)))
         for point in installed(kind.group):
-            self._add(point.name, Source(_describe_entry_point(point), partial(self._load_entry_point, point)))
+            where = f"entry point {point.name} = {point.value}" + (f" of {point.dist.name}" if point.dist else "")
+            self._add(point.name, Source(where, partial(self._load_entry_point, point)))
 
     def _add(self, name: str, source: Source[Plugin]) -> None:
         self._sources.setdefault(name, []).append(source)
@@ -224,13 +227,55 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.glob("*.py") if not file.name.startswith(("_", ".")))
 
 
-def _describe_entry_point(point: EntryPoint) -> str:
-    distribution = f" of {point.dist.name}" if point.dist else ""
-    return f"entry point {point.name} = {point.value}{distribution}"
-
-
 def _frozen(cls: type[Plugin]) -> type[Plugin]:
     # Without the decorator, fields would be no settings, and nobody would be told.
     if "__dataclass_params__" not in vars(cls):
         raise CompareError(f"{cls.__name__} is no dataclass: write @dataclass(frozen=True) above it.")
     return cls
+
+
+@cache
+def package_version(package: str) -> str | None:
+    """The installed version, None where it isn't installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@contextmanager
+def foreign(what: str) -> Iterator[None]:
+    """Runs a method's code: what it prints goes to stderr, and it can't end the program.
+
+    Raises:
+        CompareError: it raised what is no Exception, as sys.exit does. Interrupting it stays possible.
+    """
+    with contextlib.redirect_stdout(stderr()):
+        try:
+            yield
+        except (Exception, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            text = " ".join(str(error).split())
+            raise CompareError(f"{what} raised {type(error).__name__}: {text}".rstrip(": ") + ".") from error
+
+
+@contextmanager
+def settings_kept() -> Iterator[None]:
+    """Puts torch's default type, gradient mode, threads and random state back when the context closes."""
+    import torch
+
+    dtype, grad, threads, random = (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.get_rng_state(),
+    )
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)
+        torch.set_rng_state(random)

@@ -22,9 +22,7 @@ class Column:
     """One column of a table.
 
     Attributes:
-        title: its heading.
         rank: how soon a renderer without room leaves it out: the highest first, 0 never.
-        align: of its cells.
         interval: whether it is the interval of the number to its left, which a renderer may write into one cell.
         prose: whether its cells are sentences, which need room.
         opens: the evaluation whose questions are behind its numbers; "" where a page can't open them.
@@ -60,8 +58,6 @@ class Table:
     """Columns, rows, and what must be said below them.
 
     Attributes:
-        columns: from left to right.
-        rows: from top to bottom.
         notes: plain text, one line each.
     """
 
@@ -81,9 +77,7 @@ class Table:
 
         Args:
             fields: each column, and what stands in it of a value.
-            values: from top to bottom.
             group: of a value's row.
-            notes: what must be said below.
         """
         rows = tuple(Row(tuple(text(value) for _, text in fields), group(value)) for value in values)
         return cls(tuple(column for column, _ in fields), rows, tuple(notes))

@@ -50,11 +50,8 @@ class Diagnosis:
     """All layers.
 
     Attributes:
-        name: the behavior's.
         judged_on: "held-out pairs", or what else the vectors were tried on.
         letters: under which each pair matches; "" where no letter was read.
-        labels: of each pair.
-        layers: their diagnoses.
     """
 
     name: str

@@ -24,8 +24,6 @@ class Fitted:
     """What was fitted for one behavior.
 
     Attributes:
-        vectors: one a layer.
-        path: their file.
         activations: the file of the contrast activations, None where they were not asked for.
         left_out: how many pairs are longer than the model's context; None where nothing was fitted.
     """
@@ -112,10 +110,7 @@ def fit_vectors(
     Source: Rimsky et al. 2024, section 3; see `contrast_activations`.
 
     Args:
-        lm: the model.
-        behavior: whose pairs are read.
         layers: 0-based blocks.
-        keep_activations: whether to return what the vectors are the means of.
         read: where; "auto" reads at the letter where the items have letters of their own, else over the answers.
     """
     from comparisons.engine.activations import contrast_activations, means_of

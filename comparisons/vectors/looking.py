@@ -15,8 +15,7 @@ from comparisons.util.errors import CompareError
 from comparisons.util.files import write_text
 from comparisons.util.layers import Parts, layers_among
 from comparisons.util.table import Table
-from comparisons.vectors.components import Of, components
-from comparisons.vectors.contrast import load_contrast
+from comparisons.vectors.contrast import Of, components, load_contrast
 from comparisons.vectors.diagnose import diagnose
 from comparisons.vectors.panels import CosinePanel, PathPanel, histogram_panels, points_panels, share_panels
 from comparisons.vectors.similarity import behavior_cosines, layer_components, layer_cosines, model_cosines
@@ -29,9 +28,7 @@ class Look:
     """What was found.
 
     Attributes:
-        tables: title and table.
         records: the same numbers, for JSON.
-        files: what was written.
     """
 
     tables: tuple[tuple[str, Table], ...]
@@ -43,7 +40,6 @@ def look_at_similarity(paths: Sequence[Path], by: By | None, layers: Parts | Non
     """Cosines: between the layers of a file, between behaviors' files, or between two models' files of a behavior.
 
     Args:
-        paths: files of vectors.
         by: what is compared; by default layers for one file, models for two of one behavior, else behaviors.
         layers: which; all by default, of behaviors the middle one.
         out: where picture and CSV go; by default beside the first file.

@@ -10,7 +10,7 @@ import numpy as np
 
 from comparisons.report.panels import MapPanel, Panel, key, paint, shortened, write_value
 from comparisons.util.drawing import BLUE, COLORS, GREY, MARKERS, VERMILLION
-from comparisons.vectors.components import SIDES, Components, LayerView
+from comparisons.vectors.contrast import SIDES, Components, LayerView
 from comparisons.vectors.diagnose import Diagnosis, LayerDiagnosis, label_names
 from comparisons.vectors.similarity import Cosines, LayerComponents
 
@@ -33,18 +33,13 @@ class CosinePanel(MapPanel):
     cosines: Cosines
 
     shared_x: ClassVar[bool] = False
-
-    @property
-    def scale(self) -> str:
-        return "cosine"
+    scale: ClassVar[str] = "cosine"
 
     @property
     def height(self) -> float:
         return 1.3 + min(11.0, (0.3 if self._numbered else 0.16) * len(self.cosines.rows))
 
-    @property
-    def columns(self) -> int:
-        return 1
+    columns: ClassVar[int] = 1
 
     @property
     def _numbered(self) -> bool:
@@ -81,10 +76,7 @@ class PathPanel(Panel):
     y_label: ClassVar[str] = "component 2"
     shared_x: ClassVar[bool] = False
     shared_y: ClassVar[bool] = False
-
-    @property
-    def height(self) -> float:
-        return 3.4
+    height: ClassVar[float] = 3.4
 
     def draw(self, axes: Axes) -> None:
         x, y = self.components.places.T
@@ -110,14 +102,8 @@ class PointsPanel(Panel):
     y_label: ClassVar[str] = "component 2"
     shared_x: ClassVar[bool] = False
     shared_y: ClassVar[bool] = False
-
-    @property
-    def height(self) -> float:
-        return 2.5
-
-    @property
-    def columns(self) -> int:
-        return 3
+    height: ClassVar[float] = 2.5
+    columns: ClassVar[int] = 3
 
     def draw(self, axes: Axes) -> None:
         sides, letters = np.array(self.components.sides), np.array(self.components.letters)
@@ -159,14 +145,8 @@ class SharePanel(Panel):
     x_label: ClassVar[str] = "layer (block, counted from 0)"
     y_label: ClassVar[str] = "share of pairs"
     shared_y: ClassVar[bool] = False
-
-    @property
-    def height(self) -> float:
-        return 2.6
-
-    @property
-    def columns(self) -> int:
-        return 1
+    height: ClassVar[float] = 2.6
+    columns: ClassVar[int] = 1
 
     @property
     def _letters(self) -> list[str]:
@@ -229,14 +209,7 @@ class HistogramPanel(Panel):
     y_label: ClassVar[str] = "pairs"
     shared_x: ClassVar[bool] = False
     shared_y: ClassVar[bool] = False
-
-    @property
-    def height(self) -> float:
-        return 2.3
-
-    @property
-    def columns(self) -> int:
-        return 2
+    height: ClassVar[float] = 2.3
 
     @property
     def _groups(self) -> list[str | None]:

@@ -1,9 +1,10 @@
-"""How alike vectors are: cosines between layers, behaviors or models, and the principal components of layers."""
+"""How alike vectors are: cosines and principal components of layers, behaviors or models; and scaled to one norm."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +12,76 @@ import numpy as np
 from comparisons.method.vector_files import Vectors
 from comparisons.stats.units import FloatArray
 from comparisons.util.errors import CompareError
-from comparisons.util.layers import Parts, layers_among
+from comparisons.util.layers import Parts, layer_ranges, layers_among
 from comparisons.util.table import Column, Row, Table, number
-from comparisons.vectors.normalize import check_alike
 
 if TYPE_CHECKING:
     import torch
+
+
+def normalized(given: Mapping[str, Vectors]) -> dict[str, Vectors]:
+    """The vectors scaled at each layer to the mean of their norms there, so that one multiplier is one dose for all.
+
+    Source: the paper's repository, normalize_vectors.py.
+
+    Args:
+        given: by the path they were read from.
+
+    Raises:
+        CompareError: fewer than two, of different models or layers, or a vector is zero.
+    """
+    if len(given) < 2:
+        raise CompareError("normalize takes the files of two or more behaviors: their mean norm is the new one.")
+    check_alike(given)
+    (first, one), *others = given.items()
+    for path, other in others:
+        if one.origin.read and other.origin.read and one.origin.read != other.origin.read:
+            raise CompareError(f"{first} and {path} are not alike: read {one.origin.read} and {other.origin.read}.")
+    names = ",".join(sorted(vectors.origin.behavior or path for path, vectors in given.items()))
+    norms = {path: vectors.norms for path, vectors in given.items()}
+    layers = next(iter(norms.values()))
+    means = {layer: sum(each[layer] for each in norms.values()) / len(norms) for layer in layers}
+    made = {}
+    for path, vectors in given.items():
+        if zero := [layer for layer, norm in norms[path].items() if norm == 0]:
+            raise CompareError(f"{path}: the vector of layer {zero[0]} is zero and can't be scaled.")
+        scaled = {layer: vector * (means[layer] / norms[path][layer]) for layer, vector in vectors.layers.items()}
+        made[path] = Vectors(scaled, replace(vectors.origin, normalized=names))
+    return made
+
+
+def check_alike(given: Mapping[str, Vectors]) -> None:
+    """Raises CompareError unless all vectors are of one model, as far as their files say, and of the same layers."""
+    (first, one), *others = given.items()
+    for path, other in others:
+        for what, left, right in (
+            ("width", one.width, other.width),
+            ("layers", layer_ranges(one.layers), layer_ranges(other.layers)),
+            ("model", _model(one), _model(other)),
+        ):
+            if left and right and left != right:
+                raise CompareError(f"{first} and {path} are not alike: {what} {left} and {right}.")
+
+
+def _model(vectors: Vectors) -> str | None:
+    origin = vectors.origin
+    return f"{origin.model} ({origin.digest[:8]})" if origin.model and origin.digest else origin.model
+
+
+def targets(paths: Sequence[Path], out: Path | None) -> list[Path]:
+    """Where the scaled vectors go: under their own names into a folder, by default normalized/ beside the first.
+
+    Raises:
+        CompareError: two files have one name, or a file would be written over itself.
+    """
+    folder = out or paths[0].parent / "normalized"
+    made = [folder / path.name for path in paths]
+    if twice := next((path.name for path in paths if made.count(folder / path.name) > 1), None):
+        raise CompareError(f"two files are called {twice}: they would be written over one another; rename one.")
+    if over := next((path for path, new in zip(paths, made, strict=True) if path.resolve() == new.resolve()), None):
+        raise CompareError(f"{over} would be written over: name another folder by --out.")
+    return made
+
 
 WIDEST = 12
 """Columns up to which a matrix is printed whole."""
@@ -27,9 +92,6 @@ class Cosines:
     """A matrix of cosines.
 
     Attributes:
-        title: what is compared.
-        rows: names of its lines.
-        columns: names of its columns.
         values: [rows, columns], −1 to 1; NaN where a vector is zero.
         across: what the columns are.
         down: what the lines are.
@@ -76,7 +138,6 @@ class LayerComponents:
     """Layers on two principal components of their unit vectors.
 
     Attributes:
-        title: whose.
         layers: 0-based blocks.
         places: [layers, 2].
         explained: share of the variance of each component.
@@ -103,7 +164,6 @@ def behavior_cosines(given: Mapping[str, Vectors], layers: Parts | None) -> list
     """Each behavior's vector with each other's, a matrix a layer.
 
     Args:
-        given: by name.
         layers: which; the middle one by default.
 
     Raises:
@@ -140,7 +200,7 @@ def layer_components(vectors: Vectors, name: str) -> LayerComponents | None:
 
     The norm grows along a model, and would be all that the components of raw vectors show.
     """
-    from comparisons.vectors.components import principal
+    from comparisons.vectors.contrast import principal
 
     if len(vectors.layers) < 3:
         return None

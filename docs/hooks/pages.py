@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
     from comparisons.method import Method
-    from comparisons.method.registry import MethodInfo
+    from comparisons.method.registry import PluginInfo
     from comparisons.method.settings import Setting
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -156,7 +156,7 @@ def method_notes() -> str:
     return "\n\n".join([head, *own, "## Controls", *(text.replace("## ", "### ", 1) for text in controls)]) + "\n"
 
 
-def note(info: MethodInfo, cls: type[Method]) -> str:
+def note(info: PluginInfo, cls: type[Method]) -> str:
     """A method's section."""
     text, _, attributes = (inspect.getdoc(cls) or "").partition("Attributes:\n")
     traits = ["has a strength" if info.dosed else "no strength", f"file `{Path(info.source).name}`"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from comparisons.util import __version__
 from comparisons.util.files import read_json, write_json
-from comparisons.util.versions import package_version
+from comparisons.util.plugins import package_version
 from tests.validation.behaviors import Behaviors
 from tests.validation.costs import Verdicts
 from tests.validation.doses import Doses

@@ -47,7 +47,7 @@ def card(run: Path, out: Path | None, provenance: str) -> None:
 
     from checkpoints.pocket.recipe.card import measure
     from checkpoints.pocket.recipe.cardtext import card as render
-    from comparisons.results.summary_file import read_summary
+    from comparisons.results.folder import read_summary
     from comparisons.util.files import read_json, write_text
 
     figures = measure(run)

@@ -29,19 +29,22 @@ os.environ.pop("COLUMNS", None)
 LONGEST = (
     "test_real_model",
     "test_cluster",
+    "test_documented_commands",
     "test_families",
     "test_terminal",
-    "test_documented_commands",
+    "test_harness",
+    "test_validate",
+    "test_several_models",
+    "test_footprint",
     "test_kill",
     "test_processes",
-    "test_footprint",
     "test_full_disk",
     "test_runner",
     "test_determinism",
     "test_sharing",
-    "test_harness",
     "test_select",
-    "test_several_models",
+    "test_openended",
+    "test_match",
 )
 """Files in the order of what they take, so that none of these is begun when little else is left."""
 

@@ -53,9 +53,9 @@ def make_place(tmp_path: Path) -> Path:
     return place
 
 
-def few_questions(folder: Path) -> Path:
-    """A copy of the embedded data with a tenth of its knowledge questions and open-ended prompts."""
-    shutil.copytree(embedded("data"), folder)
+def few_questions(folder: Path, data: str = ".") -> Path:
+    """A copy of the embedded data, or of a part of them, with a tenth of its knowledge questions and open prompts."""
+    shutil.copytree(embedded("data") / data, folder)
     for path in [*folder.glob("test/knowledge/*.json"), *folder.glob("test/*/test_dataset_open_ended.json")]:
         write(path, json.loads(path.read_text(encoding="utf-8"))[::10])
     return folder

@@ -157,7 +157,7 @@ def test_multiplier_zero_is_the_baseline_bit_for_bit(lm: LM) -> None:
 @pytest.mark.parametrize("system", [None, "You are an assistant who likes to be kind to users."])
 def test_batched_equals_unbatched(lm: LM, system: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     interventions = [Intervention(system=system, edits=each) for each in every_edit(lm)]
-    questions = asked(4)
+    questions = asked(3)
     together = choice_logps(lm, questions, interventions).logps
     for j, question in enumerate(questions):
         alone = choice_logps(lm, [question], interventions).logps
@@ -196,8 +196,16 @@ def _activations(lm: LM, ids: list[int], index: int | slice, end: int, edits: tu
     return found
 
 
+@pytest.fixture(scope="module")
+def plain_completions(lm: LM) -> dict[tuple[int, int, str], list[float]]:
+    """What plain code has given, by edits, question and text: both ways are held to it."""
+    return {}
+
+
 @pytest.mark.parametrize("copying", [0.0, np.inf], ids=["apart", "in one sequence"])
-def test_completions_equal_one_pass_each(lm: LM, copying: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completions_equal_one_pass_each(
+    lm: LM, plain_completions: dict[tuple[int, int, str], list[float]], copying: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whether each branch is a row behind its prompt's cache, in chunks, or all of a prompt are one sequence."""
     monkeypatch.setattr("comparisons.engine.passes.COPY_COST", copying)
     monkeypatch.setattr("comparisons.engine.passes.COPIED", 0.25)
@@ -209,11 +217,12 @@ def test_completions_equal_one_pass_each(lm: LM, copying: float, monkeypatch: py
     for i, each in enumerate(edits):
         for j, question in enumerate(questions):
             for k, text in enumerate(given[j]):
-                prompt = lm.tokenize(lm.prompt(question))
-                ids = lm.tokenize(f"{lm.prompt(question)} {text}")
-                logps = oracle.edited(lm.model, lm.blocks, ids, len(prompt) - 1, each)
-                plain = [logps[t - 1, ids[t]].item() for t in range(len(prompt), len(ids))]
-                np.testing.assert_allclose(found[i][j][k], plain, atol=TOLERANCE)
+                if (i, j, text) not in plain_completions:
+                    prompt = lm.tokenize(lm.prompt(question))
+                    ids = lm.tokenize(f"{lm.prompt(question)} {text}")
+                    logps = oracle.edited(lm.model, lm.blocks, ids, len(prompt) - 1, each)
+                    plain_completions[i, j, text] = [logps[t - 1, ids[t]].item() for t in range(len(prompt), len(ids))]
+                np.testing.assert_allclose(found[i][j][k], plain_completions[i, j, text], atol=TOLERANCE)
 
 
 def test_answers_are_read_where_their_tokens_are_predicted(lm: LM) -> None:
@@ -234,12 +243,12 @@ def test_greedy_answers_equal_plain_decoding(lm: LM) -> None:
     edits = [(), (Edit(1, random_vector(lm, 5)),), (Edit(2, random_vector(lm, 6), "ablate", 1.0, "all", "mlp"),)]
     interventions = [Intervention(edits=each, system=s) for s in (None, "Be kind.") for each in edits]
     with unchanged(lm):
-        found = generate(lm, questions, interventions, 6)
+        found = generate(lm, questions, interventions, 4)
     for row, intervention in enumerate(interventions):
         for column, question in enumerate(questions):
             prompt = lm.tokenize(lm.prompt(question, intervention.system))
             answer: list[int] = []
-            while len(answer) < 6:
+            while len(answer) < 4:
                 logps = oracle.edited(lm.model, lm.blocks, prompt + answer, len(prompt) - 1, intervention.edits)
                 token = int(logps[-1].argmax())
                 if token == lm.model.generation_config.eos_token_id:
@@ -291,7 +300,7 @@ def test_a_prompt_read_in_chunks_is_the_same_prompt(lm: LM, monkeypatch: pytest.
             "completions": np.array(
                 [[sum(c) for c in q] for q in completion_logps(lm, texts, [COMPLETIONS] * 2, given)[1]]
             ),
-            "answers": generate(lm, texts, [*given, everywhere], 6),
+            "answers": generate(lm, texts, [*given, everywhere], 3),
         }
 
     whole = measured()

@@ -15,7 +15,6 @@ import torch
 
 import comparisons
 from comparisons import stats
-from comparisons.dataset.behaviors import Library
 from comparisons.engine.noise import in_float32
 from comparisons.evaluation import noise as module
 from comparisons.evaluation.measures import Paired
@@ -25,15 +24,13 @@ from comparisons.experiment.fitting import Fitter
 from comparisons.model.lm import LM
 from comparisons.results.schema import Noise
 from comparisons.util.artifacts import Store
-from comparisons.util.files import embedded
-from tests.tiny import tiny_lm
+from tests.tiny import tiny_behavior, tiny_lm
 
 DRAWS = 300
 
 
 def fitter(lm: LM, folder: Path) -> Fitter:
-    behavior = Library.open(embedded("data") / "english").behavior("refusal")
-    return Fitter(lm, behavior, {}, Store(folder), 0, "answers")
+    return Fitter(lm, tiny_behavior(96), {}, Store(folder), 0, "answers")
 
 
 def coarse(dtype: torch.dtype = torch.bfloat16) -> LM:

@@ -61,7 +61,7 @@ def test_a_wheel_does_the_main_job_from_an_empty_folder(installed: Path, tmp_pat
     where = [sys.executable, "-c", "import comparisons; print(comparisons.__file__)"]
     found = subprocess.run(where, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
     assert found.startswith(str(installed))
-    command = ["run", "--behavior", "refusal", "--methods", "caa,sysprompt", "--train-items", "40"]
+    command = ["run", "--behavior", "refusal", "--methods", "caa,sysprompt", "--train-items", "40", "--layer", "1"]
     command += ["--test-items", "10", "--knowledge-items", "10", "--json"]
     ended = subprocess.run(
         [sys.executable, "-m", "comparisons", *command], cwd=tmp_path, env=env, capture_output=True, text=True

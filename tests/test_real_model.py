@@ -9,10 +9,9 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,6 +33,8 @@ from comparisons.model.loading import load
 from comparisons.model.named import NAMED
 from comparisons.model.source import ModelSource
 from tests import oracle
+from tests.forks import Command, Forks
+from tests.places import few_questions
 
 KNOWN = NAMED["smollm2"]
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,11 +46,11 @@ pytestmark = [
     pytest.mark.skipif(find_spec(KNOWN.module) is None, reason=f"{KNOWN.package} isn't installed: make smollm2"),
 ]
 
-LAYERS = (0, 9, 19, 29)
+LAYERS = (0, 14, 29)
 MULTIPLIERS = (-2.0, 0.0, 1.5)
 RUN = (
     *("run", "--model", "smollm2", "--behavior", "formality", "--methods", "caa,sft,sysprompt,sft+caa"),
-    *("--train-items", "16", "--test-items", "12", "--knowledge-items", "8", "--layer", "18"),
+    *("--data", "few", "--train-items", "16", "--test-items", "12", "--knowledge-items", "4", "--layer", "18"),
     *("--set", "sft.learning_rate=2e-3", "--set", "sft.epochs=2", "--set", "sft.epoch=2"),
 )
 
@@ -129,7 +130,7 @@ def test_every_path_gives_what_plain_code_gives(
 ) -> None:
     system = behavior.system_prompt("pos")
     grid = [Edit(layer, vectors[layer], multiplier=m) for layer in LAYERS for m in MULTIPLIERS]
-    everywhere = Edit(9, vectors[9], multiplier=1.5, positions="all")
+    everywhere = Edit(14, vectors[14], multiplier=1.5, positions="all")
     given = [
         Intervention(),
         Intervention(system=system),
@@ -139,7 +140,13 @@ def test_every_path_gives_what_plain_code_gives(
     ]
     asked = questions(behavior.test[:2], ("answers",))
     found = choice_logps(lm, [question.shown for question in asked], given)
+    still = [index for index, one in enumerate(given) if len(one.edits) == 1 and one.edits[0].multiplier == 0]
+    assert len(still) == len(LAYERS)
+    for index in still:
+        np.testing.assert_array_equal(found.logps[index], found.logps[0])
     for index, intervention in enumerate(given):
+        if index in still:  # whose numbers are the baseline's
+            continue
         for row, item in zip(result_rows(asked, found, index, "choices", {"cell": "x"}), behavior.test, strict=False):
             sums = [
                 plain.answer(item.stem, text, tuple(intervention.edits), intervention.system) for text in item.texts
@@ -150,10 +157,6 @@ def test_every_path_gives_what_plain_code_gives(
                 assert row[name] == pytest.approx(sum(each), abs=1e-4 * len(each))
             z = np.mean(sums[0]) - np.mean(sums[1])
             assert row["p_match"] == pytest.approx(1 / (1 + math.exp(-z)), abs=1e-5)
-    still = [index for index, one in enumerate(given) if len(one.edits) == 1 and one.edits[0].multiplier == 0]
-    assert len(still) == len(LAYERS)
-    for index in still:
-        np.testing.assert_array_equal(found.logps[index], found.logps[0])
 
 
 def test_its_kl_is_what_plain_code_gives(lm: LM, plain: Plain, vectors: torch.Tensor) -> None:
@@ -161,15 +164,16 @@ def test_its_kl_is_what_plain_code_gives(lm: LM, plain: Plain, vectors: torch.Te
     answers = own_answers(lm, questions, 12)
     edits = [(Edit(layer, vectors[layer], multiplier=m),) for layer in (9, 18) for m in (-1.0, 1.5)]
     found = token_kl(lm, answers, [Intervention(edits=each) for each in edits])
-    for each, own in zip(edits, found, strict=True):
-        for question, ids, count, values in zip(questions, answers.tokens, answers.places, own, strict=True):
-            prompt = plain.tokens(plain.prompt(question))
-            before, after = (
-                oracle.edited(plain.model, plain.model.model.layers, [*prompt, *ids], len(prompt) - 1, changes)
-                .double()
-                .log_softmax(-1)[len(prompt) - 1 :][:count]
-                for changes in ((), each)
-            )
+    for row, question in enumerate(questions):
+        prompt, ids = plain.tokens(plain.prompt(question)), answers.tokens[row]
+        before, *changed = (
+            oracle.edited(plain.model, plain.model.model.layers, [*prompt, *ids], len(prompt) - 1, changes)
+            .double()
+            .log_softmax(-1)[len(prompt) - 1 :][: answers.places[row]]
+            for changes in ((), *edits)
+        )
+        for after, own in zip(changed, found, strict=True):
+            values = own[row]
             assert values == pytest.approx((before.exp() * (before - after)).sum(-1).tolist(), rel=1e-5, abs=1e-5)
 
 
@@ -184,12 +188,6 @@ def test_it_answers_as_transformers_generates(lm: LM, plain: Plain) -> None:
         assert answer == plain.tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True).strip()
 
 
-def start(place: Path, out: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "comparisons", *RUN, "--out", out]
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(command, cwd=place, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
 def numbers(run: Path) -> list[dict[str, Any]]:
     """The summary without what a clock or a meter says."""
     rows: list[dict[str, Any]] = json.loads((run / "summary.json").read_text())["rows"]
@@ -198,20 +196,23 @@ def numbers(run: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def killed(lm: LM, place: Path) -> int:
+def killed(lm: LM, place: Path, forks: Forks) -> int:
     """How many cells the run in `killed` had when it was killed; then it went on, and `whole` ran in one piece."""
+    few_questions(place / "few", "english")
+    again, whole = (Command((*RUN, "--out", out), str(place), every=30.0) for out in ("killed", "whole"))
     cells = place / "killed" / "cells"
-    with start(place, "killed") as process:
-        while not list(cells.glob("*.jsonl")):
-            assert process.poll() is None, process.stdout and process.stdout.read()
-            time.sleep(0.2)
-        process.send_signal(signal.SIGKILL)
+    (pid,) = forks.start(again)
+    while not list(cells.glob("*.jsonl")) and Path(f"/proc/{pid}").exists():
+        time.sleep(0.1)
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    (ended,) = forks.ended()
+    assert ended.code == -signal.SIGKILL, ended.said
     done = len(list(cells.glob("*.jsonl")))
     assert not (place / "killed" / "summary.json").exists()
-    for out in ("killed", "whole"):
-        with start(place, out) as process:
-            said, _ = process.communicate()
-        assert process.returncode == 0, said
+    for command in (again, whole):
+        (ended,) = forks.run(command)
+        assert ended.code == 0, ended.said
     return done
 
 

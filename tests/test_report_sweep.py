@@ -58,7 +58,7 @@ def test_a_setting_that_no_longer_answers_is_no_best_one(tmp_path: Path) -> None
     assert "Confirm on test" not in everything
 
 
-@pytest.mark.parametrize(("layers", "strengths", "behaviors"), [(1, 1, 1), (2, 9, 1), (12, 1, 7), (40, 12, 2)])
+@pytest.mark.parametrize(("layers", "strengths", "behaviors"), [(1, 1, 1), (2, 9, 2), (3, 1, 7), (40, 12, 1)])
 def test_maps_and_curves_of_any_size_are_drawn_and_stale_ones_removed(
     layers: int, strengths: int, behaviors: int, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from tests.validation.__main__ import QUICK, main
 from tests.validation.record import MODEL_NUMBERS, NUMBERS, read_model_results, read_results
 from tests.validation.results import Results, simulate
 from tests.validation.shapes import LIMITS, NULLS, SHAPES, Null, Shape, cluster_labels
-from tests.validation.simulations import Sizes, plain_level
+from tests.validation.simulations import Sizes, coverage, plain_level
 from tests.validation.subjects import ModelSizes
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -26,6 +26,11 @@ SMALL = Sizes(runs=40, draws=100, flips=99, items=(20,), cells=(3,), table_items
 @pytest.fixture(scope="module")
 def quick() -> Results:
     return simulate(QUICK, lambda text: None)
+
+
+@pytest.fixture(scope="module")
+def small() -> Results:
+    return simulate(SMALL, lambda text: None)
 
 
 def test_a_quick_run_keeps_the_bounds(quick: Results) -> None:
@@ -74,22 +79,21 @@ def test_plain_bca_is_the_level_whose_expanded_tail_is_the_normal_one(units: int
     assert expanded_tail(plain_level(units), units) == pytest.approx(1.959964, abs=1e-5)
 
 
-def test_the_same_seed_gives_the_same_numbers_and_another_one_others() -> None:
-    first = simulate(SMALL, lambda text: None)
-    assert simulate(SMALL, lambda text: None) == first
-    assert simulate(replace(SMALL, seed=1), lambda text: None).coverage != first.coverage
+def test_the_same_seed_gives_the_same_numbers_and_another_one_others(small: Results) -> None:
+    assert simulate(SMALL, lambda text: None) == small
+    other = coverage(replace(SMALL, seed=1), 0.0, lambda text: None)
+    assert [row.covered for row in other] != [row.covered for row in small.coverage]
 
 
-def test_a_bound_that_is_not_kept_is_named() -> None:
-    results = simulate(SMALL, lambda text: None)
-    rows = [replace(row, covered=0.5) for row in results.coverage]
-    errors = [replace(row, max_t=0.9) for row in results.false_positives]
-    plain = replace(results, small=(), labels=(), selections=())
+def test_a_bound_that_is_not_kept_is_named(small: Results) -> None:
+    rows = [replace(row, covered=0.5) for row in small.coverage]
+    errors = [replace(row, max_t=0.9) for row in small.false_positives]
+    plain = replace(small, small=(), labels=(), selections=())
     missed = replace(plain, coverage=tuple(rows), false_positives=tuple(errors)).missed()
     assert len(missed) == len(SHAPES) + sum(null.symmetric for null in NULLS)
     assert missed[0].startswith("coverage of near-normal, 20 items: 0.500") and "max_t" in missed[-1]
-    little = replace(results.small[0], untrue=0.0, wrong=0.9, either=0.0)
-    label, selected = replace(results.labels[-1], own=0.5), replace(results.selections[0], within=0.9, moved=0, apart=0)
+    little = replace(small.small[0], untrue=0.0, wrong=0.9, either=0.0)
+    label, selected = replace(small.labels[-1], own=0.5), replace(small.selections[0], within=0.9, moved=0, apart=0)
     lines = replace(plain, small=(little,), labels=(label,), selections=(selected,)).missed()[-3:]
     assert [line.split(",")[0] for line in lines] == ["little", "labels", "selection"]
     assert "verdicts wrong in 0.900" in lines[0] and "0.500 and" in lines[1] and "limit wrong in 0.900" in lines[2]

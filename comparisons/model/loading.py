@@ -92,9 +92,8 @@ def load(source: ModelSource) -> LM:
         source=source,
         thinking=source.thinking,
     )
-    if lm.prompts.reading.mended:
-        for note in lm.prompts.reading.notes:
-            warn_once(note)
+    for note in lm.prompts.notes if lm.prompts.reading.mended or lm.prompts.thinking else ():
+        warn_once(note)
     return lm
 
 

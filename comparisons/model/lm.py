@@ -303,11 +303,20 @@ def find_blocks(model: Any) -> str:
     }
     # An image tower may have as many.
     text = {*model.get_decoder().modules()} if hasattr(model, "get_decoder") else set()
-    lists = {name: module for name, module in lists.items() if module in text} or lists
+    lists = {name: module for name, module in lists.items() if module in text} or lists or _outermost(model, text)
     if not lists:
         kind = type(model).__name__
         raise CompareError(f"no list of {count} decoder blocks in {kind}: name it by --blocks path.to.layers.")
     return str(min(lists, key=lambda name: name.count(".")))
+
+
+def _outermost(model: Any, text: set[Any]) -> dict[str, Any]:
+    """The one list that the text's part has outside of any other: a block may be counted as two layers (LongCat)."""
+    import torch
+
+    lists = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.ModuleList) and m in text}
+    outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
+    return {name: lists[name] for name in outer} if len(outer) == 1 else {}
 
 
 def _complete(model: Any) -> None:

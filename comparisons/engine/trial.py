@@ -32,12 +32,9 @@ LEAST_NOISE = 1e-4
 PROMPT, TAIL, TARGETS = 12, 4, 64
 """Tokens of the trial's prompts and of what follows them, and how many tokens' log-probabilities are compared."""
 
-WINDOWS = {
-    **{"sliding_window": 64, "attention_chunk_size": 64, "window_size": 512, "attention_window_size": 512},
-    **{"index_topk": 4096, "keep_window_size": 4096},
-}
-"""What configurations call a window of attention, or how many tokens it picks of those that it sees, and the longest
-that the prompts outgrow; where a mask builds it in (`packed_mask`), they needn't as often."""
+WINDOWS = {"sliding_window": 64, "attention_chunk_size": 64, "window_size": 512, "attention_window_size": 512}
+"""What configurations call a window of attention, and the longest that the prompts outgrow; where a mask builds it in
+(`packed_mask`), they needn't as often."""
 
 
 def packing(lm: LM) -> Packing:
@@ -226,9 +223,7 @@ class _Trial:
 def _outgrown(config: Any) -> int:
     """The longest window of attention that the prompts can afford to be longer than; 0 where there is none."""
     found = [(getattr(each, name, None), most) for each in each_layer(config) for name, most in WINDOWS.items()]
-    longest = getattr(config, "max_position_embeddings", None) or math.inf
-    outgrown = (window for window, most in found if isinstance(window, int) and window <= most)
-    return max((window for window in outgrown if PROMPT + TAIL + window <= longest), default=0)
+    return max((window for window, most in found if isinstance(window, int) and window <= most), default=0)
 
 
 def _distance(left: torch.Tensor, right: torch.Tensor) -> float:

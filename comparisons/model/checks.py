@@ -125,6 +125,16 @@ def shaping(config: Any) -> list[str]:
     return [f"{name}={value}" for name, value in found.items() if value not in (None, [], SHAPING[name])]
 
 
+def check_positions(lm: LM) -> None:
+    """Raises CompareError where a model counts a text's positions from another number than 0 on."""
+    roberta = ("create_position_ids_from_input_ids", "token_type_embeddings")
+    if any(all(hasattr(module, name) for name in roberta) for module in lm.model.modules()):
+        raise CompareError(
+            f"{lm.name} counts a text's positions from its padding token's id on, as RoBERTa does, and would be asked "
+            "from 0 on: take another model."
+        )
+
+
 def check_stream(lm: LM) -> None:
     """Raises CompareError where a model's block hands on anything but a vector of the stream's width for each token.
 

@@ -11,7 +11,7 @@ MANY = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 LATENT = {"kv_lora_rank": 16, "q_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16}
 SOME = {"n_routed_experts": 4, "n_shared_experts": 1, "n_group": 1, "topk_group": 1}
 FOUR = {**LATENT, "num_key_value_heads": 4}
-PICKED = {"index_topk": 16, "index_head_dim": 16, "index_n_heads": 2, "mlp_layer_types": ["dense", *["sparse"] * 3]}
+PICKED = {"index_topk": 16, "index_head_dim": 16, "index_n_heads": 16, "mlp_layer_types": ["dense", *["sparse"] * 3]}
 MAMBA = {"state_size": 16, "chunk_size": 16}
 MAMBA_PARTS = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_chunk_size": 16}
 LINEAR = {
@@ -110,7 +110,6 @@ TEXT: dict[str, dict[str, Any]] = {
     "ctrl": {"dff": 128},
     "xglm": {"ffn_dim": 128, "dropout": 0.0},
     "gpt_neox_japanese": {},
-    "doge": {"keep_window_size": 16},
     "internlm3": {"head_dim": 16},
     "exaone": {},
     "cwm": {"head_dim": 16, "sliding_window": 16, "layer_types": WINDOWS},
@@ -220,6 +219,7 @@ TEXT: dict[str, dict[str, Any]] = {
     },
     "hy_v4": {**MANY, **FOUR, **SOME, "index_topk": 16, "index_head_dim": 16, "index_n_heads": 2, "hc_mult": 2},
     "cpmant": {"dim_head": 16, "dim_ff": 128},
+    "roberta": {"is_decoder": True, "pad_token_id": 1},
     "bart": {"d_model": 64, "encoder_layers": 2, "decoder_layers": 4, "decoder_ffn_dim": 128},
     "bert": {"is_decoder": True},
     "t5": {"d_model": 64, "d_kv": 16, "num_layers": 4, "num_heads": 4, "d_ff": 128},

@@ -16,8 +16,6 @@ QUICK = (
     "qwen3_next",
     "gemma3n_text",
     "recurrent_gemma",
-    "deepseek_v32",
-    "longcat_flash",
     "cpmant",
     "minimax",
     "gemma3",

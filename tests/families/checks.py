@@ -98,11 +98,7 @@ def _loads(lm: LM, folder: Path) -> str:
     counted, parameters = read_shape(ModelSource(str(folder / "model"))).parameters, lm.parameters
     if counted != parameters:
         raise Wrong(f"{counted} parameters are counted of {parameters}")
-    # LongCat's blocks are two layers each.
-    if (
-        len(lm.blocks) not in (lm.config.num_hidden_layers, getattr(lm.config, "num_layers", 0))
-        or "vis" in lm.blocks_path
-    ):
+    if len(lm.blocks) != lm.config.num_hidden_layers or "vis" in lm.blocks_path:
         raise Wrong(f"{len(lm.blocks)} blocks at {lm.blocks_path}")
     return f"`{lm.blocks_path}`"
 

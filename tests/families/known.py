@@ -11,7 +11,6 @@ MANY = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 LATENT = {"kv_lora_rank": 16, "q_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16}
 SOME = {"n_routed_experts": 4, "n_shared_experts": 1, "n_group": 1, "topk_group": 1}
 FOUR = {**LATENT, "num_key_value_heads": 4}
-PICKED = {"index_topk": 16, "index_head_dim": 16, "index_n_heads": 16, "mlp_layer_types": ["dense", *["sparse"] * 3]}
 MAMBA = {"state_size": 16, "chunk_size": 16}
 MAMBA_PARTS = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_chunk_size": 16}
 LINEAR = {
@@ -121,34 +120,20 @@ TEXT: dict[str, dict[str, Any]] = {
     "iquestcoder": {"head_dim": 16},
     "jais2": {},
     "youtu": FOUR,
-    "afmoe": {**MANY, "head_dim": 16, "sliding_window": 16, "layer_types": WINDOWS, "num_shared_experts": 1},
     "aria_text": {"moe_num_experts": 4, "moe_topk": 2, "head_dim": 16},
     "axk1": {**MANY, **FOUR, **SOME},
     "cohere2_moe": {
         **{"num_experts": 4, "num_experts_per_tok": 2, "head_dim": 16},
         **{"sliding_window": 16, "layer_types": WINDOWS},
     },
-    "dbrx": {
-        "attn_config": {"kv_n_heads": 2, "rope_theta": 10000.0},
-        "ffn_config": {"hidden_size": 64, "ffn_hidden_size": 64, "moe_num_experts": 4, "moe_top_k": 2},
-    },
-    "deepseek_v32": {**MANY, **FOUR, **SOME, **PICKED},
-    "glm_moe_dsa": {**MANY, **FOUR, **SOME, **PICKED},
-    "glm4_moe_lite": {**MANY, **FOUR, **SOME},
-    "exaone_moe": {**MANY, "num_shared_experts": 1, "head_dim": 16, "sliding_window": 16, "layer_types": WINDOWS},
     "flex_olmo": {"num_experts": 4, "num_experts_per_tok": 2},
     "flint": {
         **{**MANY, "shared_expert_intermediate_size": 32, "head_dim": 16},
         **{"sliding_window": 16, "layer_types": WINDOWS},
     },
     "granitemoeshared": {"num_local_experts": 4, "num_experts_per_tok": 2, "shared_intermediate_size": 32},
-    "hunyuan_v1_moe": {"num_experts": 4, "moe_topk": 2, "head_dim": 16},
     "hy_v3": {**MANY, "head_dim": 16, "num_shared_experts": 1},
     "jetmoe": {"num_local_experts": 4, "num_experts_per_tok": 2, "kv_channels": 16},
-    "longcat_flash": {
-        **{**FOUR, "moe_topk": 2, "n_routed_experts": 4, "zero_expert_num": 2},
-        **{"expert_ffn_hidden_size": 32, "head_dim": 16},
-    },
     "mellum": {**MANY, "num_local_experts": 4, "head_dim": 16, "sliding_window": 16, "layer_types": WINDOWS},
     "mimo_v2_flash": {
         **{**MANY, **SOME, "head_dim": 24, "v_head_dim": 16},
@@ -160,7 +145,6 @@ TEXT: dict[str, dict[str, Any]] = {
         **{"index_block_size": 8, "index_topk_blocks": 2},
     },
     "sarvam_moe": {**MANY, **SOME, "head_dim": 16},
-    "solar_open": {**MANY, **SOME, "head_dim": 16},
     "mamba": MAMBA,
     "mamba2": {**MAMBA, "num_heads": 8, "head_dim": 16, "n_groups": 1},
     "falcon_mamba": MAMBA,
@@ -206,10 +190,6 @@ TEXT: dict[str, dict[str, Any]] = {
     "bailing_hybrid": {
         **{**MANY, **FOUR, **SOME, "num_expert_group": 1, "num_experts_per_token": 2},
         **{"layer_types": EVERY_OTHER, "linear_head_dim": 16, "linear_num_heads": 4},
-    },
-    "inkling_text": {
-        **{**MANY, **SOME, "head_dim": 16, "swa_num_attention_heads": 4, "swa_num_key_value_heads": 2},
-        **{"swa_head_dim": 16, "sliding_window_size": 16, "rel_extent": 64, "d_rel": 8},
     },
     "rwkv": {"attention_hidden_size": 64, "context_length": 2048},
     # Its kernels round to bfloat16 unless told not to.

@@ -16,6 +16,7 @@ QUICK = (
     "qwen3_next",
     "gemma3n_text",
     "recurrent_gemma",
+    "cpmant",
     "minimax",
     "gemma3",
     "qwen2_5_vl",

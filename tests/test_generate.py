@@ -13,6 +13,7 @@ from comparisons.engine.sampling import Sampling
 from comparisons.intervention import Edit, Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
+from tests.families import plain
 from tests.tiny import tiny_lm
 
 QUESTIONS = ["Why?", "Would you like to help me with a plan for the day?", "Is it true that the answer is no?"]
@@ -73,6 +74,27 @@ def test_a_small_budget_gives_the_same_answers() -> None:
     whole = generate(lm, QUESTIONS, [Intervention(), Intervention(system="Be kind.")], TOKENS)
     lm.token_budget = 50
     assert generate(lm, QUESTIONS, [Intervention(), Intervention(system="Be kind.")], TOKENS) == whole
+
+
+@pytest.mark.parametrize("asked", [{"repetition_penalty": 1.3}, {"no_repeat_ngram_size": 2}])
+def test_what_a_generation_configuration_has_against_repetition_is_applied(asked: dict[str, float]) -> None:
+    """Token for token as `model.generate` does, side by side in one sequence and in rows of their own."""
+    lm = tiny_lm()
+    vector = torch.randn(lm.width, generator=torch.Generator().manual_seed(1)) * 3
+    edits = [Edit(1, vector), Edit(1, vector, positions="all")]
+    given = [Intervention(), *(Intervention(edits=(edit,)) for edit in edits)]
+    without = generate(lm, QUESTIONS, given, TOKENS)
+    for name, value in asked.items():
+        setattr(lm.model.generation_config, name, value)
+    for some in (given[:2], given):
+        found = generate(lm, QUESTIONS, some, TOKENS)
+        for column, question in enumerate(QUESTIONS):
+            ids = lm.tokenize(lm.prompt(question))
+            assert found[0][column] == plain.generated(lm, ids, TOKENS)
+            for row, start in enumerate((len(ids) - 1, 0)[: len(some) - 1], 1):
+                with plain.edited(lm, 1, vector, plain.from_cache(start)):
+                    assert found[row][column] == plain.generated(lm, ids, TOKENS)
+    assert found != without
 
 
 def test_sampled_answers_do_not_depend_on_the_batch() -> None:

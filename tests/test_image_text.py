@@ -15,12 +15,17 @@ from transformers import AutoConfig
 
 from comparisons.cli import execute
 from comparisons.engine.choices import choice_logps
+from comparisons.engine.generate import generate
+from comparisons.evaluation.best import write_best
+from comparisons.experiment.fitting import Built
 from comparisons.intervention import Edit, Intervention
 from comparisons.machine.shape import read_shape
 from comparisons.model.loading import load, load_without_weights, model_without_weights
 from comparisons.model.source import ModelSource
+from comparisons.report.snippet import QUESTION, snippet
 from comparisons.util.errors import CompareError
 from tests.families.known import tiny_config, tiny_model
+from tests.forks import Command, Forks
 from tests.places import make_place
 from tests.tiny import tiny_item, tiny_tokenizer
 
@@ -66,8 +71,11 @@ def test_doctor_counts_what_is_loaded(family: str, tmp_path: Path, capsys: pytes
 
 
 @pytest.mark.slow
-def test_gemma_3n_is_read_without_its_towers(tmp_path: Path) -> None:
-    """Which need a package of their own; its checkpoints have no files of the text alone."""
+def test_gemma_3n_is_read_without_its_towers(forks: Forks, tmp_path: Path) -> None:
+    """Which need a package of their own; its checkpoints have no files of the text alone.
+
+    The report's program reads it so too, and edits the copy of the stream that the engine does.
+    """
     folder, text = tmp_path / "model", tiny_model("gemma3n_text")
     tiny_tokenizer().save_pretrained(folder)
     config = AutoConfig.for_model("gemma3n", text_config=text.config.to_dict())
@@ -87,6 +95,14 @@ def test_gemma_3n_is_read_without_its_towers(tmp_path: Path) -> None:
     vector = torch.ones(lm.width)
     found = choice_logps(lm, [tiny_item(0).present("given")], [Intervention(), Intervention(edits=(Edit(1, vector),))])
     assert np.abs(found.logps[1] - found.logps[0]).max() > 1e-3
+    intervention = Intervention(edits=(Edit(1, 3 * vector),))
+    built = Built(intervention, 0.0)
+    write_best(tmp_path, "caa", built, lm, str(folder))
+    program = snippet(json.loads((tmp_path / "best/intervention.json").read_text()))
+    assert program is not None
+    (done,) = forks.run(Command((), str(tmp_path), program=program))
+    (answers,) = generate(lm, [QUESTION], [intervention], 64, exact=True)
+    assert done.printed == f"{answers[0]}\n", done.errors
 
 
 def test_a_model_that_cant_write_on_from_text_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -15,17 +15,29 @@ from comparisons.evaluation.free_answers import open_numbers
 from comparisons.intervention import Edit, Intervention
 from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.lm import LM
+from comparisons.model.mending import QUESTION
 from comparisons.model.prompts import PromptWriter, checked_writer
 from comparisons.model.thinking import Thinking
 from comparisons.util.errors import CompareError
 from tests.test_prompt_check import CHATML, EACH, END, HARMONY, PLAIN_CHATML, QWEN3, R1, THINKING, trl_templates
 from tests.tiny import tiny_lm, tiny_tokenizer
 
+# In the words of neither stands that a system text turns thoughts on and off.
 EARLY_NEMOTRON = (
-    EACH
-    + CHATML.replace("m.content", "m.content.split('</think>')[-1]")
+    "<|start_header_id|>system<|end_header_id|>\n\n{{ messages[0].content if messages[0].role == 'system' }}<|eot_id|>"
+    + "{% for m in messages if m.role != 'system' %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n"
+    + "{{ m.content.split('</think>')[-1] | trim }}<|eot_id|>"
     + END
-    + ("{% if add_generation_prompt %}{# detailed thinking on #}<|im_start|>assistant\n{% endif %}")
+    + "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
+)
+# Its own system text asks for the thought, and any other takes its place.
+GRANITE = (
+    "{% if messages[0].role != 'system' %}<|role|>system<|end_role|>Be good."
+    "{% if thinking %} Think between <think></think>.{% endif %}<|end_of_text|>\n{% endif %}"
+    + EACH
+    + "<|role|>{{ m.role }}<|end_role|>{{ m.content }}<|end_of_text|>\n"
+    + END
+    + "{% if add_generation_prompt %}<|role|>assistant<|end_role|>{% endif %}"
 )
 SWITCHED = (
     "{% set n = namespace(off=false) %}"
@@ -56,7 +68,8 @@ KNOWN = {
     "always open": (THINKING, "assistant\n<think>\n", "", "</think>", "<think>\n\n</think>\n\n"),
     "gpt-oss": (HARMONY, "<|start|>assistant", "<|channel|>", "<|channel|>final<|message|>", "final<|message|>"),
     "a switch": (SWITCHED, "assistant\n<think>\n", "", "</think>", "<think></think>"),
-    "early Nemotron": (EARLY_NEMOTRON, "assistant\n", "<think>", "</think>", "assistant\n"),
+    "early Nemotron": (EARLY_NEMOTRON, "<|end_header_id|>\n\n", "<think>", "</think>", "<|end_header_id|>\n\n"),
+    "Granite": (GRANITE, "assistant<|end_role|>", "<think>", "</think>", "assistant<|end_role|>"),
 }
 
 
@@ -79,7 +92,7 @@ def test_a_template_is_told_to_think_for_free_answers_alone(case: str) -> None:
 
 
 def test_letters_of_a_model_that_begins_a_thought_itself_are_asked_behind_an_empty_one() -> None:
-    """Its template is that of models which don't think: the name tells, or --thinking on."""
+    """Its template is that of models which don't think: the name tells without weights, or --thinking on."""
     closed, untold = "<|im_start|>assistant\n<think>\n\n</think>\n\n", "<|im_start|>assistant\n"
     for name, mode, ending in (
         ("org/Tiny-Thinking", "off", closed),
@@ -99,11 +112,37 @@ def test_letters_of_a_model_that_begins_a_thought_itself_are_asked_behind_an_emp
 
 def test_the_words_of_a_system_text_turn_thoughts_off_and_on() -> None:
     found = writer(EARLY_NEMOTRON)
-    assert found.text("Why?", "Be kind.").startswith("<|im_start|>system\ndetailed thinking off\n\nBe kind.<|im_end|>")
-    assert found.free_text("Why?").startswith("<|im_start|>system\ndetailed thinking on<|im_end|>")
+    system = "<|start_header_id|>system<|end_header_id|>\n\ndetailed thinking "
+    assert found.text("Why?", "Be kind.").startswith(f"{system}off\n\nBe kind.<|eot_id|>")
+    assert found.free_text("Why?").startswith(f"{system}on<|eot_id|>")
     (note,) = found.reading.notes
     assert "is told not to think by a system text: 'detailed thinking off' opens it" in note
     assert "/no_think" not in writer(SWITCHED).text("Why?", "Be kind.")
+
+
+def test_a_system_text_that_would_take_the_place_of_what_asks_for_thoughts_opens_the_first_turn() -> None:
+    found, asks = writer(GRANITE), "<|role|>system<|end_role|>Be good. Think between <think></think>.<|end_of_text|>\n"
+    for system, turn in ((None, "Why?"), ("Be kind.", "Be kind.\n\nWhy?")):
+        assert found.free_text("Why?", system).startswith(f"{asks}<|role|>user<|end_role|>{turn}<|end_of_text|>")
+    assert found.text("Why?", "Be kind.").startswith("<|role|>system<|end_role|>Be kind.<|end_of_text|>")
+    assert found.notes[-1].startswith("with --thinking on a system text opens the first user turn")
+
+
+def test_a_model_that_begins_a_thought_itself_is_known_by_its_first_token() -> None:
+    """Whatever it is called, where the template serves models that don't think too."""
+    lm = tiny_lm(vocab_size=402)
+    lm.tokenizer.add_tokens(["<think>", "</think>"])
+    lm.tokenizer.chat_template = LFM25
+    plain = LM(lm.model, lm.tokenizer, "tiny")
+    assert plain.prompt("Why?").endswith("assistant\n") and plain.prompts.reading.opens == "<think>"
+    ids = torch.tensor([plain.tokenize(plain.prompt(QUESTION))])
+    with torch.no_grad():
+        last = lm.model.model(ids).last_hidden_state[0, -1]
+        lm.model.lm_head.weight[lm.tokenizer.convert_tokens_to_ids("<think>")] = 10 * last
+    thinks = LM(lm.model, lm.tokenizer, "tiny")
+    for each in (thinks, thinks.in_format("base").in_format("chat")):
+        assert each.prompt("Why?").endswith("assistant\n<think>\n\n</think>\n\n")
+    assert "leaves the thought to the model" in thinks.prompts.notes[-1]
 
 
 @pytest.mark.parametrize("path", trl_templates(), ids=lambda path: path.stem)

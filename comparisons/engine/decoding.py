@@ -18,7 +18,7 @@ from comparisons.engine.head import at_columns
 from comparisons.engine.hooks import Layout, edits_applied
 from comparisons.engine.plan import shares_prompt
 from comparisons.engine.prefix import attention_mask, keep_logits, prefill_chunk
-from comparisons.engine.sampling import Sampling
+from comparisons.engine.sampling import Sampling, penalized, penalties
 from comparisons.engine.thoughts import Thoughts
 from comparisons.engine.trial import continuing
 from comparisons.intervention import Intervention
@@ -52,7 +52,7 @@ class Rows:
         self.lm, self.count, self.sampling, self.stops, self.beside = lm, len(members), sampling, stops, beside
         self.edits = [member.edits for member in members]
         self.prompts, self.longest = prompts, max(map(len, prompts))
-        self.ends = self._end_tokens()
+        self.ends, self.penalties = self._end_tokens(), penalties(lm.model.generation_config)
         self.thoughts: Thoughts | None = None
         self.decisions = Decisions()
         self.closing: dict[int, bool] = {}
@@ -79,6 +79,9 @@ class Rows:
         for step in range(most):
             logits = self._step(text, step, answers)
             alive = [answer for row in self.rows for answer in row]
+            if self.penalties:
+                texts = [[*self.prompts[a // self.count], *answers[a]] for a in alive]
+                logits = penalized(self.penalties, texts, logits)
             self._written(alive, self._next(logits, alive)[:, 0].tolist(), answers, max_new_tokens, text)
             if not self.rows:
                 break

@@ -88,8 +88,8 @@ def output_changed(module: torch.nn.Module, change: Change) -> Iterator[None]:
     """Passes a module's output [batch, tokens, width] through `change`, which returns a new tensor."""
 
     def hook(module: torch.nn.Module, args: Any, output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (_in_stream(module, output[0], change), *output[1:])
+        if isinstance(output, (tuple, list)):
+            return type(output)((_in_stream(module, output[0], change), *output[1:]))
         return _in_stream(module, output, change)
 
     handle = module.register_forward_hook(hook)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import torch
 
 from comparisons.util.errors import CompareError
 
@@ -31,3 +35,26 @@ class Sampling:
 
 
 GREEDY = Sampling()
+
+
+def penalties(config: Any) -> Any:
+    """What a generation configuration asks for against repetition, as transformers applies it; may be empty.
+
+    Returns:
+        Called with token ids [rows, tokens], the prompt's before the answer's, and logits [rows, vocabulary], it
+        returns logits.
+    """
+    from transformers import LogitsProcessorList, NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
+
+    found = LogitsProcessorList()
+    if (penalty := getattr(config, "repetition_penalty", None)) not in (None, 1):
+        found.append(RepetitionPenaltyLogitsProcessor(float(penalty)))
+    if size := getattr(config, "no_repeat_ngram_size", None):
+        found.append(NoRepeatNGramLogitsProcessor(size))
+    return found
+
+
+def penalized(found: Any, texts: Sequence[Sequence[int]], logits: torch.Tensor) -> torch.Tensor:
+    """Logits [rows, vocabulary] behind texts of their own lengths, with `penalties` applied."""
+    rows = zip(texts, logits.float(), strict=True)
+    return torch.cat([found(torch.tensor([ids], device=row.device), row[None]) for ids, row in rows])

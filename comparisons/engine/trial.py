@@ -16,6 +16,7 @@ from comparisons.engine.plan import Branch, Family, Sequences
 from comparisons.engine.prefix import no_prefix, read_families
 from comparisons.intervention import Edit
 from comparisons.model.checks import shaping
+from comparisons.model.classes import each_layer
 from comparisons.model.lm import LM, Continuing, Packing
 from comparisons.model.tokenizers import warn_once
 
@@ -221,7 +222,7 @@ class _Trial:
 
 def _outgrown(config: Any) -> int:
     """The longest window of attention that the prompts can afford to be longer than; 0 where there is none."""
-    found = [(getattr(config, name, None), most) for name, most in WINDOWS.items()]
+    found = [(getattr(each, name, None), most) for each in each_layer(config) for name, most in WINDOWS.items()]
     return max((window for window, most in found if isinstance(window, int) and window <= most), default=0)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from comparisons.experiment.fitting import Built
 from comparisons.intervention import Condition
-from comparisons.model.classes import auto_class
+from comparisons.model.classes import auto_class, is_text_part
 from comparisons.model.lm import LM
 from comparisons.model.tokenizers import template_file
 from comparisons.results.findings import is_broken
@@ -62,6 +62,8 @@ def write_best(run: Path, cell: str, built: Built, lm: LM, location: str) -> Non
             "cell": cell,
             "model": location,
             "class": auto_class(lm.name, lm.model.config, own_code=True)[0].__name__,
+            **({"text_part": True} if is_text_part(lm.model.config) else {}),
+            **({} if (copy := getattr(lm.config, "altup_active_idx", None)) is None else {"stream": copy}),
             "blocks": lm.blocks_path,
             "prompt_format": lm.prompt_format,
             **({"reading": asdict(lm.prompts.reading)} if lm.prompts.reading.mended else {}),

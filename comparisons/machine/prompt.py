@@ -50,7 +50,7 @@ class ShownPrompt:
             _pieces(writer.tokenizer, ids),
             pieces[asked.prompt_end + 1 :],
             letters,
-            writer.reading.notes,
+            (*writer.notes, *_untold(writer)),
         )
 
     @property
@@ -62,6 +62,12 @@ class ShownPrompt:
     def to_json(self) -> dict[str, Any]:
         """Everything."""
         return asdict(self)
+
+
+def _untold(writer: PromptWriter) -> list[str]:
+    opens = writer.reading.opens
+    said = f"the chat template of {writer.name} leaves thoughts to the model: if it begins an answer with {opens!r}, "
+    return [f"{said}an empty one stands before letters and texts when it is loaded."] if opens else []
 
 
 def marked(pieces: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.model.checks import check_quantize, stored_quantization
+from comparisons.model.classes import each_layer
 from comparisons.model.explaining import explained
 from comparisons.model.lm import blocks_at, find_blocks
 from comparisons.model.loading import model_without_weights
@@ -222,7 +223,7 @@ def measure(model: Any, path: str | None, dtype: str) -> Shape:
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    config, blocks = model.config.get_text_config(), blocks_at(model, path or find_blocks(model))
+    config, blocks = each_layer(model.config.get_text_config())[0], blocks_at(model, path or find_blocks(model))
     linears = [m for m in blocks[0].modules() if isinstance(m, (torch.nn.Linear, Conv1D))]
     sides = [tuple(m.weight.shape) if isinstance(m, Conv1D) else tuple(m.weight.shape)[::-1] for m in linears]
     # A recurrent family may have no attention, and MLPs may be of several widths.

@@ -11,6 +11,16 @@ TEXT_ALONE = ("gemma3n",)
 packages."""
 
 
+def is_text_part(config: Any) -> bool:
+    """Whether a model's configuration may be that of the text part alone of what its files hold."""
+    return str(config.model_type).removesuffix("_text") in TEXT_ALONE
+
+
+def each_layer(config: Any) -> list[Any]:
+    """What a configuration says of each block: those of some families have sizes of their own."""
+    return [*config.per_layer_config] if getattr(config, "is_heterogeneous", False) else [config]
+
+
 def auto_class(name: str, config: Any, own_code: bool) -> tuple[Any, Any]:
     """The auto class that makes a model, and the configuration that it is given.
 

@@ -108,6 +108,8 @@ class LM:
         self._clean: tuple[object, ...] | None = None
         check_vocabulary(tokenizer, name, len(model.get_input_embeddings().weight), self.prompts.probe()[1])
         _complete(model)
+        if self._begins_a_thought():
+            self.prompts = checked_writer(tokenizer, prompt_format, name, thinking, thinks=True)
 
     @property
     def tokenizer(self) -> Any:
@@ -212,8 +214,8 @@ class LM:
         if self._reload is None:
             raise CompareError(f"the model {self.name} was changed and can't be loaded again: start anew.")
         model, tokenizer = self._reload()
-        mode = self.prompts.mode
-        self.model, self.prompts = model.eval(), checked_writer(tokenizer, self.prompt_format, self.name, mode)
+        old = self.prompts
+        self.model, self.prompts = model.eval(), checked_writer(tokenizer, old.format, self.name, old.mode, old.thinks)
         self.blocks = blocks_at(model, self.blocks_path)
         _complete(model)
         self._clean = self.mark()
@@ -226,7 +228,7 @@ class LM:
         """A view that writes its prompts in another format; model, tokenizer and meter are shared."""
         view = copy(self)
         mode = self.prompts.mode if prompt_format == "chat" else "off"
-        view.prompts = checked_writer(self.tokenizer, prompt_format, self.name, mode)
+        view.prompts = checked_writer(self.tokenizer, prompt_format, self.name, mode, self.prompts.thinks)
         # The hash depends on the format, and a copy brings the one that was computed.
         vars(view).pop("digest", None)
         return view
@@ -248,6 +250,18 @@ class LM:
         prompt = self.prompts.choice(question, letters, system, examples)
         self._check_embedded(prompt.ids)
         return prompt
+
+    def _begins_a_thought(self) -> bool:
+        """Whether the likeliest answer to the probe's question begins with a thought that the template leaves to it."""
+        import torch
+
+        opens, ids = self.prompts.reading.opens, self.tokenize(self.prompt(QUESTION))
+        end, text = len(ids), ""
+        while opens.startswith(text) and len(ids) - end < len(opens) and self.device.type != "meta":
+            with torch.no_grad():
+                ids.append(int(self.model(torch.tensor([ids], device=self.device)).logits[0, -1].argmax()))
+            text = self.tokenizer.decode(ids[end:]).lstrip()
+        return opens != "" and text.startswith(opens)
 
     def _check_embedded(self, ids: Sequence[int]) -> None:
         """A tokenizer may have special tokens beyond the embeddings, as of images, which a text may name."""
@@ -289,11 +303,20 @@ def find_blocks(model: Any) -> str:
     }
     # An image tower may have as many.
     text = {*model.get_decoder().modules()} if hasattr(model, "get_decoder") else set()
-    lists = {name: module for name, module in lists.items() if module in text} or lists
+    lists = {name: module for name, module in lists.items() if module in text} or lists or _outermost(model, text)
     if not lists:
         kind = type(model).__name__
         raise CompareError(f"no list of {count} decoder blocks in {kind}: name it by --blocks path.to.layers.")
     return str(min(lists, key=lambda name: name.count(".")))
+
+
+def _outermost(model: Any, text: set[Any]) -> dict[str, Any]:
+    """The one list that the text's part has outside of any other: a block may be counted as two layers (LongCat)."""
+    import torch
+
+    lists = {name: m for name, m in model.named_modules() if isinstance(m, torch.nn.ModuleList) and m in text}
+    outer = [name for name in lists if not any(name.startswith(f"{other}.") for other in lists)]
+    return {name: lists[name] for name in outer} if len(outer) == 1 else {}
 
 
 def _complete(model: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.model import processes
-from comparisons.model.checks import check_quantize, hub_adapter
+from comparisons.model.checks import check_positions, check_quantize, check_stream, hub_adapter
 from comparisons.model.classes import auto_class
 from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
@@ -92,9 +92,10 @@ def load(source: ModelSource) -> LM:
         source=source,
         thinking=source.thinking,
     )
-    if lm.prompts.reading.mended:
-        for note in lm.prompts.reading.notes:
-            warn_once(note)
+    check_positions(lm)
+    check_stream(lm)
+    for note in lm.prompts.notes if lm.prompts.reading.mended or lm.prompts.thinking else ():
+        warn_once(note)
     return lm
 
 

@@ -39,6 +39,9 @@ SWITCHES = (("detailed thinking on", "detailed thinking off"), ("/think", "/no_t
 THINKS_UNTOLD = re.compile(r"(?:^|[-_. ])(?:r1|think|thinker|thinking|reasoner|reasoning)(?:$|[-_. ])", re.IGNORECASE)
 """In the names of models that think whatever they are told."""
 
+LLAMA3 = "<|start_header_id|>"
+"""In the templates of Llama 3's: those that cut thoughts and write none are the first Nemotrons'."""
+
 DEEPSEEK = "<｜Assistant｜>"
 """Before answers in the templates of DeepSeek's: those that know thoughts and aren't told of them are R1's first."""
 
@@ -53,11 +56,13 @@ class Finding:
         template: how it is to be used.
         ends: the token that it writes behind an answer, where that is a special one.
         notes: what is to be said of it, a line each.
+        opens: what a thought begins with that is left to the model, which may have none; empty where none is.
     """
 
     template: Template
     ends: tuple[int, ...]
     notes: tuple[str, ...]
+    opens: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,8 @@ def find(tokenizer: Any, name: str, thinks: bool = False) -> Finding:
     template, added = _ended(trial, template)
     _check_tokens(trial, template)
     template = _begun_once(trial, template)
-    return Finding(template, _turn_end(trial, template), tuple(_notes(trial, template, added)))
+    left = _left_to_model(trial, template, _tail(trial, template))
+    return Finding(template, _turn_end(trial, template), tuple(_notes(trial, template, added)), left[0] if left else "")
 
 
 def _content(trial: _Trial) -> Template:
@@ -138,7 +144,7 @@ def _quiet(trial: _Trial, template: Template) -> Template:
     """With the words that turn thoughts off, where the template leaves that to a system text."""
     if _is_told(trial, template):
         return template
-    for _, off in switched(trial.tokenizer, trial.name):
+    for _, off in _switched(trial.tokenizer):
         if trial.shown(replace(template, switch=off), SYSTEM, ASKED):
             return replace(template, switch=off)
     return template
@@ -154,11 +160,11 @@ def _is_told(trial: _Trial, template: Template) -> bool:
     )
 
 
-def switched(tokenizer: Any, name: str) -> list[tuple[str, str]]:
+def _switched(tokenizer: Any) -> list[tuple[str, str]]:
     """The words by which a system text turns thoughts on and off, of those that the template or the family knows."""
     source = source_of(tokenizer)
     # Templates of the first Nemotrons hand these words on without naming them.
-    early = "nemotron" in name.lower() and "</think>" in source and "enable_thinking" not in source
+    early = LLAMA3 in source and "</think>" in source and "<think>" not in source
     pairs = [pair for pair in SWITCHES if pair[1] in source or (pair[0] in source and " " in pair[0])]
     return pairs or ([SWITCHES[0]] if early else [])
 
@@ -198,24 +204,27 @@ def _ended(trial: _Trial, template: Template) -> tuple[Template, str]:
     said = f"ends before the answer begins: {header!r} is added" if header else ""
     if closed:
         said = f"ends in an open thought: {header + closed!r} closes it"
-    elif closed := _left_to_model(trial, template, tail + header):
+    elif (left := _left_to_model(trial, template, tail + header)) and _begins(trial):
+        closed = empty(*left)
         said = f"leaves the thought to the model: an empty one, {closed!r}, stands before the answer"
     elif re.search(r"\w", MARKS.sub("", beyond)):
         said = f"begins the answer itself, by {beyond.strip()!r}: what is asked for follows it"
     return replace(template, ending=header + closed), said
 
 
-def _left_to_model(trial: _Trial, template: Template, tail: str) -> str:
-    """The empty thought of a model that begins one itself, as its template tells by what it cuts from earlier turns.
+def _left_to_model(trial: _Trial, template: Template, tail: str) -> tuple[str, str] | None:
+    """The marks of a thought that is left to the model, as its template tells by what it cuts from earlier turns.
 
-    Empty where the template is told of thoughts, has written one, or serves models that don't think too.
+    None where the template is told of thoughts, or has written one.
     """
-    source = source_of(trial.tokenizer)
-    found = marks(source)
-    thinks = trial.thinks or DEEPSEEK in source or THINKS_UNTOLD.search(trial.name.rstrip("/").rpartition("/")[2])
-    if not found or not thinks or found[1] in tail or template.switch or _is_told(trial, template):
-        return ""
-    return empty(*found)
+    found = marks(source_of(trial.tokenizer))
+    return None if not found or found[1] in tail or template.switch or _is_told(trial, template) else found
+
+
+def _begins(trial: _Trial) -> bool:
+    """Whether the model is known to begin thoughts itself: a template may serve others too."""
+    named = THINKS_UNTOLD.search(trial.name.rstrip("/").rpartition("/")[2])
+    return trial.thinks or DEEPSEEK in source_of(trial.tokenizer) or named is not None
 
 
 def _tail(trial: _Trial, template: Template) -> str:

@@ -64,12 +64,14 @@ class Reading:
         added: special tokens that it puts behind a text, of which none belongs behind a prompt.
         ends: token ids that the chat template ends an answer by.
         notes: what of this must be known, a line each.
+        opens: what a thought begins with that the chat template leaves to the model; empty where it leaves none.
     """
 
     template: Template = AS_IT_IS
     added: int = 0
     ends: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    opens: str = ""
 
     @property
     def mended(self) -> bool:
@@ -86,12 +88,14 @@ class PromptWriter:
         format: "chat", "base" or "llama2-paper".
         name: of the model, for messages.
         mode: whether free answers begin with a thought.
+        thinks: whether the model begins a thought where its template leaves that to it.
     """
 
     tokenizer: Any
     format: PromptFormat
     name: str
     mode: ThinkingMode = "off"
+    thinks: bool = False
     _readings: dict[str, Reading] = field(default_factory=dict, init=False, repr=False, compare=False)
     _thinking: dict[str, Thinking] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -130,13 +134,20 @@ class PromptWriter:
             self._thinking[key] = find_thinking(self.tokenizer, self.name, self.reading.template)
         return self._thinking[key]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be known of how prompts are written, a line each."""
+        moved = self.thinking is not None and self.thinking.template.folded and not self.reading.template.folded
+        said = f"with --thinking on a system text opens the first user turn: {self.name} thinks under none of its own."
+        return (*self.reading.notes, said) if moved else self.reading.notes
+
     def _read(self) -> Reading:
         if self.format == "chat":
             if not getattr(self.tokenizer, "chat_template", None):
                 raise CompareError(f"the tokenizer of {self.name} has no chat template: use --prompt-format base.")
             check_templates(self.tokenizer, self.name)
-            found = find(self.tokenizer, self.name, self.mode == "on")
-            return Reading(found.template, ends=found.ends, notes=found.notes)
+            found = find(self.tokenizer, self.name, self.thinks or self.mode == "on")
+            return Reading(found.template, ends=found.ends, notes=found.notes, opens=found.opens)
         added = self._added()
         words = "".join(self.tokenizer.convert_ids_to_tokens(added))
         notes = (f"the tokenizer of {self.name} ends every text with {words}: it is left out of prompts.",)
@@ -260,7 +271,7 @@ class PromptWriter:
 
 
 def checked_writer(
-    tokenizer: Any, prompt_format: PromptFormat | None, name: str, mode: ThinkingMode = "off"
+    tokenizer: Any, prompt_format: PromptFormat | None, name: str, mode: ThinkingMode = "off", thinks: bool = False
 ) -> PromptWriter:
     """Writes prompts that a probe has shown to be right, by default by the chat template where there is one.
 
@@ -268,7 +279,7 @@ def checked_writer(
         CompareError: the model would not read in this format what it is to be asked, or can't think as it is asked to.
     """
     has_template = bool(getattr(tokenizer, "chat_template", None))
-    writer = PromptWriter(tokenizer, prompt_format or ("chat" if has_template else "base"), name, mode)
+    writer = PromptWriter(tokenizer, prompt_format or ("chat" if has_template else "base"), name, mode, thinks)
     try:
         writer.check()
     except CompareError:

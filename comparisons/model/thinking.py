@@ -12,8 +12,14 @@ from comparisons.model.template import THINKS, Template, source_of
 from comparisons.model.thoughts import FINAL, PAIRS, TAG, closing, marks
 from comparisons.util.errors import CompareError
 
-ARGUMENTS: tuple[Mapping[str, Any], ...] = ({THINKS: True}, {"thinking": True}, {})
-"""What templates are told so that a model thinks; last, nothing, for those that always have it think."""
+WAYS: tuple[tuple[Mapping[str, Any], bool], ...] = (
+    ({THINKS: True}, False),
+    ({"thinking": True}, False),
+    ({"thinking": True}, True),
+    ({}, False),
+)
+"""What templates are told so that a model thinks, and whether a system text opens the first question: where it is a
+message of its own, some (Granite 3's) drop what they are told. Last, nothing, for those that always have it think."""
 
 CHANNELS = re.compile(r"(?:<\|channel\|>)?(?:analysis|commentary)[^<]*<\|message\|>|<\|end\|>|<\|start\|>assistant")
 """The marks between the thoughts of gpt-oss's."""
@@ -69,10 +75,11 @@ def find_thinking(tokenizer: Any, name: str, closed: Template) -> Thinking:
     Raises:
         CompareError: it has no way to.
     """
-    source, plain = source_of(tokenizer), _rendered(tokenizer, closed)
+    source = source_of(tokenizer)
     switch = next((on for on, off in SWITCHES if off == closed.switch), "")
-    for told in ARGUMENTS if not switch else ({},):
-        template = _used(closed, told, switch)
+    for told, folded in WAYS if not switch else WAYS[-1:]:
+        used = replace(closed, folded=closed.folded or folded)
+        template, plain = _used(used, told, switch), _rendered(tokenizer, used)
         text = _rendered(tokenizer, template)
         if text is None or plain is None:
             continue

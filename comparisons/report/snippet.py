@@ -46,6 +46,8 @@ def snippet(intervention: Mapping[str, Any], question: str = QUESTION, repositor
         place=place,
         file=file,
         kind=intervention.get("class", "AutoModelForCausalLM"),
+        text_part=intervention.get("text_part", False),
+        stream=f"[{intervention['stream']}]" if "stream" in intervention else "",
         template_file=intervention.get("template_file") if prompt_format == "chat" else None,
         package=next((named.module for named in NAMED.values() if named.file == file), None),
         blocks=intervention.get("blocks") or "model.layers",

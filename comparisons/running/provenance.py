@@ -60,7 +60,7 @@ class ModelInfo:
             "digest": lm.digest,
         }
         facts = {name: each.facts(plan, lm) for name, each in evaluations_of(plan.spec).items()}
-        return cls(model, _machine(lm), facts, letter_check(lm, plan, store), lm.prompts.reading.notes)
+        return cls(model, _machine(lm), facts, letter_check(lm, plan, store), lm.prompts.notes)
 
 
 def identify(plan: Plan) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from tests.tiny import ATTENTION, SHAPE, SPECIAL, tiny_tokenizer
 WIDE = {**SHAPE, **ATTENTION}
 MANY = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 LATENT = {"kv_lora_rank": 16, "q_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16}
+SOME = {"n_routed_experts": 4, "n_shared_experts": 1, "n_group": 1, "topk_group": 1}
+FOUR = {**LATENT, "num_key_value_heads": 4}
 MAMBA = {"state_size": 16, "chunk_size": 16}
 MAMBA_PARTS = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_chunk_size": 16}
 LINEAR = {
@@ -103,6 +105,46 @@ TEXT: dict[str, dict[str, Any]] = {
     },
     "ernie4_5_moe": {**MANY, "moe_num_experts": 4, "moe_k": 2},
     "minimax_m2": {"num_local_experts": 4, "num_experts_per_tok": 2, "head_dim": 16, "rotary_dim": 16},
+    "openai-gpt": {},
+    "ctrl": {"dff": 128},
+    "xglm": {"ffn_dim": 128, "dropout": 0.0},
+    "gpt_neox_japanese": {},
+    "internlm3": {"head_dim": 16},
+    "exaone": {},
+    "cwm": {"head_dim": 16, "sliding_window": 16, "layer_types": WINDOWS},
+    "vaultgemma": {"head_dim": 16, "sliding_window": 16, "query_pre_attn_scalar": 16},
+    "gemma4_unified_text": {"head_dim": 16, "sliding_window": 16, "layer_types": WINDOWS},
+    "modernbert-decoder": {"pad_token_id": 1, "local_attention": 16, "cls_token_id": 0, "sep_token_id": 1},
+    "granite_swa": {"sliding_window": 16, "layer_types": WINDOWS},
+    "hyperclovax": {},
+    "iquestcoder": {"head_dim": 16},
+    "jais2": {},
+    "youtu": FOUR,
+    "aria_text": {"moe_num_experts": 4, "moe_topk": 2, "head_dim": 16},
+    "axk1": {**MANY, **FOUR, **SOME},
+    "cohere2_moe": {
+        **{"num_experts": 4, "num_experts_per_tok": 2, "head_dim": 16},
+        **{"sliding_window": 16, "layer_types": WINDOWS},
+    },
+    "flex_olmo": {"num_experts": 4, "num_experts_per_tok": 2},
+    "flint": {
+        **{**MANY, "shared_expert_intermediate_size": 32, "head_dim": 16},
+        **{"sliding_window": 16, "layer_types": WINDOWS},
+    },
+    "granitemoeshared": {"num_local_experts": 4, "num_experts_per_tok": 2, "shared_intermediate_size": 32},
+    "hy_v3": {**MANY, "head_dim": 16, "num_shared_experts": 1},
+    "jetmoe": {"num_local_experts": 4, "num_experts_per_tok": 2, "kv_channels": 16},
+    "mellum": {**MANY, "num_local_experts": 4, "head_dim": 16, "sliding_window": 16, "layer_types": WINDOWS},
+    "mimo_v2_flash": {
+        **{**MANY, **SOME, "head_dim": 24, "v_head_dim": 16},
+        **{"sliding_window": 16, "layer_types": WINDOWS},
+    },
+    "minimax_m3_vl_text": {
+        **{"head_dim": 16, "num_experts_per_tok": 2, "num_local_experts": 4, "dense_intermediate_size": 64},
+        **{"shared_intermediate_size": 32, "rotary_dim": 8, "index_n_heads": 2, "index_head_dim": 16},
+        **{"index_block_size": 8, "index_topk_blocks": 2},
+    },
+    "sarvam_moe": {**MANY, **SOME, "head_dim": 16},
     "mamba": MAMBA,
     "mamba2": {**MAMBA, "num_heads": 8, "head_dim": 16, "n_groups": 1},
     "falcon_mamba": MAMBA,
@@ -140,12 +182,24 @@ TEXT: dict[str, dict[str, Any]] = {
         **{"linear_head_dim": 16, "linear_num_heads": 4},
     },
     "olmo_hybrid": {**LINEAR},
+    "qwen3_5_moe_text": {**MANY, **LINEAR, "shared_expert_intermediate_size": 32},
+    "lfm3": {
+        **{"head_dim": 16, "sliding_window": 16},
+        "layer_types": ["conv", "full_attention", "conv", "sliding_attention"],
+    },
+    "bailing_hybrid": {
+        **{**MANY, **FOUR, **SOME, "num_expert_group": 1, "num_experts_per_token": 2},
+        **{"layer_types": EVERY_OTHER, "linear_head_dim": 16, "linear_num_heads": 4},
+    },
     "rwkv": {"attention_hidden_size": 64, "context_length": 2048},
     # Its kernels round to bfloat16 unless told not to.
     "xlstm": {
         **{"num_blocks": 4, "num_heads": 4, "chunk_size": 16, "qk_dim_factor": 1.0},
         "autocast_kernel_dtype": "float32",
     },
+    "hy_v4": {**MANY, **FOUR, **SOME, "index_topk": 16, "index_head_dim": 16, "index_n_heads": 2, "hc_mult": 2},
+    "cpmant": {"dim_head": 16, "dim_ff": 128},
+    "roberta": {"is_decoder": True, "pad_token_id": 1},
     "bart": {"d_model": 64, "encoder_layers": 2, "decoder_layers": 4, "decoder_ffn_dim": 128},
     "bert": {"is_decoder": True},
     "t5": {"d_model": 64, "d_kv": 16, "num_layers": 4, "num_heads": 4, "d_ff": 128},

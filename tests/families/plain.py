@@ -26,7 +26,7 @@ def from_cache(start: int) -> Places:
 
 def stream(output: Any) -> torch.Tensor:
     """The residual stream in what a block returns, [batch, tokens, width]; of several copies (Gemma 3n) the active."""
-    hidden: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    hidden: torch.Tensor = output if torch.is_tensor(output) else output[0]
     return hidden[0] if hidden.dim() == 4 else hidden
 
 
@@ -35,11 +35,11 @@ def edited(lm: LM, layer: int, vector: torch.Tensor, places: Places) -> Iterator
     """Adds a vector to what a block returns while the context lasts."""
 
     def hook(module: Any, args: Any, output: Any) -> Any:
-        given = output[0] if isinstance(output, tuple) else output
+        given = output if torch.is_tensor(output) else output[0]
         changed = stream(output).clone()
         changed[:, places(changed.shape[1])] += vector
         changed = torch.cat([changed[None], given[1:]]) if given.dim() == 4 else changed
-        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+        return changed if torch.is_tensor(output) else type(output)((changed, *output[1:]))
 
     handle = lm.blocks[layer].register_forward_hook(hook)
     try:

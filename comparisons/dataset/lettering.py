@@ -290,8 +290,15 @@ def _claim(record: Record, origin: Origin) -> Item:
 
 def _item(origin: Origin, question: str, letters: tuple[str, str], record: Record, own_letters: bool = True) -> Item:
     """The item of a question and its matching and contrast letter, with the record's tags."""
-    tags = {name: optional_field(record, name, origin.where) for name in TAGS}
-    return Item.parse(origin.id, question, *letters, **tags, own_letters=own_letters)
+    template, label, category = (optional_field(record, name, origin.where) for name in TAGS)
+    matching, contrast = letters
+    return Item.parse(
+        *(origin.id, question, matching, contrast),
+        template=template,
+        label=label,
+        category=category,
+        own_letters=own_letters,
+    )
 
 
 def _many(record: Record, origin: Origin) -> Item:

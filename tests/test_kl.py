@@ -63,12 +63,13 @@ def test_every_token_has_what_plain_code_gives(family: str) -> None:
     others = [
         Intervention(system=SYSTEM),
         Intervention(system=SYSTEM, edits=(Edit(1, random_vector(7)),)),
-        Intervention(edits=(Edit(1, random_vector(8), positions="all"),)),
         Intervention(edits=(Edit(2, random_vector(9), positions="response_first:2"),)),
     ]
-    found = token_kl(lm, answers, [Intervention(), *vectors, *others])
-    assert all(value == 0 for each in found[0] for value in each)
-    for intervention, each in zip([*vectors, *others], found[1:], strict=True):
+    # By itself: it reaches the prompt, so that those of its group can't share one.
+    whole = Intervention(edits=(Edit(1, random_vector(8), positions="all"),))
+    found = [*token_kl(lm, answers, [*vectors, Intervention(), *others]), *token_kl(lm, answers, [whole])]
+    assert all(value == 0 for each in found.pop(len(vectors)) for value in each)
+    for intervention, each in zip([*vectors, *others, whole], found, strict=True):
         for place, values in enumerate(each):
             expected = plain_kl(lm, answers, place, intervention)
             assert np.abs(values - expected).max() <= 1e-5 * (1 + expected.max())

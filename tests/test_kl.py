@@ -175,6 +175,7 @@ def test_a_run_has_it_in_rows_summary_and_report(tmp_path: Path, model: str, mon
             assert row["kl_first"] == row["kl_tokens"][0] and len(row["kl_tokens"]) == row["tokens"] <= 8
             by_cell.setdefault(row["cell"], []).append(row)
     assert len(by_cell) == 7 and all(len(each) == 6 for each in by_cell.values())
+    areas: dict[str, set[tuple[float, ...]]] = {}
     for row in json.loads(Path("out/summary.json").read_text())["rows"]:
         values = np.concatenate([each["kl_tokens"] for each in by_cell[row["cell"]]])
         assert row["kl"] == pytest.approx(values.mean(), abs=1e-6)
@@ -185,8 +186,14 @@ def test_a_run_has_it_in_rows_summary_and_report(tmp_path: Path, model: str, mon
         placed = row["kl_frontier"]
         assert (placed is None) == (row["direction"] is None)
         assert placed is None or placed["probability"] + placed["dominated"] == pytest.approx(1)
+        if placed is not None:
+            areas.setdefault(row["method"], set()).add((placed["area"], *(placed["area_ci"] or ())))
+    # One number a method, whichever of its cells has it.
+    assert set(areas) == {"caa", "sft"} and all(len(each) == 1 for each in areas.values())
     report = Path("out/report.md").read_text()
     assert "## What else changes" in report and "figures/kl.png" in report
+    if any(value is not None for each in areas.values() for value, *_ in each):
+        assert "Area is one number a method" in report
 
 
 def test_the_estimate_counts_it(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:

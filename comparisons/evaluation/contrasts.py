@@ -203,11 +203,10 @@ def _frontier(
     if answers is None or costs is None or not 2 < len(cells) <= MOST_COMPARED + 1:
         return {}
     sign = 1.0 if direction == "pos" else -1.0
-    both = sign * answers.tables["p_match"][places], costs[0][places]
-    drawn = {"shift_clusters": answers.groups, "cost_clusters": costs[1]}
-    on, by = stats.dominance(*both, **drawn, seed=asked.seed)
+    far, dear, groups = sign * answers.tables["p_match"][places], costs[0][places], answers.groups
+    on, by = stats.dominance(far, dear, shift_clusters=groups, cost_clusters=costs[1], seed=asked.seed)
     names, ends = [row.name for row in cells[:-1]], [not row.control for row in cells[:-1]]
-    areas = stats.areas(*both, names, ends, **drawn, seed=asked.seed)
+    areas = stats.areas(far, dear, names, ends, shift_clusters=groups, cost_clusters=costs[1], seed=asked.seed)
     most = by.argmax(axis=1)
     found: dict[str, Frontier] = {}
     for place, row in enumerate(cells[:-1]):
@@ -216,9 +215,9 @@ def _frontier(
             "probability": float(on[place]),
             "dominated": float(1 - on[place]),
             "by": cells[most[place]].cell if by[place].any() else None,
-            "area": area and area.value,
-            "area_ci": area and area.interval,
-            "area_to": area and area.reach,
+            "area": None if area is None else area.value,
+            "area_ci": None if area is None else area.interval,
+            "area_to": None if area is None else area.reach,
         }
     return found
 

@@ -96,7 +96,7 @@ def test_behavior_json_puts_a_behavior_into_words(folder: Path) -> None:
     ("texts", "message"),
     [
         ([], "must hold an object, not a list"),
-        ({"rubrik": "x"}, "unknown field 'rubrik'. Did you mean rubric?"),
+        ({"rubrik": "x"}, "unknown field 'rubrik'. Did you mean rubric or rubrics?"),
         ({"rubric": ["x"]}, "field 'rubric' must be text, not a list"),
         (
             {"system_prompts": {"pos": "x"}},

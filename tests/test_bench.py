@@ -36,6 +36,7 @@ SMALL = Sizes(
     prompts=3,
     tokens=40,
     answer_tokens=6,
+    own_tokens=7,
     pairs=4,
     knowledge=6,
     knowledge_timed=3,
@@ -95,7 +96,7 @@ def test_steering_moves_the_numbers_that_agree(lm: LM) -> None:
 @pytest.mark.parametrize("name", WORKS)
 def test_tokens_run_follow_the_formulas(lm: LM, results: Results, name: str) -> None:
     (work,) = make_works(lm, [name], SMALL)
-    prompts = work.given_answers(lm) if work.kind == "texts" else work.prompts(lm)
+    prompts = work.given_answers(lm) if work.kind in ("texts", "kl") else work.prompts(lm)
     assert [len(prompt.ids) for prompt in prompts] == [SMALL.tokens] * len(work.questions)
     tokens = {
         "extraction": 4 * 2 * 41,
@@ -103,6 +104,7 @@ def test_tokens_run_follow_the_formulas(lm: LM, results: Results, name: str) -> 
         "grid": 6 * 10 * 40,
         "knowledge": 6 * 9 * 40,
         "answers": 3 * 27 * 2 * 46,
+        "kl": 3 * 9 * 47,
         # 39 prompt tokens give the first of four new ones.
         "generation": 2 * 9 * (39 + 3),
     }
@@ -122,7 +124,7 @@ def packed_tokens(lm: LM, work: Work) -> int:
     branches = len(work.members) + work.has_plain
     if work.kind == "answers":
         return sum(len(ids) - 1 + branches * work.new_tokens for ids in work.answer_prompts(lm))
-    if work.kind == "texts":
+    if work.kind in ("texts", "kl"):
         given = work.given_answers(lm)
         return sum(len(each.ids) - 1 + branches * sum(len(t) - len(each.ids) for t in each.texts) for each in given)
     if work.kind == "activations":
@@ -138,6 +140,7 @@ def test_the_packed_formula_by_hand(lm: LM) -> None:
         "grid": 6 * (38 + 10 * 2),
         "knowledge": 3 * (38 + 9 * 2),
         "answers": 3 * (39 + (3 * 8 + 1) * 2 * 6),
+        "kl": 3 * (39 + 9 * 7),
         "generation": 2 * (38 + 9 * 4),
     }
 
@@ -269,7 +272,7 @@ def test_targets_stand_beside_what_was_measured_at_their_own_sizes_only(results:
     whole = replace(results, sizes=replace(Sizes(), repeats=1))
     found = {(target.works[0], target.figure): value for target, value in whole.targets}
     assert found[("sweep", "ratio")] == of(results, "sweep", "engine").ratio
-    differences = [of(results, name, "engine").difference for name in ("sweep", "grid", "knowledge", "answers")]
+    differences = [of(results, name, "engine").difference for name in ("sweep", "grid", "knowledge", "answers", "kl")]
     assert found[("sweep", "difference")] == max(value for value in differences if value is not None)
 
 

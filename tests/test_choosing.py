@@ -59,7 +59,7 @@ def test_an_item_that_is_asked_in_one_order_weighs_as_much_as_the_others(monkeyp
         logps = np.stack([-np.logaddexp(0, -logits), -np.logaddexp(0, logits)], axis=-1)
         return ChoiceLogps(logps.astype(np.float32), np.zeros((2, 3), dtype=bool))
 
-    monkeypatch.setattr("comparisons.running.trials.choice_logps", known)
+    monkeypatch.setattr("comparisons.running.dev.choice_logps", known)
     fitter = Fitter(tiny_lm(), replace(behavior, dev=(both, one)), {}, Store(Path("store")), 0)
     element = Element("prompt", Prompt(), "pos", 1.0)
     record = choose(fitter, element, (), ["pos"], ORDERS, lambda text: None).record

@@ -63,12 +63,13 @@ def test_every_token_has_what_plain_code_gives(family: str) -> None:
     others = [
         Intervention(system=SYSTEM),
         Intervention(system=SYSTEM, edits=(Edit(1, random_vector(7)),)),
-        Intervention(edits=(Edit(1, random_vector(8), positions="all"),)),
         Intervention(edits=(Edit(2, random_vector(9), positions="response_first:2"),)),
     ]
-    found = token_kl(lm, answers, [Intervention(), *vectors, *others])
-    assert all(value == 0 for each in found[0] for value in each)
-    for intervention, each in zip([*vectors, *others], found[1:], strict=True):
+    # By itself: it reaches the prompt, so that those of its group can't share one.
+    whole = Intervention(edits=(Edit(1, random_vector(8), positions="all"),))
+    found = [*token_kl(lm, answers, [*vectors, Intervention(), *others]), *token_kl(lm, answers, [whole])]
+    assert all(value == 0 for each in found.pop(len(vectors)) for value in each)
+    for intervention, each in zip([*vectors, *others, whole], found, strict=True):
         for place, values in enumerate(each):
             expected = plain_kl(lm, answers, place, intervention)
             assert np.abs(values - expected).max() <= 1e-5 * (1 + expected.max())
@@ -174,6 +175,7 @@ def test_a_run_has_it_in_rows_summary_and_report(tmp_path: Path, model: str, mon
             assert row["kl_first"] == row["kl_tokens"][0] and len(row["kl_tokens"]) == row["tokens"] <= 8
             by_cell.setdefault(row["cell"], []).append(row)
     assert len(by_cell) == 7 and all(len(each) == 6 for each in by_cell.values())
+    areas: dict[str, set[tuple[float, ...]]] = {}
     for row in json.loads(Path("out/summary.json").read_text())["rows"]:
         values = np.concatenate([each["kl_tokens"] for each in by_cell[row["cell"]]])
         assert row["kl"] == pytest.approx(values.mean(), abs=1e-6)
@@ -184,8 +186,14 @@ def test_a_run_has_it_in_rows_summary_and_report(tmp_path: Path, model: str, mon
         placed = row["kl_frontier"]
         assert (placed is None) == (row["direction"] is None)
         assert placed is None or placed["probability"] + placed["dominated"] == pytest.approx(1)
+        if placed is not None:
+            areas.setdefault(row["method"], set()).add((placed["area"], *(placed["area_ci"] or ())))
+    # One number a method, whichever of its cells has it.
+    assert set(areas) == {"caa", "sft"} and all(len(each) == 1 for each in areas.values())
     report = Path("out/report.md").read_text()
     assert "## What else changes" in report and "figures/kl.png" in report
+    if any(value is not None for each in areas.values() for value, *_ in each):
+        assert "Area is one number a method" in report
 
 
 def test_the_estimate_counts_it(tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,13 +18,14 @@ from comparisons.evaluations.kl import kl_on, prompts_of
 from comparisons.experiment.limits import Match, parse_match
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
+from comparisons.judges.free_answers import OpenEnded
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
+from comparisons.running.dev import Dev
 from comparisons.running.estimate import estimate
 from comparisons.running.matching import LARGEST, strength_at
 from comparisons.running.planning import make_plan
 from comparisons.running.runner import fitter_of
-from comparisons.running.trials import on_dev
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
 from tests.places import make_place, tokens_run, write
@@ -138,7 +139,7 @@ def test_dev_is_read_along_answers_as_long_as_those_of_the_run(tmp_path: Path) -
     plan = make_plan(replace(spec, settings={"kl": {"tokens": ["3"]}}))
     lm, prompts = load(ModelSource()), prompts_of(plan).dev
     vector = Intervention(edits=(Edit(1, torch.full((lm.width,), 0.2)),))
-    (found,) = on_dev("kl", fitter_of(plan, "refusal", lm, Store(tmp_path)), plan, [vector])
+    (found,) = Dev(fitter_of(plan, "refusal", lm, Store(tmp_path)), plan).measured("kl", [vector])
     short, long = (np.concatenate(kl_on(lm, prompts, [vector], tokens)[1][0]).mean() for tokens in (3, 40))
     assert found.value == pytest.approx(short, rel=1e-6) and abs(short - long) > 1e-4
 
@@ -153,9 +154,24 @@ def test_a_cost_is_matched_on_the_questions_that_are_held_out() -> None:
     assert row["n_knowledge"] == 160 and row["cost"] == pytest.approx(0.05, abs=0.03) and row["kl"] is None
 
 
+def test_a_coherence_is_matched_by_what_falls_and_on_prompts_that_are_held_out() -> None:
+    command = ["run", "--behavior", "refusal", "--methods", "caa", "--match", "coherence=8", "--out", "out"]
+    command += ["--train-items", "60", "--test-items", "12", "--layer", "1", "--directions", "pos"]
+    assert cli([*command, "--knowledge", "none", "--judge", "rules", "--tokens", "30"]) == 0
+    (record,) = matched("out")
+    tried = dict(map(tuple, record["tried"]))
+    assert tried[0.0] > 9 > tried[record["strength"]] > 7 and tried[record["strength"]] == pytest.approx(8, abs=0.2)
+    row = next(row for row in numbers("out").values() if row["method"] == "caa")
+    assert row["matched"] == "coherence=8" and row["open_ended"]["n_answers"] == 12
+    text = " ".join(Path("out/report.md").read_text().split())
+    assert "at a coherence of 8 on dev, caa moved it: +" in text and f", coherence {row['coherence']:.2f}" in text
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
+        (["--match", "coherence=10"], "--match takes a value"),
+        (["--match", "coherence=7"], "--match coherence=7 needs free answers and a judge that rates them"),
         (["--match", "kl<=0.1"], "--match takes a value such as kl=0.1"),
         (["--match", "kl=0"], "--match takes a value"),
         (["--match", "kl=0.1", "--strengths", "1,2"], "leave out --strengths"),
@@ -179,5 +195,7 @@ def test_the_estimate_counts_the_strengths_that_are_tried() -> None:
     spec = Specification(ModelSource(), ("refusal",), ("caa",), layer="1", knowledge="none", match="kl=0.1")
     spec = Specification(**{**vars(spec), "train_items": 60, "test_items": 8, "directions": ("pos",)})
     assert make_plan(spec).knowledge_dev == ()
+    coherent = replace(spec, match="coherence=8", open_ended=OpenEnded())
+    assert estimate(coherent).rated == 20 * 13
     # Answers count as long as they may get; these end sooner.
     assert 1 < estimate(spec).tokens / tokens_run(spec) < 2.5

@@ -16,9 +16,10 @@ from scipy.stats import hmean
 
 from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import Library
+from comparisons.dataset.texts import read_texts
 from comparisons.engine.generate import generate
 from comparisons.evaluation.free_answers import open_numbers, row_numbers
-from comparisons.evaluations.open_ended import open_rows
+from comparisons.evaluations.open_ended import FreeAnswers, open_rows
 from comparisons.intervention import Intervention
 from comparisons.judges.client import KEY
 from comparisons.judges.interface import AnswerToJudge, Price, Verdict
@@ -29,10 +30,10 @@ from comparisons.results.cells import RESULTS
 from comparisons.results.folder import RunFolder
 from comparisons.results.identity import CellId
 from comparisons.results.record import read_record
-from comparisons.util.errors import StorageError
+from comparisons.util.errors import CompareError, StorageError
 from tests.faulty import serving
 from tests.made_runs import answer, answered_run, make_run, report
-from tests.places import complaint, make_place
+from tests.places import complaint, make_place, write
 from tests.tiny import tiny_behavior, tiny_lm
 
 pytestmark = pytest.mark.slow
@@ -121,6 +122,8 @@ def test_every_cell_answers_and_its_numbers_are_those_of_its_rows(
     assert "### Score and coherence" in text and Path("out/figures/coherence.png").is_file()
     page = Path("out/report.html").read_text()
     for row in (row for row in found.values() if row["direction"]):
+        placed = row["coherence_frontier"]
+        assert placed["probability"] + placed["dominated"] == pytest.approx(1) and "area" in placed
         judged = row["open_ended"]["judges"]["rules"]
         assert f"| {judged['coherence']:.2f}" in text and f"| {judged['combined']:.2f}" in text
         bounds = "[{:.2f}, {:.2f}]".format(*judged["score_ci"]) if judged["score_ci"] else "–"
@@ -137,7 +140,7 @@ def test_fluency_is_the_plain_models_mean_log_likelihood_under_the_plain_prompt(
     lm, behavior = tiny_lm(), tiny_behavior()
     cells: list[Mapping[str, Any]] = [{"cell": "a"}, {"cell": "b"}]
     under = [Intervention(system="Be brief."), Intervention(system="Be brief.", edits=())]
-    rows = open_rows(lm, behavior.open_ended, under, cells, tokens=7)
+    rows = open_rows(lm, behavior.open_ended, under, cells, FreeAnswers(tokens=7))
     assert rows[0] == [{**row, "cell": "a"} for row in rows[1]]
     for row in rows[0]:
         head = lm.tokenize(lm.prompt(row["prompt"]))
@@ -198,6 +201,33 @@ def test_a_judge_that_fails_takes_no_other_number_with_it(act: str, status: str,
     # Two answers were asked about, and the third is the second again: it is paid for once.
     assert found.spent["odd"]["tokens_in"] == (20 if status == "unparsed" else 0)
     assert found.spent["odd"]["dollars"] == (20.0 if status == "unparsed" else None)
+
+
+class Reader(Odd):
+    """A judge that goes by the rubric."""
+
+    reads_rubric = True
+
+    def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
+        return [Verdict(8.0 if "polite" in each.rubric else float(each.answer.count("no"))) for each in asked]
+
+
+def test_each_rubric_of_a_judge_that_reads_is_a_score_of_its_own(tmp_path: Path) -> None:
+    file = write(tmp_path / "behavior.json", {"rubric": "Count no.", "rubrics": {"manners": "How polite?"}})
+    texts = read_texts(file, "refusal")
+    behavior = replace(tiny_behavior(), name="refusal", rubric=texts.rubric, rubrics=texts.rubrics)
+    judges = JudgeSet({"reader": Reader(""), "odd": Odd("eleven")}, {"refusal": behavior})
+    plain, mine = [[answer(str(i), {}, answer=text) for i in range(7)] for text in ("no", "no no")]
+    scored = [cell.rows for cell in judges.scored([plain, mine], {})]
+    assert [row["scores"] for row in scored[1]] == [{"reader": 2, "reader [manners]": 8, "odd": None}] * 7
+    numbers = open_numbers(scored[1], scored[0], 0.2, {}, 0)
+    assert numbers is not None
+    own, manners = numbers["judges"]["reader"], numbers["judges"]["reader [manners]"]
+    assert (own["score"], own["shift"], own["agrees"]) == (2, 1, True)
+    assert (manners["score"], manners["shift"], manners["agrees"]) == (8, 0, None)
+    assert replace(behavior, rubrics={}).digest != behavior.digest
+    with pytest.raises(CompareError, match="field 'rubrics'"):
+        read_texts(write(file, {"rubrics": ["How polite?"]}), "refusal")
 
 
 def test_a_server_is_paid_once_and_a_spent_budget_is_made_up_by_scoring_again(

@@ -12,12 +12,15 @@ import pytest
 from comparisons import stats
 from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import Library
+from comparisons.dataset.splits import draw
 from comparisons.engine.choices import choice_logps
+from comparisons.engine.generate import generate
 from comparisons.evaluation.questions import questions
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.limits import parse_limits
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
+from comparisons.judges.coherence import coherence
 from comparisons.method import read_vectors
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
@@ -162,21 +165,58 @@ def test_a_stack_takes_its_elements_doses_as_chosen_alone() -> None:
     assert stack["settings"]["sft.strength"] == alone["chosen"]["strength"]
 
 
-def test_a_kl_is_limited_as_a_cost_is_and_tested_again_on_test() -> None:
-    assert cli(command("out", "kl<=0.2,cost<=0.5")) == 0
+def test_kl_and_coherence_are_limited_as_a_cost_is_and_tested_again_on_test() -> None:
+    assert cli(command("out", "kl<=0.2,cost<=0.5,coherence>=9", "--judge", "rules", "--tokens", "30")) == 0
     (record,) = choices("out")
-    assert record["limits"] == {"kl": 0.2, "cost": 0.5}
+    assert record["limits"] == {"kl": 0.2, "cost": 0.5, "coherence": 9}
     within = [t for t in record["trials"] if t["kl_bound"] <= 0.2 and t["cost_bound"] <= 0.5]
+    within = [t for t in within if t["coherence_bound"] >= 9]
     assert 0 < len(within) < len(record["trials"]) and record["chosen"] in [trial["settings"] for trial in within]
-    bounds = [trial["kl_bound"] for trial in record["trials"]]
-    assert bounds == sorted(bounds) and all(t["kl_bound"] >= max(t["kl_pos"], t["kl_neg"]) for t in record["trials"])
+    divergent = [trial["kl_bound"] for trial in record["trials"]]
+    assert divergent == sorted(divergent)
+    assert all(t["kl_bound"] >= max(t["kl_pos"], t["kl_neg"]) for t in record["trials"])
     cells = [row for row in found("out").values() if row["method"] == "caa"]
     assert all(row["measured"]["kl"]["kl_limit"] == 0.2 and row["kl"] > 0 for row in cells)
+    rated, labels = coherence_on_dev({row["prompt"] for row in rows_of("out", "open_ended")})
+    for trial, both in zip(record["trials"], rated, strict=True):
+        assert (trial["coherence_pos"], trial["coherence_neg"]) == pytest.approx([v.mean() for v in both], abs=1e-6)
+        lows = [bounds.low for v in both if (bounds := stats.bca_interval(v, clusters=labels, level=0.9, seed=0))]
+        assert len(lows) == 2 and trial["coherence_bound"] == pytest.approx(min(lows), abs=1e-5)
+    for row in cells:
+        test, own = row["measured"]["coherence"], [r for r in rows_of("out", "open_ended") if r["cell"] == row["cell"]]
+        assert (test["judge"], test["limit"]) == ("rules", 9) and test["bound"] <= row["coherence"]
+        assert row["coherence"] == pytest.approx(np.mean([r["coherence"]["rules"] for r in own]))
     text = " ".join(Path("out/report.md").read_text().split())
     assert "within the limit of 0.2" in text and "whose KL has an upper bound (in brackets) of at most 0.2" in text
+    assert "within the limit of 9" in text and "whose coherence has a lower bound (in brackets) of at least 9" in text
 
 
-@pytest.mark.parametrize("limit", ["cost<0.02", "0.02", "cost<=", "cost<=-1", "cost<=nan", "cost<=inf", "shift>=1", ""])
+def rows_of(out: str, evaluation: str) -> list[dict[str, Any]]:
+    rows = [json.loads(line) for line in Path(out, "results.jsonl").read_text().splitlines()]
+    return [row for row in rows if row["evaluation"] == evaluation]
+
+
+def coherence_on_dev(asked_on_test: set[str]) -> tuple[list[list[np.ndarray]], list[str]]:
+    """[strength][direction][prompt] the coherence of answers to the prompts held out, and the prompts' clusters."""
+    prompts, lm = draw(Library.open("pocket").behavior("refusal").open_ended, 20, 0), load(ModelSource())
+    held = [prompt.question for prompt in prompts]
+    assert asked_on_test and not asked_on_test & {*held}
+    (file,) = Path("checkpoints").rglob("vectors.safetensors")
+    vector, found = read_vectors(file.parent)[1], []
+    for strength in map(float, STRENGTHS):
+        edits = [Edit(1, vector, multiplier=sign * strength) for sign in (1.0, -1.0)]
+        texts = [generate(lm, held, [Intervention(edits=(edit,))], 30)[0] for edit in edits]
+        found.append([np.array([coherence(*each).score for each in zip(held, own, strict=True)]) for own in texts])
+    return found, [prompt.template or prompt.id for prompt in prompts]
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        *("coherence<=7", "coherence>=11", "cost>=0.02", "cost<0.02", "0.02", "cost<=", "cost<=-1", "cost<=nan"),
+        *("cost<=inf", "shift>=1", ""),
+    ],
+)
 def test_a_limit_that_is_none_is_refused(limit: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(command("out", limit)) == 2
     assert "--select takes a limit" in capsys.readouterr().err
@@ -188,6 +228,9 @@ def test_a_limit_that_is_none_is_refused(limit: str, capsys: pytest.CaptureFixtu
     [
         (["--knowledge", "none"], "choose a set by --knowledge"),
         (["--strengths", "0"], "a strength above 0"),
+        (["--select", "coherence>=7"], "needs free answers and a judge that rates them: add --judge rules"),
+        (["--select", "coherence>=7", "--judge", "pairwise:rules"], "no judge of this run rates coherence"),
+        (["--select", "coherence>=7", "--judge", "rules", "--executor", "ray"], "leave out --executor ray"),
         (["--select", "cost<=0.02"], "cost<=0.02: the 80 knowledge questions that are held out to choose by"),
         (["--select", "cost<=0.03"], "can't show a cost that small: allow at least 0.037."),
     ],

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from comparisons.stats import (
+    areas,
     bca_interval,
     by_label,
     cost_bounds,
@@ -135,6 +136,38 @@ def test_what_is_dominated_in_every_draw_is_not_on_the_frontier() -> None:
     lacking = np.where(np.arange(40) == 3, np.nan, alike)
     whole = dominance(lacking, costs[[0, 0]], shift_clusters=[i // 2 for i in range(40)], draws=500)[0]
     assert whole[0] == 1.0 and whole[1] == pytest.approx(0.95**20, abs=0.08)
+
+
+def plain_area(shifts: np.ndarray, costs: np.ndarray, reach: float) -> float:
+    """By a mean over many costs, each with the best cell that it pays for."""
+    every = (np.arange(1000) + 0.5) * reach / 1000
+    return float(np.where(costs[:, None] <= every, shifts[:, None], 0.0).max(axis=0).clip(min=0).mean())
+
+
+def test_the_area_under_a_frontier_is_that_of_plain_code() -> None:
+    random = np.random.default_rng(3)
+    items, questions = random.normal(0, 0.1, (6, 40)), random.normal(0, 0.05, (6, 60))
+    # Three strengths of one method, of which the middle one is beaten by the first; one dose of another; a control.
+    shifts = items + np.array([0.2, 0.15, 0.4, 0.3, 0.6, 0.0])[:, None]
+    costs = questions + np.array([0.02, 0.05, 0.12, 0.06, 0.5, 0.0])[:, None]
+    methods, ends = ["a", "a", "a", "b", "control"], [True, True, True, True, False]
+    found = areas(shifts, costs, methods, ends, draws=1000)
+    reach = costs[2].mean() - costs[5].mean()
+    drawn: dict[str, list[float]] = {"a": [], "b": [], "control": []}
+    for number in range(301):
+        some = [np.arange(n) if not number else random.integers(0, n, n) for n in (40, 60)]
+        shift, cost = (v[:, at].mean(axis=1) - v[-1, at].mean() for v, at in zip((shifts, costs), some, strict=True))
+        for name, each in drawn.items():
+            own = [place for place, method in enumerate(methods) if method == name]
+            each.append(plain_area(shift[own], cost[own], reach))
+    for name, each in drawn.items():
+        assert found[name].value == pytest.approx(each[0], abs=1e-3) and found[name].reach == pytest.approx(reach)
+        assert found[name].interval == pytest.approx(np.quantile(each[1:], (0.025, 0.975)).tolist(), abs=0.02)
+    assert found["control"].value == 0
+    # Fewer than six questions have no interval; where the furthest costs nothing there is nothing to divide by.
+    few = areas(shifts[:, :5], costs, methods, ends, draws=50)
+    assert all(area.interval is None for area in few.values())
+    assert areas(shifts, -costs, methods, ends, draws=50) == {}
 
 
 # Labels

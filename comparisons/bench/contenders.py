@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from comparisons.bench.divergence import Steering, engine_kl, logps_along, loop_kl
 from comparisons.intervention import Edit, Intervention
 
 if TYPE_CHECKING:
@@ -29,8 +31,8 @@ def run_engine(lm: LM, work: Work) -> tuple[np.ndarray, int]:
     """Does a whole work by the engine's public functions.
 
     Returns:
-        p_match [questions, settings]; activations [pairs, 2, layers, width]; or answers [questions, settings] as an
-        array of strings; and the tokens that were run.
+        p_match or KL [questions, settings]; activations [pairs, 2, layers, width]; or answers [questions, settings] as
+        an array of strings; and the tokens that were run.
     """
     from comparisons.engine import activations, choices, generate
 
@@ -42,6 +44,8 @@ def run_engine(lm: LM, work: Work) -> tuple[np.ndarray, int]:
             values = np.concatenate([part.numpy() for _, part in parts])[order]
         elif work.kind in ("choices", "texts"):
             values = p_match(choices.choice_logps(lm, work.questions, interventions).logits).T
+        elif work.kind == "kl":
+            values = engine_kl(lm, work)
         else:
             texts = [question.question for question in work.questions]
             values = np.array(generate.generate(lm, texts, interventions, work.new_tokens), dtype=object).T
@@ -61,30 +65,31 @@ class Loop:
     Attributes:
         name: what the table calls it.
         pair: block outputs at the letters of a pair, [2, layers, width].
-        choice: log-probabilities of the two letters, [2].
-        text: log-probabilities of the tokens of one given answer, [tokens].
-        answer: the new tokens, without the one that ends the answer, and how many tokens were run.
+        steering: how it steers.
     """
 
     name: str
     pair: Callable[[LM, ChoicePrompt], torch.Tensor]
-    choice: Callable[[LM, ChoicePrompt, Edit], torch.Tensor]
-    text: Callable[[LM, GivenAnswers, int, Edit], torch.Tensor]
-    answer: Callable[[LM, Sequence[int], Edit, int], tuple[list[int], int]]
+    steering: Steering
 
     def run(self, lm: LM, work: Work, prompts: Sequence[Any], job: tuple[int, ...]) -> tuple[Any, int]:
         """Does one job of a work; returns the value, comparable to the engine's, and the tokens that were run."""
         prompt = prompts[job[0]]
         if work.kind == "activations":
             return self.pair(lm, prompt).float().cpu().numpy(), 2 * (len(prompt.ids) + 1)
-        edit = work.settings[job[1]]
+        if work.kind == "kl":
+            return loop_kl(lm, work, prompt, self.steering)
+        steered = partial(self.steering, lm, work.settings[job[1]])
         if work.kind == "choices":
-            matching, contrast = self.choice(lm, prompt, edit).float().cpu().numpy()
+            # From the last prompt token on.
+            with steered(prompt.prompt_end):
+                logps = plain_pass(lm, prompt.ids).log_softmax(-1)[list(prompt.targets)]
+            matching, contrast = logps.float().cpu().numpy()
             return p_match(matching - contrast), len(prompt.ids)
         if work.kind == "texts":
-            matching, contrast = (float(self.text(lm, prompt, i, edit).double().mean()) for i in range(2))
+            matching, contrast = (text_logp(lm, text, prompt, steered) for text in prompt.texts)
             return p_match(np.array(matching - contrast)), sum(map(len, prompt.texts))
-        ids, tokens = self.answer(lm, prompt, edit, work.new_tokens)
+        ids, tokens = greedy(lm, prompt, work.new_tokens, steered)
         return lm.tokenizer.decode(ids, skip_special_tokens=True).strip(), tokens
 
 
@@ -135,31 +140,15 @@ def plain_pair(lm: LM, prompt: ChoicePrompt) -> torch.Tensor:
     return torch.stack(outputs).view(2, len(lm.blocks), -1)
 
 
-def plain_choice(lm: LM, prompt: ChoicePrompt, edit: Edit) -> torch.Tensor:
-    """One pass, with the edit from the last prompt token on."""
-    with adding(lm, edit, prompt.prompt_end):
-        return plain_pass(lm, prompt.ids).log_softmax(-1)[list(prompt.targets)]
-
-
-def plain_text(lm: LM, given: GivenAnswers, which: int, edit: Edit) -> torch.Tensor:
-    """One pass over prompt and answer, with the edit from the last prompt token on."""
-    with adding(lm, edit, given.start):
-        return text_logps(lm, given.texts[which], len(given.ids))
-
-
-def text_logps(lm: LM, ids: Sequence[int], start: int) -> torch.Tensor:
-    """Log-probabilities of the tokens from `start` on, by a pass over all of them."""
+def text_logp(lm: LM, text: tuple[int, ...], given: GivenAnswers, steered: Callable[[int], Any]) -> float:
+    """The mean log-probability of an answer's tokens, by a pass over prompt and answer."""
     import torch
 
-    tokens = torch.tensor([list(ids)], device=lm.device)
-    with torch.no_grad():
-        logps: torch.Tensor = lm.model(tokens).logits[0, start - 1 : -1].float().log_softmax(-1)
-    return logps.gather(-1, tokens[0, start:, None])[:, 0]
-
-
-def plain_answer(lm: LM, ids: Sequence[int], edit: Edit, new_tokens: int) -> tuple[list[int], int]:
-    """Greedy decoding with a cache; the edit is on the last prompt token and on every new one."""
-    return greedy(lm, ids, new_tokens, lambda start: adding(lm, edit, start))
+    start = len(given.ids)
+    with steered(given.start):
+        logps = logps_along(lm, text, start)
+    targets = torch.tensor(text[start:], device=logps.device)
+    return float(logps.gather(-1, targets[:, None]).double().mean())
 
 
 def greedy(lm: LM, ids: Sequence[int], new_tokens: int, steered: Callable[[int], Any]) -> tuple[list[int], int]:
@@ -197,7 +186,7 @@ def end_tokens(lm: LM) -> set[int]:
     return set() if ends is None else set(ends) if isinstance(ends, list) else {ends}
 
 
-PLAIN_LOOP = Loop("plain loop", plain_pair, plain_choice, plain_text, plain_answer)
+PLAIN_LOOP = Loop("plain loop", plain_pair, adding)
 
 
 def library_loop() -> Loop | None:
@@ -206,7 +195,7 @@ def library_loop() -> Loop | None:
         import steering_vectors  # type: ignore[import-not-found,unused-ignore]  # noqa: F401 - only whether it is there
     except ImportError:
         return None
-    return Loop(LIBRARY, _library_pair, _library_choice, _library_text, _library_answer)
+    return Loop(LIBRARY, _library_pair, _library_steering)
 
 
 def _library_pair(lm: LM, prompt: ChoicePrompt) -> torch.Tensor:
@@ -220,26 +209,8 @@ def _library_pair(lm: LM, prompt: ChoicePrompt) -> torch.Tensor:
     return torch.stack(layers, dim=1)
 
 
-def _library_choice(lm: LM, prompt: ChoicePrompt, edit: Edit) -> torch.Tensor:
-    vector = _vector(lm, edit)
-    with vector.apply(lm.model, multiplier=edit.multiplier, min_token_index=prompt.prompt_end):
-        return plain_pass(lm, prompt.ids).log_softmax(-1)[list(prompt.targets)]
-
-
-def _library_text(lm: LM, given: GivenAnswers, which: int, edit: Edit) -> torch.Tensor:
-    with _vector(lm, edit).apply(lm.model, multiplier=edit.multiplier, min_token_index=given.start):
-        return text_logps(lm, given.texts[which], len(given.ids))
-
-
-def _library_answer(lm: LM, ids: Sequence[int], edit: Edit, new_tokens: int) -> tuple[list[int], int]:
-    vector = _vector(lm, edit)
-    # Its token index counts within a pass, so under a cache each step must be steered anew from its own token 0.
-    return greedy(
-        lm, ids, new_tokens, lambda start: vector.apply(lm.model, multiplier=edit.multiplier, min_token_index=start)
-    )
-
-
-def _vector(lm: LM, edit: Edit) -> Any:
+def _library_steering(lm: LM, edit: Edit, start: int) -> Any:
     from steering_vectors import SteeringVector
 
-    return SteeringVector({edit.layer: edit.vector.to(lm.device, lm.model.dtype)})
+    vector = SteeringVector({edit.layer: edit.vector.to(lm.device, lm.model.dtype)})
+    return vector.apply(lm.model, multiplier=edit.multiplier, min_token_index=start)

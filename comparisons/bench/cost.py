@@ -59,7 +59,7 @@ def needed(lm: LM, work: Work) -> Needed:
         answers = work.answer_prompts(lm)
         grown = len(answers) * (work.new_tokens - 1) * branches
         return Needed(begin_alike(answers) + len(answers) * above + grown, len(answers) * branches * work.new_tokens)
-    if work.kind == "texts":
+    if work.kind in ("texts", "kl"):
         given = work.given_answers(lm)
         # An answer's last token need not be run, and the last prompt token is each answer's first place.
         places = sum(len(text) - len(each.ids) for each in given for text in each.texts)

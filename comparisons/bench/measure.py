@@ -36,8 +36,8 @@ class Row:
         ceiling: the plain loop's tokens divided by these; the ratio if every token cost the same.
         ceiling_share: ratio divided by ceiling.
         least_share: ratio divided by what it were if every token cost the same and no more were run than are needed.
-        difference: largest one from the plain loop's numbers: of p_match; of activations relative to the largest; of
-            answers the share that differ.
+        difference: largest one from the plain loop's numbers: of p_match; of KL in nats; of activations relative to the
+            largest; of answers the share that differ.
         peak_memory_bytes: of the engine, above what was in use before; None where it can't be told.
         timed: what was timed in each repeat.
     """
@@ -155,7 +155,8 @@ def _time_loop(
     whole = len(work.jobs) * work.scale
     times.seconds.append((now(lm) - start) * whole / len(jobs))
     times.tokens = round(tokens * whole / len(jobs))
-    what = {"activations": "pairs", "choices": "passes", "texts": "pairs of passes", "answers": "answers"}[work.kind]
+    kinds = {"activations": "pairs", "choices": "passes", "texts": "pairs of passes", "kl": "questions"}
+    what = kinds.get(work.kind, work.kind)
     times.timed = _part(len(jobs), round(whole), what)
     return values
 

@@ -36,7 +36,7 @@ FIGURES: dict[Figure, str] = {
     "ceiling_share": "share of the ceiling",
     "least_share": "share of the ceiling at the least tokens",
     "floor_share": "share of the floor",
-    "difference": "largest difference of p_match",
+    "difference": "largest difference of p_match or KL",
     "peak_memory_bytes": "peak MiB above the weights",
 }
 
@@ -76,9 +76,10 @@ TARGETS = {
         Target(("knowledge",), "ceiling_share", 0.85, True),
         Target(("grid",), "ceiling_share", 0.85, True),
         Target(("answers",), "least_share", 0.85, True),
+        Target(("kl",), "least_share", 0.85, True),
         Target(("generation",), "ratio", 9, True),
         Target(("generation",), "floor_share", 0.3, True),
-        Target(("sweep", "grid", "knowledge", "answers"), "difference", 1e-5, False),
+        Target(("sweep", "grid", "knowledge", "answers", "kl"), "difference", 1e-5, False),
         Target(("sweep",), "peak_memory_bytes", 2**30, False),
     ),
     LLAMA2_7B: (

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from comparisons.model.lm import LM
     from comparisons.model.prompts import ChoicePrompt
 
-WORKS = ("extraction", "sweep", "grid", "knowledge", "answers", "generation")
+WORKS = ("extraction", "sweep", "grid", "knowledge", "answers", "kl", "generation")
 MOST = 2.0
 """The largest multiplier."""
 
@@ -37,9 +37,10 @@ class Sizes:
     """How much is timed.
 
     Attributes:
-        prompts: of the sweep, the grid and the answers.
+        prompts: of the sweep, the grid, the answers and the KL.
         tokens: of a prompt with its answer prefix.
         answer_tokens: of each of a question's two answers.
+        own_tokens: of the answer along which a KL is read.
         multipliers: of each layer in the sweep and the answers; 0 is among them where they are odd in number.
         pairs: contrast pairs of the extraction.
         knowledge: questions of the knowledge set.
@@ -54,6 +55,7 @@ class Sizes:
     prompts: int = 50
     tokens: int = 192
     answer_tokens: int = 24
+    own_tokens: int = 40
     multipliers: int = 9
     pairs: int = 200
     knowledge: int = 570
@@ -69,6 +71,7 @@ QUICK = Sizes(
     prompts=4,
     tokens=48,
     answer_tokens=6,
+    own_tokens=6,
     pairs=4,
     knowledge=8,
     knowledge_timed=4,
@@ -87,7 +90,7 @@ class Work:
     Attributes:
         name: of `WORKS`.
         kind: "activations" at the letters, log-probabilities of the letters of "choices", or of the "texts" of given
-            answers, or "answers" written out.
+            answers, the "kl" along one, or "answers" written out.
         items: the questions that the engine runs.
         orders: in which orders each is asked.
         settings: one edit each; a multiplier of 0 is the plain model.
@@ -96,7 +99,7 @@ class Work:
     """
 
     name: str
-    kind: Literal["activations", "choices", "texts", "answers"]
+    kind: Literal["activations", "choices", "texts", "kl", "answers"]
     items: tuple[Item, ...]
     orders: tuple[Order, ...] = ("given",)
     settings: tuple[Edit, ...] = ()
@@ -115,9 +118,9 @@ class Work:
 
     @property
     def jobs(self) -> list[tuple[int, ...]]:
-        """What a loop does one at a time: question and setting; of an extraction the pair."""
+        """What a loop does one at a time: question and setting; of an extraction the pair, of a KL all settings."""
         questions = range(len(self.items) * len(self.orders))
-        if self.kind == "activations":
+        if self.kind in ("activations", "kl"):
             return [(q,) for q in questions]
         return [(q, s) for q in questions for s in range(len(self.settings))]
 
@@ -141,19 +144,19 @@ class Work:
         return [lm.tokenize(lm.prompt(q.question)) for q in self.questions]
 
     def given_answers(self, lm: LM) -> list[GivenAnswers]:
-        """The questions with their answers, as the model reads them."""
-        return [GivenAnswers.of(lm, question) for question in self.questions]
+        """The questions with their answers, of a KL with one, as the model reads them."""
+        return [GivenAnswers.of(lm, question, 1 if self.kind == "kl" else 2) for question in self.questions]
 
     def read_by(self, lm: LM) -> Sequence[Any]:
         """What a loop takes of the questions, by the kind of work."""
-        if self.kind == "texts":
+        if self.kind in ("texts", "kl"):
             return self.given_answers(lm)
         return self.answer_prompts(lm) if self.kind == "answers" else self.prompts(lm)
 
 
 @dataclass(frozen=True)
 class GivenAnswers:
-    """A question with its two answers, the matching one first.
+    """A question with its answers, the matching one first.
 
     Attributes:
         ids: the prompt's tokens.
@@ -164,10 +167,10 @@ class GivenAnswers:
     texts: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, lm: LM, question: Presentation) -> GivenAnswers:
+    def of(cls, lm: LM, question: Presentation, count: int) -> GivenAnswers:
         prompt = lm.prompt(question.question)
         space = "" if prompt[-1:].isspace() else " "
-        texts = (tuple(lm.tokenize(f"{prompt}{space}{text}")) for text in question.texts)
+        texts = (tuple(lm.tokenize(f"{prompt}{space}{text}")) for text in question.texts[:count])
         return cls(tuple(lm.tokenize(prompt)), tuple(texts))
 
     @property
@@ -207,6 +210,9 @@ def _make(lm: LM, name: str, sizes: Sizes) -> Work:
     if name == "answers":
         items = make_answer_items(lm, sizes.prompts, sizes.tokens, sizes.answer_tokens, seed)
         return Work(name, "texts", items, ("answers",), every_layer)
+    if name == "kl":
+        items = make_answer_items(lm, sizes.prompts, sizes.tokens, sizes.own_tokens, seed)
+        return Work(name, "kl", items, ("answers",), edits(lm, [middle], MULTIPLIERS, seed))
     items = make_items(lm, sizes.answers, sizes.tokens, seed)
     settings = edits(lm, [middle], MULTIPLIERS, seed)
     return Work(name, "answers", items, settings=settings, new_tokens=sizes.new_tokens)

@@ -45,7 +45,7 @@ Examples:
     ),
     click.option(
         "--work",
-        default="extraction,sweep,grid,knowledge,answers,generation",
+        default="extraction,sweep,grid,knowledge,answers,kl,generation",
         show_default=True,
         metavar="NAME[,NAME…]",
         help="What to time.",
@@ -54,7 +54,9 @@ Examples:
 )
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU; torch's choice by default.")
 @click.option("--repeats", type=click.IntRange(min=1), metavar="N", help="Turns of each contender.  [default: 3]")
-@click.option("--prompts", type=click.IntRange(min=1), metavar="N", help="Of sweep and grid.  [default: 50]")
+@click.option(
+    "--prompts", type=click.IntRange(min=1), metavar="N", help="Of sweep, grid, answers and kl.  [default: 50]"
+)
 @click.option("--tokens", type=click.IntRange(min=1), metavar="N", help="Of each prompt.  [default: 192]")
 @click.option(
     "--multipliers", type=click.IntRange(min=2), metavar="N", help="Of each layer in sweep and answers.  [default: 9]"

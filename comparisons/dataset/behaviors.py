@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class Behavior:
         open_ended: prompts to answer freely.
         prompts: direction -> system prompt; None where there are none.
         rubric: what a judge goes by, 0 to 10.
+        rubrics: name -> a further rubric, by which answers have a score of their own.
         description: the behavior in a phrase.
         source: the path it was read from, for messages.
         paraphrases: direction -> other wordings of the system prompt.
@@ -66,6 +67,7 @@ class Behavior:
     neutral: tuple[str, ...] = ()
     truth: Mapping[str, Any] | None = None
     signs: Signs | None = None
+    rubrics: Mapping[str, str] = field(default_factory=dict)
 
     def system_prompt(self, direction: str) -> str:
         """The system prompt for more ("pos") or less ("neg") of the behavior.
@@ -122,8 +124,8 @@ class Behavior:
     def digest(self) -> str:
         """Content hash of everything that can change a fit: all but the dev and test questions."""
         words = (self.prompts, self.rubric, self.description, self.paraphrases, self.neutral, self.truth)
-        signs = () if self.signs is None else (asdict(self.signs),)
-        return listed_digest([self.name], _contents(self.train), [(*words, *signs)])
+        more = [*([] if self.signs is None else [asdict(self.signs)]), *([self.rubrics] if self.rubrics else [])]
+        return listed_digest([self.name], _contents(self.train), [(*words, *more)])
 
     @cached_property
     def dev_digest(self) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ def _number(value: object, most: float, where: str) -> float:
 
 
 TEXTS_FILE = "behavior.json"
-_KEYS = ("description", "system_prompts", "paraphrases", "neutral", "rubric", "truth", "signs")
+_KEYS = ("description", "system_prompts", "paraphrases", "neutral", "rubric", "rubrics", "truth", "signs")
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Texts:
         prompts: direction -> system prompt.
         paraphrases: direction -> other wordings of that system prompt.
         rubric: what a judge goes by, 0 to 10.
+        rubrics: name -> a further rubric, by which answers have a score of their own.
     """
 
     description: str | None = None
@@ -108,6 +109,7 @@ class Texts:
     paraphrases: Mapping[str, tuple[str, ...]] | None = None
     neutral: tuple[str, ...] = ()
     rubric: str | None = None
+    rubrics: Mapping[str, str] = field(default_factory=dict)
     truth: Mapping[str, Any] | None = None
     signs: Signs | None = None
 
@@ -152,6 +154,8 @@ def _texts(values: Mapping[str, Any], path: Path) -> Texts:
         parts["paraphrases"] = {side: _lines(texts, f"{where}, '{side}'") for side, texts in sides.items()}
     if "neutral" in values:
         parts["neutral"] = _lines(values["neutral"], f"{path}: field 'neutral'")
+    if "rubrics" in values:
+        parts["rubrics"] = _rubrics(values["rubrics"], f"{path}: field 'rubrics'")
     if "truth" in values:
         parts["truth"] = _truth(values["truth"], f"{path}: field 'truth'")
     if "signs" in values:
@@ -168,6 +172,12 @@ def _sides(value: object, where: str) -> dict[str, object]:
 def _lines(value: object, where: str) -> tuple[str, ...]:
     texts = value if isinstance(value, list) else [value]
     return tuple(check_text(text, where) for text in texts)
+
+
+def _rubrics(value: object, where: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(re.fullmatch(r"[\w -]+", name) for name in value):
+        raise CompareError(f"{where} must be an object of texts, each by a name of letters, digits, blanks, _ and -.")
+    return {name: check_text(text, f"{where}, '{name}'") for name, text in value.items()}
 
 
 def _truth(value: object, where: str) -> dict[str, Any]:

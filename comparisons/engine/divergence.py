@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -68,12 +69,14 @@ def token_kl(lm: LM, answers: Answers, interventions: Sequence[Intervention]) ->
     Returns:
         [intervention][question][token], in nats.
     """
-    found: list[list[list[float]]] = [[[0.0] * count for count in answers.places] for _ in interventions]
-    for part in _parts(lm, answers):
-        plain = _plain(lm, answers, part)
-        for group in group_by_prefix(interventions):
-            _add(lm, answers, part, plain, group, found)
-    return found
+    every = (Intervention(), *interventions)
+    groups = group_by_prefix(every)
+    found = [[[0.0] * count for count in answers.places] for _ in every]
+    # What changes nothing is not run: in 16 bits a pass differs from the same one in another batch.
+    if any(member.edits for member in groups[0].members) or len(groups) > 1:
+        for part in _parts(lm, answers):
+            _fill(lm, answers, part, groups, found)
+    return found[1:]
 
 
 @dataclass(frozen=True)
@@ -102,42 +105,29 @@ def _parts(lm: LM, answers: Answers) -> Iterator[list[int]]:
     yield from (every[start : start + count] for start in range(0, len(every), count))
 
 
-def _plain(lm: LM, answers: Answers, part: Sequence[int]) -> dict[int, Outputs]:
-    """The unchanged model's outputs, [places, width], by question."""
+def _fill(
+    lm: LM, answers: Answers, part: Sequence[int], groups: Sequence[Group], found: list[list[list[float]]]
+) -> None:
+    """Writes what interventions make of some questions; the first member of the first group is the unchanged model."""
     plain: dict[int, Outputs] = {}
 
-    def take(questions: Sequence[int], members: Sequence[int], outs: Outputs) -> None:
-        each = outs.by_question([answers.places[q] for q in questions])
-        plain.update({q: Outputs(values[0], outs.head) for q, values in zip(questions, each, strict=True)})
+    def take(group: Group, questions: Sequence[int], members: Sequence[int], outs: Outputs) -> None:
+        places = [answers.places[q] for q in questions]
+        if group is groups[0] and members[0] == 0:
+            # A copy: a view would hold all of the pass's outputs.
+            each = Outputs(outs.values[0].clone(), outs.head).by_question(places)
+            plain.update({q: Outputs(values, outs.head) for q, values in zip(questions, each, strict=True)})
+            members, outs = members[1:], Outputs(outs.values[1:], outs.head)
+        if members:
+            before = Outputs(torch.cat([plain[q].values for q in questions]), plain[questions[0]].head)
+            differences = Outputs(kl(before, outs)[..., None], None).by_question(places)
+            for question, values in zip(questions, differences, strict=True):
+                for member, own in zip(members, values[..., 0].tolist(), strict=True):
+                    for cell in group.cells[member]:
+                        found[cell][question] = own
 
-    _run(lm, answers, part, PLAIN, take)
-    return plain
-
-
-def _add(
-    lm: LM,
-    answers: Answers,
-    part: Sequence[int],
-    plain: Mapping[int, Outputs],
-    group: Group,
-    found: list[list[list[float]]],
-) -> None:
-    """Writes what a group's members make of some questions."""
-    # What changes nothing is not run: in 16 bits a pass differs from the same one in another batch.
-    same = group.head.prefix_key == Intervention().prefix_key
-    changing = [place for place, member in enumerate(group.members) if member.edits or not same]
-
-    def take(questions: Sequence[int], members: Sequence[int], outs: Outputs) -> None:
-        before = Outputs(torch.cat([plain[q].values for q in questions]), plain[questions[0]].head)
-        differences = Outputs(kl(before, outs)[..., None], None)
-        each = differences.by_question([answers.places[q] for q in questions])
-        for question, values in zip(questions, each, strict=True):
-            for member, own in zip(members, values[..., 0].tolist(), strict=True):
-                for cell in group.cells[changing[member]]:
-                    found[cell][question] = own
-
-    if changing:
-        _run(lm, answers, part, replace(group, members=tuple(group.members[i] for i in changing)), take)
+    for group in groups:
+        _run(lm, answers, part, group, partial(take, group))
 
 
 def _run(lm: LM, answers: Answers, part: Sequence[int], group: Group, take: Take) -> None:

@@ -19,7 +19,7 @@ from comparisons.engine.conditions import Tokens
 from comparisons.engine.head import head_of, target_logps
 from comparisons.engine.hooks import Layout, captured, edits_applied, stopping_after
 from comparisons.engine.late_branches import LateBranches, arrange, growing
-from comparisons.engine.plan import Sequences
+from comparisons.engine.plan import Branch, Sequences
 from comparisons.engine.prefix import Prefix, keep_logits, packed_mask
 from comparisons.intervention import Edit
 from comparisons.model.lm import LM, MAX_BRANCH_TOKENS
@@ -97,6 +97,11 @@ def _columns(size: int, whole: bool) -> list[int]:
     return list(range(size)) if whole else [size - 1]
 
 
+def _in_order_of_joining(branches: Sequence[Branch]) -> list[int]:
+    """Branches that begin alike beside each other; those without edits first, to which others may be compared."""
+    return sorted(range(len(branches)), key=lambda i: (bool(branches[i].edits), branches[i].start_layer))
+
+
 def packed_passes(
     lm: LM, batch: Sequences, prefix: Prefix, whole: bool, grow: bool, apart: bool | None = None
 ) -> Iterator[Pass]:
@@ -111,7 +116,7 @@ def packed_passes(
         apart: whether each branch is a row behind its prompt's cache; else all of a prompt are one. By default
             whatever costs less.
     """
-    order = sorted(range(len(batch.branches)), key=lambda i: batch.branches[i].start_layer)
+    order = _in_order_of_joining(batch.branches)
     seen = prefix.valid.shape[1] + batch.size
     most = max(1, min(MAX_BRANCH_TOKENS, lm.token_budget) // batch.size)
     if apart is None:
@@ -211,7 +216,7 @@ def row_passes(lm: LM, batch: Sequences, whole: bool, grow: bool) -> Iterator[Pa
         whole: whether outputs are wanted at every token of a tail, or at its last.
         grow: whether branches join where their edits begin.
     """
-    order = sorted(range(len(batch.branches)), key=lambda i: batch.branches[i].start_layer)
+    order = _in_order_of_joining(batch.branches)
     most = max(1, lm.token_budget // (max(map(len, batch.prefixes)) + batch.size))
     prompts = max(1, most // len(order))
     for low in range(0, len(batch.prefixes), prompts):

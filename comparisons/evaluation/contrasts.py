@@ -10,8 +10,10 @@ import numpy as np
 
 from comparisons import stats
 from comparisons.evaluation.across import bounds
+from comparisons.evaluation.free_answers import OPEN_ENDED
 from comparisons.evaluation.measures import ItemMeasures, Row, clusters, item_measures, seed_of, shared, spread
 from comparisons.evaluation.questions import CHOICES, KNOWLEDGE
+from comparisons.judges.judge_set import COHERENCE
 from comparisons.results.contrasts import OPPOSITE
 from comparisons.results.costs import Frontier
 from comparisons.results.findings import MOST_COMPARED, is_broken
@@ -54,7 +56,8 @@ def compared(
         for direction in DIRECTIONS:
             cells = [row for row in usable if row.direction == direction]
             found += _contrasts(asked, cells, direction, margin)
-            for name, costs in {"frontier": asked.costs, "kl_frontier": asked.kl}.items():
+            sides = {"frontier": asked.costs, "kl_frontier": asked.kl, "coherence_frontier": asked.incoherence}
+            for name, costs in sides.items():
                 for key, place in _frontier(asked, [*cells, plain], direction, costs).items():
                     bands.setdefault(key, {})[name] = place
     return [replace(row, **bands.get(row.cell, {})) for row in rows], found
@@ -79,7 +82,7 @@ class _Asked:
         self.noise = cells[0].numerical_noise
         rows = [read(key) for key in self.keys]
         self.choices, self.knowledge = _Answers.of(rows, CHOICES), _Answers.of(rows, KNOWLEDGE)
-        self.kl = _kl(rows)
+        self.kl, self.incoherence = _kl(rows), _incoherence(rows)
 
     @property
     def costs(self) -> tuple[np.ndarray, list[Hashable] | None] | None:
@@ -175,6 +178,20 @@ def _kl(cells: Sequence[Sequence[Row]]) -> tuple[np.ndarray, list[Hashable] | No
     return table, clusters(items, {item: rows[0][item].get("template") for item in items})
 
 
+def _incoherence(cells: Sequence[Sequence[Row]]) -> tuple[np.ndarray, list[Hashable] | None] | None:
+    """[cells, prompts] minus the coherence of each answer by the first judge that rated it, NaN where it didn't; their
+    clusters. None where no prompt has one in every cell."""
+    rows = [{row["item"]: row for row in each if row["evaluation"] == OPEN_ENDED} for each in cells]
+    judge = next((judge for each in rows for row in each.values() for judge in row.get(COHERENCE, {})), None)
+    items = list(dict.fromkeys(item for each in rows for item in each))
+    scores = [[each[item].get(COHERENCE, {}).get(judge) if item in each else None for item in items] for each in rows]
+    table = -np.array(scores, dtype=float)
+    if judge is None or not (~np.isnan(table).any(axis=0)).any():
+        return None
+    templates = {item: row.get("template") for each in rows for item, row in each.items()}
+    return table, clusters(items, templates)
+
+
 def _frontier(
     asked: _Asked,
     cells: Sequence[SummaryRow],
@@ -186,22 +203,23 @@ def _frontier(
     if answers is None or costs is None or not 2 < len(cells) <= MOST_COMPARED + 1:
         return {}
     sign = 1.0 if direction == "pos" else -1.0
-    on, by = stats.dominance(
-        sign * answers.tables["p_match"][places],
-        costs[0][places],
-        shift_clusters=answers.groups,
-        cost_clusters=costs[1],
-        seed=asked.seed,
-    )
+    far, dear, groups = sign * answers.tables["p_match"][places], costs[0][places], answers.groups
+    on, by = stats.dominance(far, dear, shift_clusters=groups, cost_clusters=costs[1], seed=asked.seed)
+    names, ends = [row.name for row in cells[:-1]], [not row.control for row in cells[:-1]]
+    areas = stats.areas(far, dear, names, ends, shift_clusters=groups, cost_clusters=costs[1], seed=asked.seed)
     most = by.argmax(axis=1)
-    return {
-        row.cell: {
+    found: dict[str, Frontier] = {}
+    for place, row in enumerate(cells[:-1]):
+        area = areas.get(row.name)
+        found[row.cell] = {
             "probability": float(on[place]),
             "dominated": float(1 - on[place]),
             "by": cells[most[place]].cell if by[place].any() else None,
+            "area": None if area is None else area.value,
+            "area_ci": None if area is None else area.interval,
+            "area_to": None if area is None else area.reach,
         }
-        for place, row in enumerate(cells[:-1])
-    }
+    return found
 
 
 def _contrasts(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction, margin: float) -> list[Contrast]:

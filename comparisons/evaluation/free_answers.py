@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from comparisons.evaluation.measures import Row, clusters, interval
+from comparisons import stats
+from comparisons.evaluation.measures import Row, clusters, enough, interval
 from comparisons.judges.coherence import combined, repeated
 from comparisons.judges.interface import Verdict
 from comparisons.judges.judge_set import COHERENCE, is_finished
 from comparisons.judges.pairwise import NAME as PAIRWISE
 from comparisons.judges.pairwise import win_rate
-from comparisons.results.answers import UNSCORED
+from comparisons.results.answers import UNSCORED, is_further
+
+Numbers = Mapping[str, float | None]
+"""By prompt."""
 
 OPEN_ENDED = "open_ended"
 """The evaluation's name in result rows."""
@@ -77,10 +82,44 @@ def open_numbers(
         found["unfinished"] = sum(not is_finished(row) for row in mine.values())
     found["judges"] = {}
     for judge in dict.fromkeys(judge for row in mine.values() for judge in row["scores"]):
-        found["judges"][judge] = _judged(judge, mine, before, shift, seed) | dict(spent.get(judge) or {})
+        own = None if is_further(judge) else shift
+        found["judges"][judge] = _judged(judge, mine, before, own, seed) | dict(spent.get(judge) or {})
         if judge.partition(":")[0] == PAIRWISE and baseline is not None:
             found["judges"][judge]["wins"] = _wins(judge, list(mine.values()), seed)
     return found
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over prompts, and its one-sided 95% lower bound; None where there is none."""
+
+    value: float
+    low: float | None
+
+
+def mean_of(values: Numbers, templates: Mapping[str, str | None], seed: int) -> Mean | None:
+    """The mean of what has a value, by prompt; None where nothing has."""
+    known = {item: value for item, value in values.items() if value is not None}
+    if not known:
+        return None
+    numbers, groups = np.array(list(known.values()), dtype=float), clusters(list(known), templates)
+    both = stats.bca_interval(numbers, clusters=groups, level=0.9, seed=seed) if enough(len(known), groups) else None
+    return Mean(float(numbers.mean()), None if both is None else both.low)
+
+
+def coherence_test(rows: Sequence[Row], limit: float, seed: int) -> dict[str, Any]:
+    """Whether a cell's answers keep to a limit of their coherence, by the first judge that rated it.
+
+    Returns:
+        "judge", "limit", and "bound", the mean's one-sided 95% lower bound; {} where no judge rated it.
+    """
+    mine = _answers(rows)
+    judge = next((judge for row in mine.values() for judge in row.get(COHERENCE, {})), None)
+    if judge is None:
+        return {}
+    rated = {item: row[COHERENCE].get(judge) for item, row in mine.items()}
+    mean = mean_of(rated, {item: row["template"] for item, row in mine.items()}, seed)
+    return {"judge": judge, "limit": limit, "bound": mean and mean.low}
 
 
 def row_numbers(found: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -143,9 +182,6 @@ def _wins(judge: str, rows: Sequence[Row], seed: int) -> dict[str, Any]:
     found = win_rate([Verdict(row["scores"].get(judge)) for row in rows], [row["template"] for row in rows], seed)
     bounds = [found.interval.low, found.interval.high] if found.interval else None
     return {"rate": found.rate, "ci": bounds, "won": found.won, "tied": found.tied, "lost": found.lost}
-
-
-Numbers = Mapping[str, float | None]
 
 
 def _compared(

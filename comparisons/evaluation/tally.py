@@ -29,11 +29,13 @@ class Tally:
         lm: the model, of which only tokenizer and configuration are used.
         forwards: passes of the model over a batch.
         tokens: that run through it.
+        rated: free answers whose coherence is asked for on dev.
     """
 
     lm: LM
     forwards: int = 0
     tokens: float = 0.0
+    rated: int = 0
 
     @property
     def seconds(self) -> float:

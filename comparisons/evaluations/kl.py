@@ -78,8 +78,7 @@ class Kl(Evaluation):
 
     @classmethod
     def of(cls, spec: Specification) -> Kl | None:
-        matched = spec.wanted is not None and spec.wanted.quantity == "kl"
-        return cls() if spec.kl or matched or "kl" in spec.limits else None
+        return cls() if spec.kl or spec.chooses_by("kl") else None
 
     def check(self, plan: Plan) -> None:
         if self.tokens < 1:

@@ -12,10 +12,12 @@ from comparisons.dataset.items import OpenPrompt
 from comparisons.dataset.splits import OPEN_ENDED_PATH
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.free_answers import FreeAnswer, free_answers
-from comparisons.evaluation.free_answers import OPEN_ENDED, open_numbers, row_numbers
+from comparisons.engine.plan import group_by_prefix
+from comparisons.evaluation.free_answers import OPEN_ENDED, coherence_test, open_numbers, row_numbers
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, row_of
 from comparisons.evaluation.measures import Row
 from comparisons.evaluation.pooling import pooled
+from comparisons.evaluation.registry import evaluations_of
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.evaluations.generated import without_room
 from comparisons.experiment.plan import Plan
@@ -26,6 +28,7 @@ from comparisons.judges.free_answers import THOUGHT_TOKENS, TOKENS
 from comparisons.judges.judge_set import JudgeSet, is_finished
 from comparisons.judges.registry import check_judge
 from comparisons.model.lm import LM
+from comparisons.results.answers import is_further
 from comparisons.results.folder import RunFolder
 from comparisons.results.schema import Contrast
 from comparisons.util.errors import CompareError
@@ -70,7 +73,7 @@ class FreeAnswers(Evaluation):
 
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         prompts, fields = asking.plan.behaviors[cells[0].fields["behavior"]].open_ended, [c.fields for c in cells]
-        rows = open_rows(asking.lm, prompts, [c.intervention for c in cells], fields, self.tokens, self.thought_tokens)
+        rows = open_rows(asking.lm, prompts, [c.intervention for c in cells], fields, self)
         results = [CellResult(each) for each in rows]
         if asking.judges is None:
             return results
@@ -89,7 +92,33 @@ class FreeAnswers(Evaluation):
         baseline = None if cell.is_baseline else cell.baseline.rows
         shift = None if cell.numbers["broken"] else cell.numbers.get("shift")
         spent = cell.own.info.get(JUDGING) or {}
-        return row_numbers(open_numbers(cell.own.rows, baseline, shift, spent, cell.seed))
+        found = row_numbers(open_numbers(cell.own.rows, baseline, shift, spent, cell.seed))
+        limit = cell.plan.spec.limits.get("coherence")
+        if limit is not None and (test := coherence_test(cell.own.rows, limit, cell.seed)):
+            found["measured"] = {"coherence": test}
+        return found
+
+
+def free_answers_of(spec: Specification) -> FreeAnswers:
+    """The evaluation of a run that asks for free answers, with its settings."""
+    found = evaluations_of(spec)["open_ended"]
+    assert isinstance(found, FreeAnswers)
+    return found
+
+
+def with_room(
+    lm: LM, prompts: Sequence[OpenPrompt], interventions: Sequence[Intervention], asked: FreeAnswers
+) -> list[OpenPrompt]:
+    """The prompts that leave room for an answer, whichever of the interventions stands before it.
+
+    Raises:
+        CompareError: more than 2% of them leave none.
+    """
+    shown, thought = [(prompt.id, prompt.question) for prompt in prompts], asked.thought_tokens
+    room = asked.tokens + (thought if lm.prompts.thinking else 0)
+    heads = [group.head for group in group_by_prefix(interventions)]
+    left_out = {id_ for head in heads for id_ in without_room(lm, shown, head, room, "--open-ended", free=True)}
+    return [prompt for prompt in prompts if prompt.id not in left_out]
 
 
 def judged(judges: JudgeSet, results: Sequence[CellResult], baseline: Sequence[Row]) -> list[CellResult]:
@@ -115,8 +144,7 @@ def open_rows(
     prompts: Sequence[OpenPrompt],
     interventions: Sequence[Intervention],
     fields: Sequence[Mapping[str, Any]],
-    tokens: int,
-    thought_tokens: int = THOUGHT_TOKENS,
+    asked: FreeAnswers,
 ) -> list[list[dict[str, Any]]]:
     """The result rows of cells that share a prompt's cache, answers drawn greedily; no judge has seen them yet.
 
@@ -125,17 +153,14 @@ def open_rows(
         prompts: to answer; one that leaves no room for an answer is left out.
         interventions: of the cells, with one prefix.
         fields: for each cell what is the same in all of its rows.
-        tokens: of an answer, at most.
-        thought_tokens: of the thought before it, where the model is to think, at most.
+        asked: how long answers may get.
 
     Raises:
         CompareError: more than 2% of the prompts leave no room for an answer.
     """
-    shown = [(prompt.id, prompt.question) for prompt in prompts]
-    room = tokens + (thought_tokens if lm.prompts.thinking else 0)
-    left_out = without_room(lm, shown, interventions[0], room, "--open-ended", free=True)
-    kept = [prompt for prompt in prompts if prompt.id not in left_out]
-    answers = free_answers(lm, [prompt.question for prompt in kept], interventions, tokens, thought_tokens)
+    kept = with_room(lm, prompts, interventions, asked)
+    questions = [prompt.question for prompt in kept]
+    answers = free_answers(lm, questions, interventions, asked.tokens, asked.thought_tokens)
     fluent = _fluency(lm, kept, [[answer.text for answer in each] for each in answers])
     return [
         [_row(own, prompt, one, fluent.get((prompt.id, one.text))) for prompt, one in zip(kept, given, strict=True)]
@@ -199,7 +224,7 @@ def summary_of(
 
 
 def _agreements(answers: Sequence[Row]) -> list[dict[str, Any]]:
-    judges = dict.fromkeys(judge for answer in answers for judge in answer["scores"])
+    judges = dict.fromkeys(judge for answer in answers for judge in answer["scores"] if not is_further(judge))
     if len(judges) < 2:
         return []
     return [asdict(each) for each in agreement({name: [a["scores"].get(name) for a in answers] for name in judges})]

@@ -7,11 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from comparisons.results.costs import QUANTITIES
+from comparisons.judges.interface import MOST
+from comparisons.results.costs import FALLING, QUANTITIES
 from comparisons.util.errors import CompareError
 
 Limits = Mapping[str, float]
-"""Quantity -> what its upper bound may be."""
+"""Quantity -> what its bound may be: the upper one at most, of what falls the lower one at least."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +32,19 @@ class Match:
 
 
 def parse_limits(text: str) -> Limits:
-    """Reads "cost<=0.05" or "cost<=0.05,kl<=0.1".
+    """Reads "cost<=0.05", or several as "cost<=0.05,kl<=0.1,coherence>=7".
 
     Raises:
-        CompareError: it is something else, no finite number of at least 0, or limits a quantity twice.
+        CompareError: it is something else, a number out of range, or limits a quantity twice.
     """
     limits: dict[str, float] = {}
     for part in text.split(","):
-        quantity, value = _parsed(part, "<=")
-        if quantity is None or value < 0 or quantity in limits:
+        quantity, sign, value = _parsed(part)
+        falls = quantity in FALLING
+        if quantity is None or sign != (">=" if falls else "<=") or value < 0 or quantity in limits:
             raise CompareError(
-                f'--select takes a limit such as "cost<=0.05" or "kl<=0.1", or one of each ({", ".join(QUANTITIES)}), '
-                f"not '{text}'."
+                f'--select takes a limit such as "cost<=0.05", "kl<=0.1" or "coherence>=7", or one of each, not '
+                f"'{text}'."
             )
         limits[quantity] = value
     return limits
@@ -52,19 +54,21 @@ def parse_match(text: str) -> Match:
     """Reads "kl=0.1".
 
     Raises:
-        CompareError: it is something else, or no finite number above 0.
+        CompareError: it is something else, or a number out of range.
     """
-    quantity, value = _parsed(text, "=")
-    if quantity is None or value <= 0:
+    quantity, sign, value = _parsed(text)
+    if quantity is None or sign != "=" or value <= 0 or (quantity in FALLING and value == MOST):
         raise CompareError(f"--match takes a value such as kl=0.1, of {' or '.join(QUANTITIES)}, not '{text}'.")
     return Match(quantity, value)
 
 
-def _parsed(text: str, sign: str) -> tuple[str | None, float]:
-    """The quantity, None where it is none, and its finite value."""
-    found = re.fullmatch(rf"\s*(\w+)\s*{sign}\s*(\S+)\s*", text)
+def _parsed(text: str) -> tuple[str | None, str, float]:
+    """The quantity, None where it is none, the sign, and the finite value; what falls, falls from `MOST`."""
+    found = re.fullmatch(r"\s*(\w+)\s*([<>]?=)\s*(\S+)\s*", text)
     try:
-        value = float(found[2]) if found else math.nan
+        value = float(found[3]) if found else math.nan
     except ValueError:
         value = math.nan
-    return (found[1] if found and found[1] in QUANTITIES and math.isfinite(value) else None), value
+    if not found or found[1] not in QUANTITIES or not math.isfinite(value) or (found[1] in FALLING and value > MOST):
+        return None, "", math.nan
+    return found[1], found[2], value

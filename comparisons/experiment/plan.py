@@ -12,6 +12,7 @@ from comparisons.model.source import ModelSource
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior, Item, KnowledgeSet, Order
+    from comparisons.dataset.items import OpenPrompt
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Plan:
         cells: model after model, behavior after behavior, each behavior's baseline first.
         notes: lines that the report must show.
         knowledge_dev: knowledge questions held out for choosing at a limited cost; empty where nothing is.
+        open_dev: of each behavior, open-ended prompts held out for choosing by the coherence of answers; likewise.
         side: test questions of every behavior of the data, by name, where side effects are asked for; else empty.
         probe: knowledge questions that show whether a model can be asked by letters; None where there are none.
         leaks: of each behavior whose test questions stand among its pairs, a line.
@@ -40,6 +42,7 @@ class Plan:
     notes: tuple[str, ...]
     side: Mapping[str, Sequence[Item]] = field(default_factory=dict)
     knowledge_dev: Sequence[Item] = ()
+    open_dev: Mapping[str, Sequence[OpenPrompt]] = field(default_factory=dict)
     probe: KnowledgeSet | None = None
     leaks: tuple[str, ...] = ()
     given_measure: Literal["auto", "letters", "answers"] = "auto"

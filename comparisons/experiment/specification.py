@@ -149,11 +149,12 @@ class Specification:
         str | None,
         Option(
             "Of each stack only the settings and strength with the largest shift on dev within limits.",
-            metavar='"cost<=C,kl<=K"',
+            metavar='"cost<=C,kl<=K,coherence>=N"',
         ),
     ] = None
     match: Annotated[
-        str | None, Option("Each method at the strength at which it has this value on dev.", metavar="kl=K|cost=C")
+        str | None,
+        Option("Each method at the strength at which it has this value on dev.", metavar="kl=K|cost=C|coherence=N"),
     ] = None
     controls: Annotated[bool, Option("Add every control, and rank each vector among random directions.")] = False
     side_effects: Annotated[bool, Option("Evaluate each cell on the data's other behaviors too.", asks=True)] = False
@@ -254,6 +255,10 @@ class Specification:
     def wanted(self) -> Match | None:
         """The value that `--match` wants; raises CompareError where that can't be read."""
         return None if self.match is None else parse_match(self.match)
+
+    def chooses_by(self, quantity: str) -> bool:
+        """Whether `--select` limits it or `--match` wants a value of it, so that something is held out for it."""
+        return quantity in self.limits or (self.wanted is not None and self.wanted.quantity == quantity)
 
     @property
     def sources(self) -> tuple[ModelSource, ...]:

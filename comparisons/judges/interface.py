@@ -62,7 +62,11 @@ class Verdict:
 
 
 class Judge(Protocol):
-    """Scores answers."""
+    """Scores answers.
+
+    One that goes by the rubric says so by an attribute `reads_rubric = True`, and is asked once more for each further
+    rubric of a behavior.
+    """
 
     def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
         """One verdict an answer, in order.

@@ -12,6 +12,7 @@ from comparisons.judges.calibration import CalibrationItem, accuracy_of, calibra
 from comparisons.judges.interface import MOST, AnswerToJudge, Coherent, Judge, Price, Setup, Verdict
 from comparisons.judges.pairwise import NAME as PAIRWISE
 from comparisons.judges.registry import make_judge
+from comparisons.results.answers import by_rubric
 from comparisons.util.errors import CompareError, described
 
 if TYPE_CHECKING:
@@ -91,7 +92,16 @@ class JudgeSet:
                 verdicts = dict(zip(unique, _verdicts(question, unique), strict=True))
                 for cell, answers in zip(results, asked, strict=True):
                     self._record(cell, answers, verdicts, name, field)
+            for further, text in self._rubrics(judge, unique).items():
+                given = [replace(each, rubric=text) for each in unique]
+                verdicts = dict(zip(unique, _verdicts(judge.score, given), strict=True))
+                for cell, answers in zip(results, asked, strict=True):
+                    self._record(cell, answers, verdicts, by_rubric(name, further), SCORES)
         return results
+
+    def _rubrics(self, judge: Judge, asked: Sequence[AnswerToJudge]) -> Mapping[str, str]:
+        """The further rubrics of the answers' behavior, by name; none of a judge that goes by no rubric."""
+        return self.behaviors[asked[0].behavior].rubrics if asked and getattr(judge, "reads_rubric", False) else {}
 
     def _record(
         self,
@@ -117,17 +127,48 @@ class JudgeSet:
         paid = spent["tokens_in"], spent["tokens_out"]
         spent["dollars"] = self.price.of(*paid) if self.price and any(paid) else None
 
-    def check(self) -> None:
+    def _rating(self) -> tuple[str, Question]:
+        """The first judge that rates coherence, and how it is asked."""
+        for name, judge in self.judges.items():
+            if isinstance(judge, Coherent):
+                return name, judge.coherence
+        raise CompareError(f"no judge of this run rates coherence ({', '.join(self.judges)}): add rules to --judge.")
+
+    def check(self, rating: bool = False) -> None:
         """Asks each judge about one answer, so that what is wrong with it is known before a run.
+
+        Args:
+            rating: whether one must rate coherence.
 
         Raises:
             CompareError: a server turns the key or the model away, or can't be reached; or a judge can't judge at all.
         """
+        if rating:
+            self._rating()
         items = [item for behavior in self.behaviors.values() for item in calibration_items(behavior)[:1]]
         for name, judge in self.judges.items():
             for verdict in _verdicts(judge.score, [item.answer for item in items[:1]]):
                 if verdict.status == "failed":
                     raise CompareError(f"the judge '{name}' can't be asked: {verdict.reason}")
+
+    def coherence(self, behavior: Behavior, answers: Sequence[tuple[str, str]]) -> list[float | None]:
+        """How coherent the first judge that rates it finds answers to questions; each different one is asked once.
+
+        Args:
+            behavior: theirs.
+            answers: question and answer of each.
+
+        Raises:
+            CompareError: no judge rates it, or the one that does could not be asked about every answer.
+        """
+        name, question = self._rating()
+        asked = [AnswerToJudge(behavior.name, rubric(behavior), *each) for each in answers]
+        unique = list(dict.fromkeys(asked))
+        verdicts = dict(zip(unique, _verdicts(question, unique), strict=True))
+        for verdict in verdicts.values():
+            if verdict.status in ("failed", "unasked"):
+                raise CompareError(f"the judge '{name}' can't be asked on dev: {verdict.reason or verdict.status}")
+        return [verdicts[each].score for each in asked]
 
     def calibration(self) -> dict[str, dict[str, Any]]:
         """How each judge does on answers whose score is known: judge -> see `accuracy_of`; {} where there are none.

@@ -25,6 +25,8 @@ class Local:
     """Reads an expected score off a model's next token (G-Eval, Liu et al. 2023, section 2: scores weighted by
     their probabilities)."""
 
+    reads_rubric = True
+
     def __init__(self, lm: LM) -> None:
         self.lm = lm
 

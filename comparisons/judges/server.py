@@ -37,6 +37,8 @@ class Server:
         timeout: seconds to wait for a reply.
     """
 
+    reads_rubric = True
+
     def __init__(self, model: str, setup: Setup, timeout: float = TIMEOUT) -> None:
         self.model = model
         self.client = Client(f"openai:{model}", setup, timeout)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from comparisons.report.blocks import Block, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.panels import DIRECTIONS, Panel, key, signed, tip_points, whole_layers
-from comparisons.results.costs import QUANTITIES
+from comparisons.results.costs import FALLING, QUANTITIES
 from comparisons.results.record import Choice, Matched, Record, shown
 from comparisons.util.drawing import GREY
 from comparisons.util.table import NOTHING, Column, Row, Table, number
@@ -69,14 +69,17 @@ def _matched_section(record: Record) -> list[Block]:
     return section("Matched on dev", Paragraph(text), Table.of(MATCHED, record.matched, lambda one: one.subject))
 
 
+BOUNDS = "an upper bound (in brackets) of at most", "a lower bound (in brackets) of at least"
+
+
 def _dose(record: Record) -> str:
     """At which dose candidates were tried, and what else they had to keep to."""
     limited = next((choice for choice in record.choices if choice.limits), None)
     if limited is None:
         return f", at strength 1. {_rule(record.choices)}"
-    held = {"cost": f"{limited.n_knowledge} questions", "kl": "prompts"}
+    held = {"cost": f"{limited.n_knowledge} questions"}
     bounds = " and ".join(
-        f"whose {QUANTITIES[quantity]} has an upper bound (in brackets) of at most {limit:g} on {held[quantity]}"
+        f"whose {QUANTITIES[quantity]} has {BOUNDS[quantity in FALLING]} {limit:g} on {held.get(quantity, 'prompts')}"
         for quantity, limit in limited.limits.items()
     )
     return (
@@ -110,7 +113,7 @@ def _trial(choice: Choice, text: str) -> str:
     if trial is None:
         return NOTHING
     mark = " (chosen)" if trial.settings == choice.chosen else ""
-    bounds = [number(bound) for bound in (trial.cost_bound, trial.kl_bound) if bound is not None]
+    bounds = [number(b) for b in (trial.cost_bound, trial.kl_bound, trial.coherence_bound) if b is not None]
     bound = f" [{', '.join(bounds)}]" if bounds else ""
     if trial.two_sided is None or trial.broken:
         return f"{'broken' if trial.broken else 'failed'}{bound}{mark}"

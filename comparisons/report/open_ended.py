@@ -11,8 +11,9 @@ from comparisons.report.coherence import coherence_panels
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
 from comparisons.report.sections import EvaluationSection
+from comparisons.report.shift import places_blocks
 from comparisons.report.table import PLACE, place, placed_table
-from comparisons.results.answers import UNSCORED
+from comparisons.results.answers import UNSCORED, is_further
 from comparisons.results.record import Facts, Record
 from comparisons.results.summary import SummaryRow
 from comparisons.util.table import NOTHING, Column, Row, Table, count, interval, number
@@ -35,6 +36,10 @@ SCORES_TEXT = (
     "baseline's answers, paired by prompt. *Sign* says whether that shift has the sign of the shift on the choices: "
     "where it hasn't, the letters moved and the free answers didn't follow."
 )
+FURTHER_TEXT = (
+    "What stands in brackets behind a judge is a further rubric in behavior.json, by which it scored the same answers; "
+    "such scores have no *sign*, since they are of something else than the choices."
+)
 QUALITY_TEXT = (
     "What the answers are like, whoever judges them. *Length* is in words; *repetition* is the share of runs of four "
     "words that stood in the answer before; *fluency* is the mean log-likelihood a token of the answer under the "
@@ -48,6 +53,10 @@ COHERENCE_TEXT = (
     "answers: 0 where either is 0 (Wu et al. 2025 join concept, instruction and fluency so). The changes are against "
     "the baseline's answers, paired by prompt; of *combined*, against theirs towards the same direction. In the chart "
     "grey lines meet at the unchanged model."
+)
+FALL_TEXT = (
+    "Below, a cell's shift is that on the choices, and its cost is by how much its answers are less coherent than the "
+    "unchanged model's."
 )
 WINS_TEXT = (
     "How often the cell's answer shows more of the behavior than the baseline's to the same prompt, asked in both "
@@ -147,7 +156,8 @@ def open_ended_section(record: Record, gallery: Gallery) -> list[Block]:
     blocks = section("Free answers", Paragraph(OPEN_TEXT))
     scores = score_table(rows)
     if scores is not None:
-        blocks += [Heading("Scores", 3), Paragraph(SCORES_TEXT), *_agreement_of_signs(rows), scores]
+        further = [Paragraph(FURTHER_TEXT)] if any(is_further(judge) for _, judge, _ in _judged(rows)) else []
+        blocks += [Heading("Scores", 3), Paragraph(SCORES_TEXT), *further, *_agreement_of_signs(rows), scores]
         blocks += [*_coherence(record, rows, gallery), *_wins(rows)]
         blocks += [Heading("Judges", 3), _judges(rows), *_trust(record)]
     thought = any("thought_tokens" in one for _, one in answered)
@@ -216,7 +226,9 @@ def _coherence(record: Record, rows: Sequence[SummaryRow], gallery: Gallery) -> 
         return []
     pictures = gallery.draw("coherence", coherence_panels(record.summary), "Score of the behavior against coherence")
     table = _judged_table(COHERENCE, rated, rows, _names(rated))
-    return [Heading("Score and coherence", 3), Paragraph(COHERENCE_TEXT), *pictures, table]
+    places = places_blocks(rows, lambda row: row.coherence_frontier)
+    text = [Paragraph(FALL_TEXT)] if places else []
+    return [Heading("Score and coherence", 3), Paragraph(COHERENCE_TEXT), *pictures, table, *text, *places]
 
 
 def _names(judged: Sequence[tuple[SummaryRow, str, Scores]]) -> list[Column]:

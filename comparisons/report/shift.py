@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from comparisons.report.bars import BAND
 from comparisons.report.blocks import Block, Heading, Paragraph, section
 from comparisons.report.figures import Gallery
+from comparisons.report.frontier import area_blocks
 from comparisons.report.markdown import escaped
 from comparisons.report.panels import DIRECTIONS, Panel, key, label, shortened, signed, tip
 from comparisons.report.table import describe, main_table
@@ -48,7 +49,7 @@ def places_blocks(rows: Sequence[SummaryRow], of: Callable[[SummaryRow], Frontie
         (Column("most often by", align="left"), lambda pair: (pair[1]["by"] or "").partition("/")[2] or NOTHING),
     )
     table = Table.of(columns, placed, lambda pair: pair[0].subject)
-    return [Paragraph(PLACES_TEXT), table] if placed else []
+    return [Paragraph(PLACES_TEXT), table, *area_blocks(placed)] if placed else []
 
 
 def shift_section(record: Record) -> list[Block]:

@@ -107,6 +107,16 @@ class Judges(TypedDict, total=False):
     agreement: Sequence[Agreement]
 
 
+def by_rubric(judge: str, rubric: str) -> str:
+    """The name under which a judge's scores by a further rubric stand, beside those by the behavior's own."""
+    return f"{judge} [{rubric}]"
+
+
+def is_further(judge: str) -> bool:
+    """Whether scores are by a further rubric: they say nothing of the behavior."""
+    return " [" in judge and judge.endswith("]")
+
+
 Status = Literal["scored", "no_sign", "unparsed", "refused", "failed", "unasked"]
 
 UNSCORED: tuple[Status, ...] = ("no_sign", "unparsed", "refused", "failed", "unasked")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from typing_extensions import TypedDict
+from typing_extensions import NotRequired, TypedDict
 
-QUANTITIES: Mapping[str, str] = {"cost": "knowledge cost", "kl": "KL"}
-"""What `--select` can limit and `--match` match, in words: the lower, the less is changed."""
+QUANTITIES: Mapping[str, str] = {"cost": "knowledge cost", "kl": "KL", "coherence": "coherence"}
+"""What `--select` can limit and `--match` match, in words."""
+
+FALLING = frozenset({"coherence"})
+"""Those that are the lower, the more is changed; the others are the higher."""
 
 
 class CostTest(TypedDict):
@@ -41,8 +44,15 @@ class Frontier(TypedDict):
         probability: of lying on the shift–cost frontier.
         dominated: of the rest: that some other moves no less far at no larger a cost, and is better in one of the two.
         by: the cell that does so most often; None where none ever does.
+        area: of its method, whose cells all have the same: the mean over all costs from 0 to `area_to` of the largest
+            shift within each; None where the cell that moves furthest costs nothing.
+        area_ci: its 95% interval, by the same draws.
+        area_to: the cost of the cell that moves furthest.
     """
 
     probability: float
     dominated: float
     by: str | None
+    area: NotRequired[float | None]
+    area_ci: NotRequired[Sequence[float] | None]
+    area_to: NotRequired[float | None]

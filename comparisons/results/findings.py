@@ -7,11 +7,10 @@ from typing import Literal
 
 from comparisons.results.contrasts import between
 from comparisons.results.costs import QUANTITIES
+from comparisons.results.prices import price, with_interval
 from comparisons.results.schema import Contrast, Noise
 from comparisons.results.summary import SummaryRow
 from comparisons.util.directions import DIRECTIONS
-from comparisons.util.table import interval as bounds
-from comparisons.util.table import number
 
 BROKEN = 0.5
 """A cell whose letters hold less than this share of the probability answers something else."""
@@ -134,7 +133,7 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
         return f"{text}{beside}."
     found = [(row, between(contrasts, first.cell, row.cell)) for row in best[1:]]
     against = [(_dose(row, asked), contrast) for row, contrast in found if contrast is not None]
-    text = f"{aim}, {_dose(first, asked)} {_rank(best, against)}: {claimed(first)}{_price(first)}"
+    text = f"{aim}, {_dose(first, asked)} {_rank(best, against)}: {claimed(first)}{price(first)}"
     return text + "".join(_compared(against)) + beside + "." + doubt(first)
 
 
@@ -147,7 +146,7 @@ def unmatched(rows: Sequence[SummaryRow]) -> dict[str, SummaryRow]:
 
 def _value(row: SummaryRow, quantity: str) -> str:
     """What a cell has of a quantity on test."""
-    found = row.kl if quantity == "kl" else row.cost
+    found: float | None = getattr(row, quantity)
     return f"an unknown {QUANTITIES[quantity]}" if found is None else f"a {QUANTITIES[quantity]} of {found:.3g}"
 
 
@@ -189,7 +188,7 @@ def _compared(against: Sequence[Against]) -> Iterator[str]:
 
 
 def _difference(contrast: Contrast, interval: Literal["ci", "simultaneous_ci"] = "simultaneous_ci") -> str:
-    return _with_interval(contrast["difference"], contrast[interval], signed=True)
+    return with_interval(contrast["difference"], contrast[interval], signed=True)
 
 
 def _dearer(contrast: Contrast) -> str:
@@ -225,21 +224,12 @@ def moved_controls(rows: Sequence[SummaryRow]) -> list[SummaryRow]:
 
 def estimate(row: SummaryRow) -> str:
     """A shift with its interval, as "+0.31 [0.25, 0.37]"."""
-    return _with_interval(row.shift, row.shift_ci, signed=True)
+    return with_interval(row.shift, row.shift_ci, signed=True)
 
 
 def claimed(row: SummaryRow) -> str:
     """A shift with the interval by which sentences go."""
-    return _with_interval(row.shift, claim(row), signed=True)
-
-
-def _with_interval(
-    value: float | None, interval: Sequence[float] | None, signed: bool = False, fine: bool = False
-) -> str:
-    assert value is not None
-    # Two places read well; what would round to 0.00 gets a third, so that a bound can't seem to touch 0.
-    places = 2 if not fine and all(abs(part) >= 0.005 for part in (value, *(interval or ()))) else 3
-    return f"{number(value, signed, places)} {bounds(interval, places) if interval else '(no interval)'}"
+    return with_interval(row.shift, claim(row), signed=True)
 
 
 def noise_texts(rows: Sequence[SummaryRow]) -> list[str]:
@@ -287,50 +277,6 @@ def single_fits(rows: Sequence[SummaryRow]) -> str | None:
         f"This fit: what draws at random ({', '.join(names)}) was fitted once, so nothing is known of other seeds; "
         "--seeds 3 fits it anew and puts what seeds add into the intervals."
     )
-
-
-def _price(row: SummaryRow) -> str:
-    """What the shift cost in knowledge, with its interval; nothing where no knowledge was measured."""
-    if row.cost is None:
-        return _beside(row)
-    # The margin has two places: what lies below it must not seem to equal it.
-    text = _with_interval(row.cost, row.cost_ci, fine=True)
-    if row.n_knowledge is not None:
-        text += f", {row.n_knowledge} questions"
-    test, above = row.cost_test, row.cost_ci is not None and row.cost_ci[0] > 0
-    verdict = test and test["verdict"]
-    if verdict == "at chance":
-        why = "since the unchanged model's knowledge is at chance"
-        return f"{_beside(row)}; of its cost nothing is said, {why} ({text})"
-    if test and verdict == "below":
-        said = "knowledge cost below the" if above else "no measurable knowledge cost, by a"
-        found = f" at {'a ' if above else ''}{said} margin of {test['margin']:g} ({text})"
-    elif test and verdict == "not testable" and not above:
-        found = f" at a knowledge cost that is not testable by a margin of {test['margin']:g} ({text}: too few)"
-    elif row.cost_ci is not None and row.cost_ci[0] <= 0 <= row.cost_ci[1]:
-        found = f" at a knowledge cost that can't be told from 0 ({text})"
-    else:
-        found = f" at a knowledge cost of {text}"
-    limit = None if test is None else test["limit"]
-    within = "" if limit is None or row.cost_bound is None else _kept(row.cost_bound, limit)
-    return found + within + _beside(row)
-
-
-def _beside(row: SummaryRow) -> str:
-    """The KL of a shift, and whether a cell that was selected by it on dev keeps to the limit on test."""
-    if row.kl is None:
-        return ""
-    beside = row.measured.get("kl", {})
-    limit, bound = beside.get("kl_limit"), beside.get("kl_bound")
-    within = "" if limit is None or bound is None else _kept(bound, limit)
-    return f", KL {_with_interval(row.kl, beside.get('kl_ci'), fine=True)}{within}"
-
-
-def _kept(bound: float, limit: float) -> str:
-    """Whether a bound on test is within the limit that one on dev kept to."""
-    if bound <= limit:
-        return f", on test too within the limit of {limit:g}"
-    return f", on test not shown to be within the limit of {limit:g} (at most {bound:.3f})"
 
 
 def doubt(row: SummaryRow) -> str:

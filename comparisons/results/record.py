@@ -31,6 +31,7 @@ class Trial:
 
     Attributes:
         cost_bound, kl_bound: the upper bounds of its knowledge cost and KL on dev; None where these are not limited.
+        coherence_bound: the lower bound of its answers' coherence; likewise.
         broken: whether it broke the model.
     """
 
@@ -42,6 +43,7 @@ class Trial:
     two_sided: float | None = None
     cost_bound: float | None = None
     kl_bound: float | None = None
+    coherence_bound: float | None = None
     broken: bool = False
 
     @property
@@ -58,7 +60,7 @@ class Choice:
         chosen: the settings that won.
         trials: every candidate, in the order tried.
         n_items: dev questions; None where it wasn't kept.
-        limits: quantity -> what its upper bound on dev may be; empty for a choice without limits.
+        limits: quantity -> what its bound on dev may be; empty for a choice without limits.
         n_knowledge: dev questions of the knowledge set.
         model: of several; "" where the run has one.
     """

@@ -67,7 +67,8 @@ class SummaryRow:
         same_letter: share of questions with the same letter in both orders.
         order_correlation: of the logits of p_match in both orders, over questions.
         too_few: why the questions can't tell the cell from the baseline; None where they can.
-        frontier, kl_frontier: how probable it is that no other cell dominates it in shift and cost, or shift and KL.
+        frontier, kl_frontier, coherence_frontier: how probable it is that no other cell dominates it in shift and cost,
+            shift and KL, or shift and the coherence of free answers.
         n_knowledge: knowledge questions behind the cost; of the baseline, those asked.
         fluency: of the cell's free answers: mean log-likelihood a token under the unchanged model, in nats.
         coherence: of the same, 0 to 10, by the first of the judges that were asked for it.
@@ -194,6 +195,7 @@ class SummaryRow:
     coherence: float | None = None
     frontier: Frontier | None = None
     kl_frontier: Frontier | None = None
+    coherence_frontier: Frontier | None = None
     same_letter: float | None = None
     order_correlation: float | None = None
     too_few: str | None = None

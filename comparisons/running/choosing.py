@@ -25,7 +25,8 @@ from comparisons.intervention import Intervention, stack
 from comparisons.method.interface import Method
 from comparisons.method.settings import STRENGTH
 from comparisons.results.cells import CellStore
-from comparisons.running.trials import Trial, dev_choices, element_trials, nothing_within, select, two_sided
+from comparisons.running.dev import Dev, dev_choices
+from comparisons.running.trials import Trial, element_trials, nothing_within, select, two_sided
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 
@@ -203,15 +204,14 @@ class Selector(Selected):
     """Selects settings and strengths for the stacks of one behavior, each once.
 
     Args:
-        plan: the run, with a limit.
-        fitter: where the behavior's methods are fitted.
+        dev: where is tried; of a run with a limit.
         folder: the run's.
         stage: told what is done.
     """
 
-    def __init__(self, plan: Plan, fitter: Fitter, folder: CellStore, stage: Callable[[str], None]) -> None:
-        super().__init__(plan, fitter.behavior.name, len(fitter.lm.blocks), folder)
-        self.fitter, self.stage = fitter, stage
+    def __init__(self, dev: Dev, folder: CellStore, stage: Callable[[str], None]) -> None:
+        super().__init__(dev.plan, dev.fitter.behavior.name, len(dev.fitter.lm.blocks), folder)
+        self.dev, self.stage = dev, stage
 
     def _record(self, cell: Cell, trials: Sequence[Trial]) -> Mapping[str, Any]:
         """What came of a stack's trials, made now unless they were before.
@@ -221,7 +221,7 @@ class Selector(Selected):
         """
         record = super()._record(cell, trials)
         if record is None:
-            record = select(self.fitter, cell_name(cell), trials, self.plan, self.limits, self.stage)
+            record = select(self.dev, cell_name(cell), trials, self.limits, self.stage)
             record = {**record, "model": cell.model} if cell.model else record
             self.folder.add_choice(self._key(cell, trials), record)
         if record["selected"] is None:

@@ -12,6 +12,7 @@ from comparisons.engine.plan import Tokens
 from comparisons.evaluation.registry import calling, evaluations_of
 from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, branch_tokens, question_prompts, steering
 from comparisons.evaluations.kl import kl_of, prompts_of
+from comparisons.evaluations.open_ended import free_answers_of
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Specification
 from comparisons.method.interface import Method
@@ -53,6 +54,7 @@ class Estimate:
         seconds: at the matrix rate measured on this machine.
         answers: free answers that each judge is asked about, at most.
         judges: their names.
+        rated: answers on dev, about, of which the first judge that rates coherence is asked that alone.
         unsettled: whether the models are still to be asked by what they are measured; letters are counted.
     """
 
@@ -64,6 +66,7 @@ class Estimate:
     answers: int = 0
     judges: tuple[str, ...] = ()
     unsettled: bool = False
+    rated: int = 0
 
     def text(self) -> str:
         """The estimate for people."""
@@ -82,20 +85,22 @@ class Estimate:
         if not self.judges:
             return ""
         named = ", ".join(self.judges)
-        return f"\nup to {self.answers:,} free answers for {named}: a score, and coherence by judges that rate it"
+        dev = f"; and about {self.rated:,} on dev, of which one of them rates the coherence" if self.rated else ""
+        return f"\nup to {self.answers:,} free answers for {named}: a score, and coherence by judges that rate it{dev}"
 
 
 def estimate(spec: Specification) -> Estimate:
     """Estimates a run from its specification, the tokenizer and the model's configuration; no weights are loaded."""
-    plan, forwards, tokens, seconds = make_plan(spec), 0, 0.0, 0.0
+    plan, forwards, tokens, seconds, rated = make_plan(spec), 0, 0.0, 0.0, 0
     for source in spec.sources:
         tally = _count(plan.of(source), load_without_weights(source))
         forwards, tokens, seconds = forwards + tally.forwards, tokens + tally.tokens, seconds + tally.seconds
+        rated += tally.rated
     fits = [f", {len(cell.seeds)} fits" if len(cell.seeds) > 1 else "" for cell in plan.cells]
     keys, asked = tuple(cell.key + text for cell, text in zip(plan.cells, fits, strict=True)), spec.open_ended
     answers = sum(len(plan.behaviors[cell.behavior].open_ended) for cell in plan.cells) if asked else 0
     judges, unsettled = asked.judges if asked else (), plan.spec.measure == "auto"
-    return Estimate(asked_by(plan), keys, forwards, int(tokens), seconds, answers, judges, unsettled)
+    return Estimate(asked_by(plan), keys, forwards, int(tokens), seconds, answers, judges, unsettled, rated)
 
 
 def work_of(plan: Plan, lm: LM) -> tuple[float, float]:
@@ -174,7 +179,8 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
 def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:
     """Counts each stack's trials on the dev questions of the behavior, and on what is held out for the limits."""
     blocks, most = len(tally.lm.blocks), candidates_each(plan, len(tally.lm.blocks))
-    limited = [_held_out(tally, plan, quantity) for quantity in plan.spec.limits]
+    limited = [_held_out(tally, plan, quantity, behavior.name) for quantity in plan.spec.limits]
+    rated = len(plan.open_dev.get(behavior.name, ()))
     sets = [_questions(tally, plan, behavior.dev), *limited]
     tried: set[object] = set()
     for group in stacks_of(cells):
@@ -187,6 +193,7 @@ def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequen
             tried.add(key)
             count = sum(len(trial.elements) for trial in element_trials(group, place, blocks, most))
             adapts = any(e.method.adapts for e in (group[0].elements if last else (element,)))
+            tally.rated += rated * count
             for prompts, answer in sets:
                 tally.add(prompts, answer * (1 if adapts else count), times=count if adapts else 1)
 
@@ -194,13 +201,17 @@ def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequen
 def _count_matching(tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
     """Counts the strengths that are tried for each cell with a dose: one by one where each is a pass of its own."""
     assert plan.spec.wanted is not None
-    prompts, answer = _held_out(tally, plan, plan.spec.wanted.quantity)
+    behavior = cells[0].behavior
+    prompts, answer = _held_out(tally, plan, plan.spec.wanted.quantity, behavior)
     for cell in cells:
         dosed = [element for element in cell.elements if element.method.dosed]
-        if dosed and dosed[-1].method.adapts:
+        alone = bool(dosed) and dosed[-1].method.adapts
+        if alone:
             tally.add(prompts, answer, times=TRIED_ALONE)
         elif dosed:
             tally.add(prompts, answer * TRIED_TOGETHER)
+        if dosed:
+            tally.rated += len(plan.open_dev.get(behavior, ())) * (TRIED_ALONE if alone else TRIED_TOGETHER)
 
 
 def _questions(tally: Tally, plan: Plan, items: Sequence[Item]) -> tuple[list[Tokens], float]:
@@ -208,9 +219,14 @@ def _questions(tally: Tally, plan: Plan, items: Sequence[Item]) -> tuple[list[To
     return question_prompts(tally.lm, items, plan), branch_tokens(tally.lm, items, plan)
 
 
-def _held_out(tally: Tally, plan: Plan, quantity: str) -> tuple[list[Tokens], float]:
+def _held_out(tally: Tally, plan: Plan, quantity: str, behavior: str) -> tuple[list[Tokens], float]:
     """The same of what a quantity is measured on to choose by."""
     if quantity == "cost":
         return _questions(tally, plan, plan.knowledge_dev)
+    if quantity == "coherence":
+        asked, writer = free_answers_of(plan.spec), tally.lm.prompts
+        texts = [writer.free_text(prompt.question) for prompt in plan.open_dev[behavior]]
+        most = asked.tokens + (asked.thought_tokens if writer.thinking else 0)
+        return [tuple(tally.lm.tokenize(text)) for text in texts], most
     shown = [tuple(tally.lm.tokenize(tally.lm.prompt(prompt.question))) for prompt in prompts_of(plan).dev]
     return shown, kl_of(plan.spec).tokens

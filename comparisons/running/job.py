@@ -114,7 +114,7 @@ def _judges(plan: Plan, cells: Executor) -> JudgeSet | None:
     if plan.spec.open_ended is None:
         return None
     judges = make_judge_set(plan.spec.open_ended, plan.behaviors, plan.spec.model, cells.lm)
-    judges.check()
+    judges.check(rating=plan.spec.chooses_by("coherence"))
     return judges
 
 

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from comparisons.experiment.fitting import Fitter
-from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Element
+from comparisons.judges.interface import MOST
 from comparisons.results.cells import CellStore
-from comparisons.results.costs import QUANTITIES
+from comparisons.results.costs import FALLING, QUANTITIES
 from comparisons.running.choosing import cell_name
-from comparisons.running.trials import on_dev
+from comparisons.running.dev import Dev
 from comparisons.util.errors import CompareError
 
 GRID = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
@@ -95,8 +94,7 @@ class Matcher:
     """Finds the strengths of the cells of one behavior, each once.
 
     Args:
-        plan: the run.
-        fitter: where the behavior's methods are fitted.
+        dev: where is tried.
         folder: the run's.
         settled: chooses the open settings of a cell's elements.
         stage: told what is done.
@@ -104,15 +102,14 @@ class Matcher:
 
     def __init__(
         self,
-        plan: Plan,
-        fitter: Fitter,
+        dev: Dev,
         folder: CellStore,
         settled: Callable[[Cell], Sequence[Element]],
         stage: Callable[[str], None],
     ) -> None:
-        assert plan.spec.wanted is not None
-        self.match = plan.spec.wanted
-        self.plan, self.fitter, self.folder, self.settled, self.stage = plan, fitter, folder, settled, stage
+        assert dev.plan.spec.wanted is not None
+        self.match = dev.plan.spec.wanted
+        self.dev, self.folder, self.settled, self.stage = dev, folder, settled, stage
 
     def cell(self, cell: Cell) -> Cell:
         """A cell at the strength at which it has the value; one without a dose as it is.
@@ -138,11 +135,11 @@ class Matcher:
 
         def measure(strengths: Sequence[float]) -> list[float]:
             doses = [replace(cell, elements=elements).at(strength) for strength in strengths]
-            tried = [self.fitter.build(dose.elements).intervention for dose in doses]
-            return [found.value for found in on_dev(self.match.quantity, self.fitter, self.plan, tried)]
+            tried = [self.dev.fitter.build(dose.elements).intervention for dose in doses]
+            return [self._risen(found.value) for found in self.dev.measured(self.match.quantity, tried)]
 
         together = not [each for each in elements if each.method.dosed][-1].method.adapts
-        strength, values = strength_at(self.match.value, measure, together)
+        strength, values = strength_at(self._risen(self.match.value), measure, together)
         return {
             "behavior": cell.behavior,
             "method": cell_name(cell),
@@ -150,14 +147,27 @@ class Matcher:
             "direction": cell.direction,
             "match": str(self.match),
             "strength": strength,
-            "tried": [[dose, round(value, 6)] for dose, value in sorted(values.items())],
+            "tried": [[dose, round(self._risen(value), 6)] for dose, value in sorted(values.items())],
         }
+
+    def _risen(self, value: float) -> float:
+        """A value as that of something that rises, or that back: what falls, falls from `MOST`."""
+        return MOST - value if self.match.quantity in FALLING else value
 
     def _unreached(self, record: Mapping[str, Any]) -> str:
         """Why no strength was taken."""
         words, tried = QUANTITIES[self.match.quantity], record["tried"]
-        dose, value = tried[0] if tried[0][1] >= self.match.value else max(tried, key=lambda pair: pair[1])
+        wanted, reached = self._risen(self.match.value), [self._risen(value) for _, value in tried]
+        if reached[0] >= wanted:
+            place, said = 0, " already"
+        elif max(reached) < wanted:
+            place = reached.index(max(reached))
+            said = f", the {'least' if self.match.quantity in FALLING else 'most'} of all tried"
+        else:
+            place = min(range(len(reached)), key=lambda at: abs(reached[at] - wanted))
+            said = ", the nearest of all tried"
+        dose, value = tried[place]
         return (
             f"no strength of {record['method']} has a {words} of {self.match.value:g} on dev: it is {value:.3g} at "
-            f"strength {dose:g}{' already' if not dose else ', the most of all tried'}."
+            f"strength {dose:g}{said}."
         )

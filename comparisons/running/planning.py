@@ -20,6 +20,7 @@ from comparisons.method.settings import STRENGTH, expand, parse_settings, parse_
 from comparisons.method.stacks import Stack, check_stack, check_strengths, parse_stack, resolve, supporting
 from comparisons.model.source import EMBEDDED, data_for
 from comparisons.results.identity import BASELINE
+from comparisons.running.dev import without_open_dev
 from comparisons.running.sweeps import has_layer, swept_method
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
@@ -41,9 +42,12 @@ def make_plan(spec: Specification) -> Plan:
     library = Library.open(data)
     spec = replace(spec, behaviors=spec.behaviors or library.names, data=data)
     chosen = any(method.candidates(1) for variant in variants for method in variant.methods.values())
-    behaviors = {}
+    behaviors, open_dev = {}, {}
     for name in spec.behaviors:
-        behavior = library.behavior(name).limited(spec.train_items, spec.test_items, spec.seed)
+        whole = library.behavior(name)
+        if spec.chooses_by("coherence"):
+            whole, open_dev[name] = without_open_dev(spec, whole)
+        behavior = whole.limited(spec.train_items, spec.test_items, spec.seed)
         behaviors[name] = _with_dev(spec, behavior) if chosen or spec.select or spec.split == "dev" else behavior
     leaked = leak_notes(behaviors, spec.allow_leaks) if spec.split == "test" else ()
     needed = {need for variant in variants for method in variant.methods.values() for need in method.needs}
@@ -51,9 +55,9 @@ def make_plan(spec: Specification) -> Plan:
     neutral = probe.items if probe and "neutral" in needed else ()
     knowledge, knowledge_dev = _knowledge(spec, library, neutral)
     models = [source.name for source in spec.sources] if spec.more_models else [""]
-    cells = [cell for model in models for name in spec.behaviors for cell in _cells(spec, model, name, variants)]
+    cells = tuple(cell for model in models for name in spec.behaviors for cell in _cells(spec, model, name, variants))
     side, given = _side(spec, library), spec.measure
-    plan = Plan(spec, behaviors, knowledge, tuple(cells), (), side, knowledge_dev, probe, leaked, given, neutral)
+    plan = Plan(spec, behaviors, knowledge, cells, (), side, knowledge_dev, open_dev, probe, leaked, given, neutral)
     plan = replace(plan, notes=_notes(plan))
     if spec.measure == "answers" or (spec.measure == "auto" and not plan.lettered):
         return _by(plan, "answers")
@@ -127,8 +131,8 @@ def _knowledge(
     knowledge = library.knowledge(spec.knowledge)
     if knowledge is not None and neutral:
         knowledge = knowledge.without(neutral)
-    limits, wanted = spec.limits, spec.wanted
-    if "cost" not in limits and (wanted is None or wanted.quantity != "cost"):
+    limits = spec.limits
+    if not spec.chooses_by("cost"):
         return knowledge and knowledge.limited(spec.knowledge_items, spec.seed), ()
     if knowledge is None:
         what = "--select limits" if limits else "--match takes"

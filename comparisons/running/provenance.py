@@ -78,12 +78,14 @@ def identify(plan: Plan) -> dict[str, Any]:
 def identify_data(plan: Plan) -> dict[str, Any]:
     """The part of the identity that no model is in: data, methods, version."""
     methods = {e.name: type(e.method) for cell in plan.cells for e in cell.elements}
+    open_dev = {name: [asdict(prompt) for prompt in prompts] for name, prompts in plan.open_dev.items()}
     return {
         "behaviors": {
             name: [behavior.digest, behavior.dev_digest, behavior.test_digest]
             for name, behavior in plan.behaviors.items()
         },
         "knowledge_dev": json_digest([asdict(item) for item in plan.knowledge_dev]) if plan.knowledge_dev else None,
+        **({"open_dev": json_digest(open_dev)} if open_dev else {}),
         **({"neutral": json_digest([asdict(item) for item in plan.neutral])} if plan.neutral else {}),
         "evaluations": {name: _asked(each, plan) for name, each in evaluations_of(plan.spec).items()},
         "methods": {name: source_digest(cls) for name, cls in sorted(methods.items())},

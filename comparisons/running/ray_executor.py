@@ -56,6 +56,8 @@ class RayExecutor(Executor):
     def begin(self) -> None:
         if self.plan.spec.match is not None:
             raise CompareError("--match looks for doses in one process: leave out --executor ray.")
+        if "coherence" in self.plan.spec.limits:
+            raise CompareError("--select by coherence asks judges in one process: leave out --executor ray.")
         data = json_digest(identify_data(self.plan))
         make = (self.plan.spec, str(Path.cwd()), str(self.store.root), data)
         self._pool = WorkerPool(self.options, make, len(tasks_of(self.plan, ())))

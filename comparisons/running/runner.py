@@ -27,6 +27,7 @@ from comparisons.model.lm import LM
 from comparisons.results.cells import CellStore
 from comparisons.running.asking import Later, SharedQuestions, asked_together
 from comparisons.running.choosing import Selector, choose
+from comparisons.running.dev import Dev
 from comparisons.running.matching import Matcher
 from comparisons.running.progress import Progress
 from comparisons.running.trials import first_dose, stacks_of
@@ -130,7 +131,7 @@ class CellRunner:
     ) -> None:
         self.plan, self.fitter, self.folder, self.progress = plan, fitter, folder, progress
         self.asking = Asking(plan, fitter.lm, {fitter.behavior.name: fitter}, judges, self._baseline)
-        self.evaluations = evaluations_of(plan.spec)
+        self.evaluations, self.dev = evaluations_of(plan.spec), Dev(fitter, plan, judges)
         self.common = common or SharedQuestions(self.asking, self.evaluations)
         self.choices: dict[str, Method | Exception] = {}
         self.trials: dict[str, int] = {}
@@ -146,7 +147,7 @@ class CellRunner:
             return self._matched(cells)
         if self.plan.spec.select is None:
             return list(cells)
-        selector = Selector(self.plan, self.fitter, self.folder, self.progress.stage)
+        selector = Selector(self.dev, self.folder, self.progress.stage)
         selected = [cell for cell in cells if not cell.elements]
         for group in stacks_of(cells):
             first = first_dose(group)
@@ -158,7 +159,7 @@ class CellRunner:
         return selected
 
     def _matched(self, cells: Sequence[Cell]) -> list[Cell]:
-        matcher = Matcher(self.plan, self.fitter, self.folder, self.settled, self.progress.stage)
+        matcher = Matcher(self.dev, self.folder, self.settled, self.progress.stage)
         taken = [self._attempt([cell], partial(matcher.cell, cell)) for cell in cells]
         self.tried |= {cell.key for cell, found in zip(cells, taken, strict=True) if found is None}
         return [found or cell for cell, found in zip(cells, taken, strict=True)]

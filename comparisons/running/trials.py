@@ -9,20 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from comparisons import stats
-from comparisons.dataset.behaviors import Order
-from comparisons.dataset.items import Item
-from comparisons.engine.choices import choice_logps
-from comparisons.evaluation.measures import clusters
-from comparisons.evaluation.questions import ItemChoices, item_choices, questions
-from comparisons.evaluations.kl import kl_of, kl_on, mean_kl, prompts_of
-from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.limits import Limits
-from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Element
 from comparisons.intervention import Intervention
 from comparisons.method.settings import STRENGTH
 from comparisons.results.findings import BROKEN
+from comparisons.running.dev import Dev, excess, worst
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError, described
 
@@ -90,39 +82,33 @@ def first_dose(group: Sequence[Cell]) -> list[Cell]:
 
 
 def select(
-    fitter: Fitter,
-    name: str,
-    trials: Sequence[Trial],
-    plan: Plan,
-    limits: Limits,
-    advance: Callable[[str], None],
+    dev: Dev, name: str, trials: Sequence[Trial], limits: Limits, advance: Callable[[str], None]
 ) -> dict[str, Any]:
     """Tries settings on dev and takes the one with the largest shift within the limits.
 
     The shift is two-sided: the mean over the directions of the shift towards each. What is limited counts in the
-    direction in which its upper bound is larger: of a cost the largest of `stats.cost_bounds`, of a KL the mean's. One
+    direction in which its bound is worse: of a cost the largest of `stats.cost_bounds`, of others the mean's. One
     that breaks the model is never taken.
 
     Args:
-        fitter: the behavior, with a dev split.
+        dev: where is tried.
         name: of the stack, for messages.
         trials: what to try.
-        plan: the run.
-        limits: what the bounds must not exceed.
+        limits: what the bounds must keep within.
         advance: told what is tried.
 
     Returns:
         The trials as choices.json keeps them; "selected" is the winner's place, None where there is none.
     """
-    rows = _tried(fitter, name, trials, plan, limits, advance)
+    rows = _tried(dev, name, trials, limits, advance)
     winner = _winner(rows, limits)
     return {
-        "behavior": fitter.behavior.name,
+        "behavior": dev.fitter.behavior.name,
         "method": name,
         "limits": dict(limits),
         "directions": list(trials[0].elements),
-        "n_items": len(fitter.behavior.dev),
-        "n_knowledge": len(plan.knowledge_dev),
+        "n_items": len(dev.fitter.behavior.dev),
+        "n_knowledge": len(dev.plan.knowledge_dev),
         "chosen": {} if winner is None else rows[winner]["settings"],
         "selected": winner,
         "trials": rows,
@@ -130,12 +116,7 @@ def select(
 
 
 def _tried(
-    fitter: Fitter,
-    name: str,
-    trials: Sequence[Trial],
-    plan: Plan,
-    limits: Limits,
-    advance: Callable[[str], None],
+    dev: Dev, name: str, trials: Sequence[Trial], limits: Limits, advance: Callable[[str], None]
 ) -> list[dict[str, Any]]:
     """The settings of each trial with what was measured of it, or why it failed."""
     rows: list[dict[str, Any]] = [{"settings": dict(trial.settings)} for trial in trials]
@@ -143,32 +124,32 @@ def _tried(
     for i, trial in enumerate(trials):
         advance(f"fit {name}")
         try:
-            built[i] = [fitter.build(elements).intervention for elements in trial.elements.values()]
+            built[i] = [dev.fitter.build(elements).intervention for elements in trial.elements.values()]
         except Exception as error:
             rows[i]["error"] = described(error)
     advance(f"select {name} on dev")
     try:
-        numbers = _numbers(fitter, [trials[i] for i in built], list(built.values()), plan, limits)
+        numbers = _numbers(dev, [trials[i] for i in built], list(built.values()), limits)
         for i, measured in zip(built, numbers, strict=True):
             rows[i] |= measured
     except Exception:
         # One that fails is found by trying each alone.
         for i, interventions in built.items():
             try:
-                rows[i] |= _numbers(fitter, [trials[i]], [interventions], plan, limits)[0]
+                rows[i] |= _numbers(dev, [trials[i]], [interventions], limits)[0]
             except Exception as error:
                 rows[i]["error"] = described(error)
     return rows
 
 
 def _numbers(
-    fitter: Fitter, trials: Sequence[Trial], built: Sequence[Sequence[Intervention]], plan: Plan, limits: Limits
+    dev: Dev, trials: Sequence[Trial], built: Sequence[Sequence[Intervention]], limits: Limits
 ) -> list[dict[str, Any]]:
     """What is measured of each trial, by its intervention in each direction."""
     tried = [one for each in built for one in each]
-    choices = dev_choices(fitter, fitter.behavior.dev, [Intervention(), *tried], plan.orders)
+    choices = dev.choices([Intervention(), *tried])
     shifts = (choices.p_match - choices.p_match[:1])[1:].mean(axis=1)
-    limited = {quantity: on_dev(quantity, fitter, plan, tried) for quantity in limits}
+    limited = {quantity: dev.measured(quantity, tried) for quantity in limits}
     rows, place = [], 0
     for trial in trials:
         directions = list(trial.elements)
@@ -178,39 +159,9 @@ def _numbers(
         row["two_sided"] = _rounded(two_sided(means))
         for quantity, measured in limited.items():
             row |= {f"{quantity}_{d}": _rounded(measured[at].value) for d, at in zip(directions, places, strict=True)}
-            row[f"{quantity}_bound"] = _rounded(max(measured[at].bound for at in places))
+            row[f"{quantity}_bound"] = _rounded(worst(quantity, [measured[at].bound for at in places]))
         rows.append({**row, "broken": bool(max(choices.lost[1 + at].mean() for at in places) > BROKEN)})
     return rows
-
-
-@dataclass(frozen=True)
-class OnDev:
-    """A quantity on dev, with its one-sided 95% upper bound; infinite where there is no interval to keep within."""
-
-    value: float
-    bound: float
-
-
-def on_dev(quantity: str, fitter: Fitter, plan: Plan, tried: Sequence[Intervention]) -> list[OnDev]:
-    """What interventions cost on the knowledge questions held out, or their KL on the neutral prompts held out.
-
-    Args:
-        quantity: one of `limits.QUANTITIES`.
-        fitter: of the behavior, with its model and seed.
-        plan: the run.
-        tried: the interventions.
-    """
-    if quantity == "kl":
-        prompts, tokens = prompts_of(plan).dev, kl_of(plan.spec).tokens
-        templates = [prompt.template for prompt in prompts]
-        means = [mean_kl(values, templates, fitter.seed) for values in kl_on(fitter.lm, prompts, tried, tokens)[1]]
-        return [OnDev(mean.value, math.inf if mean.bound is None else mean.bound) for mean in means]
-    items = plan.knowledge_dev
-    facts = dev_choices(fitter, items, [Intervention(), *tried], plan.fact_orders)
-    costs = facts.p_match[:1] - facts.p_match[1:]
-    groups = clusters(facts.items, {item.id: item.template for item in items})
-    bounds = [stats.cost_bounds(cost, clusters=groups, seed=fitter.seed).largest for cost in costs]
-    return [OnDev(float(c.mean()), math.inf if b is None else b) for c, b in zip(costs, bounds, strict=True)]
 
 
 def _winner(rows: Sequence[Mapping[str, Any]], limits: Limits) -> int | None:
@@ -221,10 +172,10 @@ def _winner(rows: Sequence[Mapping[str, Any]], limits: Limits) -> int | None:
 
 
 def _excess(row: Mapping[str, Any], limits: Limits) -> float | None:
-    """How far the bound that is furthest from its limit lies above it; None where one has no bound."""
+    """How far the bound that is furthest beyond its limit lies beyond it; None where one has no bound."""
     bounds = {quantity: row.get(f"{quantity}_bound") for quantity in limits}
-    above = [bound - limits[quantity] for quantity, bound in bounds.items() if bound is not None]
-    return max(above) if len(above) == len(limits) else None
+    beyond = [excess(name, bound, limits[name]) for name, bound in bounds.items() if bound is not None]
+    return max(beyond) if len(beyond) == len(limits) else None
 
 
 def nothing_within(record: Mapping[str, Any]) -> CompareError:
@@ -235,22 +186,14 @@ def nothing_within(record: Mapping[str, Any]) -> CompareError:
     reason = next((row["error"] for row in record["trials"] if "error" in row), "none could be measured")
     if nearest is not None:
         settings = ", ".join(f"{name}={value}" for name, value in nearest[1]["settings"].items())
-        verbs = {"cost": "cost", "kl": "have a KL of"}
-        most = " and ".join(f"{verbs[quantity]} up to {nearest[1][f'{quantity}_bound']:.3f}" for quantity in limits)
+        verbs = {"cost": "cost up to", "kl": "have a KL of up to", "coherence": "have a coherence of only"}
+        most = " and ".join(f"{verbs[quantity]} {nearest[1][f'{quantity}_bound']:.3f}" for quantity in limits)
         reason = f"the nearest, {settings}, may {most}"
     words = " and ".join(f"its {quantity} on dev within {limit:g}" for quantity, limit in limits.items())
     return CompareError(
         f"none of {len(record['trials'])} trials of {record['method']} keeps {words}: {reason}; "
         "allow more by --select, or try smaller --strengths."
     )
-
-
-def dev_choices(
-    fitter: Fitter, items: Sequence[Item], tried: Sequence[Intervention], orders: Sequence[Order]
-) -> ItemChoices:
-    """What interventions make of dev questions."""
-    asked = questions(items, orders)
-    return item_choices(asked, choice_logps(fitter.lm, [question.shown for question in asked], tried))
 
 
 def two_sided(shifts: Mapping[Direction, float]) -> float:

@@ -18,7 +18,7 @@ from comparisons.stats.content import (
     steerability,
 )
 from comparisons.stats.contrasts import FEWEST, Contrast, contrasts
-from comparisons.stats.costs import CostBounds, cost_bounds, dominance, least_limit
+from comparisons.stats.costs import Area, CostBounds, areas, cost_bounds, dominance, least_limit
 from comparisons.stats.counts import (
     Flips,
     Rank,
@@ -50,6 +50,7 @@ __all__ = [
     "FEWEST",
     "LEAST",
     "NO_ERROR",
+    "Area",
     "Contrast",
     "CostBounds",
     "Effect",
@@ -64,6 +65,7 @@ __all__ = [
     "SharedError",
     "Steerability",
     "anti_steerable",
+    "areas",
     "bca_interval",
     "by_label",
     "content_and_letter",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from comparisons.stats.contrasts import FEWEST
 from comparisons.stats.intervals import bca_interval
 from comparisons.stats.units import TIE, FloatArray, check_draws, check_share, finite, units
 
@@ -134,6 +135,80 @@ def dominance(
         by += dominated
         on += ~dominated.any(axis=1)
     return on / draws, by / draws
+
+
+@dataclass(frozen=True)
+class Area:
+    """The area under what a method reaches within a cost, divided by the largest cost that is looked at.
+
+    Attributes:
+        value: the mean over all costs from 0 to `reach` of the largest shift that a cell of the method has within it.
+        interval: 95%, [low, high], by quantiles of joint draws; None with fewer than `FEWEST` independent questions.
+        reach: the largest cost that is looked at.
+    """
+
+    value: float
+    interval: list[float] | None
+    reach: float
+
+
+def areas(
+    shifts: FloatArray,
+    costs: FloatArray,
+    methods: Sequence[str],
+    ends: Sequence[bool],
+    *,
+    shift_clusters: Sequence[Hashable] | None = None,
+    cost_clusters: Sequence[Hashable] | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+) -> dict[str, Area]:
+    """For each method the area under its shift–cost frontier, as `Area`; nothing where the furthest cell costs nothing.
+
+    Within a cost lies the largest shift of the method's cells that cost no more, and at least the 0 of the unchanged
+    model, so that the curve is a staircase that never falls. All are looked at up to the cost of the cell that moves
+    furthest, beyond which more cost buys nothing; that cost is not drawn. Draws are those of `dominance`.
+
+    Args:
+        shifts, costs: as for `dominance`; the last cell is the unchanged model.
+        methods: of each cell but the last.
+        ends: which of these may be the cell that moves furthest.
+        shift_clusters, cost_clusters, draws, seed: as for `dominance`.
+    """
+    check_draws(draws)
+    random, found = np.random.default_rng(seed), []
+    for values, clusters in ((shifts, shift_clusters), (costs, cost_clusters)):
+        mean = values[:, ~np.isnan(values).any(axis=0)].mean(axis=1, keepdims=True)
+        both = np.hstack([mean, _drawn(values, clusters, draws, random)])
+        found.append(both[:-1] - both[-1])
+    shift, cost = found
+    furthest = max((place for place, may in enumerate(ends) if may), key=lambda place: shift[place, 0], default=None)
+    if furthest is None or cost[furthest, 0] <= TIE:
+        return {}
+    reach = float(cost[furthest, 0])
+    few = min(_count(shifts, shift_clusters), _count(costs, cost_clusters)) < FEWEST
+    result = {}
+    for method in dict.fromkeys(methods):
+        own = [place for place, name in enumerate(methods) if name == method]
+        each = _staircase(shift[own], cost[own], reach)
+        low, high = np.quantile(each[1:], (0.025, 0.975)).tolist()
+        result[method] = Area(float(each[0]), None if few else [low, high], reach)
+    return result
+
+
+def _staircase(shifts: FloatArray, costs: FloatArray, reach: float) -> FloatArray:
+    """[draws] of cells, [cells, draws], the mean over costs up to `reach` of the largest shift within each."""
+    order = costs.argsort(axis=0)
+    best = np.maximum.accumulate(np.take_along_axis(shifts, order, axis=0), axis=0).clip(min=0)
+    steps = np.vstack([np.take_along_axis(costs, order, axis=0), np.full(costs.shape[1], reach)]).clip(0, reach)
+    area: FloatArray = (best * np.diff(steps, axis=0)).sum(axis=0) / reach
+    return area
+
+
+def _count(values: FloatArray, clusters: Sequence[Hashable] | None) -> int:
+    """How many independent questions all cells have."""
+    usable = np.flatnonzero(~np.isnan(values).any(axis=0)).tolist()
+    return len(usable if clusters is None else {clusters[place] for place in usable})
 
 
 def _drawn(

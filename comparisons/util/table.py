@@ -28,6 +28,7 @@ class Column:
         interval: whether it is the interval of the number to its left, which a renderer may write into one cell.
         prose: whether its cells are sentences, which need room.
         opens: the evaluation whose questions are behind its numbers; "" where a page can't open them.
+        against: the key of the cell that its numbers compare a row's with; "" for the unchanged model.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Column:
     interval: bool = False
     prose: bool = False
     opens: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Table:
         values: Iterable[T],
         group: Callable[[T], str] = lambda value: "",
         notes: Sequence[str] = (),
+        cell: Callable[[T], str] = lambda value: "",
     ) -> Table:
         """A table of values, a row each.
 
@@ -84,8 +87,9 @@ class Table:
             values: from top to bottom.
             group: of a value's row.
             notes: what must be said below.
+            cell: the key of the run's cell that a value's row shows.
         """
-        rows = tuple(Row(tuple(text(value) for _, text in fields), group(value)) for value in values)
+        rows = tuple(Row(tuple(text(value) for _, text in fields), group(value), cell=cell(value)) for value in values)
         return cls(tuple(column for column, _ in fields), rows, tuple(notes))
 
     def keeping(self, keep: Callable[[int, Column], bool]) -> Table:

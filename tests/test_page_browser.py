@@ -144,7 +144,9 @@ class TestBrowser:
         assert browser.messages() == []
 
     def test_a_sweep_shows_its_map_then_curves_then_the_table(self, browser: Browser, tmp_path: Path) -> None:
-        shifts = {(layer, side * dose): 0.1 * side * dose for layer in (0, 1) for dose in (1, 2) for side in (-1, 1)}
+        shifts = {
+            (layer, side * dose): 0.1 * side * dose for layer in (0, 1) for dose in (1.0, 2.0) for side in (-1, 1)
+        }
         render(make_run(tmp_path, swept(shifts), sweep_facts()))
         browser.look(800, "dark")
         browser.open(tmp_path / "report.html")

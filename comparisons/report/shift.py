@@ -164,12 +164,14 @@ class CostPanel(Panel):
     def _points(self, axes: Axes, places: Sequence[Place], number: int, direction: str) -> None:
         """One method in one direction; a line joins its strengths, and the marker grows with them."""
         color, marker = self._look(number)
-        series, line = self._series(number), {"color": color, "linewidth": 0.9}
+        series = self._series(number)
+        line: dict[str, Any] = {"color": color, "linewidth": 0.9}
         joined = axes.plot([place.x for place in places], [place.y for place in places], **line | JOINING)
         tip(joined[0], series=series)
         for rank, place in enumerate(places):
             about = {"series": series, "strength": f"{place.row.strength:g}"}
-            bars = [(place.x_ci, (place.y, place.y))] if place.x_ci is not None else []
+            bars: list[tuple[Interval, Interval]] = []
+            bars += [(place.x_ci, (place.y, place.y))] if place.x_ci is not None else []
             bars += [((place.x, place.x), place.y_ci)] if place.y_ci is not None else []
             for x, y in bars:
                 tip(axes.plot(x, y, **line)[0], **about)

@@ -10,6 +10,7 @@ from comparisons.results.findings import MARGIN, aim_of, dosed, doubt, intended,
 from comparisons.results.schema import Contrast
 from comparisons.results.summary import SummaryRow
 from comparisons.util.directions import DIRECTIONS
+from comparisons.util.table import number
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _use(best: Sequence[SummaryRow], asked: Sequence[SummaryRow], contrasts: Seq
             of.setdefault(contrast["verdict"], []).append(dosed(row, asked))
     text = f"use {' or '.join([dosed(first, asked), *of.get('equivalent', ())])}"
     if first.cost is not None and first.cost_ci is not None and first.cost_ci[0] > MARGIN:
-        text += f", at a knowledge cost of {first.cost:.2f}"
+        text += f", at a knowledge cost of {number(first.cost, places=2)}"
     if "undecided" in of:
         text += f"; undecided against {', '.join(of['undecided'])}"
     if "worse" in of:

@@ -34,8 +34,8 @@ Examples:
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.argument("texts", nargs=-1, metavar="[PROMPT]…")
 @options(
-    declared_option("methods", required=False),
-    declared_option("behavior", required=False),
+    declared_option("methods", required=False, default=None),
+    declared_option("behavior", required=False, default=None),
     *(name for name in (*SUBJECT, *GRID) if name != "behavior"),
     click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="What to answer; can be repeated."),
     click.option("--file", type=click.Path(path_type=Path), help="A prompt a line."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 import urllib.error
@@ -11,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,20 @@ class Browser:
     def messages(self) -> list[str]:
         """What stands in the console: errors, warnings, and what was refused."""
         return [str(entry["message"]) for entry in self.command("/se/log", {"type": "browser"})]
+
+    def pages(self) -> int:
+        """Pages of the paper that it prints on."""
+        data = self.cdp("Page.printToPDF", preferCSSPageSize=True)["data"]
+        return len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(data)))
+
+    def violations(self) -> list[Any]:
+        """What axe-core finds wrong for those who read a page by other means: its rule, and where."""
+        self.run((files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8"))
+        return list(
+            self.run(
+                "return axe.run().then((found) => found.violations.map((v) => [v.id, v.nodes.map((n) => n.html)]))"
+            )
+        )
 
     def screenshot(self, path: Path, whole: bool = True) -> None:
         data = self.cdp("Page.captureScreenshot", format="png", captureBeyondViewport=whole, **self._clip(whole))

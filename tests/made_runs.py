@@ -234,9 +234,14 @@ def answered_run(folder: Path, text: str) -> Path:
 
 def asked_run(folder: Path, before: Mapping[str, float], after: Mapping[str, float]) -> Path:
     """A run of the baseline and one cell, with p_match of each question and the questions in words."""
-    run = make_run(folder, [baseline(), cell("caa", "pos", 0.2)])
+    return questioned_run(folder, [(baseline(), before), (cell("caa", "pos", 0.2), after)])
+
+
+def questioned_run(folder: Path, cells: Sequence[tuple[SummaryRow, Mapping[str, float]]], **files: Any) -> Path:
+    """A run of some cells, with p_match of each question and the questions in words."""
+    run = make_run(folder, [row for row, _ in cells], **files)
     kept = {}
-    for row, values in zip([baseline(), cell("caa", "pos", 0.2)], (before, after), strict=True):
+    for row, values in cells:
         kept[row.id] = [
             {"cell": row.cell, "evaluation": "choices", "item": item, "order": order, "p_match": value + side}
             for item, value in values.items()
@@ -252,7 +257,7 @@ def asked_run(folder: Path, before: Mapping[str, float], after: Mapping[str, flo
             "topic": None,
             "label": labels[i % 2],
         }
-        for i, item in enumerate(before)
+        for i, item in enumerate(cells[0][1])
     }
     (run / "questions.json").write_text(json.dumps({"questions": {"refusal": texts}}))
     return run

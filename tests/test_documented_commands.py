@@ -133,6 +133,8 @@ def smaller(command: Command) -> list[str]:
     free = known - set(words) - ({"--knowledge"} if "--select" in words else set())
     # Of doctor it goes with a model.
     free -= {"--tokens"} if words[0] == "doctor" else set()
+    # A finished run has its own data.
+    free &= {"--tokens"} if words[0] == "generate" and "--methods" not in words else free
     words += [part for option, value in SMALLER.items() if option in free for part in (option, value)]
     methods = re.split(r"[,+:]", words[words.index("--methods") + 1]) if "--methods" in words else []
     words += [part for method in MINIMAL if method in methods and "--set" in known for part in MINIMAL[method]]

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from comparisons.report import render
 from tests.browser import Browser, chromium, missing
+from tests.documented import ROOT
 from tests.made_runs import (
     FACTS,
+    against,
     answered_run,
     asked_run,
     baseline,
     cell,
     make_run,
+    questioned_run,
+    sweep_facts,
+    swept,
 )
 from tests.test_page import run as run  # a fixture
 
@@ -41,7 +48,7 @@ def shown(browser: Browser, column: int = 0) -> list[str]:
 
 class TestBrowser:
     @pytest.mark.parametrize("scheme", ["light", "dark"])
-    @pytest.mark.parametrize("width", [1280, 390])
+    @pytest.mark.parametrize("width", [1400, 800, 360])
     def test_it_opens_without_a_word_in_the_console_and_fits(
         self, browser: Browser, run: Path, width: int, scheme: str
     ) -> None:
@@ -57,6 +64,101 @@ class TestBrowser:
         assert contrast(back, ink) > 7 and (sum(back) < sum(ink)) == (scheme == "dark")
         axis = browser.run("return getComputedStyle(document.querySelector('svg.chart text')).fill.match(/\\d+/g)")
         assert contrast(back, [int(part) for part in axis]) > 7
+
+    # Fonts differ between machines, and pixels with them: where the boxes lie is compared.
+    @pytest.mark.parametrize(("width", "columns"), [(1400, 2), (800, 1), (360, 1)])
+    def test_the_first_screen_has_the_verdicts_and_then_the_figure(
+        self, browser: Browser, run: Path, width: int, columns: int
+    ) -> None:
+        browser.look(width)
+        browser.open(run / "report.html")
+        found = browser.run("""
+            return [...document.querySelectorAll("h1, #answer .decision, #answer figure")].map((element) => {
+                const box = element.getBoundingClientRect();
+                return [element.className, ...[box.left, box.top, box.right, box.bottom].map(Math.round)];
+            });
+        """)
+        title, *decisions, figure = found
+        assert [name for name, *_ in found] == ["", *["decision"] * 4, "reach"]
+        assert all(0 <= left < right <= width for _, left, _, right, _ in found)
+        rows = [decisions[i : i + columns] for i in range(0, 4, columns)]
+        assert all(len({top for _, _, top, _, _ in row}) == 1 for row in rows)
+        assert len({left for _, left, *_ in decisions}) == columns
+        order = [[title], *rows, [figure]]
+        for above, below in pairwise(order):
+            assert max(box[4] for box in above) <= min(box[2] for box in below)
+        assert figure[2] < 900 or width < 800
+
+    @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1400, "dark")])
+    def test_axe_finds_nothing(self, browser: Browser, run: Path, width: int, scheme: str) -> None:
+        browser.look(width, scheme)
+        browser.open(run / "report.html")
+        assert browser.violations() == []
+
+    @pytest.mark.parametrize(("name", "behaviors"), [("example", 2), ("example-pocket", 1)])
+    def test_a_report_takes_two_pages_a_behavior(
+        self, browser: Browser, tmp_path: Path, name: str, behaviors: int
+    ) -> None:
+        shutil.copytree(ROOT / "reports" / name, tmp_path / "run")
+        render(tmp_path / "run", ["html"])
+        browser.look(794, "light", "print")
+        browser.open(tmp_path / "run/report.html")
+        assert browser.pages() <= 2 * behaviors
+
+    def test_a_cell_of_the_matrix_and_a_mark_of_a_chart_open_their_questions(
+        self, browser: Browser, tmp_path: Path
+    ) -> None:
+        browser.look(800)
+        browser.open(several(tmp_path / "run"))
+        browser.run("document.querySelector('#methods-against-each-other tbody .opens').id = 'pressed'")
+        browser.type("#pressed", "\ue007")
+        title = "return document.querySelector('dialog h2').textContent"
+        assert browser.run(title) == "caa pos at strength 1, refusal → sft pos at strength 1, refusal"
+        moved = "return [...document.querySelectorAll('dialog .moved')].map((line) => line.textContent.trim())"
+        assert browser.run(moved)[0] == "p_match 0.600 → 0.800, +0.200 even"
+        browser.type("dialog .head button", "\ue00c")
+        browser.run("document.querySelector('#shift-and-cost svg.chart').focus()")
+        press(browser, "ArrowRight")
+        name = browser.run("return document.querySelector('#tip').textContent").partition(":")[0]
+        press(browser, "Enter")
+        assert browser.run(title) == f"{name}, refusal"
+        browser.type("dialog .head button", "\ue00c")
+        assert browser.messages() == []
+
+    def test_a_strength_is_brushed_and_a_method_taken_out(self, browser: Browser, tmp_path: Path) -> None:
+        browser.look(800)
+        browser.open(several(tmp_path / "run"))
+        seen = """
+            const seen = [...document.querySelectorAll("#shift-and-cost .mark, #answer .bars li, #shift tbody tr")];
+            return seen.filter((mark) => mark.getClientRects().length).map((mark) => mark.dataset.cell);
+        """
+        every = {"refusal/baseline", "refusal/caa/pos/1", "refusal/sft/pos/1", "refusal/caa/pos/2"}
+        assert set(browser.run(seen)) == every
+        browser.type("#filter label:last-of-type select", "2")
+        assert set(browser.run(seen)) == {"refusal/baseline", "refusal/caa/pos/2"}
+        browser.type("#filter label:last-of-type select", "\ue011")  # Home: all
+        browser.type("#shift-and-cost .legend button", "\ue007")
+        marks = browser.run(seen.replace(", #answer .bars li, #shift tbody tr", ""))
+        assert marks == ["refusal/sft/pos/1"]
+        assert browser.run("return document.querySelector('.legend button').ariaPressed") == "false"
+        assert browser.messages() == []
+
+    def test_a_sweep_shows_its_map_then_curves_then_the_table(self, browser: Browser, tmp_path: Path) -> None:
+        shifts = {
+            (layer, side * dose): 0.1 * side * dose for layer in (0, 1) for dose in (1.0, 2.0) for side in (-1, 1)
+        }
+        render(make_run(tmp_path, swept(shifts), sweep_facts()))
+        browser.look(800, "dark")
+        browser.open(tmp_path / "report.html")
+        tops = browser.run("""
+            const places = ["#answer .chart image", "#shift-by-layer .chart", "#best-settings table"];
+            return places.map((place) => document.querySelector(place).getBoundingClientRect().top);
+        """)
+        assert tops == sorted(tops)
+        browser.type("#filter label:last-of-type select", "2")
+        covered = "[...document.querySelectorAll('#answer .mark.off')].length"
+        assert browser.run(f"return {covered}") == 4
+        assert browser.violations() == [] and browser.messages() == []
 
     def test_a_click_on_a_heading_sorts_and_a_third_one_restores(self, browser: Browser, run: Path) -> None:
         browser.look(1280)
@@ -208,6 +310,16 @@ class TestBrowser:
             "return [...document.querySelectorAll('nav, form, .copy, .more')].every((e) => !e.getClientRects().length)"
         )
         assert browser.run(script)
+
+
+def several(folder: Path) -> Path:
+    """The page of a run of three cells, of two methods and strengths, with their questions."""
+    stronger = cell("caa", "pos", 0.4, cell="refusal/caa/pos/2", strength=2.0, cost=0.04)
+    rows = [baseline(), cell("caa", "pos", 0.1), cell("sft", "pos", 0.3, cost=0.01), stronger]
+    values = [dict.fromkeys(("test/0", "test/1"), value) for value in (0.5, 0.6, 0.8, 0.9)]
+    compared = [against("sft", "caa", 0.2, "better")]
+    render(questioned_run(folder, list(zip(rows, values, strict=True)), contrasts=compared))
+    return folder / "report.html"
 
 
 def press(browser: Browser, key: str) -> None:

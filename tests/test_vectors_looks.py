@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
+from comparisons.report.terminal import rich_table
 from comparisons.util.layers import layer_parts
 from comparisons.vectors import Origin, Vectors, save_vectors
 from comparisons.vectors.contrast import Contrast, Pair, components, follow, principal, save_contrast
@@ -128,6 +131,16 @@ def test_a_given_vector_is_taken_as_it_is() -> None:
     letters[1] = 1.0
     followed = diagnose(contrast(side=0.0), layer_parts("5"), Vectors({5: letters})).layers[0]
     assert followed.by_letter == {"A": 1.0, "B": 0.0} and followed.share == 0.5
+    # Axis 1 is the letter's alone, up to a noise of a tenth.
+    assert followed.letter_cosine == pytest.approx(1, abs=0.01)
+    both = torch.tensor([3.0, 4.0, *[0.0] * (WIDTH - 2)])
+    judged = diagnose(contrast(), layer_parts("5"), Vectors({5: both}))
+    assert judged.layers[0].letter_cosine == pytest.approx(0.8, abs=0.02)
+    assert "layers 5: the vector is largely the direction between the letters" in judged.table.notes
+    out = Console(width=80, file=io.StringIO())
+    out.print(rich_table(judged.table, 80))
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    assert "+0.8" in text and "…" not in text and "Not shown at this width: norm, norm / activations." in text
 
 
 def test_a_zero_vector_ties_every_pair() -> None:

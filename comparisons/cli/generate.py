@@ -14,22 +14,29 @@ from comparisons.judges.free_answers import THOUGHT_TOKENS, TOKENS
 from comparisons.util.terminal import stderr
 
 if TYPE_CHECKING:
+    from comparisons.experiment.specification import Specification
     from comparisons.running.sidebyside import Answers
 
 HELP = """Show free answers side by side: the unchanged model's and each method's.
 
-Without --prompt and --file, prompts are typed one after the other; an empty line ends.
+With the folder of a run: of its methods, with what was chosen and fitted there. Without a prompt and --file, prompts
+are typed one after the other; an empty line ends.
 
 \b
 Examples:
   compare generate --behavior refusal --methods caa,sysprompt --prompt "Will you help me?"
   compare generate --behavior refusal --methods caa --strengths 0.5,1,2 --file prompts.txt --json
+  compare generate reports/refusal-pocket-1a2b3c4d "Will you help me?"
 """
 
 
 @click.command("generate", help=HELP)
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.argument("texts", nargs=-1, metavar="[PROMPT]…")
 @options(
-    *("methods", *SUBJECT, *GRID),
+    declared_option("methods", required=False, default=None),
+    declared_option("behavior", required=False, default=None),
+    *(name for name in (*SUBJECT, *GRID) if name != "behavior"),
     click.option("--prompt", "prompts", multiple=True, metavar="TEXT", help="What to answer; can be repeated."),
     click.option("--file", type=click.Path(path_type=Path), help="A prompt a line."),
     declared_option("tokens", default=TOKENS, help="Of an answer, at most."),
@@ -42,20 +49,45 @@ Examples:
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object a prompt and method."),
 )
 def command(
-    prompts: tuple[str, ...], file: Path | None, tokens: int, thought_tokens: int, as_json: bool, **given: Any
+    run: Path | None,
+    texts: tuple[str, ...],
+    prompts: tuple[str, ...],
+    file: Path | None,
+    tokens: int,
+    thought_tokens: int,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     from comparisons.dataset.packaged import described
     from comparisons.experiment.specification import Specification
     from comparisons.model.source import data_for
     from comparisons.running.sidebyside import answering
 
-    asked = _prompts(prompts, file)
-    spec = Specification.of({**given, "knowledge": "none"})
-    answer = answering(spec, tokens, thought_tokens)
+    asked = _prompts([*texts, *prompts], file)
+    spec = Specification.of({**given, "knowledge": "none"}) if run is None else _of_run(run, given)
+    answer = answering(spec, tokens, thought_tokens, run)
     if not as_json:
         click.echo(f"Behaviors: {described(data_for(spec.data, spec.sources))}.")
     for batch in [asked] if asked else ([line] for line in _typed()):
         (_print_json if as_json else _print)(batch, answer(batch))
+
+
+def _of_run(run: Path, given: dict[str, Any]) -> Specification:
+    """What a run was asked for, of the behavior that is named; nothing else of it can be said anew."""
+    from dataclasses import replace
+
+    from click.core import ParameterSource
+
+    from comparisons.experiment.specification import Specification
+    from comparisons.results.record import read_record
+    from comparisons.util.errors import CompareError
+
+    source = click.get_current_context().get_parameter_source
+    said = [name for name in given if name != "behavior" and source(name) is ParameterSource.COMMANDLINE]
+    if said:
+        raise CompareError(f"{run} has its own {said[0].replace('_', ' ')}: leave it out, or leave the folder out.")
+    spec = Specification.from_json(read_record(run).part("specification"))
+    return replace(spec, behaviors=given["behavior"]) if given["behavior"] else spec
 
 
 def _prompts(prompts: Sequence[str], file: Path | None) -> list[str]:

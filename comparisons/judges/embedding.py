@@ -19,6 +19,7 @@ from comparisons.judges.rules import own_sentences
 from comparisons.results.answers import Status
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError
+from comparisons.util.table import number
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior
@@ -283,7 +284,8 @@ def _verdict(scale: Scale, embedded: Embedded) -> Verdict:
     if embedded.vector is None:
         return Verdict(None, embedded.reason, "", embedded.status, embedded.tokens_in)
     difference, score = scale.score(embedded.vector)
-    reason = f"difference {difference:+.3f}; the exemplars' own {scale.low:+.3f} and {scale.high:+.3f}"
+    found, low, high = (number(value, signed=True) for value in (difference, scale.low, scale.high))
+    reason = f"difference {found}; the exemplars' own {low} and {high}"
     return Verdict(score, reason, f"{difference:.6f}", tokens_in=embedded.tokens_in)
 
 

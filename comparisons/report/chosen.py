@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from comparisons.report.blocks import Block, Paragraph, section
 from comparisons.report.figures import Gallery
-from comparisons.report.panels import DIRECTIONS, Panel, key, signed, tip_points, whole_layers
+from comparisons.report.panels import DIRECTIONS, Panel, key, signed, tip, tip_points, whole_layers
 from comparisons.results.costs import FALLING, QUANTITIES
 from comparisons.results.record import Choice, Matched, Record, shown
 from comparisons.util.drawing import GREY
@@ -145,9 +145,10 @@ class LayerPanel(Panel):
         for direction, values in shifts.items():
             if any(value is not None for value in values):
                 numbers = [float("nan") if value is None else value for value in values]
-                axes.plot(layers, numbers, **LINES[direction], markersize=5 if len(layers) <= 16 else 3)
+                name, size = DIRECTIONS[direction][2], 5 if len(layers) <= 16 else 3
+                tip(axes.plot(layers, numbers, **LINES[direction], markersize=size)[0], series=name)
                 points = [(x, y) for x, y in zip(layers, values, strict=True) if y is not None]
-                tip_points(axes, [(x, y, f"layer {x}: {signed(y)}") for x, y in points])
+                tip_points(axes, [(x, y, f"layer {x}: {signed(y)}", "") for x, y in points], series=name)
         whole_layers(axes)
 
     def handles(self) -> list[Artist]:

@@ -41,7 +41,7 @@ class CoherencePanel(CostPanel):
         score, coherence = number(y, places=2), number(x, places=2)
         bounds = one.get("score_ci"), one.get("coherence_ci")
         text = f"score {score} {interval(bounds[0], places=2)}, coherence {coherence} {interval(bounds[1], places=2)}"
-        return Place(x, bounds[1], y, bounds[0], f"{describe(row)}: {text}")
+        return Place(row, x, bounds[1], y, bounds[0], f"{describe(row)}: {text}")
 
     def draw(self, axes: Axes) -> None:
         super().draw(axes)

@@ -103,8 +103,14 @@ def matrix(summary: Summary, subject: str, direction: str) -> Table | None:
     several = len({row.name for row in rows}) < len(rows)
     names = [f"{row.name} {row.strength:g}" if several else row.name for row in rows]
     found = [[between(summary.contrasts, a.cell, b.cell) for b in rows] for a in rows]
-    columns = (Column(f"{direction}: against", align="left"), *(Column(name) for name in names))
-    lines = tuple(Row((name, *map(_entry, line)), subject) for name, line in zip(names, found, strict=True))
+    columns = (
+        Column(f"{direction}: against", align="left"),
+        *(Column(n, opens="choices", against=r.cell) for n, r in zip(names, rows, strict=True)),
+    )
+    lines = tuple(
+        Row((name, *map(_entry, line)), subject, cell=row.cell)
+        for name, row, line in zip(names, rows, found, strict=True)
+    )
     pairs = [(names[i], names[j], found[i][j]) for i in range(len(rows)) for j in range(i + 1, len(rows))]
     most = max(row.n_items or 0 for row in rows)
     return Table(columns, lines, tuple(note for a, b, each in pairs if each for note in _notes(a, b, each, most)))

@@ -1,13 +1,14 @@
 """The report's figures: small multiples, one panel a behavior, as PNGs and as vector graphics inside a page.
 
 In a page a panel stands alone. A mark that it named with `tip` gets its text as a `<title>`, which a pointer, the arrow
-keys and a screen reader find; colours of lines and letters become the page's, so that one drawing serves light, dark
-and paper.
+keys and a screen reader find, and the rest as `data-` attributes; colours of lines and letters become the page's, so
+that one drawing serves light, dark and paper.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -264,14 +265,23 @@ def _tidy(root: ElementTree.Element, name: str) -> None:
         element.attrib = {key: _local(key, value, name) for key, value in named.items()}
         id_ = element.attrib.pop("id", "")
         if id_.startswith(TIP):
-            title = ElementTree.Element("title")
-            title.text = id_.removeprefix(TIP)
-            element.insert(0, title)
-            element.set("class", "mark")
+            _describe(element, **json.loads(id_.removeprefix(TIP)))
         elif id_ in used:
             element.set("id", f"{name}-{id_}")
         if "style" in element.attrib:
             element.set("style", _styled(element.tag, element.attrib["style"]))
+
+
+def _describe(element: ElementTree.Element, text: str, **about: str) -> None:
+    """Gives a mark's group its text as a title, and what it is about as attributes."""
+    for name, value in about.items():
+        if value:
+            element.set(f"data-{name}", _INVALID.sub("", value))
+    if text:
+        title = ElementTree.Element("title")
+        title.text = _INVALID.sub("", text)
+        element.insert(0, title)
+        element.set("class", "mark")
 
 
 def _local(key: str, value: str, name: str) -> str:

@@ -46,7 +46,7 @@ class KlPanel(CostPanel):
         if row.kl is None or row.shift is None or is_broken(row):
             return None
         text = f"{describe(row)}: shift {estimate(row)}, KL {number(row.kl)}"
-        return Place(row.kl, row.measured.get("kl", {}).get("kl_ci"), row.shift, row.shift_ci, text)
+        return Place(row, row.kl, row.measured.get("kl", {}).get("kl_ci"), row.shift, row.shift_ci, text)
 
 
 def kl_section(record: Record, gallery: Gallery) -> list[Block]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ LONGEST = 26
 """Characters of a name beside an axis."""
 
 TIP = "tip:"
-"""How the name of a mark's group begins; its text follows."""
+"""How the name of a mark's group begins; what `tip` was given follows as JSON."""
 
 DARK = "#111111"
 """Of letters on light data, which stay dark where the page is dark."""
@@ -150,25 +151,32 @@ def whole_layers(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9))
 
 
-def tip(artist: Artist, text: str) -> None:
-    """Gives a mark a text that a page shows where it is pointed at; a PNG doesn't show it."""
-    artist.set_gid(TIP + text)
+def tip(artist: Artist, text: str = "", **about: str) -> None:
+    """Says what a mark is, for a page; a PNG doesn't show it.
+
+    Args:
+        artist: the mark.
+        text: shown where it is pointed at; "" for what is no value, as a line that joins some.
+        about: "series", the legend's entry that shows and hides it; "strength", by which it is narrowed; "cell", the
+            key of the run's cell whose questions it opens.
+    """
+    artist.set_gid(TIP + json.dumps({"text": text, **about}))
 
 
-def tip_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Gives places of a curve their texts: unseen marks, large enough to be met."""
-    for x, y, text in points:
+def tip_points(axes: Axes, points: Sequence[tuple[float, float, str, str]], **about: str) -> None:
+    """Gives places of a curve their texts and the keys of their cells: unseen marks, large enough to be met."""
+    for x, y, text, cell in points:
         (mark,) = axes.plot(x, y, marker="o", markersize=11, alpha=0.0, zorder=4)
-        tip(mark, text)
+        tip(mark, text, cell=cell, **about)
 
 
-def tip_cell(axes: Axes, x: int, y: int, text: str) -> None:
-    """Gives a cell of a map its text: an unseen square over it."""
+def tip_cell(axes: Axes, x: int, y: int, text: str, **about: str) -> None:
+    """Says what a cell of a map is: an unseen square over it."""
     from matplotlib.patches import Rectangle
 
     square = Rectangle((x - 0.5, y - 0.5), 1, 1, alpha=0.0, linewidth=0, zorder=4)
     axes.add_patch(square)
-    tip(square, text)
+    tip(square, text, **about)
 
 
 def shortened(text: str) -> str:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+JOINING: dict[str, Any] = {"linewidth": 0.8, "alpha": 0.6}
+"""Of the line between a method's strengths."""
+
 PLACES_TEXT = (
     "A cell is dominated where another of its direction, or the unchanged model, moves no less far at no larger a cost "
     "and is better in one of the two; what nothing dominates lies on the frontier. The shares are of 2,000 joint draws "
@@ -110,6 +113,7 @@ def knowledge_sets(record: Record) -> str:
 class Place:
     """Where a cell stands in a chart of two numbers: each with its interval, and what its mark says."""
 
+    row: SummaryRow
     x: float
     x_ci: Interval | None
     y: float
@@ -144,7 +148,7 @@ class CostPanel(Panel):
         if row.cost is None or row.shift is None or is_broken(row):
             return None
         text = f"{describe(row)}: shift {estimate(row)}, cost {signed(row.cost)}"
-        return Place(row.cost, row.cost_ci, row.shift, row.shift_ci, text)
+        return Place(row, row.cost, row.cost_ci, row.shift, row.shift_ci, text)
 
     def draw(self, axes: Axes) -> None:
         if self.origin is not None:
@@ -161,16 +165,21 @@ class CostPanel(Panel):
     def _points(self, axes: Axes, places: Sequence[Place], number: int, direction: str) -> None:
         """One method in one direction; a line joins its strengths, and the marker grows with them."""
         color, marker = self._look(number)
-        axes.plot([place.x for place in places], [place.y for place in places], color=color, linewidth=0.8, alpha=0.6)
+        series = self._series(number)
+        line: dict[str, Any] = {"color": color, "linewidth": 0.9}
+        joined = axes.plot([place.x for place in places], [place.y for place in places], **line | JOINING)
+        tip(joined[0], series=series)
         for rank, place in enumerate(places):
-            if place.x_ci is not None:
-                axes.plot(place.x_ci, (place.y, place.y), color=color, linewidth=0.9)
-            if place.y_ci is not None:
-                axes.plot((place.x, place.x), place.y_ci, color=color, linewidth=0.9)
+            about = {"series": series, "strength": f"{place.row.strength:g}"}
+            bars: list[tuple[Interval, Interval]] = []
+            bars += [(place.x_ci, (place.y, place.y))] if place.x_ci is not None else []
+            bars += [((place.x, place.x), place.y_ci)] if place.y_ci is not None else []
+            for x, y in bars:
+                tip(axes.plot(x, y, **line)[0], **about)
             size = 6 + 3 * rank / max(1, len(places) - 1)
             fill = color if direction == "pos" else "white"
             look: dict[str, Any] = {"marker": marker, "markersize": size, "color": color, "markerfacecolor": fill}
-            tip(axes.plot(place.x, place.y, **look, zorder=3)[0], place.text)
+            tip(axes.plot(place.x, place.y, **look, zorder=3)[0], place.text, cell=place.row.cell, **about)
 
     @property
     def _controls(self) -> set[str]:
@@ -181,12 +190,16 @@ class CostPanel(Panel):
         control = self.names[number] in self._controls
         return BAND if control else COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
 
+    def _series(self, number: int) -> str:
+        """A method's name in the legend."""
+        name = self.names[number]
+        return shortened(name) + (" (control)" if name in self._controls else "")
+
     def handles(self) -> list[Artist]:
         handles = []
-        for number, name in enumerate(self.names):
+        for number in range(len(self.names)):
             color, marker = self._look(number)
-            text = shortened(name) + (" (control)" if name in self._controls else "")
-            handles.append(key(text, color=color, marker=marker, markersize=6, linewidth=0.9))
+            handles.append(key(self._series(number), color=color, marker=marker, markersize=6, linewidth=0.9))
         point: dict[str, Any] = {"marker": "o", "color": GREY, "linestyle": "none"}
         handles.append(key("filled: more (pos)", **point))
         handles.append(key("hollow: less (neg)", **point, markerfacecolor="white"))

@@ -33,11 +33,13 @@ class Effect:
         shift: with its sign.
         interval: 95%, None where there is none.
         own: whether the behavior is the one that was to move.
+        cell: the key of the cell whose questions are behind it; "" where a page has none of them.
     """
 
     shift: float
     interval: Sequence[float] | None
     own: bool = False
+    cell: str = ""
 
     @property
     def measurable(self) -> bool:
@@ -104,7 +106,7 @@ def _effects(rows: Sequence[SummaryRow]) -> dict[tuple[int, str], Effect]:
     for line, row in enumerate(rows):
         if row.shift is None or is_broken(row):
             continue
-        effects[line, row.behavior] = Effect(row.shift, row.shift_ci, own=True)
+        effects[line, row.behavior] = Effect(row.shift, row.shift_ci, own=True, cell=row.cell)
         for name, effect in (row.side_effects or {}).items():
             effects[line, name] = Effect(float(effect["shift"]), effect.get("ci"))
     return effects
@@ -173,7 +175,8 @@ class SideEffectPanel(MapPanel):
         if effect.own:
             frame(axes, x, y, clip_on=False)
         place = f"{self.matrix.lines[y]}, measured on {self.matrix.columns[x]}"
-        tip_cell(axes, x, y, f"{place}: {number(effect.shift, signed=True)} {interval(effect.interval)}")
+        text = f"{place}: {number(effect.shift, signed=True)} {interval(effect.interval)}"
+        tip_cell(axes, x, y, text, cell=effect.cell)
 
 
 def side_effect_panels(summary: Summary) -> list[SideEffectPanel]:

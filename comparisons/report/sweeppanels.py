@@ -15,6 +15,7 @@ from comparisons.report.panels import (
     paint,
     shortened,
     signed,
+    tip,
     tip_cell,
     tip_points,
     whole_layers,
@@ -111,7 +112,8 @@ class GridPanel(MapPanel):
         value, bounds = (row.shift, row.shift_ci) if self.measure == "shift" else (row.cost, row.cost_ci)
         text = "failed" if row.failed else f"{number(value, signed=True)} {interval(bounds)}"
         broken = f", {broken_text(row)}" if is_broken(row) else ""
-        tip_cell(axes, x, y, f"layer {row.swept_layer}, multiplier {_times(multiplier(row))}: {text}{broken}")
+        text = f"layer {row.swept_layer}, multiplier {_times(multiplier(row))}: {text}{broken}"
+        tip_cell(axes, x, y, text, strength=f"{row.strength:g}", cell=row.cell)
 
     def _number(self, axes: Axes, x: int, y: int, value: float) -> None:
         fits = self._row >= 0.15 and len(self.grid.multipliers) <= NUMBERED
@@ -158,14 +160,16 @@ class CurvePanel(Panel):
     def _curve(self, axes: Axes, times: float) -> None:
         rows = [self.grid.rows.get((layer, times)) for layer in self.grid.layers]
         values = [float("nan") if row is None or row.shift is None else row.shift for row in rows]
-        axes.plot(self.grid.layers, values, **self._look(times))
+        about = {"series": _times(times), "strength": f"{abs(times):g}"}
+        tip(axes.plot(self.grid.layers, values, **self._look(times))[0], **about)
         tip_points(
             axes,
             [
-                (layer, row.shift, f"layer {layer}, multiplier {_times(times)}: {estimate(row)}")
+                (layer, row.shift, f"layer {layer}, multiplier {_times(times)}: {estimate(row)}", row.cell)
                 for layer, row in zip(self.grid.layers, rows, strict=True)
                 if row is not None and row.shift is not None and len(self.grid.rows) <= TIPPED
             ],
+            **about,
         )
         if len(self.multipliers) > BANDS:
             return
@@ -173,9 +177,10 @@ class CurvePanel(Panel):
         low, high = zip(*bounds, strict=True)
         color = self._look(times)["color"]
         if len(rows) == 1:
-            axes.vlines(self.grid.layers, low, high, color=color, linewidth=1.2)
+            tip(axes.vlines(self.grid.layers, low, high, color=color, linewidth=1.2), **about)
         else:
-            axes.fill_between(self.grid.layers, low, high, color=color, alpha=0.18, linewidth=0)
+            band = axes.fill_between(self.grid.layers, low, high, color=color, alpha=0.18, linewidth=0)
+            tip(band, **about)
 
     def _look(self, times: float) -> dict[str, Any]:
         """Colour by direction and darker with strength; the marker tells the strength, the line the direction."""

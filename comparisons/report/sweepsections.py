@@ -1,4 +1,4 @@
-"""The sections that only a sweep has: answer, best settings, how to confirm them, maps and curves, what it took."""
+"""The sections that only a sweep has: answer with its map, curves, best settings and how to confirm them, costs."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ BEST: tuple[tuple[Column, Callable[[SummaryRow], str]], ...] = (
     (Column("direction", align="left"), direction_text),
     (Column("layer"), lambda row: _layer(row)),
     (Column("strength"), lambda row: f"{row.strength:g}"),
-    (Column("shift"), lambda row: number(row.shift, signed=True)),
+    (Column("shift", opens="choices"), lambda row: number(row.shift, signed=True)),
     (Column("95% CI", interval=True), lambda row: interval(row.shift_ci)),
     (Column("lost mass", rank=2), lambda row: number(row.lost_mass)),
     (Column("letter bias", rank=3), lambda row: number(row.letter_bias, signed=True)),
     (Column("preferred", rank=3), preferred),
-    (Column("cost", rank=1), lambda row: number(row.cost, signed=True)),
+    (Column("cost", rank=1, opens="knowledge"), lambda row: number(row.cost, signed=True)),
     (Column("95% CI", rank=4, interval=True), lambda row: interval(row.cost_ci)),
 )
 
@@ -70,11 +70,12 @@ BOTH: tuple[tuple[Column, Callable[[TwoSided], str]], ...] = (
 
 
 def sweep_sections(record: Record, gallery: Gallery) -> list[Block]:
-    """The answer, the best settings, how to confirm them, and the figures."""
+    """The answer and its map, the curves, the best settings, how to confirm them, and what they cost."""
     summary = record.summary
     pairs = [pair for rows in _by_series(summary) if (pair := best_two_sided(rows))]
     best = best_table(summary)
     blocks = section("Answer", Bullets(tuple(map(escaped, _answers(summary)))))
+    blocks += _maps(record, gallery)
     blocks += section(
         "Best settings", Paragraph(_caution(record)), best if best.rows else Paragraph("Every cell failed.")
     )
@@ -85,10 +86,11 @@ def sweep_sections(record: Record, gallery: Gallery) -> list[Block]:
         )
         table = Table.of(BOTH, pairs, lambda pair: pair.pos.subject).without_empty()
         blocks += [Paragraph(text), table]
-    return blocks + _confirming(record, pairs) + _figures(record, gallery)
+    return blocks + _confirming(record, pairs) + _costs(record, gallery)
 
 
-def _figures(record: Record, gallery: Gallery) -> list[Block]:
+def _maps(record: Record, gallery: Gallery) -> list[Block]:
+    """The map of shifts, which is what a sweep is for, and its rows as curves."""
     swept = grids(record.summary)
     text = (
         "Above 0 more of the behavior was wanted, below it less; 0 is the baseline. The best of each direction is "
@@ -97,13 +99,15 @@ def _figures(record: Record, gallery: Gallery) -> list[Block]:
     letters = any(row.lost_mass is not None for row in record.summary.rows)
     text += " or lost more than half of the letters' probability." if letters else "."
     maps = gallery.draw("sweep", map_panels(swept, "shift"), "Shift by layer and multiplier")
-    blocks = section("Shift by layer and multiplier", Paragraph(text), *maps)
-    if curves := gallery.draw("sweep-layers", curve_panels(swept), "Shift by layer"):
-        blocks += section("Shift by layer", *curves)
-    if costs := gallery.draw("sweep-cost", map_panels(swept, "cost"), "Knowledge cost by layer and multiplier"):
-        text = f"Measured on {knowledge_sets(record)}."
-        blocks += section("Cost by layer and multiplier", Paragraph(text), *costs)
-    return blocks
+    curves = gallery.draw("sweep-layers", curve_panels(swept), "Shift by layer")
+    return [*maps, Paragraph(text), *(section("Shift by layer", *curves) if curves else [])]
+
+
+def _costs(record: Record, gallery: Gallery) -> list[Block]:
+    panels = map_panels(grids(record.summary), "cost")
+    costs = gallery.draw("sweep-cost", panels, "Knowledge cost by layer and multiplier")
+    text = f"Measured on {knowledge_sets(record)}."
+    return section("Cost by layer and multiplier", Paragraph(text), *costs) if costs else []
 
 
 def sweep_ledger(record: Record) -> list[Block]:
@@ -128,7 +132,7 @@ def best_table(summary: Summary, top: int = TOP) -> Table:
     for rows in _by_series(summary):
         for direction in ("pos", "neg"):
             best += (best_rows(rows, direction) or best_rows(rows, direction, broken=True))[:top]
-    return Table.of(BEST, best, lambda row: row.subject, _notes(summary, best)).without_empty()
+    return Table.of(BEST, best, lambda row: row.subject, _notes(summary, best), lambda row: row.cell).without_empty()
 
 
 def _by_series(summary: Summary) -> list[list[SummaryRow]]:

@@ -131,7 +131,7 @@ def table_view(table: Table, behaviors: Sequence[str]) -> TableView:
             places.append([i])
     wide, few = table.few != table, table.few.columns
     looks = [_look(table.columns[first], wide, table.columns[first] in few) for first, *_ in places]
-    opens = [table.columns[first].opens or None for first, *_ in places]
+    opens = [{"data-opens": c.opens, "data-against": c.against} for c in (table.columns[place[0]] for place in places)]
     titles = [column.title for column in table.columns]
     head = [
         Cell("th", {"scope": "col", "class": look}, titles[first], [titles[i] for i in intervals])
@@ -151,7 +151,7 @@ def _cells(
     row: Row,
     places: Sequence[Sequence[int]],
     looks: Sequence[str | None],
-    opens: Sequence[str | None],
+    opens: Sequence[Mapping[str, str]],
     titled: Sequence[str | None],
 ) -> list[Cell]:
     cells = []
@@ -159,7 +159,8 @@ def _cells(
         value = sort_value(row.cells[first])
         attributes = {"class": look, "data-value": None if value is None else f"{value:.12g}"}
         attributes |= {"data-title": title} if number else {}
-        attributes |= {"data-opens": opened} if row.cell and value is not None else {}
+        if row.cell and value is not None:
+            attributes |= {name: text for name, text in opened.items() if text}
         bounds = [row.cells[i] for i in intervals if row.cells[i] != NOTHING]
         tag, scope = ("td", {}) if number else ("th", {"scope": "row"})
         cells.append(Cell(tag, {**scope, **attributes}, row.cells[first], bounds))

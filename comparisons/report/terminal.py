@@ -87,7 +87,7 @@ def rich_table(whole: Table, width: int = 140) -> rich.table.Table:
     )
     for number, (column, width_of) in enumerate(zip(table.columns, _widths(table), strict=True)):
         # The name gives way where even the columns that matter most don't fit.
-        least = width_of if number else LEAST
+        least = width_of if number else min(width_of, LEAST)
         shown.add_column(column.title, justify=column.align, no_wrap=True, overflow="ellipsis", min_width=least)
     for row in table.rows:
         heading = len(row.cells) > 1 and not any(row.cells[1:])

@@ -26,6 +26,7 @@ from comparisons.results.schema import Contrast
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.table import number
+from comparisons.util.table import number
 
 SAME_LETTER, OPPOSITE_ORDERS = 0.7, -0.5
 """Share of questions with the same letter in both orders, and correlation of both orders' logits, beyond which a model
@@ -206,7 +207,7 @@ def _use(best: Sequence[SummaryRow], asked: Sequence[SummaryRow], contrasts: Seq
             of.setdefault(contrast["verdict"], []).append(dosed(row, asked))
     text = f"use {' or '.join([dosed(first, asked), *of.get('equivalent', ())])}"
     if first.cost is not None and first.cost_ci is not None and first.cost_ci[0] > MARGIN:
-        text += f", at a knowledge cost of {first.cost:.2f}"
+        text += f", at a knowledge cost of {number(first.cost, places=2)}"
     if "undecided" in of:
         text += f"; undecided against {', '.join(of['undecided'])}"
     if "worse" in of:

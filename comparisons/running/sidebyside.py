@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from comparisons.dataset.checks import warn_of_letters
 from comparisons.experiment.plan import Plan
@@ -41,9 +41,14 @@ class Answers:
 
 
 def answering(
-    spec: Specification, tokens: int = TOKENS, thought_tokens: int = THOUGHT_TOKENS
+    spec: Specification, tokens: int = TOKENS, thought_tokens: int = THOUGHT_TOKENS, run: Path | None = None
 ) -> Callable[[Sequence[str]], list[Answers]]:
     """Fits every cell of a specification of one behavior, once; what it returns answers prompts, greedily.
+
+    Args:
+        spec: what is asked for.
+        tokens, thought_tokens: of an answer and of a thought before it, at most.
+        run: the folder of a run of it, whose choices on dev are taken.
 
     Raises:
         CompareError: the specification, the data or the model is wrong, or a method can't be fitted.
@@ -70,7 +75,10 @@ def answering(
     with tempfile.TemporaryDirectory() as scratch:  # for what is chosen on dev; the fits go to the store
         folder = RunFolder(Path(scratch) / "run", "answers", True)
         try:
+            for record in _choices(run):
+                folder.add_choice(record["key"], record)
             builder = CellRunner(plan, fitter_of(plan, behavior, lm, store), folder, Silent())
+            cells = builder.selected(cells)
             built = [builder.build(cell).built.intervention for cell in cells]
         finally:
             folder.close()
@@ -85,6 +93,16 @@ def answering(
         ]
 
     return answer
+
+
+def _choices(run: Path | None) -> list[dict[str, Any]]:
+    """What a run chose on dev; nothing where nothing was open."""
+    from comparisons.results.cells import CHOICES
+    from comparisons.util.files import read_sealed
+
+    return (
+        list(read_sealed(run / CHOICES, "choices")["choices"]) if run is not None and (run / CHOICES).exists() else []
+    )
 
 
 def _check(plan: Plan, tokens: int, thought_tokens: int) -> None:

@@ -26,6 +26,7 @@ class Column:
         interval: whether it is the interval of the number to its left, which a renderer may write into one cell.
         prose: whether its cells are sentences, which need room.
         opens: the evaluation whose questions are behind its numbers; "" where a page can't open them.
+        against: the key of the cell that its numbers compare a row's with; "" for the unchanged model.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Column:
     interval: bool = False
     prose: bool = False
     opens: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,16 @@ class Table:
         values: Iterable[T],
         group: Callable[[T], str] = lambda value: "",
         notes: Sequence[str] = (),
+        cell: Callable[[T], str] = lambda value: "",
     ) -> Table:
         """A table of values, a row each.
 
         Args:
             fields: each column, and what stands in it of a value.
             group: of a value's row.
+            cell: the key of the run's cell that a value's row shows.
         """
-        rows = tuple(Row(tuple(text(value) for _, text in fields), group(value)) for value in values)
+        rows = tuple(Row(tuple(text(value) for _, text in fields), group(value), cell=cell(value)) for value in values)
         return cls(tuple(column for column, _ in fields), rows, tuple(notes))
 
     def keeping(self, keep: Callable[[int, Column], bool]) -> Table:

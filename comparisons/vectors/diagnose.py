@@ -10,10 +10,11 @@ import numpy as np
 
 from comparisons.dataset.checks import warn_of_letters
 from comparisons.method.vector_files import Vectors
+from comparisons.results.gates import LETTERISH
 from comparisons.stats import bca_interval
 from comparisons.stats.units import FloatArray
 from comparisons.util.errors import CompareError
-from comparisons.util.layers import Parts, layers_among
+from comparisons.util.layers import Parts, layer_ranges, layers_among
 from comparisons.util.table import Column, Table, interval, number
 from comparisons.vectors.contrast import Contrast
 
@@ -32,6 +33,8 @@ class LayerDiagnosis:
         share: of pairs whose positive half projects higher; a tie counts by half.
         interval: of the share, 95%; None where too few pairs say how sure it is.
         by_letter: the share among the pairs that match under each letter.
+        letter_cosine: of the vector with the direction from the second letter to the first; None where no letter was
+            read, or all pairs match under one.
         projections: [pairs, 2] of both halves on the unit vector, the matching half first, each fold's from the mean of
             the activations that its vector was fitted on.
     """
@@ -42,6 +45,7 @@ class LayerDiagnosis:
     share: float
     interval: tuple[float, float] | None
     by_letter: dict[str, float]
+    letter_cosine: float | None
     projections: FloatArray
 
 
@@ -69,14 +73,17 @@ class Diagnosis:
 
         fields: list[tuple[Column, Callable[[LayerDiagnosis], str]]] = [
             (Column("layer"), lambda layer: str(layer.layer)),
-            (Column("norm"), lambda layer: number(layer.norm)),
-            (Column("norm / activations"), lambda layer: number(layer.relative)),
+            (Column("norm", rank=2), lambda layer: number(layer.norm)),
+            (Column("norm / activations", rank=1), lambda layer: number(layer.relative)),
             (Column("positive higher"), lambda layer: number(layer.share)),
             (Column("95%", interval=True), lambda layer: interval(layer.interval)),
             *((Column(f"matching {letter}"), by_letter(letter)) for letter in sorted({*self.letters} - {""})),
+            (Column("letter cosine"), lambda layer: number(layer.letter_cosine, signed=True)),
         ]
-        note = f"positive higher: share of the {len(self.labels)} pairs, on {self.judged_on}"
-        return Table.of(fields, self.layers, notes=(note,))
+        notes = [f"positive higher: share of the {len(self.labels)} pairs, on {self.judged_on}"]
+        if letterish := [layer.layer for layer in self.layers if abs(layer.letter_cosine or 0.0) > LETTERISH]:
+            notes.append(f"layers {layer_ranges(letterish)}: the vector is largely the direction between the letters")
+        return Table.of(fields, self.layers, notes=notes).without_empty()
 
     @property
     def records(self) -> list[dict[str, object]]:
@@ -91,6 +98,7 @@ class Diagnosis:
                 "ci_low": layer.interval and layer.interval[0],
                 "ci_high": layer.interval and layer.interval[1],
                 **{f"matching_{letter}": share for letter, share in sorted(layer.by_letter.items())},
+                "letter_cosine": layer.letter_cosine,
                 "judged_on": self.judged_on,
             }
             for layer in self.layers
@@ -148,8 +156,25 @@ def _layer(
         by_letter={
             str(letter): float(higher[letters == letter].mean()) for letter in np.unique(letters[letters != ""])
         },
+        letter_cosine=_letter_cosine(data[:, 0] - data[:, 1], letters, vector),
         projections=projections,
     )
+
+
+def _letter_cosine(differences: FloatArray, letters: np.ndarray, vector: FloatArray) -> float | None:
+    """A vector's cosine with the direction between the letters: what differs between pairs that match under each.
+
+    Args:
+        differences: [pairs, width] matching minus contrast half, in which what both groups share is the behavior.
+        letters: under which each pair matches.
+        vector: [width].
+    """
+    first, *second = np.unique(letters)
+    if len(second) != 1 or first == "":
+        return None
+    direction = differences[letters == first].mean(axis=0) - differences[letters == second[0]].mean(axis=0)
+    norms = float(np.linalg.norm(direction) * np.linalg.norm(vector))
+    return float(direction @ vector) / norms if norms else None
 
 
 def _judged(contrast: Contrast, vectors: Vectors) -> str:

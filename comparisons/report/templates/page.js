@@ -62,6 +62,15 @@
   const form = document.getElementById("filter");
   const words = document.getElementById("words");
   const choice = document.getElementById("behavior");
+  const doses = new Map(all("[data-strength][data-cell]").map((mark) => [mark.dataset.cell, mark.dataset.strength]));
+  const strengths = [...new Set(doses.values())].sort((a, b) => a - b);
+  const strength = document.createElement("select");
+  if (strengths.length > 1) {
+    const label = document.createElement("label");
+    strength.append(new Option("all", ""), ...strengths.map((dose) => new Option(dose)));
+    label.append("Strength ", strength);
+    form.insertBefore(label, document.getElementById("count"));
+  }
   const count = document.getElementById("count");
   const rows = all("tbody tr");
   const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
@@ -69,12 +78,15 @@
     const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
     const behavior = choice ? choice.value : "";
     const other = (element) => behavior && element.dataset.behavior && element.dataset.behavior !== behavior;
+    const dose = (element) => element.dataset.strength ?? doses.get(element.dataset.cell);
+    const weaker = (element) => Boolean(strength.value && dose(element) && dose(element) !== strength.value);
+    for (const mark of all("[data-strength]")) mark.classList.toggle("off", weaker(mark));
     for (const row of rows) {
-      row.hidden = Boolean(other(row)) || !wanted.every((word) => texts.get(row).includes(word));
+      row.hidden = Boolean(other(row)) || weaker(row) || !wanted.every((word) => texts.get(row).includes(word));
     }
     for (const part of all("div[data-behavior]")) part.hidden = Boolean(other(part));
     const visible = rows.filter((row) => !row.hidden && !row.closest("div[data-behavior][hidden]")).length;
-    count.textContent = wanted.length || behavior ? `${visible} of ${rows.length} rows` : "";
+    count.textContent = wanted.length || behavior || strength.value ? `${visible} of ${rows.length} rows` : "";
   };
   if (rows.length > 1) {
     form.hidden = false;
@@ -97,9 +109,9 @@
   const moved = (value, places) => (value === null ? "–" : (value < 0 ? "−" : "+") + Math.abs(value).toFixed(places));
   // An answer is a text with its score, which may be missing; a question has a number.
   const scored = (value) => (Array.isArray(value) ? value[1] : value);
-  const lines = (cell, kind) => {
+  const lines = (cell, kind, base) => {
     const [name, after] = cell[kind];
-    const before = data.cells[cell.base]?.[kind]?.[1] ?? [];
+    const before = base?.[kind]?.[1] ?? [];
     const found = data.sets[name].map((question, i) => {
       const pair = [before[i] ?? null, after[i] ?? null];
       const [one, other] = pair.map(scored);
@@ -113,11 +125,11 @@
     track.firstChild.style.cssText = `left:${100 * Math.min(one, other)}%;width:${100 * Math.abs(line.by)}%`;
     return made("span", { className: line.by < 0 ? "change neg" : "change" }, track);
   };
-  const asked = ({ question: [text, matching, contrast, topic, label], pair, by }, kind) => {
+  const asked = ({ question: [text, matching, contrast, topic, label], pair, by }, kind, names) => {
     const places = kind === "answers" ? 2 : 3;
     const item = made("li", {}, made("p", { className: "asked", textContent: text }));
     if (kind === "answers") {
-      const sides = ["before", "after"].map((word, i) => made("div", {}, made("small", {}, `${word}, score ${fixed(pair[i] && pair[i][1], 2)}`), made("p", { textContent: pair[i] ? pair[i][0] || "(nothing)" : "–" })));
+      const sides = names.map((word, i) => made("div", {}, made("small", {}, `${word}, score ${fixed(pair[i] && pair[i][1], 2)}`), made("p", { textContent: pair[i] ? pair[i][0] || "(nothing)" : "–" })));
       item.append(made("div", { className: "sides" }, ...sides));
     } else {
       const right = kind === "knowledge" ? "right" : "matching";
@@ -134,19 +146,22 @@
     const choose = made("select", {}, made("option", { value: "", textContent: "all" }), ...values.map((value) => made("option", { textContent: value })));
     return [made("label", {}, `${name} `, choose), choose];
   };
-  const look = (key, kind) => {
+  // Before is the unchanged model, or the other cell where two are compared.
+  const look = (key, kind, against) => {
     const cell = data.cells[key];
+    const base = data.cells[against || cell.base];
+    const names = against ? [base.name, cell.name] : ["before", "after"];
     const dialog = made("dialog", { className: "items" });
     dialog.setAttribute("aria-labelledby", "items-title");
     const close = made("button", { type: "button", textContent: "Close" });
     close.addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => dialog.remove());
-    const head = made("div", { className: "head" }, made("h2", { id: "items-title", textContent: cell.name }), close);
+    const head = made("div", { className: "head" }, made("h2", { id: "items-title", textContent: against ? `${base.name} → ${cell.name}` : cell.name }), close);
     const kinds = made("p", { className: "kinds" });
     const body = made("div");
     const show = (which) => {
       all("button", kinds).forEach((button) => button.setAttribute("aria-pressed", String(button.textContent === KINDS[which])));
-      const every = lines(cell, which);
+      const every = lines(cell, which, base);
       const words = made("input", { type: "search" });
       const form = made("form", {}, made("label", {}, "Find ", words));
       const filters = [["topic", 3], ["label", 4]].map(([name, place]) => {
@@ -160,7 +175,7 @@
       const more = made("button", { type: "button", textContent: "More" });
       let left = [];
       const next = () => {
-        list.append(...left.splice(0, PAGE).map((line) => asked(line, which)));
+        list.append(...left.splice(0, PAGE).map((line) => asked(line, which, names)));
         more.hidden = !left.length;
       };
       const filter = () => {
@@ -191,11 +206,11 @@
   };
   for (const place of all("[data-opens]")) {
     const key = place.closest("[data-cell]")?.dataset.cell;
-    const kind = place.dataset.opens;
-    if (!data.cells[key]?.[kind]) continue;
+    const { opens: kind, against } = place.dataset;
+    if (!data.cells[key]?.[kind] || (against && !data.cells[against]?.[kind])) continue;
     const button = made("button", { type: "button", className: "opens", title: "Its questions, furthest moved first" });
     button.append(...[...place.childNodes].filter((node) => node.nodeName !== "SMALL"));
-    button.addEventListener("click", () => look(key, kind));
+    button.addEventListener("click", () => look(key, kind, against));
     place.prepend(button);
   }
 
@@ -236,28 +251,53 @@
   const hide = () => { tip.textContent = ""; };
   for (const chart of all("svg.chart")) {
     const marks = all(".mark", chart);
+    const opens = (mark) => mark && data.cells[mark.dataset.cell]?.choices && look(mark.dataset.cell, "choices");
     for (const mark of marks) {
       const title = mark.querySelector("title");
       mark.dataset.text = title.textContent;
       title.remove();
+      mark.addEventListener("click", () => opens(mark));
+      mark.classList.toggle("opens", Boolean(data.cells[mark.dataset.cell]?.choices));
       mark.addEventListener("pointermove", (event) => show(mark, event.clientX, event.clientY));
       mark.addEventListener("pointerleave", hide);
     }
     if (!marks.length) continue;
-    chart.setAttribute("aria-label", `${chart.getAttribute("aria-label")}. Arrow keys read its ${marks.length} values.`);
+    chart.setAttribute("aria-label", `${chart.getAttribute("aria-label")}. Arrow keys read its ${marks.length} values${marks.some((mark) => mark.classList.contains("opens")) ? ", Enter opens the questions of one" : ""}.`);
     let place = -1;
     chart.addEventListener("keydown", (event) => {
       const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
       if (event.key === "Escape") return hide();
+      if (event.key === "Enter") return opens(marks[place]);
       if (!step) return undefined;
       event.preventDefault();
       marks[place]?.classList.remove("on");
-      place = place < 0 && step < 0 ? marks.length - 1 : (place + step + marks.length) % marks.length;
+      const off = (mark) => mark.matches(".off, .gone");
+      if (marks.every(off)) return undefined;
+      if (place < 0 && step < 0) place = 0;
+      do place = (place + step + marks.length) % marks.length; while (off(marks[place]));
       marks[place].classList.add("on");
       const box = marks[place].getBoundingClientRect();
       return show(marks[place], box.right, box.top);
     });
     chart.addEventListener("blur", () => { marks[place]?.classList.remove("on"); place = -1; hide(); });
+  }
+  // A legend's entry shows and hides what it stands for.
+  for (const figure of all("figure")) {
+    const drawn = Map.groupBy(all("[data-series]", figure), (mark) => mark.dataset.series);
+    for (const entry of all(".legend li", figure)) {
+      const marks = drawn.get(entry.textContent.trim());
+      if (!marks || drawn.size < 2) continue;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.setAttribute("aria-pressed", "true");
+      button.append(...entry.childNodes);
+      button.addEventListener("click", () => {
+        const gone = button.getAttribute("aria-pressed") === "true";
+        button.setAttribute("aria-pressed", String(!gone));
+        for (const mark of marks) mark.classList.toggle("gone", gone);
+      });
+      entry.append(button);
+    }
   }
   for (const place of all("[data-tip]")) {
     const mark = { dataset: { text: place.dataset.tip } };

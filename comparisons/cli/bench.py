@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
 from comparisons.cli.options import LOADING, declared_option, model_source, options
 from comparisons.util.options import text
@@ -34,6 +38,7 @@ Examples:
   compare bench --model llama2-7b-shape --device cuda
   compare bench --model llama2-7b-shape --write random-7b
   compare bench --figures docs/figures
+  compare bench --whole "run --behavior refusal --methods caa,sft,sysprompt,sft+caa"
 """
 
 
@@ -72,6 +77,11 @@ Examples:
     help="Instead of the table: write figures of seconds against settings and prompt length, and their numbers.",
 )
 @click.option(
+    "--whole",
+    metavar="COMMAND",
+    help="Instead: where the seconds of a whole `run` or `sweep` go, which is made anew and thrown away.",
+)
+@click.option(
     "--write",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
@@ -83,9 +93,15 @@ def command(
     quick: bool,
     as_json: bool,
     figures: Path | None,
+    whole: str | None,
     write: Path | None,
     **given: Any,
 ) -> int:
+    if whole is not None:
+        from comparisons.cli.tables import stdout
+
+        stdout().print(_stages_table(shlex.split(whole), threads))
+        return 0
     source = model_source(given)
     if write is not None:
         from comparisons.bench.subjects import write_subject
@@ -121,6 +137,25 @@ def _subject(source: ModelSource, threads: int | None) -> Any:
     if threads is not None:
         torch.set_num_threads(threads)
     return lm
+
+
+def _stages_table(words: Sequence[str], threads: int | None) -> Table:
+    """Makes a run, and says what each of its stages took."""
+    from comparisons.cli.run import specification_of
+    from comparisons.running.stages import staged
+
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    seconds = staged(specification_of(words))
+    table = Table("stage", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("seconds", "processor", "share"):
+        table.add_column(column, justify="right")
+    whole = sum(clock for clock, _ in seconds.values())
+    for stage, (clock, processor) in seconds.items():
+        table.add_row(stage, f"{clock:.1f}", f"{processor:.1f}", f"{clock / whole:.0%}")
+    return table
 
 
 def _sizes(model: str, quick: bool, given: dict[str, int]) -> Sizes:

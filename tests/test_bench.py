@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -303,6 +305,25 @@ def test_the_command_prints_the_table_or_json(lm: LM, monkeypatch: pytest.Monkey
     assert "grid" in capsys.readouterr().out
     assert run(["bench", "--work", "swep"]) == 2
     assert "unknown work 'swep'. Did you mean sweep" in capsys.readouterr().err
+
+
+def test_the_seconds_of_a_whole_run_stand_by_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = "--behavior refusal --methods caa --layer 1 --train-items 16 --test-items 4 --knowledge none"
+    started = time.perf_counter()
+    assert run(["bench", "--whole", f"run {asked}"]) == 0
+    took = time.perf_counter() - started
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    rows = [re.split(r" {2,}", line) for line in lines if line.endswith("%")]
+    stages = {stage: float(seconds) for stage, seconds, _, _ in rows}
+    assert next(iter(stages)) == "libraries, data and model" and list(stages)[-1] == "summary and report"
+    assert {"fit caa on refusal", "evaluate baseline, caa on refusal"} <= set(stages)
+    assert 0.5 * took < sum(stages.values()) <= took + 0.05 * len(stages)
+    assert not list(tmp_path.iterdir())
+    assert run(["bench", "--whole", f"walk {asked}"]) == 2
+    assert "'walk' is neither run nor sweep" in capsys.readouterr().err
 
 
 def test_a_random_subject_is_written_as_a_model_and_mistakes_write_nothing(

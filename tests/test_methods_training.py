@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file
 
 from comparisons.engine.adapters import adapted
 from comparisons.engine.choices import choice_logps
 from comparisons.intervention import Intervention
-from comparisons.method import Direction, Fit, TrainedAdapter, Use, check_method
+from comparisons.method import Direction, Fit, TrainedAdapter, Use, check_method, questions
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
 from methods.dpo import DPO
@@ -54,6 +57,43 @@ def test_dpo_raises_the_margin_of_the_preferred_answer(direction: Direction, tmp
     logps = choice_logps(lm, shown, [Intervention(), trained]).logps
     plain, moved = (logps[..., 0] - logps[..., 1]).mean(axis=1) * (1 if direction == "pos" else -1)
     assert moved > plain + 0.5
+
+
+@pytest.mark.parametrize("target", ["letter", "answer"])
+def test_dpo_trains_as_plain_torch(target: Literal["letter", "answer"], tmp_path: Path) -> None:
+    """The oracle: equation 7 on whole texts, each prompt with each answer by itself, with a second, untrained model."""
+    lm, plain = tiny_lm(), tiny_lm()
+    method = DPO(**{**FAST, "learning_rate": 1e-3, "epochs": 2, "epoch": 2, "batch_size": 16}, target=target)  # type: ignore[arg-type]
+    adapter = fitted(method, lm, tmp_path / "fit").adapter
+    assert adapter is not None
+    found = load_file(adapter / "adapter_model.safetensors")
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM")
+        model = get_peft_model(lm.model, config).train()
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(trained.values(), lr=1e-3, weight_decay=0.0)
+
+    def logp(of: Any, prompt: Sequence[int], answer: Sequence[int]) -> torch.Tensor:
+        logits = of(torch.tensor([[*prompt, *answer]])).logits[0, len(prompt) - 1 : -1]
+        return logits.log_softmax(-1).gather(-1, torch.tensor(answer)[:, None]).sum()  # type: ignore[no-any-return]
+
+    asked = questions(Fit(lm, tiny_behavior(), {}, "pos", 0, Intervention(), tmp_path), target=target)
+    for _ in range(2):
+        losses = []
+        for prompt, wanted, other in zip(asked.prompts, asked.targets, asked.others, strict=True):
+            with torch.no_grad():
+                before = logp(plain.model, prompt, wanted) - logp(plain.model, prompt, other)
+            margin = logp(model, prompt, wanted) - logp(model, prompt, other)
+            losses.append((1 + (-0.1 * (margin - before)).exp()).log())
+        torch.stack(losses).mean().backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(trained.values(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert len(found) == len(trained)
+    for name, parameter in trained.items():
+        assert torch.allclose(found[name.replace(".default", "")], parameter, atol=2e-5), name
 
 
 def test_beta_holds_dpo_back_and_the_epochs_are_chosen() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -128,6 +128,26 @@ def test_the_loss_reads_the_letter_alone() -> None:
         by_hand = [lm.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1) for ids in ([5, 6, 7, 8], [5, 6])]
     assert torch.allclose(loss, -(by_hand[0][9] + by_hand[1][10]) / 2, atol=1e-5)
     assert torch.equal(_gradient.target_loss(lm, lm.model, padded), loss)
+
+
+@pytest.mark.parametrize("target", ["letter", "answer"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_common_beginning_is_read_once_with_the_same_gradient(
+    family: str, target: Literal["letter", "answer"]
+) -> None:
+    lm = tiny_lm(family, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+    asked = questions(Fit(lm, tiny_behavior(5), {}, "pos", 0, Intervention(), Path()), target=target)
+    head = _gradient.shared_beginning(lm, asked)
+    assert head > 8
+    assert not _gradient.shared_beginning(lm, replace(asked, prompts=[[i, *p] for i, p in enumerate(asked.prompts)]))
+    batch = _gradient.collate([{"input_ids": asked.inputs(i), "target": asked.targets[i]} for i in range(5)])
+    lm.model.requires_grad_(True)
+    losses = [_gradient.target_loss(lm, lm.model, batch, shared) for shared in (head, 0)]
+    weights = [p for block in lm.blocks for p in block.parameters()]
+    once, whole = (torch.autograd.grad(loss, weights) for loss in losses)
+    torch.testing.assert_close(losses[0], losses[1], atol=1e-5, rtol=0)
+    size = max(float(gradient.abs().max()) for gradient in whole)
+    assert max(float((a - b).abs().max()) for a, b in zip(once, whole, strict=True)) < 1e-5 * size
 
 
 def test_questions_end_before_the_deciding_token() -> None:

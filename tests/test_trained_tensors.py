@@ -200,28 +200,6 @@ def test_dpo_adds_no_loss_of_its_own_for_routers(family: str, tmp_path: Path) ->
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
 
 
-@pytest.mark.parametrize("family", ["llama4_text", "recurrent_gemma", "gemma2", "mpt"])
-def test_dpo_scores_answers_by_the_models_own_logits(family: str) -> None:
-    """trl makes them of the backbone itself, and knows neither RecurrentGemma's bound nor Llama 4's backbone."""
-    from trl.trainer.utils import add_fused_lm_head
-
-    from comparisons.method._gradient import NONE, score_by_own_logits
-
-    model = tiny_model(family)
-    if family == "recurrent_gemma":
-        model.config.logits_soft_cap = 2.0
-    lm = LM(model, tiny_tokenizer(), family)
-    ids = torch.tensor([[*range(5, 14)], [*range(20, 29)]])
-    labels = ids.clone()
-    labels[0, :6] = labels[1, :4] = labels[1, 8:] = NONE
-    with torch.no_grad():
-        logps = model(ids).logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
-        add_fused_lm_head(model)
-        score_by_own_logits(lm, model)
-        found = model(input_ids=ids, labels=labels, fused_lm_head=True, use_cache=False).log_probs
-    torch.testing.assert_close(found, logps.masked_fill(labels[:, 1:] == NONE, 0), atol=1e-5, rtol=1e-5)
-
-
 def test_dpo_trains_llama_4(tmp_path: Path) -> None:
     lm = LM(tiny_model("llama4_text"), tiny_tokenizer(), "llama4")
     plain, moved = p_match(lm, Intervention(), fitted(DPO(**FAST), lm, tmp_path / "dpo"))

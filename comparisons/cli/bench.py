@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
 from comparisons.cli.options import LOADING, declared_option, model_source, options
 from comparisons.util.options import text
@@ -30,6 +34,7 @@ Examples:
   compare bench --model llama2-7b-shape --device cuda
   compare bench --model llama2-7b-shape --write random-7b
   compare bench --figures docs/figures
+  compare bench --whole "run --behavior refusal --methods caa,sft,sysprompt,sft+caa"
 """
 
 
@@ -70,14 +75,31 @@ Examples:
     help="Instead of the table: write figures of seconds against settings and prompt length, and their numbers.",
 )
 @click.option(
+    "--whole",
+    metavar="COMMAND",
+    help="Instead: where the seconds of a whole `run` or `sweep` go, which is made anew and thrown away.",
+)
+@click.option(
     "--write",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Instead: write the random model to a folder, for any command's --model.",
 )
 def command(
-    work: str, threads: int | None, quick: bool, as_json: bool, figures: Path | None, write: Path | None, **given: Any
+    work: str,
+    threads: int | None,
+    quick: bool,
+    as_json: bool,
+    figures: Path | None,
+    whole: str | None,
+    write: Path | None,
+    **given: Any,
 ) -> int:
+    if whole is not None:
+        from comparisons.cli.tables import stdout
+
+        stdout().print(_stages_table(shlex.split(whole), threads))
+        return 0
     source = model_source(given)
     if write is not None:
         from comparisons.bench.subjects import write_subject
@@ -111,6 +133,25 @@ def command(
 
         stdout().print(rendered(results))
     return 0
+
+
+def _stages_table(words: Sequence[str], threads: int | None) -> Table:
+    """Makes a run, and says what each of its stages took."""
+    from comparisons.cli.run import specification_of
+    from comparisons.running.stages import staged
+
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    seconds = staged(specification_of(words))
+    table = Table("stage", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("seconds", "processor", "share"):
+        table.add_column(column, justify="right")
+    whole = sum(clock for clock, _ in seconds.values())
+    for stage, (clock, processor) in seconds.items():
+        table.add_row(stage, f"{clock:.1f}", f"{processor:.1f}", f"{clock / whole:.0%}")
+    return table
 
 
 def _say(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -84,10 +84,23 @@ def command(dry_run: bool, as_json: bool, **given: Any) -> int:
     **SWEEP,
 )
 def sweep(dry_run: bool, as_json: bool, **given: Any) -> int:
+    return perform(_swept(given), given, dry_run, as_json)
+
+
+def _swept(given: Mapping[str, Any]) -> Specification:
     from comparisons.running.sweeps import sweep_specification
 
-    spec = sweep_specification(Specification.of(given), given["layers"])
-    return perform(spec, given, dry_run, as_json)
+    return sweep_specification(Specification.of(given), given["layers"])
+
+
+def specification_of(words: Sequence[str]) -> Specification:
+    """What `run` or `sweep` with its options stands for; raises UsageError or CompareError where one is wrong."""
+    name, *arguments = words or ("",)
+    of = {"run": (command, Specification.of), "sweep": (sweep, _swept)}
+    if name not in of:
+        raise click.UsageError(f"'{name}' is neither run nor sweep.")
+    asked, make = of[name]
+    return make(asked.make_context(f"compare {name}", arguments).params)
 
 
 def perform(spec: Specification, given: Mapping[str, Any], dry_run: bool, as_json: bool) -> int:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import json
 import os
 import random
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +18,8 @@ from comparisons.engine.adapters import preserved
 from comparisons.engine.memory import may_be_short, returning
 from comparisons.intervention import TRAINED
 from comparisons.method._checkpoints import Checkpoints, Resumable, unsealed
-from comparisons.method._gradient import collate, score_by_own_logits, target_loss
+from comparisons.method._gradient import collate, plain_margins, preference_loss, shared_beginning, target_loss
+from comparisons.method._lora import sum_matrices
 from comparisons.method._targets import ALL, Untouched, set_whole, targets, whole_config
 from comparisons.method.recipes import Training, epoch_folder
 from comparisons.model import processes
@@ -87,17 +87,18 @@ def share(rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
 
 def _trainer(lm: LM, training: Training, out: Path, checkpoints: Checkpoints | None) -> Any:
     import torch
+    from datasets import Dataset
     from peft import prepare_model_for_kbit_training
     from transformers import PrinterCallback
 
     if lm.quantized:
         # Widens what isn't quantized, on which small gradients depend.
         prepare_model_for_kbit_training(lm.model, use_gradient_checkpointing=False)
-    make = _target_trainer if training.beta is None else _preference_trainer
     whole = Untouched(lm) if training.matrices or training.target_modules == ALL else None
+    rows, loss = Dataset.from_list(_rows(lm, training)), _loss(lm, training)
     with placing(lm.model):
         callbacks = [_epoch_saver(lm.name, training.epochs, out, checkpoints, whole)]
-        trainer = make(lm, training, out, {"peft_config": _adapter(lm, training), "callbacks": callbacks})
+        trainer = _made(lm, training, out, loss, {"train_dataset": rows, "callbacks": callbacks})
     trainer.checkpoints = checkpoints
     trainer.remove_callback(PrinterCallback)
     for parameter in trainer.model.parameters():
@@ -106,6 +107,8 @@ def _trainer(lm: LM, training: Training, out: Path, checkpoints: Checkpoints | N
             parameter.data = parameter.data.float()
     if training.matrices:
         set_whole(trainer.model)
+    else:
+        sum_matrices(trainer.model)
     return trainer
 
 
@@ -159,60 +162,47 @@ def _adapter(lm: LM, training: Training) -> Any:
     )
 
 
-def _target_trainer(lm: LM, training: Training, out: Path, more: dict[str, Any]) -> Any:
-    from datasets import Dataset
+def _made(lm: LM, training: Training, out: Path, loss: Callable[..., Any], more: dict[str, Any]) -> Any:
     from trl import SFTConfig, SFTTrainer
 
     class Trainer(Resumable, SFTTrainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            return target_loss(lm, model, inputs) * inputs["weight"]
+            return loss(lm, model, inputs) * inputs["weight"]
 
-    columns = {
-        "input_ids": [training.questions.inputs(i) for i in range(len(training.questions.prompts))],
-        "target": [list(target) for target in training.questions.targets],
-        "length": [len(prompt) for prompt in training.questions.prompts],
-    }
     return Trainer(
         model=lm.model,
-        args=_arguments(lm, training, out, SFTConfig, {"dataset_kwargs": {"skip_prepare_dataset": True}}),
+        args=_arguments(lm, training, out, SFTConfig),
         processing_class=lm.tokenizer,
         data_collator=share,
-        train_dataset=Dataset.from_dict(columns),
+        peft_config=_adapter(lm, training),
         **more,
     )
 
 
-def _preference_trainer(lm: LM, training: Training, out: Path, more: dict[str, Any]) -> Any:
-    from datasets import Dataset
-    from trl import DPOConfig, DPOTrainer
-    from trl.trainer.dpo_trainer import DataCollatorForPreference
-
-    class Trainer(Resumable, DPOTrainer):  # type: ignore[misc]
-        def _prepare_dataset(self, dataset: Any, *args: Any) -> Any:
-            """It comes as token ids: texts would be cut where the tokenizer likes, not before the letter."""
-            return dataset
-
-    tokenizer = copy.deepcopy(lm.tokenizer)
-    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
-    columns = {
-        "prompt_ids": [list(prompt) for prompt in training.questions.prompts],
-        "chosen_ids": [list(target) for target in training.questions.targets],
-        "rejected_ids": [list(other) for other in training.questions.others],
-        "length": [len(prompt) for prompt in training.questions.prompts],
-    }
-    trainer = Trainer(
-        model=lm.model,
-        args=_arguments(lm, training, out, DPOConfig, {"beta": training.beta, **_without_routers(DPOConfig)}),
-        processing_class=tokenizer,
-        data_collator=DataCollatorForPreference(pad_token_id=0),
-        train_dataset=Dataset.from_dict(columns),
-        **more,
-    )
-    score_by_own_logits(lm, trainer.model.get_base_model())
-    return trainer
+def _loss(lm: LM, training: Training) -> Callable[..., Any]:
+    """The loss of a batch, whose rows' beginning is read once where that is the same."""
+    # Dropped inputs differ from row to row, and what several processes call is not the model alone.
+    head = 0 if training.dropout or processes.count() > 1 else shared_beginning(lm, training.questions)
+    if training.beta is None:
+        return partial(target_loss, head=head)
+    return partial(preference_loss, beta=training.beta, head=head)
 
 
-def _arguments(lm: LM, training: Training, out: Path, kind: Any, more: dict[str, Any]) -> Any:
+def _rows(lm: LM, training: Training) -> list[dict[str, Any]]:
+    """The questions as the loss reads them; with the other answers, and the plain model's margins, for preferences."""
+    rows: list[dict[str, Any]] = []
+    asked = training.questions
+    for i, (prompt, target, other) in enumerate(zip(asked.prompts, asked.targets, asked.others, strict=True)):
+        rows.append({"input_ids": asked.inputs(i), "target": list(target), "length": len(prompt)})
+        if training.beta is not None:
+            rows[-1] |= {"other_input_ids": [*prompt, *other[:-1]], "other": list(other)}
+    if training.beta is not None:
+        for row, margin in zip(rows, plain_margins(lm, rows, training.batch_size), strict=True):
+            row["reference"] = margin
+    return rows
+
+
+def _arguments(lm: LM, training: Training, out: Path, kind: Any) -> Any:
     import torch
 
     dtype, cuda = lm.model.dtype, lm.device.type == "cuda"
@@ -244,7 +234,8 @@ def _arguments(lm: LM, training: Training, out: Path, kind: Any, more: dict[str,
         log_level="error",
         # Who quantizes is short of memory.
         **_checkpointing(kind, lm.quantized and cuda),
-        **more,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        **_without_routers(kind),
     )
     # One model, one device: further visible GPUs must not turn on data parallelism.
     arguments._n_gpu = min(arguments.n_gpu, 1)
@@ -274,9 +265,10 @@ def _save(model: Any, folder: Path, name: str) -> None:
     )
     config.target_parameters = config.target_parameters and sorted(config.target_parameters)
     trained = {key: parameter for key, parameter in model.named_parameters() if "lora_" in key}
+    # A card of nothing but PEFT's version takes longer to make than the rest to write.
+    model.create_or_update_model_card = lambda folder: None
     # "auto" would ask the hub whether the embeddings were resized.
     model.save_pretrained(str(folder), state_dict=trained, save_embedding_layers=False)
-    (folder / "README.md").unlink(missing_ok=True)
 
 
 def _note(model: Any, optimizer: Any, whole: Untouched | None, folder: Path) -> None:

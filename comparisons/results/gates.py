@@ -26,7 +26,6 @@ from comparisons.results.schema import Contrast
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.table import number
-from comparisons.util.table import number
 
 SAME_LETTER, OPPOSITE_ORDERS = 0.7, -0.5
 """Share of questions with the same letter in both orders, and correlation of both orders' logits, beyond which a model

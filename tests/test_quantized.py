@@ -75,9 +75,9 @@ def test_small_gradients_are_not_lost_in_narrow_norms(lm: LM, tmp_path: Path, mo
     seen: list[set[torch.dtype]] = []
     loss = _gradient.target_loss
 
-    def watched(lm: LM, model: object, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    def watched(lm: LM, model: object, batch: dict[str, torch.Tensor], head: int) -> torch.Tensor:
         seen.append({p.dtype for p in lm.model.parameters() if p.is_floating_point()})
-        return loss(lm, model, batch)
+        return loss(lm, model, batch, head)
 
     monkeypatch.setattr(_trainer, "target_loss", watched)
     before = {p.dtype for p in lm.model.parameters() if p.is_floating_point()}

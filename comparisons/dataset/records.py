@@ -147,6 +147,12 @@ class NeutralPrompts:
     dev: Sequence[OpenPrompt]
     test: Sequence[OpenPrompt]
 
+    @property
+    def name(self) -> str:
+        """The file; of one that comes with the package, its path among the package's data."""
+        home = place_of(POCKET)
+        return str(self.source.relative_to(home) if self.source.is_relative_to(home) else self.source)
+
     def part(self, split: Literal["dev", "test"]) -> Sequence[OpenPrompt]:
         """Those to choose by, or those to measure on."""
         return self.dev if split == "dev" else self.test

@@ -90,7 +90,7 @@ class Kl(Evaluation):
 
     def facts(self, plan: Plan, lm: LM) -> object:
         prompts = prompts_of(plan)
-        return {"prompts": len(prompts.part(plan.spec.split)), "source": str(prompts.source), "tokens": self.tokens}
+        return {"prompts": len(prompts.part(plan.spec.split)), "source": prompts.name, "tokens": self.tokens}
 
     def ask(self, asking: Asking, cells: Sequence[CellToAsk]) -> list[CellResult]:
         prompts = prompts_of(asking.plan).part(asking.plan.spec.split)

@@ -82,7 +82,7 @@ def test_a_matrix_of_behaviors_for_each_method_and_direction(tmp_path: Path) -> 
         ("caa pos", ("refusal", "sycophancy"), ("refusal", "sycophancy", "myopia")),
         ("caa neg", ("refusal", "sycophancy"), ("refusal", "sycophancy", "myopia")),
     ]
-    assert found[0].effects[0, "refusal"] == Effect(0.3, [0.25, 0.35], own=True)
+    assert found[0].effects[0, "refusal"] == Effect(0.3, [0.25, 0.35], own=True, cell="refusal/caa/pos/1")
     assert [line.cells for line in side_effect_table(found[0]).rows] == [
         ("refusal", "(+0.300*)", "-0.200*", "+0.010"),
         ("sycophancy", "+0.020", "(+0.200*)", "+0.300*"),

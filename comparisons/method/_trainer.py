@@ -19,7 +19,6 @@ from comparisons.engine.memory import may_be_short, returning
 from comparisons.intervention import TRAINED
 from comparisons.method._checkpoints import Checkpoints, Resumable, unsealed
 from comparisons.method._gradient import collate, plain_margins, preference_loss, shared_beginning, target_loss
-from comparisons.method._lora import sum_matrices
 from comparisons.method._targets import ALL, Untouched, set_whole, targets, whole_config
 from comparisons.method.recipes import Training, epoch_folder
 from comparisons.model import processes
@@ -107,8 +106,6 @@ def _trainer(lm: LM, training: Training, out: Path, checkpoints: Checkpoints | N
             parameter.data = parameter.data.float()
     if training.matrices:
         set_whole(trainer.model)
-    else:
-        sum_matrices(trainer.model)
     return trainer
 
 

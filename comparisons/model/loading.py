@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.model import processes
-from comparisons.model.checks import check_positions, check_quantize, check_stream, hub_adapter
+from comparisons.model.checks import check_quantize, hub_adapter
 from comparisons.model.classes import auto_class
 from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
 from comparisons.model.lm import LM
 from comparisons.model.source import GGUF, ModelSource, split_location
+from comparisons.model.stream import check_positions, check_stream
 from comparisons.model.tokenizers import read_tokenizer, warn_once
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest, json_digest, read_sealed, remembered_digest, write_sealed

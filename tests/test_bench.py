@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +20,7 @@ from comparisons.bench.figures import spread, write_figures
 from comparisons.bench.measure import Row, measure
 from comparisons.bench.memory import peak_memory
 from comparisons.bench.results import TARGETS, Results, bench, rendered
-from comparisons.bench.subjects import SHAPES, STANDARD, Shape, make_items, open_subject, random_llama
+from comparisons.bench.subjects import STANDARD, Shape, make_items, random_llama
 from comparisons.bench.works import MULTIPLIERS, QUICK, WORKS, Sizes, Work, for_subject, make_works
 from comparisons.cli import execute as run
 from comparisons.dataset.behaviors import Presentation
@@ -30,7 +28,6 @@ from comparisons.engine import choices
 from comparisons.engine.choices import ChoiceLogps
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
-from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError
 from tests.tiny import tiny_lm
 
@@ -305,50 +302,6 @@ def test_the_command_prints_the_table_or_json(lm: LM, monkeypatch: pytest.Monkey
     assert "grid" in capsys.readouterr().out
     assert run(["bench", "--work", "swep"]) == 2
     assert "unknown work 'swep'. Did you mean sweep" in capsys.readouterr().err
-
-
-def test_the_seconds_of_a_whole_run_stand_by_stage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    asked = "--behavior refusal --methods caa --layer 1 --train-items 16 --test-items 4 --knowledge none"
-    started = time.perf_counter()
-    assert run(["bench", "--whole", f"run {asked}"]) == 0
-    took = time.perf_counter() - started
-    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    rows = [re.split(r" {2,}", line) for line in lines if line.endswith("%")]
-    stages = {stage: float(seconds) for stage, seconds, _, _ in rows}
-    assert next(iter(stages)) == "libraries, data and model" and list(stages)[-1] == "summary and report"
-    assert {"fit caa on refusal", "evaluate baseline, caa on refusal"} <= set(stages)
-    assert 0.5 * took < sum(stages.values()) <= took + 0.05 * len(stages)
-    assert not list(tmp_path.iterdir())
-    assert run(["bench", "--whole", f"walk {asked}"]) == 2
-    assert "'walk' is neither run nor sweep" in capsys.readouterr().err
-
-
-def test_a_random_subject_is_written_as_a_model_and_mistakes_write_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(SHAPES, STANDARD, replace(SHAPES[STANDARD], blocks=2, width=64, intermediate=96, heads=2))
-    assert run(["bench", "--write", str(tmp_path / "made")]) == 0
-    folder = ModelSource(str(tmp_path / "made"), device="cpu")
-    made, read = open_subject(ModelSource(STANDARD)), open_subject(folder)
-    assert all(torch.equal(a, b) for a, b in zip(made.model.parameters(), read.model.parameters(), strict=True))
-    assert len(open_subject(replace(folder, quantize="4bit")).blocks) == 2
-    capsys.readouterr()
-    for arguments, message in (
-        (["--write", str(tmp_path / "made")], "is there and not empty"),
-        (["--write", str(tmp_path / "other"), "--model", "pocket"], "makes a random model, and 'pocket' is none"),
-        (["--quantize", "4bit"], "--quantize is for a checkpoint: write standard to a folder by --write"),
-        (["--prompt-format", "chat"], "--prompt-format is for a checkpoint"),
-        (["--blocks", "model.layers"], "--blocks is for a checkpoint"),
-        (["--offload", "away"], "--offload is for a checkpoint"),
-        (["--trust-remote-code"], "--trust-remote-code is for a checkpoint"),
-    ):
-        assert run(["bench", *arguments]) == 2
-        said = capsys.readouterr().err
-        assert message in said and said.count("\n") == 1
-    assert not (tmp_path / "other").exists()
 
 
 def test_figures_and_their_numbers_are_written(lm: LM, tmp_path: Path) -> None:

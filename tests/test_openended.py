@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,21 @@ from scipy.stats import hmean
 
 from comparisons.cli import execute as cli
 from comparisons.dataset.behaviors import Library
-from comparisons.dataset.texts import read_texts
 from comparisons.engine.generate import generate
-from comparisons.evaluation.free_answers import open_numbers, row_numbers
+from comparisons.evaluation.free_answers import open_numbers
 from comparisons.evaluations.open_ended import FreeAnswers, open_rows
 from comparisons.intervention import Intervention
 from comparisons.judges.client import KEY
-from comparisons.judges.interface import AnswerToJudge, Price, Verdict
-from comparisons.judges.judge_set import JudgeSet
 from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.results.cells import RESULTS
 from comparisons.results.folder import RunFolder
 from comparisons.results.identity import CellId
 from comparisons.results.record import read_record
-from comparisons.util.errors import CompareError, StorageError
+from comparisons.util.errors import StorageError
 from tests.faulty import serving
 from tests.made_runs import answer, answered_run, make_run, report
-from tests.places import complaint, make_place, write
+from tests.places import complaint, make_place
 from tests.tiny import tiny_behavior, tiny_lm
 
 pytestmark = pytest.mark.slow
@@ -161,73 +157,6 @@ def test_what_has_no_score_is_left_out_and_counted() -> None:
     assert judged["shift"] == 5.0 and judged["agrees"] is True  # over items 2, 3, 4, which both have
     none = open_numbers([answer("0", {"j": None}, fluency=None, answer="")], None, None, {}, 0)
     assert none is not None and none["judges"]["j"]["score"] is none["fluency"] is None
-
-
-class Odd:
-    """A judge that does what `act` says."""
-
-    def __init__(self, act: str) -> None:
-        self.act = act
-
-    def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
-        if self.act == "raise":
-            raise ValueError("no more")
-        if self.act == "few":
-            return []
-        return [Verdict(11.0 if self.act == "eleven" else float("nan"), tokens_in=10) for _ in asked]
-
-
-@pytest.mark.parametrize(
-    ("act", "status", "reason"),
-    [
-        ("raise", "failed", "ValueError: no more"),
-        ("few", "failed", "0 verdicts on 2 answers"),
-        ("eleven", "unparsed", "11.0 is not from 0 to 10"),
-        ("nan", "unparsed", "nan is not from 0 to 10"),
-    ],
-)
-def test_a_judge_that_fails_takes_no_other_number_with_it(act: str, status: str, reason: str) -> None:
-    behavior = replace(tiny_behavior(), name="refusal")
-    rows = [answer("0", {"kept": 3.0}), answer("1", {"kept": 4.0}), answer("1", {})]
-    (found,) = JudgeSet({"odd": Odd(act)}, {"refusal": behavior}, Price(1e6, 0)).scored([rows], {})
-    assert [row["scores"]["odd"] for row in found.rows] == [None] * 3
-    assert found.rows[0]["scores"]["kept"] == 3.0
-    # It knows one question only.
-    numbers = row_numbers(open_numbers(found.rows[2:], None, None, {}, 0))
-    assert "coherence" not in found.rows[2] and numbers["coherence"] is None
-    assert "coherence" not in numbers["open_ended"]["judges"]["odd"]
-    verdict = found.rows[2]["verdicts"]["odd"]
-    assert verdict["status"] == status and reason in verdict["reason"]
-    # Two answers were asked about, and the third is the second again: it is paid for once.
-    assert found.spent["odd"]["tokens_in"] == (20 if status == "unparsed" else 0)
-    assert found.spent["odd"]["dollars"] == (20.0 if status == "unparsed" else None)
-
-
-class Reader(Odd):
-    """A judge that goes by the rubric."""
-
-    reads_rubric = True
-
-    def score(self, asked: Sequence[AnswerToJudge]) -> list[Verdict]:
-        return [Verdict(8.0 if "polite" in each.rubric else float(each.answer.count("no"))) for each in asked]
-
-
-def test_each_rubric_of_a_judge_that_reads_is_a_score_of_its_own(tmp_path: Path) -> None:
-    file = write(tmp_path / "behavior.json", {"rubric": "Count no.", "rubrics": {"manners": "How polite?"}})
-    texts = read_texts(file, "refusal")
-    behavior = replace(tiny_behavior(), name="refusal", rubric=texts.rubric, rubrics=texts.rubrics)
-    judges = JudgeSet({"reader": Reader(""), "odd": Odd("eleven")}, {"refusal": behavior})
-    plain, mine = [[answer(str(i), {}, answer=text) for i in range(7)] for text in ("no", "no no")]
-    scored = [cell.rows for cell in judges.scored([plain, mine], {})]
-    assert [row["scores"] for row in scored[1]] == [{"reader": 2, "reader [manners]": 8, "odd": None}] * 7
-    numbers = open_numbers(scored[1], scored[0], 0.2, {}, 0)
-    assert numbers is not None
-    own, manners = numbers["judges"]["reader"], numbers["judges"]["reader [manners]"]
-    assert (own["score"], own["shift"], own["agrees"]) == (2, 1, True)
-    assert (manners["score"], manners["shift"], manners["agrees"]) == (8, 0, None)
-    assert replace(behavior, rubrics={}).digest != behavior.digest
-    with pytest.raises(CompareError, match="field 'rubrics'"):
-        read_texts(write(file, {"rubrics": ["How polite?"]}), "refusal")
 
 
 def test_a_server_is_paid_once_and_a_spent_budget_is_made_up_by_scoring_again(

@@ -10,7 +10,7 @@ import numpy as np
 
 from comparisons import stats
 from comparisons.evaluation.across import bounds
-from comparisons.evaluation.free_answers import OPEN_ENDED
+from comparisons.evaluation.free_answers import OPEN_ENDED, first_rating
 from comparisons.evaluation.measures import ItemMeasures, Row, clusters, item_measures, seed_of, shared, spread
 from comparisons.evaluation.questions import CHOICES, KNOWLEDGE
 from comparisons.judges.judge_set import COHERENCE
@@ -182,7 +182,7 @@ def _incoherence(cells: Sequence[Sequence[Row]]) -> tuple[np.ndarray, list[Hasha
     """[cells, prompts] minus the coherence of each answer by the first judge that rated it, NaN where it didn't; their
     clusters. None where no prompt has one in every cell."""
     rows = [{row["item"]: row for row in each if row["evaluation"] == OPEN_ENDED} for each in cells]
-    judge = next((judge for each in rows for row in each.values() for judge in row.get(COHERENCE, {})), None)
+    judge = first_rating(row for each in rows for row in each.values())
     items = list(dict.fromkeys(item for each in rows for item in each))
     scores = [[each[item].get(COHERENCE, {}).get(judge) if item in each else None for item in items] for each in rows]
     table = -np.array(scores, dtype=float)

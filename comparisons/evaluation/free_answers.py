@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +107,11 @@ def mean_of(values: Numbers, templates: Mapping[str, str | None], seed: int) -> 
     return Mean(float(numbers.mean()), None if both is None else both.low)
 
 
+def first_rating(rows: Iterable[Row]) -> str | None:
+    """The first judge that rated the coherence of an answer; None where none did."""
+    return next((judge for row in rows for judge in row.get(COHERENCE, {})), None)
+
+
 def coherence_test(rows: Sequence[Row], limit: float, seed: int) -> dict[str, Any]:
     """Whether a cell's answers keep to a limit of their coherence, by the first judge that rated it.
 
@@ -114,7 +119,7 @@ def coherence_test(rows: Sequence[Row], limit: float, seed: int) -> dict[str, An
         "judge", "limit", and "bound", the mean's one-sided 95% lower bound; {} where no judge rated it.
     """
     mine = _answers(rows)
-    judge = next((judge for row in mine.values() for judge in row.get(COHERENCE, {})), None)
+    judge = first_rating(mine.values())
     if judge is None:
         return {}
     rated = {item: row[COHERENCE].get(judge) for item, row in mine.items()}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from comparisons.evaluation.interface import Evaluation
 from comparisons.experiment.specification import SettingTexts, Specification
@@ -18,6 +19,8 @@ from comparisons.util.plugins import Kind, foreign
 from comparisons.util.table import Section
 
 log = logging.getLogger(__name__)
+
+Asked = TypeVar("Asked", bound=Evaluation)
 
 EVALUATIONS = Kind(
     word="evaluation",
@@ -59,6 +62,11 @@ def evaluations_of(spec: Specification) -> dict[str, Evaluation]:
         made[name] = parse_settings(registry.get(name), settings_of(name, spec.settings), name)
     asked = {name: evaluation for name, evaluation in made.items() if evaluation is not None}
     return dict(sorted(asked.items(), key=lambda pair: (pair[1].place, pair[0])))
+
+
+def evaluation_of(spec: Specification, kind: type[Asked]) -> Asked:
+    """The evaluation of a kind that a specification asks for, with its settings."""
+    return next(each for each in evaluations_of(spec).values() if isinstance(each, kind))
 
 
 def is_own(evaluation: Evaluation) -> bool:

@@ -16,7 +16,6 @@ from comparisons.engine.divergence import Answers, own_answers, token_kl
 from comparisons.engine.generate import generate
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, result_row
 from comparisons.evaluation.measures import clusters, enough
-from comparisons.evaluation.registry import evaluations_of
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Specification
@@ -133,13 +132,6 @@ class Kl(Evaluation):
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any] | None:
         return kl_numbers(cell.rows, cell.seed, cell.plan.spec.limits.get("kl")) if cell.rows else None
-
-
-def kl_of(spec: Specification) -> Kl:
-    """The evaluation of a run that measures a KL, with its settings."""
-    found = evaluations_of(spec)["kl"]
-    assert isinstance(found, Kl)
-    return found
 
 
 def prompts_of(plan: Plan) -> NeutralPrompts:

@@ -17,7 +17,6 @@ from comparisons.evaluation.free_answers import OPEN_ENDED, coherence_test, open
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, row_of
 from comparisons.evaluation.measures import Row
 from comparisons.evaluation.pooling import pooled
-from comparisons.evaluation.registry import evaluations_of
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.evaluations.generated import without_room
 from comparisons.experiment.plan import Plan
@@ -97,13 +96,6 @@ class FreeAnswers(Evaluation):
         if limit is not None and (test := coherence_test(cell.own.rows, limit, cell.seed)):
             found["measured"] = {"coherence": test}
         return found
-
-
-def free_answers_of(spec: Specification) -> FreeAnswers:
-    """The evaluation of a run that asks for free answers, with its settings."""
-    found = evaluations_of(spec)["open_ended"]
-    assert isinstance(found, FreeAnswers)
-    return found
 
 
 def with_room(

@@ -4,7 +4,8 @@ tenths of the largest, the mildest.
 Past that a stronger change moves the choices little further and breaks other things, which dev's choices don't show.
 
 With `--select "cost<=0.05"` the settings and the strength win that have the largest shift on dev among those whose
-knowledge cost on dev, or KL, has an upper bound within the limit, so that methods are compared at what they may cost.
+knowledge cost, KL or coherence on dev is shown to keep within the limit, so that methods are compared at what they may
+cost.
 Nothing of it reads a test question.
 """
 

@@ -15,8 +15,9 @@ from comparisons.engine.free_answers import free_answers
 from comparisons.evaluation.free_answers import mean_of
 from comparisons.evaluation.measures import clusters
 from comparisons.evaluation.questions import ItemChoices, item_choices, questions
-from comparisons.evaluations.kl import kl_of, kl_on, mean_kl, prompts_of
-from comparisons.evaluations.open_ended import free_answers_of, with_room
+from comparisons.evaluation.registry import evaluation_of
+from comparisons.evaluations.kl import Kl, kl_on, mean_kl, prompts_of
+from comparisons.evaluations.open_ended import FreeAnswers, with_room
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Specification
@@ -71,7 +72,7 @@ class Dev:
         return [OnDev(float(c.mean()), math.inf if b is None else b) for c, b in zip(costs, bounds, strict=True)]
 
     def _kl(self, tried: Sequence[Intervention]) -> list[OnDev]:
-        prompts, tokens = prompts_of(self.plan).dev, kl_of(self.plan.spec).tokens
+        prompts, tokens = prompts_of(self.plan).dev, evaluation_of(self.plan.spec, Kl).tokens
         templates, lm = [prompt.template for prompt in prompts], self.fitter.lm
         means = [mean_kl(values, templates, self.fitter.seed) for values in kl_on(lm, prompts, tried, tokens)[1]]
         return [OnDev(mean.value, math.inf if mean.bound is None else mean.bound) for mean in means]
@@ -79,7 +80,7 @@ class Dev:
     def _coherence(self, tried: Sequence[Intervention]) -> list[OnDev]:
         if self.judges is None:
             raise CompareError("coherence is rated by judges, of which there are none here.")
-        asked, lm, behavior = free_answers_of(self.plan.spec), self.fitter.lm, self.fitter.behavior
+        asked, lm, behavior = evaluation_of(self.plan.spec, FreeAnswers), self.fitter.lm, self.fitter.behavior
         prompts = with_room(lm, self.plan.open_dev[behavior.name], tried, asked)
         written = free_answers(lm, [p.question for p in prompts], tried, asked.tokens, asked.thought_tokens)
         # Thoughts without an end are no answers.

@@ -9,10 +9,10 @@ from comparisons.dataset.behaviors import Behavior
 from comparisons.dataset.items import Item
 from comparisons.dataset.splits import draw
 from comparisons.engine.plan import Tokens
-from comparisons.evaluation.registry import calling, evaluations_of
+from comparisons.evaluation.registry import calling, evaluation_of, evaluations_of
 from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, branch_tokens, question_prompts, steering
-from comparisons.evaluations.kl import kl_of, prompts_of
-from comparisons.evaluations.open_ended import free_answers_of
+from comparisons.evaluations.kl import Kl, prompts_of
+from comparisons.evaluations.open_ended import FreeAnswers
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Specification
 from comparisons.method.interface import Method
@@ -224,9 +224,9 @@ def _held_out(tally: Tally, plan: Plan, quantity: str, behavior: str) -> tuple[l
     if quantity == "cost":
         return _questions(tally, plan, plan.knowledge_dev)
     if quantity == "coherence":
-        asked, writer = free_answers_of(plan.spec), tally.lm.prompts
+        asked, writer = evaluation_of(plan.spec, FreeAnswers), tally.lm.prompts
         texts = [writer.free_text(prompt.question) for prompt in plan.open_dev[behavior]]
         most = asked.tokens + (asked.thought_tokens if writer.thinking else 0)
         return [tuple(tally.lm.tokenize(text)) for text in texts], most
     shown = [tuple(tally.lm.tokenize(tally.lm.prompt(prompt.question))) for prompt in prompts_of(plan).dev]
-    return shown, kl_of(plan.spec).tokens
+    return shown, evaluation_of(plan.spec, Kl).tokens

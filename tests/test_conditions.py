@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from comparisons.dataset.behaviors import Presentation
-from comparisons.engine.acting import acting
 from comparisons.engine.choices import choice_logps
 from comparisons.engine.completions import completion_logps
 from comparisons.engine.generate import generate
 from comparisons.engine.trial import packing
+from comparisons.evaluations.triggers import acting
 from comparisons.intervention import OPERATIONS, Condition, Edit, Intervention
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError

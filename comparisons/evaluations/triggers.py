@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
 
 from comparisons.dataset.behaviors import Item, KnowledgeSet, Order
-from comparisons.engine.acting import acting
+from comparisons.engine.activations import prompt_end_activations
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, result_row
 from comparisons.evaluation.questions import questions
 from comparisons.evaluation.tally import Tally, prefix_of
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Specification
+from comparisons.intervention import Intervention
 from comparisons.method.registry import Registry
 from comparisons.method.stacks import parse_stack
+from comparisons.model.lm import LM
 from comparisons.stats.intervals import wilson
 
 NEUTRAL = ":neutral"
@@ -101,3 +105,28 @@ def _asked(plan: Plan, behavior: str) -> list[tuple[str, Sequence[Item], Order]]
     """The behavior's questions and the neutral ones, each with the order in which it is asked."""
     known = plan.knowledge.items if isinstance(plan.knowledge, KnowledgeSet) else ()
     return [("", plan.asked(behavior), plan.orders[0]), (NEUTRAL, known, plan.fact_orders[0])]
+
+
+def acting(lm: LM, questions: Sequence[str], interventions: Sequence[Intervention]) -> torch.Tensor:
+    """Where any edit with a condition acts; no block above a condition's runs.
+
+    Args:
+        lm: the model.
+        questions: user turns; the model's prompt format is put around them.
+        interventions: what each changes below a condition is in place; equal states are read once.
+
+    Returns:
+        [interventions, questions]: 1 where one acts, 0 where none does, NaN where a prompt exceeds the model's context.
+    """
+    acts = torch.zeros(len(interventions), len(questions))
+    read: dict[tuple[str, int], torch.Tensor] = {}
+    for row, intervention in enumerate(interventions):
+        found = intervention.simplified()
+        for when in (edit.when for edit in found.edits if edit.when is not None):
+            below = replace(found, edits=tuple(edit for edit in found.edits if edit.start <= when.layer))
+            key = (below.digest, when.layer)
+            if key not in read:
+                read[key] = prompt_end_activations(lm, questions, [when.layer], below)[:, 0]
+            acts[row] = acts[row].maximum(when.holds(read[key]).float())
+            acts[row, read[key].isnan().any(dim=-1)] = torch.nan
+    return acts

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from comparisons.dataset.behaviors import KnowledgeSet
+from comparisons.dataset.items import Item
 from comparisons.evaluation.best import best_row
 from comparisons.evaluation.registry import sections_of
 from comparisons.evaluation.summaries import summarize
@@ -24,6 +26,8 @@ from comparisons.results.folder import (
     QUESTIONS,
     RUN,
     SUMMARY,
+    Questions,
+    QuestionText,
     RunFolder,
     check_run_folder,
     read_summary,
@@ -35,7 +39,6 @@ from comparisons.running.executor import Executor, LocalExecutor
 from comparisons.running.planning import make_plan
 from comparisons.running.progress import Progress
 from comparisons.running.provenance import ModelInfo, identify, now, run_facts
-from comparisons.running.questions import questions_of
 from comparisons.util.artifacts import CHECKPOINTS, Store
 from comparisons.util.errors import CompareError
 from comparisons.util.files import json_digest, read_sealed
@@ -215,3 +218,27 @@ def make_executor(
     if odd is not None:
         raise CompareError(f"{odd} goes with --executor ray.")
     return LocalExecutor
+
+
+def questions_of(plan: Plan) -> Questions:
+    """What a run asks, in words, as questions.json keeps it for the report.
+
+    By behavior, and the knowledge questions under ""; a harness's tasks are not among them.
+    """
+    found = {name: _texts(plan.asked(name)) for name in plan.behaviors}
+    return found | ({"": _texts(plan.knowledge.items)} if isinstance(plan.knowledge, KnowledgeSet) else {})
+
+
+def _texts(items: Sequence[Item]) -> dict[str, QuestionText]:
+    return {item.id: _text(item) for item in items}
+
+
+def _text(item: Item) -> QuestionText:
+    matching, *contrasts = item.texts or (item.matching, item.contrast)
+    return {
+        "question": item.stem.strip(),
+        "matching": matching,
+        "contrast": " / ".join(contrasts),
+        "topic": item.category or item.template,
+        "label": item.label,
+    }

@@ -54,9 +54,10 @@ def make_place(tmp_path: Path) -> Path:
 
 
 def few_questions(folder: Path, data: str = ".") -> Path:
-    """A copy of the embedded data, or of a part of them, with a tenth of its knowledge questions and open prompts."""
+    """A copy of the embedded data or a part of them: a tenth of the knowledge questions, open and neutral prompts."""
     shutil.copytree(embedded("data") / data, folder)
-    for path in [*folder.glob("test/knowledge/*.json"), *folder.glob("test/*/test_dataset_open_ended.json")]:
+    reduced = ("test/knowledge/*.json", "test/*/test_dataset_open_ended.json", "neutral/*.json")
+    for path in [path for pattern in reduced for path in folder.glob(pattern)]:
         write(path, json.loads(path.read_text(encoding="utf-8"))[::10])
     return folder
 

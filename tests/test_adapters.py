@@ -61,13 +61,17 @@ def test_equals_peft_and_restores_the_model(family: str, tmp_path: Path) -> None
     oracle = logits(PeftModel.from_pretrained(tiny_lm(family).model, str(folder)))
     lm = tiny_lm(family)
     before, plain, random_state = facts(lm), logits(lm.model), torch.get_rng_state()
-    with adapted(lm, folder, 1.0):
-        inside = logits(lm.model)
-        assert list(lm.model.get_submodule(lm.blocks_path)) == lm.blocks
-    assert torch.equal(inside, oracle)
-    assert not torch.allclose(inside, plain, atol=1e-3)
-    assert facts(lm) == before
-    assert torch.equal(logits(lm.model), plain)
+    for again in (False, True):
+        with adapted(lm, folder, 1.0):
+            inside = logits(lm.model)
+            assert list(lm.model.get_submodule(lm.blocks_path)) == lm.blocks
+        assert torch.equal(inside, oracle)
+        assert not torch.allclose(inside, plain, atol=1e-3)
+        assert facts(lm) == before
+        assert torch.equal(logits(lm.model), plain)
+        if not again:
+            with adapted(lm, folder, 0.5):
+                assert not torch.equal(logits(lm.model), oracle)
     assert torch.equal(torch.get_rng_state(), random_state)
 
 

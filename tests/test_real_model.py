@@ -28,6 +28,7 @@ from comparisons.engine.divergence import own_answers, token_kl
 from comparisons.engine.generate import generate
 from comparisons.evaluation.questions import questions, result_rows
 from comparisons.intervention import Edit, Intervention
+from comparisons.model.copies import parsed_once
 from comparisons.model.lm import LM
 from comparisons.model.loading import load
 from comparisons.model.named import NAMED
@@ -50,8 +51,8 @@ LAYERS = (0, 14, 29)
 MULTIPLIERS = (-2.0, 0.0, 1.5)
 RUN = (
     *("run", "--model", "smollm2", "--behavior", "formality", "--methods", "caa,sft,sysprompt,sft+caa"),
-    *("--data", "few", "--train-items", "16", "--test-items", "12", "--knowledge-items", "4", "--layer", "18"),
-    *("--set", "sft.learning_rate=2e-3", "--set", "sft.epochs=2", "--set", "sft.epoch=2"),
+    *("--data", "few", "--train-items", "8", "--test-items", "8", "--knowledge-items", "2", "--layer", "18"),
+    *("--set", "sft.learning_rate=4e-3", "--set", "sft.epochs=2", "--set", "sft.epoch=2"),
 )
 
 
@@ -85,7 +86,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where everything is kept, so that the file is parsed once."""
     folder, before = tmp_path_factory.mktemp("real"), Path.cwd()
     os.chdir(folder)
-    yield folder
+    with parsed_once():
+        yield folder
     os.chdir(before)
 
 
@@ -95,7 +97,7 @@ def lm(place: Path) -> LM:
 
 
 @pytest.fixture(scope="module")
-def plain() -> Plain:
+def plain(place: Path) -> Plain:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     file = KNOWN.path()

@@ -6,12 +6,14 @@ import math
 import pickle
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from operator import is_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
-from comparisons.model.offload import placing
+from comparisons.model.offload import is_offloaded, placing
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def adapted(lm: LM, adapter: Path | None, scale: float = 1.0) -> Iterator[None]:
         raise CompareError(f"{lm.name} already carries an adapter: merge it into the weights before adding {adapter}.")
     config = _read(adapter)
     with preserved(lm.model):
-        _inject(lm, adapter, config)
+        _place(lm, adapter, config)
         if scale != 1.0:
             _rescale(lm.model, adapter, config, scale)
         yield
@@ -62,20 +64,69 @@ def preserved(model: torch.nn.Module) -> Iterator[None]:
     parameter's storage, gradient and `requires_grad`. Copies no weights, so what is written into a weight's own
     storage stays: replace tensors instead.
     """
-    modules = list(model.modules())
-    objects: list[Any] = [*modules, *_configurations(modules)]
-    attributes = [(owner, type(owner), _contents(owner)) for owner in objects]
-    parameters = [(p, p.data, p.requires_grad, p.grad) for p in model.parameters()]
+    before = _State.of(model)
     try:
         yield
     finally:
-        for owner, kind, contents in attributes:
+        before.put_back()
+
+
+@dataclass(frozen=True)
+class _State:
+    """What a model is, but for what its weights hold.
+
+    Attributes:
+        objects: each module and configuration, with its class and its attributes as `_contents` has them.
+        parameters: each with its storage, `requires_grad` and gradient.
+    """
+
+    objects: list[tuple[Any, type, dict[str, tuple[Any, Any]]]]
+    parameters: list[tuple[Any, Any, bool, Any]]
+
+    @classmethod
+    def of(cls, model: torch.nn.Module) -> _State:
+        """The state of a model now."""
+        modules = list(model.modules())
+        objects: list[Any] = [*modules, *_configurations(modules)]
+        parameters = [(p, p.data, p.requires_grad, p.grad) for p in model.parameters()]
+        return cls([(owner, type(owner), _contents(owner)) for owner in objects], parameters)
+
+    def put_back(self) -> None:
+        """Gives the model this state again."""
+        for owner, kind, contents in self.objects:
             _restore(owner, kind, contents)
-        for parameter, data, requires_grad, gradient in parameters:
+        for parameter, data, requires_grad, gradient in self.parameters:
             if parameter.data_ptr() != data.data_ptr() or parameter.dtype != data.dtype:
                 parameter.data = data
             parameter.requires_grad_(requires_grad)
             parameter.grad = gradient
+
+    def equals(self, other: _State) -> bool:
+        """Whether both hold the same objects, with the same attributes."""
+        return (
+            len(self.objects) == len(other.objects)
+            and len(self.parameters) == len(other.parameters)
+            and all(map(_same_object, self.objects, other.objects))
+            and all(
+                p is q and data.data_ptr() == its.data_ptr() and (flag, data.dtype) == (own, its.dtype) and grad is mine
+                for (p, data, flag, grad), (q, its, own, mine) in zip(self.parameters, other.parameters, strict=True)
+            )
+        )
+
+
+def _same_object(left: tuple[Any, type, Any], right: tuple[Any, type, Any]) -> bool:
+    """Whether both are one object, whose attributes and what containers held are the same objects in the same order."""
+    (owner, kind, mine), (other, its, theirs) = left, right
+    if owner is not other or kind is not its or list(mine) != list(theirs):
+        return False
+    for (value, copy), (held, before) in zip(mine.values(), theirs.values(), strict=True):
+        if value is not held and not (isinstance(value, (bool, int, float, str)) and value == held):
+            return False
+        if isinstance(copy, list) and not (len(copy) == len(before) and all(map(is_, copy, before))):
+            return False
+        if copy != before if isinstance(copy, set) else isinstance(copy, dict) and not _same(copy, before):
+            return False
+    return True
 
 
 def _configurations(modules: list[torch.nn.Module]) -> list[Any]:
@@ -125,6 +176,23 @@ def _read(adapter: Path) -> Any:
     if config.is_prompt_learning or getattr(config, "alora_invocation_tokens", None):
         raise CompareError(f"the adapter '{adapter}' ({config.peft_type}) changes the input, not weights: use LoRA.")
     return config
+
+
+def _place(lm: LM, adapter: Path, config: Any) -> None:
+    """Injects an adapter, or does again what injecting the last one did, if it and the model are as they were.
+
+    A cell is asked several things, each with its adapter, and PEFT takes ten times as long as this.
+    """
+    files = [(adapter / name).stat() for name in (CONFIG, *WEIGHTS) if (adapter / name).exists()]
+    key = (str(adapter.resolve()), *((file.st_ino, file.st_size, file.st_mtime_ns) for file in files))
+    before = _State.of(lm.model)
+    if lm.injected is not None and lm.injected[0] == key and lm.injected[1].equals(before):
+        lm.injected[2].put_back()
+        return
+    lm.injected = None
+    _inject(lm, adapter, config)
+    if not is_offloaded(lm.model):
+        lm.injected = (key, before, _State.of(lm.model))
 
 
 def _inject(lm: LM, adapter: Path, config: Any) -> None:

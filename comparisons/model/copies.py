@@ -7,7 +7,9 @@ is an artifact like any other: made once by one process, sealed by checksums, ch
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,7 +66,8 @@ def make_copy(file: Path, load: Callable[[Path], Loaded]) -> Path | None:
     """
 
     def make(out: Path) -> None:
-        read = load(file)
+        with parsed_once():
+            read = load(file)
         read.model.save_pretrained(out)
         read.tokenizer.save_pretrained(out)
         if read.missing or _facts(load(out)) != _facts(read):
@@ -79,6 +82,23 @@ def make_copy(file: Path, load: Callable[[Path], Loaded]) -> Path | None:
     except StorageError as refused:
         log.warning("%s is read as it is, which takes longer than a copy would: %s", file, refused)
         return None
+
+
+@contextmanager
+def parsed_once() -> Iterator[None]:
+    """Has each GGUF file's header parsed once, and the names of its tensors mapped once.
+
+    transformers does the first for the configuration, the tokenizer and the weights, and the second for each module:
+    half of what a load takes.
+    """
+    import gguf
+
+    before = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    vars(gguf).update({name: cache(each) for name, each in before.items()})
+    try:
+        yield
+    finally:
+        vars(gguf).update(before)
 
 
 def is_outdated(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from comparisons.model.offload import offloaded
@@ -42,12 +43,15 @@ def mark(model: Any, tokenizer: Any) -> tuple[object, ...]:
     version counter would not do: a write through `.data` doesn't count, and PEFT's parametrizations count without
     changing a bit.
     """
-    parameters, away = list(model.parameters()), offloaded(model)
+    named = list(model.named_modules())  # once: walking through a model's modules takes as long as summing pocket's
+    modules = [module for _, module in named]
+    parameters = list({id(p): p for m in modules for p in m._parameters.values() if p is not None}.values())
+    away = offloaded(model)
     step = 1 if sum(p.numel() for p in parameters) <= SUMMED else 1024
     # On disk a tensor is as large as the model's pass over it: its file's size and time stand for it.
     files = sorted({str(path) for kept in away.values() if (path := kept.file())})
     written = tuple((path, os.stat(path).st_size, os.stat(path).st_mtime_ns) for path in files)
-    tensors = [t for t in (*parameters, *_kept_buffers(model)) if not t.is_meta]
+    tensors = [t for t in (*parameters, *_kept_buffers(modules)) if not t.is_meta]
     tensors += [kept.read() for kept in away.values() if kept.file() is None]
     # As numbers: small tensors would settle in the holes that each sum's wide copy leaves, and the heap would grow.
     sums = [
@@ -56,19 +60,19 @@ def mark(model: Any, tokenizer: Any) -> tuple[object, ...]:
         if t.numel()
     ]
     flags = tuple((0 if p.is_meta else id(p), p.requires_grad) for p in parameters)
-    hooks = tuple((name, len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in model.named_modules())
+    hooks = tuple((name, len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in named)
     attributes = ("pad_token", "eos_token", "padding_side", "truncation_side", "chat_template")
     words = tuple(repr(getattr(tokenizer, name, None)) for name in attributes)
-    modes = tuple(module.training for module in model.modules())
+    modes = tuple(module.training for module in modules)
     # As text, in which a NaN equals itself.
     return (tuple(map(repr, sums)), written, flags, hooks, modes, len(tokenizer), words)
 
 
-def _kept_buffers(model: Any) -> list[torch.Tensor]:
+def _kept_buffers(modules: Iterable[Any]) -> list[torch.Tensor]:
     """The buffers that belong to a checkpoint; others, such as rotary frequencies, may follow the longest input."""
     return [
         buffer
-        for module in model.modules()
+        for module in modules
         for name, buffer in module._buffers.items()
         if buffer is not None and name not in module._non_persistent_buffers_set
     ]

@@ -79,6 +79,7 @@ class LM:
         pads: whether rows of a batch may be of different lengths, padded at their start; None until it is tried.
         plain_head: whether logits are the output layer's product, scaled and capped; None until it is tried.
         meter: counts the tokens that are run.
+        injected: the adapter that was on it last, as `engine.adapters` keeps it; None for none.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class LM:
         self.pads: bool | None = None
         self.plain_head: bool | None = None
         self.meter = TokenMeter()
+        self.injected: tuple[Any, ...] | None = None
         self._digest, self._reload, self.source = digest, reload, source
         self._clean: tuple[object, ...] | None = None
         check_vocabulary(tokenizer, name, len(model.get_input_embeddings().weight), self.prompts.probe()[1])
@@ -213,6 +215,7 @@ class LM:
         """
         if self._reload is None:
             raise CompareError(f"the model {self.name} was changed and can't be loaded again: start anew.")
+        self.injected = None
         model, tokenizer = self._reload()
         old = self.prompts
         self.model, self.prompts = model.eval(), checked_writer(tokenizer, old.format, self.name, old.mode, old.thinks)

@@ -10,7 +10,7 @@ import numpy as np
 
 from comparisons.stats.contrasts import FEWEST
 from comparisons.stats.intervals import bca_interval
-from comparisons.stats.units import TIE, FloatArray, check_draws, check_share, finite, units
+from comparisons.stats.units import TIE, FloatArray, blocks, check_draws, check_share, finite, units
 
 FALL = 0.1
 """A question whose probability of the right choice falls by more has fallen."""
@@ -127,13 +127,13 @@ def dominance(
     check_draws(draws)
     random = np.random.default_rng(seed)
     far, dear = _drawn(shifts, shift_clusters, draws, random), _drawn(costs, cost_clusters, draws, random)
-    by = np.zeros((len(far), len(far)))
-    on = np.zeros(len(far))
-    for shift, cost in zip(far.T, dear.T, strict=True):
-        no_worse = (shift >= shift[:, None] - TIE) & (cost <= cost[:, None] + TIE)
-        dominated = no_worse & ((shift > shift[:, None] + TIE) | (cost < cost[:, None] - TIE))
-        by += dominated
-        on += ~dominated.any(axis=1)
+    by, on, done = np.zeros((len(far), len(far))), np.zeros(len(far)), 0
+    for rows in blocks(draws, len(far) ** 2):
+        shift, cost = far[:, None, done : done + rows], dear[:, None, done : done + rows]
+        others, theirs = far[:, done : done + rows], dear[:, done : done + rows]
+        dominated = (others >= shift - TIE) & (theirs <= cost + TIE)  # [cells, by, draws]
+        dominated &= (others > shift + TIE) | (theirs < cost - TIE)
+        by, on, done = by + dominated.sum(axis=2), on + (~dominated.any(axis=1)).sum(axis=1), done + rows
     return on / draws, by / draws
 
 

@@ -241,11 +241,11 @@ def expanded_tail(level: float, count: int) -> float:
 
 def _bootstrap_means(sums: FloatArray, sizes: FloatArray, draws: int, seed: int) -> FloatArray:
     random = np.random.default_rng(seed)
-    count = len(sums)
+    count, single = len(sums), bool((sizes == 1).all())
     means = []
     for rows in blocks(draws, count):
         picks = random.integers(0, count, (rows, count))
-        means.append(sums[picks].sum(axis=1) / sizes[picks].sum(axis=1))
+        means.append(sums[picks].sum(axis=1) / (count if single else sizes[picks].sum(axis=1)))
     return np.concatenate(means)
 
 

@@ -11,8 +11,9 @@ from comparisons.results.folder import Questions, QuestionText
 
 
 def questions_of(plan: Plan) -> Questions:
-    """The questions of each behavior of a plan, and its knowledge questions; a harness's tasks are not among them."""
-    found = {name: _texts(plan.asked(name)) for name in plan.behaviors}
+    """A plan's questions on each behavior that is asked, and on knowledge; a harness's tasks are not among them."""
+    found = {name: _texts(items) for name, items in plan.side.items()}
+    found |= {name: found.get(name, {}) | _texts(plan.asked(name)) for name in plan.behaviors}
     return found | ({"": _texts(plan.knowledge.items)} if isinstance(plan.knowledge, KnowledgeSet) else {})
 
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from comparisons.interpret.words import shown
+from comparisons.util.table import number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,7 +94,7 @@ def _cell(value: float, limit: float, whole: bool) -> str:
         return f"{'-' if value < 0 else '+'}{min(9, int(10 * abs(value) / limit))}"
     # Always six characters: a first token's state may be thousands of times as long as the others'.
     decimals = next((3 - i for i, most in enumerate((9.999, 99.99, 999.9)) if abs(value) < most), 0)
-    return f"{value:+.{decimals}f}" if decimals else f"{value:+.0e}"
+    return number(value, signed=True, places=decimals) if decimals else f"{value:+.0e}"
 
 
 def _spaced(count: int, room: int) -> list[int]:

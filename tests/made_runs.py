@@ -237,15 +237,23 @@ def asked_run(folder: Path, before: Mapping[str, float], after: Mapping[str, flo
     return questioned_run(folder, [(baseline(), before), (cell("caa", "pos", 0.2), after)])
 
 
-def questioned_run(folder: Path, cells: Sequence[tuple[SummaryRow, Mapping[str, float]]], **files: Any) -> Path:
-    """A run of some cells, with p_match of each question and the questions in words."""
+def questioned_run(
+    folder: Path, cells: Sequence[tuple[SummaryRow, Mapping[str, float]]], side: float = 0.0, **files: Any
+) -> Path:
+    """A run of some cells, with p_match of each question and the questions in words.
+
+    Args:
+        side: by how much each cell moved p_match further than the one before, on questions on sycophancy.
+    """
     run = make_run(folder, [row for row, _ in cells], **files)
     kept = {}
-    for row, values in cells:
+    for place, (row, values) in enumerate(cells):
+        asked = {"choices": values} | ({"side:sycophancy": {"test/0": 0.5 + place * side}} if side else {})
         kept[row.id] = [
-            {"cell": row.cell, "evaluation": "choices", "item": item, "order": order, "p_match": value + side}
-            for item, value in values.items()
-            for order, side in (("given", 0.01), ("swapped", -0.01))
+            {"cell": row.cell, "evaluation": kind, "item": item, "order": order, "p_match": value + by}
+            for kind, numbers in asked.items()
+            for item, value in numbers.items()
+            for order, by in (("given", 0.01), ("swapped", -0.01))
         ]
     write_cells(run, kept)
     labels = ("even", "odd")
@@ -259,7 +267,8 @@ def questioned_run(folder: Path, cells: Sequence[tuple[SummaryRow, Mapping[str, 
         }
         for i, item in enumerate(cells[0][1])
     }
-    (run / "questions.json").write_text(json.dumps({"questions": {"refusal": texts}}))
+    others = {"test/0": {**texts["test/0"], "question": "Question test/0 <b>? of sycophancy"}} if side else {}
+    (run / "questions.json").write_text(json.dumps({"questions": {"refusal": texts, "sycophancy": others}}))
     return run
 
 

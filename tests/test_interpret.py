@@ -285,6 +285,18 @@ def test_pictures_and_tables_take_any_text() -> None:
     assert max(map(len, out.getvalue().splitlines())) <= 80 and "…" not in out.getvalue().splitlines()[0]
 
 
+def test_a_lens_tells_layers_apart_that_give_a_letter_next_to_nothing() -> None:
+    lens = read_lens(tiny_lm(), LensPoint(asked(tiny_lm()), ("A", "B"), top=1), Intervention())
+    small = {0: (2e-12, 3e-7), 1: (0.0, 1e-4), 2: (0.004, 0.05), 3: (0.4, 1.0)}
+    readings = tuple(dataclasses.replace(r, letters=small[r.layer]) for r in lens.readings)
+    out = io.StringIO()
+    show = dataclasses.replace(lens, readings=readings, letters=("Certainly, yes", "B"))
+    Console(file=out, width=80).print(lens_table(show, 80))
+    head, _, *lines = out.getvalue().splitlines()
+    assert head.split() == ["layer", "attention", "residual", "mlp", "block", "p(Certa…)", "p(B)"]
+    assert [line.split()[-2:] for line in lines] == [["2e-12", "3e-7"], ["0", "1e-4"], ["4e-3", ".05"], [".40", "1.00"]]
+
+
 def test_pieces_join_to_the_text() -> None:
     lm = tiny_lm()
     text = "Would you like to\n\ndo  that? 🙂"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from comparisons.cli import execute as run
-from comparisons.method.vector_files import Vectors, save_vectors
+from comparisons.method.vector_files import Vectors, load_vectors, save_vectors
 from tests.places import make_place
 from tests.tiny import WIDTH
 
@@ -66,7 +66,9 @@ def test_a_mistake_gets_one_line(name: str, place: Path, model: str, capsys: pyt
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_the_commands_write_what_they_say(place: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_write_what_they_say(
+    place: Path, model: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     common = ["--data", str(place), "--model", model]
     files = ["--png", "t.png", "--html", "t.html"]
     assert run(["trace", "--behavior", "greeting", "--item", "1", *files, "--json", *common]) == 0
@@ -77,9 +79,32 @@ def test_the_commands_write_what_they_say(place: Path, model: str, capsys: pytes
     assert run(["trace", "--behavior", "greeting", "--items", "3", "--generate", "2", "--json", *common]) == 0
     means = json.loads(capsys.readouterr().out)
     assert means["groups"][0]["items"] == 3 and means["difference"] is None
+    # The vectors are the same ones: kept, as a run keeps its fits.
+    kept = sorted(Path("checkpoints").glob("mean-differences-greeting-*/*"))
+    assert [path.name for path in kept] == ["letters.safetensors", "manifest.json", "vectors.safetensors"]
+    before = kept[1].stat().st_mtime_ns
+    caplog.clear()
+    assert run(["trace", "--behavior", "greeting", "--item", "1", "--json", *common]) == 0
+    assert json.loads(capsys.readouterr().out)["projections"] == found["projections"]
+    assert kept[1].stat().st_mtime_ns == before
+    assert caplog.messages == []
     steered = ["--vectors", "../own.safetensors", "--layer", "1", "--multiplier", "-2"]
     assert run(["lens", "--behavior", "greeting", "--png", "l.png", "--json", *steered, *common]) == 0
     lens = json.loads(capsys.readouterr().out)
     assert lens["layers"][-1]["block"]["letters"] == pytest.approx(lens["final"], abs=1e-5)
     assert lens["change"] == "-2 × the vectors of own.safetensors at layer 1"
     assert Path("l.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_vectors_that_are_mostly_a_letter_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # fitted, and read again
+        caplog.clear()
+        assert run(["trace", "--behavior", "refusal", "--train-items", "40", "--item", "0", "--json"]) == 0
+        (line,) = caplog.messages
+        assert line.startswith("refusal: the vectors of layers 0 are largely a liking for a letter")
+    (folder,) = Path("checkpoints").glob("mean-differences-*")
+    vector, letter = (load_vectors(folder / f"{name}.safetensors").vector(0) for name in ("vectors", "letters"))
+    assert f"up to {float(vector @ letter / vector.norm() / letter.norm()):+.2f})" in line

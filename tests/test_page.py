@@ -95,7 +95,7 @@ def both(behavior: str, method: str, shift: float, **fields: Any) -> list[Summar
 def two_behaviors() -> list[SummaryRow]:
     effects = {"side_effects": {"sycophancy": {"shift": 0.02, "ci": [0.01, 0.03]}}}
     return [
-        *SMALL[:1],
+        replace(SMALL[0], same_letter=0.9),  # a limit, which stands above one verdict
         *both("refusal", "caa", 0.2, layer=1, **effects),
         *both("refusal", "sft", 0.31, letter_bias=-0.02),
         failure("sysprompt", "pos", "ValueError: no"),

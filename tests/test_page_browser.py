@@ -56,6 +56,15 @@ class TestBrowser:
         browser.open(run / "report.html")
         assert browser.messages() == []
         assert browser.run("return document.documentElement.scrollWidth") == width
+        # What a table shows unasked is in sight, also on a phone; what isn't is hinted at.
+        last, hinted = browser.run("""
+            const places = [...document.querySelectorAll(".table, .panel.wide")];
+            const cut = places.filter((e) => e.scrollWidth > e.clientWidth + 1);
+            const said = (e) => getComputedStyle(e.querySelector("caption, p"), "::before").content;
+            const heads = [...document.querySelectorAll("#shift thead th")].filter((e) => e.offsetParent);
+            return [Math.max(...heads.map((e) => e.getBoundingClientRect().right)), cut.map(said)];
+        """)
+        assert last <= width and all("Scroll sideways" in words for words in hinted)
         # Light letters on a dark page, or the other way; the text's contrast is at least 7:1.
         back, ink = browser.run("""
             const style = getComputedStyle(document.body);
@@ -84,7 +93,11 @@ class TestBrowser:
         rows = [decisions[i : i + columns] for i in range(0, 4, columns)]
         assert all(len({top for _, _, top, _, _ in row}) == 1 for row in rows)
         assert len({left for _, left, *_ in decisions}) == columns
-        order = [[title], *rows, [figure]]
+        control = browser.run("""
+            const box = document.querySelector("#filter").getBoundingClientRect();
+            return ["filter", ...[box.left, box.top, box.right, box.bottom].map(Math.round)];
+        """)
+        order = [[title], *rows, [control], [figure]]
         for above, below in pairwise(order):
             assert max(box[4] for box in above) <= min(box[2] for box in below)
         assert figure[2] < 900 or width < 800
@@ -125,6 +138,24 @@ class TestBrowser:
         browser.type("dialog .head button", "\ue00c")
         assert browser.messages() == []
 
+    def test_a_side_effect_opens_the_questions_that_it_is_about(self, browser: Browser, tmp_path: Path) -> None:
+        effect = {"sycophancy": {"shift": 0.2, "ci": [0.1, 0.3]}}
+        rows = [baseline(), cell("caa", "pos", 0.1, side_effects=effect)]
+        run = questioned_run(tmp_path, [(row, {"test/0": 0.5 + 0.1 * i}) for i, row in enumerate(rows)], side=0.05)
+        render(run)
+        browser.look(800)
+        browser.open(run / "report.html")
+        heads = "const about = document.querySelector('#side-effects tbody tr').querySelectorAll('.opens');"
+        said = "return [...document.querySelectorAll('dialog :is(.asked, .moved)')].map((e) => e.textContent.trim())"
+        for place, name in enumerate(("refusal", "sycophancy")):
+            browser.run(f"{heads} about[{place}].click()")
+            question, moved = browser.run(said)
+            assert question == f"Question test/0 <b>?{'' if name == 'refusal' else ' of sycophancy'}"
+            by = 0.1 if name == "refusal" else 0.05
+            assert moved.startswith(f"p_match 0.500 → {0.5 + by:.3f}, +{by:.3f}")
+            browser.type("dialog .head button", "\ue00c")
+        assert browser.messages() == []
+
     def test_a_strength_is_brushed_and_a_method_taken_out(self, browser: Browser, tmp_path: Path) -> None:
         browser.look(800)
         browser.open(several(tmp_path / "run"))
@@ -151,7 +182,7 @@ class TestBrowser:
         browser.look(800, "dark")
         browser.open(tmp_path / "report.html")
         tops = browser.run("""
-            const places = ["#answer .chart image", "#shift-by-layer .chart", "#best-settings table"];
+            const places = ["#filter select", "#answer .chart image", "#shift-by-layer .chart", "#best-settings table"];
             return places.map((place) => document.querySelector(place).getBoundingClientRect().top);
         """)
         assert tops == sorted(tops)

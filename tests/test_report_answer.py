@@ -60,6 +60,10 @@ class TestAnswer:
         assert found is not None
         assert found.endswith("at a knowledge cost that can't be told from 0 (0.010 [-0.020, 0.040]).")
 
+    def test_a_cost_below_0_is_shown_as_the_gain_that_it_is(self, tmp_path: Path) -> None:
+        text = report(make_run(tmp_path, [baseline(), cell("caa", "pos", 0.1, cost=-0.047, cost_ci=[-0.113, 0.02])]))
+        assert "**+0.10** shift [0.05, 0.15] · **0.047** knowledge gained [-0.020, 0.113]" in text
+
     def test_of_a_method_that_draws_at_random_it_is_said_which_fit_is_meant(self) -> None:
         errors = {"deviation": None, "question_error": 0.02, "seed_error": None}
         once = cell("sft", "pos", 0.2, cost=None, cost_ci=None, fits={"seeds": [0], "shifts": [0.2], **errors})

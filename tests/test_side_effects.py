@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from comparisons.cli import execute as cli
@@ -45,6 +47,14 @@ def test_a_cell_is_measured_on_the_other_behavior_as_if_it_were_its_own(place: P
     low, high = rows[1]["side_effects"]["parting"]["ci"]
     assert low <= shift <= high
     assert rows[0]["side_effects"] is None
+    # The page has the questions behind it.
+    (held,) = re.findall(
+        '<script type="application/json" id="items">(.*?)</script>', Path("side/report.html").read_text()
+    )
+    items = json.loads(held)
+    assert len(items["sets"]["parting"]) == 7 and items["sets"]["parting"] != items["sets"]["greeting"]
+    means = [np.mean(items["cells"][f"greeting/{name}"]["side:parting"][1]) for name in by_cell]
+    assert means[1] - means[0] == pytest.approx(shift, abs=1e-3)
     # The own numbers don't depend on what else is asked.
     assert cli([*base, "--behavior", "greeting", "--out", "plain"]) == 0
     plain = json.loads(Path("plain/summary.json").read_text())["rows"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +72,9 @@ def _lenses(query: ModelQuery, given: Mapping[str, Any]) -> list[Lens]:
     plain, layer = read_lens(lm, point, Intervention()), given["layer"]
     if layer is None:
         return [plain]
+    layer, times = lm.check_layer(layer), 1.0 if given["multiplier"] is None else given["multiplier"]
     vectors, name = query.find_vectors(lm, behavior)
-    times = 1.0 if given["multiplier"] is None else given["multiplier"]
-    edit = Edit(layer, vectors.vector(lm.check_layer(layer)), multiplier=times)
+    edit = Edit(layer, vectors.vector(layer), multiplier=times)
     change = f"{times:+g} × {name} at layer {layer}"
     return [read_lens(lm, point, Intervention(edits=(edit,)), change), plain]
 
@@ -112,5 +113,7 @@ def _check(
         raise CompareError("what to read must be --prompt or --item, not both.")
     if letters and (prompt is None or len(letters) != 2 or letters[0] == letters[1]):
         raise CompareError("--letters are the two different letters of a --prompt, as A,B; an item brings its own.")
+    if multiplier is not None and not math.isfinite(multiplier):
+        raise CompareError(f"--multiplier must be finite, not {multiplier}.")
     if layer is None and (multiplier is not None or query.vectors is not None):
         raise CompareError("--multiplier and --vectors add a vector at a layer: name it by --layer.")

@@ -11,6 +11,7 @@ from comparisons.cli.inside import check_folder, deliver, inside_options, query_
 
 if TYPE_CHECKING:
     from comparisons.dataset.behaviors import Behavior
+    from comparisons.interpret.groups import Group
     from comparisons.interpret.query import ModelQuery
     from comparisons.interpret.trace import Along
     from comparisons.model.lm import LM
@@ -49,6 +50,7 @@ Examples:
     click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page."),
 )
 def command(layer: str, cosine: bool, html: Path | None, png: Path | None, as_json: bool, **given: Any) -> int:
+    from comparisons.interpret.groups import make_groups
     from comparisons.interpret.trace import Along
 
     reads = {k: given.pop(k) for k in ("text", "file", "prompt", "item", "items", "split", "generate", "before")}
@@ -57,15 +59,21 @@ def command(layer: str, cosine: bool, html: Path | None, png: Path | None, as_js
     wanted = _layer(layer)
     check_folder(html, png)
     behavior = query.find_behavior()
-    lm = query.load()
-    vectors, name = query.find_vectors(lm, behavior)
-    if wanted is not None:
-        vectors = vectors.only([lm.check_layer(wanted)])
-    along = Along(vectors.layers, name, cosine)
+    groups: list[Group] = []
     if reads["items"] is not None:
         assert behavior is not None
-        return _groups(lm, along, behavior, reads, query, png, as_json)
-    return _one(lm, along, _tokens(lm, behavior, reads, query), html, png, as_json)
+        groups = make_groups(behavior, reads["items"], reads["split"], query.system)
+    lm = query.load()
+    layers = None if wanted is None else [lm.check_layer(wanted)]
+    # Fits come last: what can't be read is said before.
+    tokens = _tokens(lm, behavior, reads, query) if not groups else None
+    vectors, name = query.find_vectors(lm, behavior)
+    along = Along((vectors if layers is None else vectors.only(layers)).layers, name, cosine)
+    if tokens is not None:
+        return _one(lm, along, tokens, html, png, as_json)
+    assert behavior is not None
+    letters = query.reading(behavior) == "letter"
+    return _groups(lm, along, groups, letters, reads, png, as_json)
 
 
 def _check(reads: dict[str, Any], query: ModelQuery, html: Path | None) -> None:
@@ -103,6 +111,14 @@ def _layer(text: str) -> int | None:
 
 def _tokens(lm: LM, behavior: Behavior | None, reads: dict[str, Any], query: ModelQuery) -> tuple[list[int], int]:
     """The tokens to read, and how many of them are the prompt."""
+    from comparisons.engine.inspection import check_length
+
+    tokens, prompt_tokens = _found(lm, behavior, reads, query)
+    check_length(lm, tokens)
+    return tokens, prompt_tokens
+
+
+def _found(lm: LM, behavior: Behavior | None, reads: dict[str, Any], query: ModelQuery) -> tuple[list[int], int]:
     from comparisons.engine.inspection import answered
     from comparisons.interpret.query import find_item, item_tokens
     from comparisons.intervention import Intervention
@@ -143,15 +159,14 @@ def _one(lm: LM, along: Along, tokens: tuple[list[int], int], html: Path | None,
 
 
 def _groups(
-    lm: LM, along: Along, behavior: Behavior, reads: dict[str, Any], query: ModelQuery, png: Path | None, json: bool
+    lm: LM, along: Along, groups: list[Group], letters: bool, reads: dict[str, Any], png: Path | None, json: bool
 ) -> int:
     from comparisons.interpret.figures import groups_png
-    from comparisons.interpret.groups import make_groups, trace_groups
+    from comparisons.interpret.groups import trace_groups
     from comparisons.interpret.terminal import show_groups
 
-    groups = make_groups(behavior, reads["items"], reads["split"], query.system)
     new_tokens = 20 if reads["generate"] is None else reads["generate"]
-    before, letters = 10 if reads["before"] is None else reads["before"], query.reading(behavior) == "letter"
+    before = 10 if reads["before"] is None else reads["before"]
     trace = trace_groups(lm, groups, along, new_tokens, before, letters)
     deliver(trace, show_groups, lambda: groups_png(trace), png, json)
     return 0

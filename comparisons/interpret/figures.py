@@ -34,6 +34,9 @@ WORD = 16
 # Colours are laid over the page's own, so that they hold on a light and on a dark one.
 PAGE_POSITIVE, PAGE_NEGATIVE = "213,94,0", "40,130,220"
 
+LEAST = 1e-15
+"""The smallest probability that a lens shows."""
+
 TITLES = {
     "attention": "attention's output",
     "residual": "residual after attention",
@@ -96,6 +99,8 @@ def groups_png(trace: GroupTrace) -> bytes:
 def lens_png(lenses: Sequence[Lens]) -> bytes:
     """The letters' probabilities by layer, a panel a part of the block.
 
+    On a scale of powers of ten: up to the last blocks a real model gives letters next to nothing, and ever more.
+
     Args:
         lenses: one, or the changed and the unchanged one, which is dashed.
     """
@@ -108,17 +113,19 @@ def lens_png(lenses: Sequence[Lens]) -> bytes:
         for axes, (site, title) in zip(grid.flat, TITLES.items(), strict=True):
             for lens, line in zip(lenses, ("-", "--"), strict=False):
                 for which, (color, marker) in enumerate(((BLUE, "o"), (VERMILLION, "s"))):
-                    points = [(r.layer, r.letters[which]) for r in lens.readings if r.site == site]
+                    points = [(r.layer, max(r.letters[which], LEAST)) for r in lens.readings if r.site == site]
                     state = f", {lens.change or 'unchanged'}" if len(lenses) > 1 else ""
                     label = f"({lens.letters[which]}){state}"
                     axes.plot(*zip(*points, strict=True), line, color=color, marker=marker, markersize=4, label=label)
             axes.set_title(title)
-            axes.set_ylim(-0.03, 1.03)
+            axes.set_yscale("log")
+            axes.set_ylim(top=2)
+            axes.grid(axis="y", color="#dddddd", linewidth=0.6)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for axes in grid[1]:
             axes.set_xlabel("layer")
         for axes in grid[:, 0]:
-            axes.set_ylabel("probability")
+            axes.set_ylabel(f"probability (at least {LEAST:g})")
         handles, labels = grid[0, 0].get_legend_handles_labels()
         legend = figure.legend(handles, labels, loc="outside lower center", ncols=2)
         for text in legend.get_texts():

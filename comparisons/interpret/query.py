@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,13 +12,23 @@ from comparisons.dataset.behaviors import Behavior, Library
 from comparisons.dataset.checks import warn_of_letters
 from comparisons.method.vectors import Reading, reading_by, where_read
 from comparisons.model.source import ModelSource
+from comparisons.results.gates import LETTERISH
+from comparisons.util.artifacts import CHECKPOINTS, Store
 from comparisons.util.errors import CompareError
+from comparisons.util.layers import layer_ranges
+from comparisons.util.plugins import package_version
+from comparisons.util.table import number
 
 if TYPE_CHECKING:
     from comparisons.dataset.items import Item
     from comparisons.method.vector_files import Vectors
     from comparisons.model.lm import LM
     from comparisons.model.prompts import ChoicePrompt
+
+
+VECTORS, LETTERS = "vectors.safetensors", "letters.safetensors"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -125,16 +137,52 @@ WHERE = {"letter": "", "answer": " over the answers", "prompt_end": " where the 
 def _fitted(lm: LM, behavior: Behavior, read: Reading) -> Vectors:
     """Mean activation differences of the behavior's contrast pairs, matching minus contrast answer, at every layer.
 
+    Fitted once, and kept where runs keep their fits; where they are largely a liking for a letter, that is said.
+
     Source: Rimsky et al. 2024, section 3.
     """
-    from comparisons.engine.activations import contrast_means
-    from comparisons.method.vector_files import Vectors
+    from comparisons.experiment.fitting import PACKAGES
+    from comparisons.method.vector_files import load_vectors
 
     if read == "letter":
         warn_of_letters(behavior.name, behavior.train)
-    return Vectors(
-        dict(enumerate(contrast_means(lm, behavior.train, read=where_read(read, "letters", behavior)).matching.float()))
-    )
+    parts = {
+        "model": lm.digest,
+        "device": lm.device.type,
+        "behavior": behavior.digest,
+        "read": read,
+        "versions": {package: package_version(package) for package in PACKAGES},
+    }
+    fit = partial(_fit, lm, behavior, read)
+    found = Store(CHECKPOINTS).get(f"mean-differences-{behavior.name}", parts, fit).path
+    vectors = load_vectors(found / VECTORS)
+    if (found / LETTERS).exists():
+        _say_letters(behavior.name, vectors, load_vectors(found / LETTERS))
+    return vectors
+
+
+def _fit(lm: LM, behavior: Behavior, read: Reading, out: Path) -> None:
+    """Writes the vectors, and the direction between the letters where there is one."""
+    from comparisons.engine.activations import contrast_means
+    from comparisons.method.vector_files import Vectors, save_vectors
+
+    means = contrast_means(lm, behavior.train, read=where_read(read, "letters", behavior))
+    save_vectors(out / VECTORS, Vectors(dict(enumerate(means.matching))))
+    if read == "letter" and means.letter is not None:
+        save_vectors(out / LETTERS, Vectors(dict(enumerate(means.letter))))
+
+
+def _say_letters(name: str, vectors: Vectors, letters: Vectors) -> None:
+    """Says at which layers the vectors are largely the direction between the letters."""
+    from torch import cosine_similarity
+
+    cosines = {layer: float(cosine_similarity(v, letters.layers[layer], 0)) for layer, v in vectors.layers.items()}
+    found = [layer for layer, cosine in cosines.items() if abs(cosine) > LETTERISH]
+    if found:
+        most = number(max((cosines[layer] for layer in found), key=abs), signed=True, places=2)
+        text = "%s: the vectors of layers %s are largely a liking for a letter (cosine with the direction between the "
+        text += "letters up to %s): --read answer reads the answers' texts."
+        log.warning(text, name, layer_ranges(found), most)
 
 
 def _of_file(lm: LM, path: Path) -> tuple[Vectors, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from comparisons.interpret.words import shown
+from comparisons.util.table import number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,6 +22,9 @@ LABEL = 14
 
 CELL, NUMBER = 2, 7
 """Characters of a cell that has a sign and a digit, and of one with a whole number."""
+
+SHARE, LETTER = 5, 6
+"""Characters of a probability, and of a letter's name at most."""
 
 POSITIVE, NEGATIVE = (213, 94, 0), (0, 114, 178)
 """Vermillion and blue, which are told apart in all common kinds of colour blindness."""
@@ -89,7 +94,7 @@ def _cell(value: float, limit: float, whole: bool) -> str:
         return f"{'-' if value < 0 else '+'}{min(9, int(10 * abs(value) / limit))}"
     # Always six characters: a first token's state may be thousands of times as long as the others'.
     decimals = next((3 - i for i, most in enumerate((9.999, 99.99, 999.9)) if abs(value) < most), 0)
-    return f"{value:+.{decimals}f}" if decimals else f"{value:+.0e}"
+    return number(value, signed=True, places=decimals) if decimals else f"{value:+.0e}"
 
 
 def _spaced(count: int, room: int) -> list[int]:
@@ -116,14 +121,16 @@ def lens_table(lens: Lens, width: int) -> Table:
     rows: dict[int, list[Reading]] = {}
     for reading in lens.readings:
         rows.setdefault(reading.layer, []).append(reading)
-    # The layer takes 6 columns with its gap, each letter 5, and each part a gap of 1.
-    column = max(10, (width - 20) // 4)
+    heads = [f"p({shown(letter, LETTER)})" for letter in lens.letters]
+    letters = [max(SHARE, len(head)) for head in heads]
+    # Beside the layer's 5 columns and the letters', with a gap of 1 before each.
+    column = max(SHARE + 5, (width - 5 - sum(letters) - len(letters)) // 4 - 1)
     table = _table(0)
     table.add_column("layer", justify="right", no_wrap=True)
     for reading in next(iter(rows.values())):
         table.add_column(reading.site, no_wrap=True, width=column)
-    for letter in lens.letters:
-        table.add_column(f"p({letter})", justify="right", no_wrap=True)
+    for head, least in zip(heads, letters, strict=True):
+        table.add_column(head, justify="right", no_wrap=True, width=least)
     for layer, readings in rows.items():
         block = readings[-1].letters
         cells = [Text(_guesses(reading, column)) for reading in readings]
@@ -132,13 +139,17 @@ def lens_table(lens: Lens, width: int) -> Table:
 
 
 def _guesses(reading: Reading, width: int) -> str:
-    lines = [(shown(guess.text, width - 4), _share(guess.p)) for guess in reading.top]
-    return "\n".join(f"{text:<{width - 4}}{p}" for text, p in lines)
+    lines = [(shown(guess.text, width - SHARE), _share(guess.p)) for guess in reading.top]
+    return "\n".join(f"{text:<{width - SHARE}}{p}" for text, p in lines)
 
 
 def _share(p: float) -> str:
-    """A probability in four characters."""
-    return "1.00" if p >= 0.995 else f"{p:.2f}"[1:].rjust(4)
+    """A probability in at most five characters; of a small one its power of ten, by which layers are told apart."""
+    if p >= 0.005:
+        text = "1.00" if p >= 0.995 else f"{p:.2f}"[1:]
+    else:
+        text = re.sub(r"-0?(\d+)", r"-\1", f"{p:.0e}") if p >= 1e-99 else "0"
+    return text.rjust(SHARE)
 
 
 def show_trace(trace: Trace, console: Console) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from comparisons.report.bars import reach_panels
 from comparisons.report.blocks import Block, Bullets, Decision, Heading, Number, Paragraph, section
@@ -21,7 +20,7 @@ from comparisons.results.findings import (
     void,
     which_fit,
 )
-from comparisons.results.gates import gates, verdicts
+from comparisons.results.gates import Gate, gates, verdicts
 from comparisons.results.record import Record
 from comparisons.results.summary import SummaryRow
 from comparisons.util.directions import DIRECTIONS
@@ -46,7 +45,7 @@ def _decisions(record: Record) -> Iterator[Decision]:
     summary = record.summary
     limits = gates(summary)
     for name in summary.subjects:
-        short = "; ".join(dict.fromkeys(gate.short for gate in limits if gate.subject == name))
+        short = short_limits(limits, name)
         for verdict in verdicts(summary.of(name), summary.contrasts):
             row = verdict.row
             numbers, cell = (_numbers(row), row.cell) if row is not None else ((), "")
@@ -54,13 +53,26 @@ def _decisions(record: Record) -> Iterator[Decision]:
             short = ""  # said once
 
 
+def short_limits(limits: Sequence[Gate], subject: str) -> str:
+    """What limits the answer about a behavior, in a few words."""
+    return "; ".join(dict.fromkeys(gate.short for gate in limits if gate.subject == subject and gate.short))
+
+
 def _numbers(row: SummaryRow) -> tuple[Number, ...]:
     """Shift, knowledge cost and divergence from the unchanged model."""
     shift = Number(number(row.shift, signed=True, places=2), "shift", _interval(claim(row), 2), "choices")
-    cost = Number(number(row.cost), "knowledge cost", NOT_ASKED)
-    if row.cost is not None:
-        cost = replace(cost, note=_interval(row.cost_ci, 3), opens="knowledge")
-    return shift, cost, Number(number(row.kl), "KL", NOT_ASKED if row.kl is None else "nats a token")
+    return shift, _cost(row), Number(number(row.kl), "KL", NOT_ASKED if row.kl is None else "nats a token")
+
+
+def _cost(row: SummaryRow) -> Number:
+    """The knowledge cost; one below 0 as the gain that it is, so that no sign must be thought about."""
+    if row.cost is None:
+        return Number(NOTHING, "knowledge cost", NOT_ASKED)
+    gain = round(row.cost, 3) < 0
+    low, high = row.cost_ci or (0.0, 0.0)
+    bounds = row.cost_ci and ([-high, -low] if gain else row.cost_ci)
+    name = "knowledge gained" if gain else "knowledge cost"
+    return Number(number(-row.cost if gain else row.cost), name, _interval(bounds, 3), "knowledge")
 
 
 def _interval(value: Sequence[float] | None, places: int) -> str:

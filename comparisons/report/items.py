@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from comparisons.evaluation.questions import SIDE
 from comparisons.report.table import describe
 from comparisons.results.cells import read_rows
 from comparisons.results.folder import QuestionText, read_questions
@@ -26,15 +27,17 @@ def items_of(run: Path, record: Record) -> Mapping[str, Any] | None:
 
     Returns:
         "sets": by name, the questions in the order of their numbers; "cells": by key, what it is, its baseline, and
-        its numbers by kind, as the name of their set and a number a question, None where it wasn't asked. Of free
-        answers the set has the prompts, and a number is a text with its mean score.
+        its numbers by kind ("side:NAME" on another behavior's questions), as the name of their set and a number a
+        question, None where it wasn't asked. Of free answers the set has the prompts, and a number is a text with its
+        mean score.
 
     Raises:
         CompareError: a file of the run is broken.
     """
     texts, rows = read_questions(run), record.summary.rows
     wanted = {row.cell for row in rows if not row.failed}
-    found = read_rows(run, ("choices", "knowledge"), wanted) if texts else {}
+    side = [f"{SIDE}{name}" for name in texts if name]
+    found = read_rows(run, ("choices", "knowledge", *side), wanted) if texts else {}
     plain = {row.subject: row.cell for row in rows if row.is_baseline}
     sets: dict[str, Any] = {}
     cells: dict[str, Any] = {}
@@ -44,6 +47,7 @@ def items_of(run: Path, record: Record) -> Mapping[str, Any] | None:
             "choices": _numbers(sets, row.behavior, texts.get(row.behavior, {}), mine, "choices"),
             "knowledge": _numbers(sets, "knowledge", texts.get("", {}), mine, "knowledge"),
             "answers": _answers(sets, row, record),
+            **{kind: _numbers(sets, name, texts[name], mine, kind) for kind in side if (name := kind[len(SIDE) :])},
         }
         kept = {name: kind for name, kind in kinds.items() if kind is not None}
         if kept:

@@ -158,7 +158,7 @@ def tip(artist: Artist, text: str = "", **about: str) -> None:
         artist: the mark.
         text: shown where it is pointed at; "" for what is no value, as a line that joins some.
         about: "series", the legend's entry that shows and hides it; "strength", by which it is narrowed; "cell", the
-            key of the run's cell whose questions it opens.
+            key of the run's cell whose questions it opens; "opens", which ones, where not those of its behavior.
     """
     artist.set_gid(TIP + json.dumps({"text": text, **about}))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from comparisons.evaluation.questions import SIDE
 from comparisons.report.blocks import Block, Heading, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
@@ -33,13 +34,13 @@ class Effect:
         shift: with its sign.
         interval: 95%, None where there is none.
         own: whether the behavior is the one that was to move.
-        cell: the key of the cell whose questions are behind it; "" where a page has none of them.
+        cell: the key of the cell whose questions are behind it.
     """
 
     shift: float
     interval: Sequence[float] | None
+    cell: str
     own: bool = False
-    cell: str = ""
 
     @property
     def measurable(self) -> bool:
@@ -106,20 +107,21 @@ def _effects(rows: Sequence[SummaryRow]) -> dict[tuple[int, str], Effect]:
     for line, row in enumerate(rows):
         if row.shift is None or is_broken(row):
             continue
-        effects[line, row.behavior] = Effect(row.shift, row.shift_ci, own=True, cell=row.cell)
+        effects[line, row.behavior] = Effect(row.shift, row.shift_ci, row.cell, own=True)
         for name, effect in (row.side_effects or {}).items():
-            effects[line, name] = Effect(float(effect["shift"]), effect.get("ci"))
+            effects[line, name] = Effect(float(effect["shift"]), effect.get("ci"), row.cell)
     return effects
 
 
 def side_effect_table(matrix: Matrix) -> Table:
     """The matrix as a table; a shift whose interval leaves out 0 has a star, the own behavior brackets."""
-    columns = (Column(matrix.head, align="left"), *(Column(name) for name in matrix.columns))
-    lines = [
-        Row((line, *(_text(matrix.effects.get((i, name))) for name in matrix.columns)), matrix.title)
-        for i, line in enumerate(matrix.lines)
-    ]
-    return Table(columns, tuple(lines))
+    columns = (Column(matrix.head, align="left"), *(Column(name, opens=f"{SIDE}{name}") for name in matrix.columns))
+    cells = {i: effect.cell for (i, _), effect in matrix.effects.items()}
+    rows = []
+    for i, line in enumerate(matrix.lines):
+        texts = (_text(matrix.effects.get((i, name))) for name in matrix.columns)
+        rows.append(Row((line, *texts), matrix.title, cell=cells.get(i, "")))
+    return Table(columns, tuple(rows))
 
 
 def _text(effect: Effect | None) -> str:
@@ -176,7 +178,7 @@ class SideEffectPanel(MapPanel):
             frame(axes, x, y, clip_on=False)
         place = f"{self.matrix.lines[y]}, measured on {self.matrix.columns[x]}"
         text = f"{place}: {number(effect.shift, signed=True)} {interval(effect.interval)}"
-        tip_cell(axes, x, y, text, cell=effect.cell)
+        tip_cell(axes, x, y, text, cell=effect.cell, opens=f"{SIDE}{self.matrix.columns[x]}")
 
 
 def side_effect_panels(summary: Summary) -> list[SideEffectPanel]:

@@ -98,7 +98,8 @@ class GridPanel(MapPanel):
             for x, times in enumerate(grid.multipliers):
                 row = grid.rows.get((layer, times))
                 if row is not None and (row.failed or is_broken(row)):
-                    frame(axes, x, y, hatch="////", edgecolor="#888888", linewidth=0, zorder=1)
+                    deep = abs(values[y, x]) > 0.3 * self.limit
+                    frame(axes, x, y, hatch="////", edgecolor="#fefefe" if deep else "#555555", linewidth=0, zorder=1)
                 self._number(axes, x, y, float(values[y, x]))
                 self._tip(axes, x, y, row)
         for row in (grid.best("pos"), grid.best("neg")) if self.measure == "shift" else ():

@@ -6,8 +6,9 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from comparisons.model.source import EMBEDDED, ModelSource, data_for
+from comparisons.report.answer import short_limits
 from comparisons.report.asked import data_of
-from comparisons.report.blocks import Block, Bullets, Code, Heading, Paragraph, section
+from comparisons.report.blocks import Block, Bullets, Caution, Code, Heading, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
 from comparisons.report.shift import knowledge_sets
@@ -15,6 +16,7 @@ from comparisons.report.sweep import TwoSided, best_rows, best_two_sided, grids,
 from comparisons.report.sweeppanels import curve_panels, map_panels
 from comparisons.report.table import direction_text, preferred
 from comparisons.results.findings import estimate, intended, is_broken, moved, noise_texts
+from comparisons.results.gates import gates
 from comparisons.results.record import Record, shown
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.table import NOTHING, Column, Table, interval, memory, number
@@ -74,7 +76,9 @@ def sweep_sections(record: Record, gallery: Gallery) -> list[Block]:
     summary = record.summary
     pairs = [pair for rows in _by_series(summary) if (pair := best_two_sided(rows))]
     best = best_table(summary)
-    blocks = section("Answer", Bullets(tuple(map(escaped, _answers(summary)))))
+    limits = tuple(f"{name}: {short}" for name in summary.subjects if (short := short_limits(gates(summary), name)))
+    first = [Caution(tuple(map(escaped, limits)))] if limits else []
+    blocks = section("Answer", *first, Bullets(tuple(map(escaped, _answers(summary)))))
     blocks += _maps(record, gallery)
     blocks += section(
         "Best settings", Paragraph(_caution(record)), best if best.rows else Paragraph("Every cell failed.")

@@ -49,6 +49,10 @@ Kind = Literal[
 ]
 
 
+NAMED = 2
+"""Methods that are named above a verdict; of more, how many."""
+
+
 @dataclass(frozen=True)
 class Gate:
     """One thing that limits what a run can say.
@@ -56,7 +60,7 @@ class Gate:
     Attributes:
         subject: the behavior, and the model where the run has several.
         text: what was found and what mends it, a line.
-        short: what was found, in a few words, for a list.
+        short: what was found, in a few words, to stand above the verdict; "" where it doesn't bear on that.
         void: whether nothing can be said of the subject at all.
     """
 
@@ -84,7 +88,7 @@ def _gates(name: str, rows: Sequence[SummaryRow]) -> Iterator[Gate]:
             f"{name}: the vectors of {_names(letterish)} are largely a liking for a letter (cosine with the direction "
             f"between the letters up to {number(most, signed=True, places=2)}): --measure answers asks without letters."
         )
-        yield Gate("letter vector", name, text, f"{_names(letterish)} mostly a letter")
+        yield Gate("letter vector", name, text, _of_methods(letterish, "{} mostly a letter"))
     if any(row.cost_test and row.cost_test["verdict"] == "at chance" for row in cells):
         text = (
             f"{name}: the unchanged model's knowledge is at chance: nothing is said about cost. "
@@ -147,13 +151,20 @@ def _of_numbers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
         yield Gate("clusters", name, text, short)
     if least >= FEWEST and (few := [row for row in cells if row.too_few]):
         text = f"{name}: nothing is said of {_names(few)}: {few[0].too_few}. Ask more questions."
-        yield Gate("few questions", name, text, "too few questions move")
+        yield Gate("few questions", name, text, _of_methods(few, "too few questions move"))
     elif least >= FEWEST and 0 < items < SEEN:
         text = (
             f"{name}: {items} questions: what under {1 - 0.05 ** (1 / items):.0%} of all questions do may be missing "
             "from them, and no interval knows of it. Ask more questions."
         )
         yield Gate("few questions", name, text, "few questions")
+
+
+def _of_methods(rows: Sequence[SummaryRow], text: str) -> str:
+    """What is said above a verdict, with their names, where it is about a method and not about controls alone."""
+    names = list(dict.fromkeys(row.name for row in rows if not row.control))
+    others = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return text.format(", ".join(names[:NAMED]) + others) if names else ""
 
 
 def _names(rows: Sequence[SummaryRow]) -> str:

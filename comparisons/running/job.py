@@ -223,9 +223,10 @@ def make_executor(
 def questions_of(plan: Plan) -> Questions:
     """What a run asks, in words, as questions.json keeps it for the report.
 
-    By behavior, and the knowledge questions under ""; a harness's tasks are not among them.
+    By behavior, other behaviors that are asked too among them, and the knowledge questions under ""; a harness's tasks are not among them.
     """
-    found = {name: _texts(plan.asked(name)) for name in plan.behaviors}
+    found = {name: _texts(items) for name, items in plan.side.items()}
+    found |= {name: found.get(name, {}) | _texts(plan.asked(name)) for name in plan.behaviors}
     return found | ({"": _texts(plan.knowledge.items)} if isinstance(plan.knowledge, KnowledgeSet) else {})
 
 

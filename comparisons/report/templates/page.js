@@ -58,6 +58,13 @@
     table.parentElement.after(line);
   }
 
+  // What is wider than its place says so.
+  const cut = () => {
+    for (const box of all(".table, .panel.wide")) box.classList.toggle("cut", box.scrollWidth > box.clientWidth + 1);
+  };
+  for (const event of ["resize", "click", "toggle"]) addEventListener(event, () => requestAnimationFrame(cut), true);
+  cut();
+
   // Filtering: every word must stand in the row; a behavior also hides what is about another.
   const form = document.getElementById("filter");
   const words = document.getElementById("words");
@@ -71,6 +78,10 @@
     label.append("Strength ", strength);
     form.insertBefore(label, document.getElementById("count"));
   }
+  // What narrows a chart stands above it, not above the first table.
+  const figure = document.querySelector("figure");
+  const narrows = figure && (choice || strengths.length > 1);
+  if (narrows && figure.compareDocumentPosition(form) & Node.DOCUMENT_POSITION_FOLLOWING) figure.before(form);
   const count = document.getElementById("count");
   const rows = all("tbody tr");
   const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
@@ -84,7 +95,7 @@
     for (const row of rows) {
       row.hidden = Boolean(other(row)) || weaker(row) || !wanted.every((word) => texts.get(row).includes(word));
     }
-    for (const part of all("div[data-behavior]")) part.hidden = Boolean(other(part));
+    for (const part of all("div[data-behavior]:not(.decision)")) part.hidden = Boolean(other(part));
     const visible = rows.filter((row) => !row.hidden && !row.closest("div[data-behavior][hidden]")).length;
     count.textContent = wanted.length || behavior || strength.value ? `${visible} of ${rows.length} rows` : "";
   };
@@ -106,9 +117,12 @@
   const KINDS = { choices: "Questions on the behavior", knowledge: "Knowledge questions", answers: "Free answers" };
   const PAGE = 25;
   const fixed = (value, places = 3) => (value === null || value === undefined ? "–" : value.toFixed(places));
-  const moved = (value, places) => (value === null ? "–" : (value < 0 ? "−" : "+") + Math.abs(value).toFixed(places));
+  const moved = (value, places) => (value === null ? "–" : (value < -0.5 / 10 ** places ? "-" : "+") + Math.abs(value).toFixed(places));
   // An answer is a text with its score, which may be missing; a question has a number.
   const scored = (value) => (Array.isArray(value) ? value[1] : value);
+  // The questions that a place opens: those on a behavior, of a cell of that behavior, are its own.
+  const kindOf = (cell, opens = "choices") => [opens === `side:${cell?.choices?.[0]}` ? "choices" : opens].find((kind) => cell?.[kind]);
+  const titleOf = (kind) => KINDS[kind] ?? `Questions on ${kind.replace("side:", "")}`;
   const lines = (cell, kind, base) => {
     const [name, after] = cell[kind];
     const before = base?.[kind]?.[1] ?? [];
@@ -160,7 +174,7 @@
     const kinds = made("p", { className: "kinds" });
     const body = made("div");
     const show = (which) => {
-      all("button", kinds).forEach((button) => button.setAttribute("aria-pressed", String(button.textContent === KINDS[which])));
+      all("button", kinds).forEach((button) => button.setAttribute("aria-pressed", String(button.textContent === titleOf(which))));
       const every = lines(cell, which, base);
       const words = made("input", { type: "search" });
       const form = made("form", {}, made("label", {}, "Find ", words));
@@ -193,8 +207,8 @@
       body.replaceChildren(form, list, more);
       filter();
     };
-    for (const which of Object.keys(KINDS).filter((name) => name in cell)) {
-      const button = made("button", { type: "button", textContent: KINDS[which] });
+    for (const which of Object.keys(cell).filter((name) => Array.isArray(cell[name]))) {
+      const button = made("button", { type: "button", textContent: titleOf(which) });
       button.addEventListener("click", () => show(which));
       kinds.append(button, " ");
     }
@@ -206,8 +220,9 @@
   };
   for (const place of all("[data-opens]")) {
     const key = place.closest("[data-cell]")?.dataset.cell;
-    const { opens: kind, against } = place.dataset;
-    if (!data.cells[key]?.[kind] || (against && !data.cells[against]?.[kind])) continue;
+    const { opens, against } = place.dataset;
+    const kind = kindOf(data.cells[key], opens);
+    if (place.matches(".mark") || !kind || (against && !data.cells[against]?.[kind])) continue;
     const button = made("button", { type: "button", className: "opens", title: "Its questions, furthest moved first" });
     button.append(...[...place.childNodes].filter((node) => node.nodeName !== "SMALL"));
     button.addEventListener("click", () => look(key, kind, against));
@@ -251,13 +266,14 @@
   const hide = () => { tip.textContent = ""; };
   for (const chart of all("svg.chart")) {
     const marks = all(".mark", chart);
-    const opens = (mark) => mark && data.cells[mark.dataset.cell]?.choices && look(mark.dataset.cell, "choices");
+    const opened = (mark) => kindOf(data.cells[mark.dataset.cell], mark.dataset.opens);
+    const opens = (mark) => mark && opened(mark) && look(mark.dataset.cell, opened(mark));
     for (const mark of marks) {
       const title = mark.querySelector("title");
       mark.dataset.text = title.textContent;
       title.remove();
       mark.addEventListener("click", () => opens(mark));
-      mark.classList.toggle("opens", Boolean(data.cells[mark.dataset.cell]?.choices));
+      mark.classList.toggle("opens", Boolean(opened(mark)));
       mark.addEventListener("pointermove", (event) => show(mark, event.clientX, event.clientY));
       mark.addEventListener("pointerleave", hide);
     }

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from comparisons.util.errors import CompareError
 
@@ -57,6 +57,20 @@ def field_names(record: Record) -> str:
     """A record's first fields, for messages."""
     names = ", ".join(describe(name)[1:-1] for name in list(record)[:8])
     return names or "none"
+
+
+def spoken(record: Record, fields: Iterable[str], note: Callable[[str, str], None]) -> Record:
+    """The record with the last message's text in the place of lists of messages, each of one exchange at most."""
+    found = {}
+    for name in fields:
+        messages = record.get(name)
+        each = messages if isinstance(messages, list) else []
+        texts = [one.get("content") for one in each if isinstance(one, dict)]
+        roles = [one.get("role") for one in each if isinstance(one, dict)]
+        if texts and len(texts) == len(each) and roles in (["user"], ["assistant"], ["user", "assistant"]):
+            found[name] = texts[-1]
+            note("messages", "of messages the last one's text is read")
+    return {**record, **found}
 
 
 def letter_field(record: Record, field: str, where: str) -> str:

@@ -147,6 +147,8 @@ def test_an_answer_ends_at_a_token_that_any_of_the_files_names(place: str, monke
     if place == "tokenizer":
         tokenizer.eos_token = "<|im_end|>"
     lm = LM(model, tokenizer, "tiny")
+    if place == "nowhere":  # but by what its class names where its file names none, which is a word here
+        model.config.eos_token_id = lm.tokenizer("No", add_special_tokens=False)["input_ids"][0]
     ids = lm.tokenizer("Yes.<|im_end|>No.", add_special_tokens=False)["input_ids"]
     written = iter(ids)
     monkeypatch.setattr(Rows, "_next", lambda self, logits, alive: torch.tensor([[next(written)]]))

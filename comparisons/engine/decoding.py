@@ -262,7 +262,9 @@ class Rows:
     def _end_tokens(self) -> list[int]:
         """All that end an answer: files of a model often name one in one place only."""
         lm = self.lm
-        places = (lm.model.generation_config, lm.config, lm.tokenizer)
+        places = (lm.model.generation_config, lm.tokenizer, lm.config)
         named = [getattr(place, "eos_token_id", None) for place in places]
-        each = [ends if isinstance(ends, list) else [ends] for ends in (*named, list(lm.prompts.reading.ends))]
-        return sorted({end for ends in each for end in ends if end is not None})
+        *each, last = [set(ends if isinstance(ends, list) else [ends]) for ends in named]
+        # A configuration that names none has its class's default, which may be any word of another vocabulary.
+        added = {*lm.tokenizer.all_special_ids, *getattr(lm.tokenizer, "added_tokens_decoder", {})}
+        return sorted({*lm.prompts.reading.ends, *(last & added), *set().union(*each)} - {None})

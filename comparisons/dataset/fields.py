@@ -21,6 +21,8 @@ _LIKE_A_LETTER = re.compile(
 # What tells a choice and is no letter of ours: "1.", "(2)", "iii)", a letter of another alphabet.
 _MARK = re.compile(r"\W*(\w|\d{1,2}|[ivx]{1,4})\W*", re.IGNORECASE)
 _LONGEST_LETTER = 40
+# What tables make of a list of messages.
+_MESSAGES = re.compile(r"\s*\[\s*\{[^{}]*['\"]role['\"]\s*:")
 
 Record = Mapping[str, object]
 
@@ -31,6 +33,8 @@ def check_text(value: object, where: str) -> str:
         raise CompareError(f"{where} must be text, not {describe(value)}.")
     if not value.strip():
         raise CompareError(f"{where} is empty.")
+    if _MESSAGES.match(value):
+        raise CompareError(f"{where} holds messages written as a text: give them as a list, in JSON lines or parquet.")
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -141,7 +141,7 @@ def test_an_answer_ends_at_a_token_that_any_of_the_files_names(place: str, monke
     tokenizer.chat_template = PLAIN_CHATML if place == "template" else CHAT_TEMPLATE
     model = tiny_lm(vocab_size=len(tokenizer)).model
     if place == "generation config":
-        model.generation_config.eos_token_id = [1, end]
+        model.generation_config.eos_token_id = [1, end, "</s>"]  # one that is no id says nothing
     if place == "config":
         model.config.eos_token_id = end
     if place == "tokenizer":

@@ -154,6 +154,22 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),
         "model.safetensors is no more than a pointer of Git LFS: run git lfs pull in its folder.",
     ),
+    "no template in UTF-8": (
+        lambda folder: (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-16"),
+        "chat_template.jinja is damaged or cut off: take it from its source again.",
+    ),
+    **{
+        f"whole weights that are called {bits}-bit ones": (
+            lambda folder, bits=bits: edit(
+                folder / "config.json",
+                lambda config: config.update(
+                    quantization_config={"quant_method": "bitsandbytes", f"load_in_{bits}bit": True}
+                ),
+            ),
+            "are quantized by bitsandbytes, and they aren't, as model.layers.0.self_attn.q_proj: take its quantization",
+        )
+        for bits in (4, 8)
+    },
     "no JSON": (
         lambda folder: (folder / "tokenizer_config.json").write_text("{"),
         "tokenizer_config.json is damaged or cut off: take it from its source again.",
@@ -175,6 +191,8 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("kind", DAMAGED)
 def test_files_that_are_no_models_are_one_line_with_the_mend(kind: str, folder: Path) -> None:
+    if "-bit" in kind:
+        pytest.importorskip("bitsandbytes")
     change, line = DAMAGED[kind]
     change(folder)
     with pytest.raises(CompareError) as refused:

@@ -267,4 +267,5 @@ class Rows:
         *each, last = [set(ends if isinstance(ends, list) else [ends]) for ends in named]
         # A configuration that names none has its class's default, which may be any word of another vocabulary.
         added = {*lm.tokenizer.all_special_ids, *getattr(lm.tokenizer, "added_tokens_decoder", {})}
-        return sorted({*lm.prompts.reading.ends, *(last & added), *set().union(*each)} - {None})
+        ends = {*lm.prompts.reading.ends, *(last & added), *set().union(*each)}
+        return sorted(end for end in ends if isinstance(end, int))

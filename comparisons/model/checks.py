@@ -113,7 +113,7 @@ def check_weights(name: str, loaded: Loaded) -> None:
     """Warns of weights that the files lack, and of those of blocks that the model has no place for.
 
     Raises:
-        CompareError: the files lack most of the model.
+        CompareError: the files lack most of the model, or its weights aren't quantized as they are said to be.
     """
     from torch.nn import ModuleList
 
@@ -131,6 +131,11 @@ def check_weights(name: str, loaded: Loaded) -> None:
             "nothing until they are there.",
             *(name, several, missing[0]),
         )
+    if whole := [path for path, each in loaded.model.named_modules() if _is_whole(each)]:
+        raise CompareError(
+            f"the config.json of {name} says that its weights are quantized by bitsandbytes, and they aren't, as "
+            f"{whole[0]}: take its quantization_config out."
+        )
     # Others are of towers that aren't loaded.
     lists = tuple(f"{path}." for path, each in loaded.model.named_modules() if isinstance(each, ModuleList))
     if unplaced := [weight for weight in loaded.unplaced if weight.startswith(lists)]:
@@ -139,6 +144,13 @@ def check_weights(name: str, loaded: Loaded) -> None:
             "they are left out.",
             *(name, len(unplaced), unplaced[0]),
         )
+
+
+def _is_whole(module: Any) -> bool:
+    """Whether a module of bitsandbytes' has a weight that isn't quantized."""
+    marks = {"Linear8bitLt": "CB", "Linear4bit": "quant_state"}
+    mark = marks.get(type(module).__name__)
+    return mark is not None and not hasattr(module.weight, mark)
 
 
 def check_known(tokenizer: Any, name: str, prompt: Sequence[int]) -> None:

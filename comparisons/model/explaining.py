@@ -69,6 +69,8 @@ def _damage(folder: Path) -> str:
             try:
                 if path.suffix == ".json":
                     json.loads(path.read_bytes())
+                if path.suffix == ".jinja":
+                    path.read_text(encoding="utf-8")
                 if path.suffix == ".safetensors":
                     safetensors.safe_open(path, "np")
             except (ValueError, safetensors.SafetensorError):

@@ -12,7 +12,7 @@ LATENT = {"kv_lora_rank": 16, "q_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rop
 SOME = {"n_routed_experts": 4, "n_shared_experts": 1, "n_group": 1, "topk_group": 1}
 FOUR = {**LATENT, "num_key_value_heads": 4}
 INDEXED = {"index_n_heads": 32, "index_head_dim": 16, "index_topk": 8}
-"""Of few heads many tokens have a score of exactly 0, and which of them attention takes differs with a pass's shape."""
+"""Of few heads many scores are exactly 0, and which of their tokens attention takes differs with a pass's shape."""
 
 MAMBA = {"state_size": 16, "chunk_size": 16}
 MAMBA_PARTS = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_chunk_size": 16}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import re
 import shutil
 from collections.abc import Sequence
@@ -25,8 +23,6 @@ from comparisons.method import (
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-log = logging.getLogger(__name__)
 
 WHOLE_LEARNING_RATES = (1e-5, 1e-4, 1e-3)
 """What "auto" tries where whole matrices are trained."""
@@ -83,8 +79,6 @@ class SFT(TrainedAdapter):
             folder = adapter_folder(self.adapter_from)
             for name in ADAPTER_FILES:
                 shutil.copy(folder / name, fit.out / name)
-            if (base := _base(folder)) not in ("", Path(fit.lm.name).name.lower()):
-                log.warning("sft.adapter_from=%s was made for %s, and is on %s.", self.adapter_from, base, fit.lm.name)
             return
         self.train(fit, matrices=() if self.trainable == "lora" else self._matrices(fit.lm))
 
@@ -103,15 +97,6 @@ class SFT(TrainedAdapter):
         if self.adapter_from is None:
             return super().intervene(use)
         return Intervention(adapter=use.fitted, adapter_scale=use.strength)
-
-
-def _base(folder: Path) -> str:
-    """What an adapter's base model is called, without its place; empty where its file doesn't say."""
-    try:
-        config = json.loads((folder / ADAPTER_FILES[0]).read_text(encoding="utf-8"))
-        return Path(config.get("base_model_name_or_path") or "").name.lower()
-    except (ValueError, TypeError, AttributeError):  # the engine says what is wrong with it
-        return ""
 
 
 def adapter_folder(place: str) -> Path:

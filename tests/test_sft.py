@@ -234,20 +234,6 @@ def test_peft_loads_the_adapter_with_equal_logits(tmp_path: Path) -> None:
     assert (config["base_model_name_or_path"], config["task_type"]) == ("tiny-llama", "CAUSAL_LM")
 
 
-def test_an_adapter_of_another_base_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Where the shapes fit, nothing else would say so."""
-    for base, line in (
-        ("org/tiny-LLAMA", ""),
-        (None, ""),
-        ("org/other", f"sft.adapter_from={tmp_path} was made for other, and is on tiny-llama."),
-    ):
-        (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
-        (tmp_path / "adapter_model.safetensors").touch()
-        out = tmp_path / f"fit {base}".replace("/", " ")
-        fit(SFT(adapter_from=str(tmp_path)), tiny_lm(), tiny_behavior(2), out)
-        assert caplog.text.count("was made for") == bool(line) and line in caplog.text
-
-
 @pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes has no build for this platform")
 @pytest.mark.parametrize("bits", [4, 8])
 def test_a_quantized_model_trains_and_is_as_before(bits: int, tmp_path: Path) -> None:

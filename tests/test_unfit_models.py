@@ -149,6 +149,10 @@ def weights(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) ->
     save_file(change(load_file(folder / "model.safetensors")), folder / "model.safetensors", {"format": "pt"})
 
 
+def bitsandbytes(bits: int) -> dict[str, Any]:
+    return {"quant_method": "bitsandbytes", f"load_in_{bits}bit": True}
+
+
 DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pointer": (
         lambda folder: (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),
@@ -158,18 +162,14 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-16"),
         "chat_template.jinja is damaged or cut off: take it from its source again.",
     ),
-    **{
-        f"whole weights that are called {bits}-bit ones": (
-            lambda folder, bits=bits: edit(
-                folder / "config.json",
-                lambda config: config.update(
-                    quantization_config={"quant_method": "bitsandbytes", f"load_in_{bits}bit": True}
-                ),
-            ),
-            "are quantized by bitsandbytes, and they aren't, as model.layers.0.self_attn.q_proj: take its quantization",
-        )
-        for bits in (4, 8)
-    },
+    "whole weights that are called 8-bit ones": (
+        lambda folder: edit(folder / "config.json", lambda config: config.update(quantization_config=bitsandbytes(8))),
+        "are quantized by bitsandbytes, and they aren't, as model.layers.0.self_attn.q_proj: take its quantization_con",
+    ),
+    "whole weights that are called 4-bit ones": (
+        lambda folder: edit(folder / "config.json", lambda config: config.update(quantization_config=bitsandbytes(4))),
+        "are quantized by bitsandbytes, and they aren't, as model.layers.0.self_attn.q_proj: take its quantization_con",
+    ),
     "no JSON": (
         lambda folder: (folder / "tokenizer_config.json").write_text("{"),
         "tokenizer_config.json is damaged or cut off: take it from its source again.",

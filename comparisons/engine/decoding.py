@@ -176,7 +176,7 @@ class Rows:
             ids = torch.tensor([self._padded(answer)[:-1] for (answer,) in self.rows], device=lm.device)
             writer = torch.full((1, 1), SHARED, device=lm.device) if shared else self._numbers(1)
             # A family's own cache may hold a state that more than one token can't go on from.
-            chunk = prefill_chunk(lm, len(ids), self.longest) if text.kind == "cache" else ids.shape[1]
+            chunk = prefill_chunk(lm, len(ids)) if text.kind == "cache" else ids.shape[1]
             for start in range(0, ids.shape[1], chunk):
                 self._forward(text, ids[:, start : start + chunk], start, writer)
         if shared:

@@ -229,6 +229,15 @@ def test_prompt_tuning_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_an_adapter_that_repeats_blocks_is_refused(tmp_path: Path) -> None:
+    folder = write_adapter(tmp_path / "adapter", lora(layer_replication=[[0, 4], [2, 4]]))
+    with (
+        pytest.raises(CompareError, match=r"repeats blocks .* merge it into a model's files"),
+        adapted(tiny_lm(), folder),
+    ):
+        pass
+
+
 def test_a_second_adapter_is_refused(tmp_path: Path) -> None:
     folder, lm = write_adapter(tmp_path / "adapter", lora()), tiny_lm()
     before = facts(lm)

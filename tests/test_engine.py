@@ -134,6 +134,10 @@ def test_prompts_longer_than_the_context_are_left_out_and_said() -> None:
     assert found.too_long.tolist() == [[False, False, True]]
     assert np.isnan(found.logps[0, 2]).all()
     assert np.isfinite(found.logps[0, :2]).all()
+    # Beyond its short factors, what prompts share would have been read by these, and the rest by others.
+    rope = {"rope_type": "longrope", "short_factor": [1.0] * 8, "long_factor": [4.0] * 8, "rope_theta": 10000.0}
+    lm = tiny_lm("phi3", rope_parameters=rope, original_max_position_embeddings=128)
+    assert choice_logps(lm, [*questions, long], [Intervention()]).too_long.tolist() == [[False, False, True]]
 
 
 def test_the_model_is_bit_identical_and_without_hooks_also_after_a_failure() -> None:

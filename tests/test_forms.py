@@ -222,6 +222,36 @@ def test_what_is_plain_is_read_as_the_plain_form_and_said_in_a_line(
     assert all(m.startswith(f"{tmp_path / file}: ") and m.endswith(".") and "\n" not in m for m in caplog.messages)
 
 
+MESSAGES = [
+    {
+        "prompt": [{"role": "user", "content": f"Would you take number {index}?"}],
+        "chosen": [{"role": "user", "content": "Would you?"}, {"role": "assistant", "content": f"B) Yes, {index}"}],
+        "rejected": [{"role": "assistant", "content": "A) No"}],
+    }
+    for index in range(COUNT)
+]
+
+
+@pytest.mark.usefixtures("kept")
+def test_answers_in_messages_and_behind_letters_of_their_own(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No choice is shown as "(A) B) Yes", whose other order would have it as "(B) B) Yes"."""
+    items = read_items(write(tmp_path / "x.json", MESSAGES), "train")
+    for index, item in enumerate(items):
+        texts = {choice.letter: choice.text for choice in item.choices}
+        assert item.stem == f"Would you take number {index}?"
+        assert (texts[item.matching], texts[item.contrast]) == (f"Yes, {index}", "No")
+    (line,) = [each.message for each in caplog.records]
+    assert line.endswith(
+        'of messages the last one\'s text is read; letters before answers, as in "A) No", are left out.'
+    )
+    spaced = [{**row, "question": row["question"].replace("\n (", "\n\u00a0(")} for row in PLAIN]
+    (item, *_), (plain, *_) = (read_items(write(tmp_path / "z.json", rows), "x") for rows in (spaced, PLAIN))
+    assert item.parsed and (item.stem, item.choices) == (plain.stem, plain.choices)
+    fact = {"question": "Sky?", "choices": ["A. blue", "B. red"], "answer": "A"}
+    (item,) = read_items(write(tmp_path / "y.json", [fact]), "test", KNOWLEDGE)
+    assert [choice.text for choice in item.choices] == ["blue", "red"] and item.matching == "A"
+
+
 def test_text_answers_below_a_list_are_texts(tmp_path: Path) -> None:
     rows = [{"question": "Rate these:\nA. apples\nB. pears", "matching": "Good", "contrast": "Bad"}]
     (item,) = read_items(write(tmp_path / "x.json", rows), "x")

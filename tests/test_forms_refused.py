@@ -52,6 +52,16 @@ NAMED: dict[str, tuple[str, bytes, str]] = {
         columns([*PLAIN[:2], {**PLAIN[2], MATCHING: None}]),
         f"item 3: field '{MATCHING}' is missing",
     ),
+    "messages as a text": (
+        "x.csv",
+        table([{**PLAIN[0], MATCHING: "[{'content': 'Yes', 'role': 'assistant'}]"}, *PLAIN[1:]]),
+        f"item 1: field '{MATCHING}' holds messages written as a text: give them as a list, in JSON lines or parquet.",
+    ),
+    "the same answer in other characters": (
+        "x.json",
+        changed(question="Which?", **{MATCHING: "caf\u00e9", CONTRAST: "cafe\u0301"}),
+        f"item 3: fields '{MATCHING}' and '{CONTRAST}' hold the same answer.",
+    ),
     "a letter and a text": ("x.json", changed(**{MATCHING: "A)", CONTRAST: "Never"}), "item 3: field"),
     "two answers in a list": (
         "x.json",

@@ -273,6 +273,8 @@ def test_what_cannot_be_read_is_one_line(file: Path, tmp_path: Path) -> None:
         (tmp_path / "a" / name).write_bytes(file.read_bytes())
     assert f"name one of them, as {tmp_path / 'a' / 'one.gguf'}" in refused(str(tmp_path / "a"))
     assert "no model 'missing.gguf'" in refused("missing.gguf")
+    for part in (str(tmp_path / "big-00001-of-00003.gguf"), "owner/name/big-00002-of-00003.gguf"):
+        assert f"{part} is one of several files of a model, and would be read alone: merge them" in refused(part)
 
 
 def test_a_hub_id_may_name_a_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -106,21 +105,21 @@ def test_gemma_3n_is_read_without_its_towers(forks: Forks, tmp_path: Path) -> No
 
 
 def test_a_model_that_cant_write_on_from_text_is_refused_in_a_line(tmp_path: Path) -> None:
+    from transformers import BertConfig, CLIPConfig, MusicgenConfig, T5Gemma2Config
+
+    own = {"clip": CLIPConfig, "bert": BertConfig, "musicgen": MusicgenConfig, "t5gemma2": T5Gemma2Config}
     said = {
+        "bert": r"reads texts in both directions \(is_decoder is false\), and writes none; take a decoder-only",
+        "musicgen": "has more parts than one that read text; take a decoder-only language model",
+        "t5gemma2": "a model of type t5gemma2 has an encoder",
         "t5": "can't load the model .* a model of type t5 has an encoder.* take a decoder-only language model",
         "mllama": r"a model of type mllama has blocks that run for images alone \(1\)",
         "clip": "a model of type clip is none that transformers has a class for that writes text",
     }
     for family, line in said.items():
         tiny_tokenizer().save_pretrained(tmp_path / family)
-        config = tiny_config(family) if family != "clip" else _clip()
+        config = own[family]() if family in own else tiny_config(family)
         config.save_pretrained(tmp_path / family)
         with pytest.raises(CompareError, match=line) as error:
             model_without_weights(ModelSource(str(tmp_path / family)))
         assert "\n" not in str(error.value)
-
-
-def _clip() -> Any:
-    from transformers import CLIPConfig
-
-    return CLIPConfig()

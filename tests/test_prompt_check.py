@@ -115,6 +115,17 @@ MENDED = {
         "<s><|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n",
         "begins with <s> twice: one is left out",
     ),
+    "a thought by another name": (
+        PLAIN_CHATML + "{% if add_generation_prompt %}<scratchpad>\n{% endif %}",
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+        "<scratchpad>\n\n</scratchpad>\n\n",
+        "ends in an open thought",
+    ),
+    "a token that ends the answer's turn behind its header": (
+        PLAIN_CHATML + "{% if add_generation_prompt %}<|im_end|>\n{% endif %}",
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n",
+        "ends a turn before the answer: <|im_end|> is left out",
+    ),
     "a token that ends the question's turn for the answer": (
         CHAT_TEMPLATE + "{% if add_generation_prompt %}</s>{% endif %}",
         "<<SYS>>\nBe kind.\n<</SYS>>\n\n<s>[INST] Why? [/INST]",
@@ -151,11 +162,12 @@ def test_a_system_prompt_of_the_templates_own_is_told() -> None:
     )
 
 
-def test_an_answer_that_the_template_begins_is_told() -> None:
-    found = writer(PLAIN_CHATML + "{{ 'Sure, ' if add_generation_prompt }}")
-    assert found.text("Why?").endswith("<|im_start|>assistant\nSure, ") and not found.reading.mended
+@pytest.mark.parametrize("begun", ["Sure,", "<answer>"])
+def test_an_answer_that_the_template_begins_is_told(begun: str) -> None:
+    found = writer(PLAIN_CHATML + f"{{{{ '{begun} ' if add_generation_prompt }}}}")
+    assert found.text("Why?").endswith(f"<|im_start|>assistant\n{begun} ") and not found.reading.mended
     (note,) = found.reading.notes
-    assert "begins the answer itself, by 'Sure,'" in note
+    assert f"begins the answer itself, by '{begun}'" in note
 
 
 REFUSED = {
@@ -329,7 +341,21 @@ def test_letters_that_are_one_token_are_refused_at_load() -> None:
 
     with pytest.raises(CompareError, match=r"can't tell \(A\) from \(B\): take the tokenizer's files that the model"):
         checked_writer(words(), "base", "tiny")
-    assert checked_writer(words("A", "B"), "base", "tiny").choice("Why?", ("A", "B")).targets == (6, 7)
+    found = checked_writer(words("A", "B"), "base", "tiny")
+    assert found.choice("Why?", ("A", "B")).targets == (6, 7)
+    with pytest.raises(CompareError, match=r"no token of \(C\)'s own where \(A\) and \(C\) differ: use --measure ans"):
+        found.choice("Why?", ("A", "C"))  # it would be the token of all that is unknown
+
+
+def test_a_bracket_alone_is_no_letters_token() -> None:
+    tokenizer = tiny_tokenizer()
+    merged = ["(A", "(B"]
+    tokenizer.add_tokens(merged)
+    found = checked_writer(tokenizer, "chat", "tiny")
+    targets = found.choice("Why?", ("A", "B")).targets
+    assert tokenizer.convert_ids_to_tokens(list(targets)) == merged
+    with pytest.raises(CompareError, match=r"no token of \(B\)'s own where \(B\) and \(C\) differ: use --measure ans"):
+        found.choice("Why?", ("B", "C"))
 
 
 def test_a_template_that_is_changed_later_is_tried_too() -> None:

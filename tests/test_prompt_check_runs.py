@@ -141,12 +141,14 @@ def test_an_answer_ends_at_a_token_that_any_of_the_files_names(place: str, monke
     tokenizer.chat_template = PLAIN_CHATML if place == "template" else CHAT_TEMPLATE
     model = tiny_lm(vocab_size=len(tokenizer)).model
     if place == "generation config":
-        model.generation_config.eos_token_id = [1, end]
+        model.generation_config.eos_token_id = [1, end, "</s>"]  # one that is no id says nothing
     if place == "config":
         model.config.eos_token_id = end
     if place == "tokenizer":
         tokenizer.eos_token = "<|im_end|>"
     lm = LM(model, tokenizer, "tiny")
+    if place == "nowhere":  # but by what its class names where its file names none, which is a word here
+        model.config.eos_token_id = lm.tokenizer("No", add_special_tokens=False)["input_ids"][0]
     ids = lm.tokenizer("Yes.<|im_end|>No.", add_special_tokens=False)["input_ids"]
     written = iter(ids)
     monkeypatch.setattr(Rows, "_next", lambda self, logits, alive: torch.tensor([[next(written)]]))

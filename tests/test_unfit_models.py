@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from peft import LoraConfig, get_peft_model
-from transformers import AutoTokenizer
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from comparisons.cli import execute
 from comparisons.machine.doctor import advise
@@ -83,6 +85,13 @@ def fewer_embeddings(folder: Path) -> None:
     lm.model.save_pretrained(folder)
 
 
+def unknown_words(folder: Path) -> None:
+    rules = Tokenizer(models.WordLevel({word: i for i, word in enumerate(("<unk>", *"()ABInput:"))}, unk_token="<unk>"))
+    rules.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=rules, unk_token="<unk>").save_pretrained(folder)
+    (folder / "chat_template.jinja").unlink()
+
+
 def named_templates(folder: Path) -> None:
     (folder / "chat_template.jinja").unlink()
     templates = [{"name": "rag", "template": CHAT_TEMPLATE}, {"name": "tool_use", "template": CHAT_TEMPLATE}]
@@ -122,16 +131,81 @@ def test_what_is_unfit_is_one_line(
     assert line in refused(command, folder, capsys)
 
 
-@pytest.mark.parametrize("kind", ["more tokens than embeddings", "special tokens of the template", "fewer embeddings"])
+@pytest.mark.parametrize(
+    "kind", ["more tokens than embeddings", "special tokens of the template", "fewer embeddings", "unknown words"]
+)
 def test_the_doctor_knows_a_tokenizer_of_another_model_without_weights(
     kind: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    change, line = UNFIT[kind]
+    change, line = UNFIT.get(kind, (unknown_words, "tokens of a question in English: take the tokenizer's files that"))
     change(folder)
     capsys.readouterr()
     assert execute(["doctor", "--model", str(folder)]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert line in said
+
+
+def weights(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    save_file(change(load_file(folder / "model.safetensors")), folder / "model.safetensors", {"format": "pt"})
+
+
+def bitsandbytes(bits: int) -> dict[str, Any]:
+    return {"quant_method": "bitsandbytes", f"load_in_{bits}bit": True}
+
+
+DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a pointer": (
+        lambda folder: (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),
+        "model.safetensors is no more than a pointer of Git LFS: run git lfs pull in its folder.",
+    ),
+    "no template in UTF-8": (
+        lambda folder: (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-16"),
+        "chat_template.jinja is damaged or cut off: take it from its source again.",
+    ),
+    "whole weights that are called 8-bit ones": (
+        lambda folder: edit(folder / "config.json", lambda config: config.update(quantization_config=bitsandbytes(8))),
+        "are quantized by bitsandbytes, and they aren't, as model.layers.0.self_attn.q_proj: take its quantization_con",
+    ),
+    "whole weights that are called 4-bit ones": (
+        lambda folder: edit(folder / "config.json", lambda config: config.update(quantization_config=bitsandbytes(4))),
+        "are quantized by bitsandbytes, and they aren't, as model.layers.0.self_attn.q_proj: take its quantization_con",
+    ),
+    "no JSON": (
+        lambda folder: (folder / "tokenizer_config.json").write_text("{"),
+        "tokenizer_config.json is damaged or cut off: take it from its source again.",
+    ),
+    "other sizes": (
+        lambda folder: edit(folder / "config.json", lambda config: config.update(intermediate_size=64)),
+        "have other sizes than its config.json says: take all of its files from one source.",
+    ),
+    "a model that reads in both directions": (
+        lambda folder: edit(folder / "config.json", lambda config: config.update(is_causal=False)),
+        "reads each token with those behind it, and its next tokens can't be asked for: take another model.",
+    ),
+    "other names": (
+        lambda folder: weights(folder, lambda found: {f"module.{name}": each for name, each in found.items()}),
+        "its files lack 39 of its 39 weights, lm_head.weight first, and call theirs otherwise, as module.lm_head.weig",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_files_that_are_no_models_are_one_line_with_the_mend(kind: str, folder: Path) -> None:
+    if "-bit" in kind:
+        pytest.importorskip("bitsandbytes")
+    change, line = DAMAGED[kind]
+    change(folder)
+    with pytest.raises(CompareError) as refused:
+        load(ModelSource(str(folder)))
+    assert line in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_weights_of_blocks_without_a_place_are_told(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Transformers leaves them out unsaid, and numbers are those of another model."""
+    edit(folder / "config.json", lambda config: config.update(num_hidden_layers=2))
+    load(ModelSource(str(folder)))
+    (line,) = (each.getMessage() for each in caplog.records if each.name.startswith("comparisons"))
+    assert "hold 18 weights of blocks that the model of its config.json has no place for, model.layers.2." in line
 
 
 STORED: dict[str, tuple[dict[str, Any], str]] = {

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from comparisons.util.errors import CompareError
 
@@ -21,6 +21,8 @@ _LIKE_A_LETTER = re.compile(
 # What tells a choice and is no letter of ours: "1.", "(2)", "iii)", a letter of another alphabet.
 _MARK = re.compile(r"\W*(\w|\d{1,2}|[ivx]{1,4})\W*", re.IGNORECASE)
 _LONGEST_LETTER = 40
+# What tables make of a list of messages.
+_MESSAGES = re.compile(r"\s*\[\s*\{[^{}]*['\"]role['\"]\s*:")
 
 Record = Mapping[str, object]
 
@@ -31,6 +33,8 @@ def check_text(value: object, where: str) -> str:
         raise CompareError(f"{where} must be text, not {describe(value)}.")
     if not value.strip():
         raise CompareError(f"{where} is empty.")
+    if _MESSAGES.match(value):
+        raise CompareError(f"{where} holds messages written as a text: give them as a list, in JSON lines or parquet.")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -57,6 +61,20 @@ def field_names(record: Record) -> str:
     """A record's first fields, for messages."""
     names = ", ".join(describe(name)[1:-1] for name in list(record)[:8])
     return names or "none"
+
+
+def spoken(record: Record, fields: Iterable[str], note: Callable[[str, str], None]) -> Record:
+    """The record with the last message's text in the place of lists of messages, each of one exchange at most."""
+    found = {}
+    for name in fields:
+        messages = record.get(name)
+        each = messages if isinstance(messages, list) else []
+        texts = [one.get("content") for one in each if isinstance(one, dict)]
+        roles = [one.get("role") for one in each if isinstance(one, dict)]
+        if texts and len(texts) == len(each) and roles in (["user"], ["assistant"], ["user", "assistant"]):
+            found[name] = texts[-1]
+            note("messages", "of messages the last one's text is read")
+    return {**record, **found}
 
 
 def letter_field(record: Record, field: str, where: str) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from unicodedata import normalize
 
 from comparisons.dataset.fields import (
     Record,
@@ -18,54 +17,15 @@ from comparisons.dataset.fields import (
     is_usual,
     letter_field,
     optional_field,
+    spoken,
     text_field,
 )
 from comparisons.dataset.items import Item, find_layout, lettered_form, plain, split_mark
+from comparisons.dataset.turns import Turns
 from comparisons.util.errors import CompareError
-
-SEED = 0
-"""Of the draws: a file gives the same items in every run, whatever seed these have."""
-
-ALL = "all"  # the kind of all items
 
 SHORT = 40
 """Characters up to which an answer may be many items', as "Yes" is, and is a group of its own."""
-
-
-class Turns:
-    """The letters drawn for the items of one file.
-
-    Each item takes one of the letters that items with its label, topic and answer have had least often: of these mostly
-    one that is the rarer with its label, with its topic and with its answer, each for itself (Pocock & Simon 1975, with
-    their 3/4). What is left open is drawn by a hash of its question, so that no letter follows from an item's row.
-    """
-
-    def __init__(self) -> None:
-        self._drawn = bytearray()
-        self._counts: Counter[Hashable] = Counter()
-
-    def letter(self, number: int, question: str, letters: Sequence[str], groups: Sequence[Hashable]) -> str:
-        """The letter of one item, the same whenever it is asked for.
-
-        Args:
-            number: the item's in its file, counted from 1.
-            groups: the label, topic, answer, … that it has, None where it has no such.
-        """
-        self._drawn.extend(bytes(max(0, number + 1 - len(self._drawn))))
-        if not self._drawn[number]:
-            kinds = [(place, group) for place, group in enumerate(groups) if group is not None]
-            least = self._rarest(letters, [tuple(groups)])
-            drawn = int(hashlib.sha256(f"letter {SEED} {question}".encode()).hexdigest(), 16)
-            open_to = self._rarest(least, [*kinds, ALL]) if drawn % 4 else least
-            taken = open_to[drawn // 4 % len(open_to)]
-            self._counts.update((kind, taken) for kind in (*kinds, tuple(groups), ALL))
-            self._drawn[number] = ord(taken)
-        return chr(self._drawn[number])
-
-    def _rarest(self, letters: Sequence[str], kinds: Sequence[Hashable]) -> list[str]:
-        """The letters that some kinds of items together have had least often."""
-        had = {letter: sum(self._counts[kind, letter] for kind in kinds) for letter in letters}
-        return [letter for letter in letters if had[letter] == min(had.values())]
 
 
 @dataclass(frozen=True)
@@ -161,8 +121,8 @@ def names_read(fields: Fields, answers: Fields | None) -> frozenset[str]:
 
 def _pair(record: Record, origin: Origin, names: Fields) -> Item:
     """A question with two answers: letters of its choices, these choices' texts, or texts that get letters."""
+    record = _one_answer_each(spoken(record, vars(names).values(), origin.note), origin, names)
     question = text_field(record, names.question, origin.where)
-    record = _one_answer_each(record, origin, names)
     shown = lettered_form(question)
     fields = (names.matching, names.contrast)
     texts = [text_field(record, field, origin.where) for field in fields]
@@ -253,7 +213,9 @@ def _answered(record: Record, origin: Origin, names: Fields) -> Item:
     question, matching, contrast = (
         text_field(record, name, origin.where).strip() for name in (names.question, names.matching, names.contrast)
     )
-    if matching == contrast:
+    matching, contrast = _unmarked([matching, contrast], origin)
+    contrast, matching = _unmarked([contrast, matching], origin)
+    if normalize("NFC", matching) == normalize("NFC", contrast):
         raise CompareError(f"{origin.where}: fields '{names.matching}' and '{names.contrast}' hold the same answer.")
     marks = [as_mark(matching), as_mark(contrast)]
     if all(mark and re.search(rf"^\W*{re.escape(mark)}\b(?:\W|$)", question, re.MULTILINE) for mark in marks):
@@ -271,6 +233,16 @@ def _answered(record: Record, origin: Origin, names: Fields) -> Item:
             f"give letters in '{names.matching}' and '{names.contrast}'."
         )
     return _item(origin, made, (letter, "AB".replace(letter, "")), record, own_letters=False)
+
+
+def _unmarked(texts: list[str], origin: Origin) -> list[str]:
+    """The texts without the letters before them, where these are A, B, C, …: they get letters by their place."""
+    parts = [split_mark(text) or ("", text) for text in texts]
+    bare = [rest.strip() for _, rest in parts]
+    if not all(bare) or [letter for letter, _ in parts] != [*LETTERS[: len(texts)]]:
+        return texts
+    origin.note("marks", f"letters before answers, as in {describe(texts[0])}, are left out")
+    return bare
 
 
 def _claim(record: Record, origin: Origin) -> Item:
@@ -310,7 +282,7 @@ def _many(record: Record, origin: Origin) -> Item:
     where, question = origin.where, text_field(record, BEHAVIOR.question, origin.where)
     record = _one(_one(record, ANSWER, origin), BEHAVIOR.matching, origin)
     if CHOICES in record:
-        texts = _texts(record, where)
+        texts = _unmarked(_texts(record, where), origin)
         letters, right = LETTERS[: len(texts)], _answer(record, len(texts), where)
         lines = "\n".join(f"({letter}) {text}" for letter, text in zip(letters, texts, strict=True))
         # The form in which the paper asks MMLU, with all choices in place of two.

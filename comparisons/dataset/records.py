@@ -14,9 +14,10 @@ from typing import Literal, overload
 
 from comparisons.dataset.fields import Record, optional_field, text_field
 from comparisons.dataset.items import Item, OpenPrompt
-from comparisons.dataset.lettering import BEHAVIOR, Fields, Origin, Turns, names_read, read_item
+from comparisons.dataset.lettering import BEHAVIOR, Fields, Origin, names_read, read_item
 from comparisons.dataset.packaged import ENGLISH, POCKET, place_of
 from comparisons.dataset.reading import Reading
+from comparisons.dataset.turns import Turns
 from comparisons.util.errors import CompareError
 
 LARGE = 16 * 2**20

@@ -175,6 +175,10 @@ def _read(adapter: Path) -> Any:
         raise CompareError(f"can't read the adapter '{adapter}': {_line(error)}") from error
     if config.is_prompt_learning or getattr(config, "alora_invocation_tokens", None):
         raise CompareError(f"the adapter '{adapter}' ({config.peft_type}) changes the input, not weights: use LoRA.")
+    if getattr(config, "layer_replication", None):
+        raise CompareError(
+            f"the adapter '{adapter}' repeats blocks (layer_replication): merge it into a model's files."
+        )
     return config
 
 

@@ -176,7 +176,7 @@ class Rows:
             ids = torch.tensor([self._padded(answer)[:-1] for (answer,) in self.rows], device=lm.device)
             writer = torch.full((1, 1), SHARED, device=lm.device) if shared else self._numbers(1)
             # A family's own cache may hold a state that more than one token can't go on from.
-            chunk = prefill_chunk(lm, len(ids), self.longest) if text.kind == "cache" else ids.shape[1]
+            chunk = prefill_chunk(lm, len(ids)) if text.kind == "cache" else ids.shape[1]
             for start in range(0, ids.shape[1], chunk):
                 self._forward(text, ids[:, start : start + chunk], start, writer)
         if shared:
@@ -262,7 +262,10 @@ class Rows:
     def _end_tokens(self) -> list[int]:
         """All that end an answer: files of a model often name one in one place only."""
         lm = self.lm
-        places = (lm.model.generation_config, lm.config, lm.tokenizer)
+        places = (lm.model.generation_config, lm.tokenizer, lm.config)
         named = [getattr(place, "eos_token_id", None) for place in places]
-        each = [ends if isinstance(ends, list) else [ends] for ends in (*named, list(lm.prompts.reading.ends))]
-        return sorted({end for ends in each for end in ends if end is not None})
+        *each, last = [set(ends if isinstance(ends, list) else [ends]) for ends in named]
+        # A configuration that names none has its class's default, which may be any word of another vocabulary.
+        added = {*lm.tokenizer.all_special_ids, *getattr(lm.tokenizer, "added_tokens_decoder", {})}
+        ends = {*lm.prompts.reading.ends, *(last & added), *set().union(*each)}
+        return sorted(end for end in ends if isinstance(end, int))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -101,7 +100,7 @@ def read(lm: LM, prefix: Prefix, more: Sequence[Tokens], stop_after: int | None)
     longest = max(map(len, more))
     if longest == 0:
         return prefix
-    chunk = prefill_chunk(lm, len(more), int(prefix.lengths.max()) + longest)
+    chunk = prefill_chunk(lm, len(more))
     for start in range(0, longest, chunk):
         prefix = _read_at_once(lm, prefix, [row[start : start + chunk] for row in more], stop_after)
     return prefix
@@ -135,30 +134,10 @@ def _read_at_once(lm: LM, prefix: Prefix, more: Sequence[Tokens], stop_after: in
     )
 
 
-def prefill_chunk(lm: LM, rows: int, longest: int) -> int:
-    """How many tokens of each row are read in one pass, so that memory follows the token budget and not the prompt.
-
-    Args:
-        lm: the model. One whose rotary frequencies change where a text outgrows what it was trained on reads such a
-            text at once: else its beginning would have the frequencies of a short one.
-        rows: how many there are.
-        longest: the most tokens that a row comes to.
-    """
-    if longest > _first_frequencies(lm):
-        return longest
+def prefill_chunk(lm: LM, rows: int) -> int:
+    """How many tokens of each of so many rows are read in one pass: memory follows the token budget, not the prompt."""
     most = max(LEAST_CHUNK, lm.token_budget // rows)
     return min(most, max(LEAST_CHUNK, EAGER_CHUNK // rows)) if lm.config._attn_implementation == "eager" else most
-
-
-def _first_frequencies(lm: LM) -> float:
-    """Up to how many tokens a text's rotary frequencies stay the same."""
-    rope = getattr(lm.config, "rope_parameters", None) or getattr(lm.config, "rope_scaling", None) or {}
-    kinds = rope.values() if rope and all(isinstance(value, dict) for value in rope.values()) else [rope]
-    changing = [one for one in kinds if (one.get("rope_type") or one.get("type")) in ("longrope", "dynamic")]
-    if not changing:
-        return math.inf
-    trained = getattr(lm.config, "original_max_position_embeddings", None) or lm.context or 0
-    return min(int(one.get("original_max_position_embeddings") or trained) for one in changing)
 
 
 def read_families(

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from comparisons.model.checks import check_vocabulary
+from comparisons.model.checks import check_known, check_vocabulary
 from comparisons.model.explaining import explained
 from comparisons.model.loading import fastest
 from comparisons.model.mending import QUESTION, SYSTEM
@@ -100,6 +100,7 @@ def shown_prompt(source: ModelSource, embeddings: int) -> ShownPrompt | None:
         return None
     writer = checked_writer(tokenizer, source.prompt_format, source.name, source.thinking)
     check_vocabulary(tokenizer, source.name, embeddings, writer.probe()[1])
+    check_known(tokenizer, source.name, writer.probe()[1])
     return ShownPrompt.of(writer)
 
 

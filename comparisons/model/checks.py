@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from comparisons.model.copies import Loaded
 from comparisons.util.errors import CompareError
+
+log = logging.getLogger(__name__)
 
 ADAPTER = "adapter_config.json"
 """In a folder of an adapter of PEFT's."""
@@ -102,6 +106,66 @@ def check_vocabulary(tokenizer: Any, name: str, embeddings: int, prompt: Iterabl
             f"the tokenizer of {name} has {len(beyond)} tokens more than the model has embeddings ({embeddings}), as "
             f"{_some(sorted(harmful, key=beyond.__getitem__))}: take the tokenizer that belongs to it, or resize its "
             "embeddings and save it."
+        )
+
+
+def check_weights(name: str, loaded: Loaded) -> None:
+    """Warns of weights that the files lack, and of those of blocks that the model has no place for.
+
+    Raises:
+        CompareError: the files lack most of the model, or its weights aren't quantized as they are said to be.
+    """
+    from torch.nn import ModuleList
+
+    missing, weights = loaded.missing, len(loaded.model.state_dict())
+    if len(missing) * 2 > weights:
+        called = f", and call theirs otherwise, as {loaded.unplaced[0]}" if loaded.unplaced else ""
+        raise CompareError(
+            f"can't load the model {name}: its files lack {len(missing)} of its {weights} weights, {missing[0]} "
+            f"first{called}: take the files that belong to its config.json."
+        )
+    if missing:
+        several = f"{len(missing)} weights are" if len(missing) > 1 else "1 weight is"
+        log.warning(
+            "the files of %s are incomplete: %s missing, %s first, and random instead; numbers of this model mean "
+            "nothing until they are there.",
+            *(name, several, missing[0]),
+        )
+    if whole := [path for path, each in loaded.model.named_modules() if _is_whole(each)]:
+        raise CompareError(
+            f"the config.json of {name} says that its weights are quantized by bitsandbytes, and they aren't, as "
+            f"{whole[0]}: take its quantization_config out."
+        )
+    # Others are of towers that aren't loaded.
+    lists = tuple(f"{path}." for path, each in loaded.model.named_modules() if isinstance(each, ModuleList))
+    if unplaced := [weight for weight in loaded.unplaced if weight.startswith(lists)]:
+        log.warning(
+            "the files of %s hold %d weights of blocks that the model of its config.json has no place for, %s first: "
+            "they are left out.",
+            *(name, len(unplaced), unplaced[0]),
+        )
+
+
+def _is_whole(module: Any) -> bool:
+    """Whether a module of bitsandbytes' has a weight that isn't quantized."""
+    marks = {"Linear8bitLt": "CB", "Linear4bit": "quant_state"}
+    mark = marks.get(type(module).__name__)
+    return mark is not None and not hasattr(module.weight, mark)
+
+
+def check_known(tokenizer: Any, name: str, prompt: Sequence[int]) -> None:
+    """Raises CompareError where a tokenizer has no tokens for most of a prompt, in whose place the model reads one.
+
+    Args:
+        tokenizer: the model's.
+        name: of the model.
+        prompt: the tokens of an English text.
+    """
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    if (lost := sum(token == unknown for token in prompt)) * 2 > len(prompt):
+        raise CompareError(
+            f"the tokenizer of {name} knows {len(prompt) - lost} of {len(prompt)} tokens of a question in English: "
+            "take the tokenizer's files that the model was trained with."
         )
 
 

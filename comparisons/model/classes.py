@@ -37,12 +37,18 @@ def auto_class(name: str, config: Any, own_code: bool) -> tuple[Any, Any]:
     """
     import transformers
 
-    text = config.get_text_config()
-    crossed = getattr(text, "cross_attention_layers", None)
     what = f"can't load the model {name}: a model of type {config.model_type}"
     other = "take a decoder-only language model."
-    if getattr(text, "is_encoder_decoder", False):
+    try:
+        text = config.get_text_config()
+    except ValueError as error:
+        raise CompareError(f"{what} has more parts than one that read text; {other}") from error
+    crossed = getattr(text, "cross_attention_layers", None)
+    if any(getattr(part, "is_encoder_decoder", False) for part in (config, text)):
         raise CompareError(f"{what} has an encoder, and what is compared here writes on from the text itself; {other}")
+    masked = type(text) in transformers.AutoModelForMaskedLM._model_mapping
+    if masked and getattr(text, "is_decoder", None) is False:
+        raise CompareError(f"{what} reads texts in both directions (is_decoder is false), and writes none; {other}")
     if crossed:
         raise CompareError(f"{what} has blocks that run for images alone ({', '.join(map(str, crossed))}); {other}")
     if "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}) and own_code:

@@ -36,11 +36,13 @@ class Loaded(NamedTuple):
         model: a causal language model.
         tokenizer: its tokenizer.
         missing: names of the weights that the files lack, which are random.
+        unplaced: names of the weights that the files have, and the model has no place for.
     """
 
     model: Any
     tokenizer: Any
     missing: Sequence[str]
+    unplaced: Sequence[str] = ()
 
 
 def find_copy(file: Path) -> Path | None:
@@ -126,7 +128,7 @@ def _versions() -> dict[str, str | None]:
 
 def _facts(loaded: Loaded) -> tuple[object, ...]:
     """All that the numbers of a model depend on."""
-    model, tokenizer, _ = loaded
+    model, tokenizer = loaded.model, loaded.tokenizer
     sides = tokenizer.padding_side, tokenizer.truncation_side
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
     settings = [

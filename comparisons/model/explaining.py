@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
+from pathlib import Path
+
 from comparisons.model.source import GGUF
 from comparisons.util.errors import CompareError
+
+POINTER = b"version https://git-lfs"
+"""What a file begins with that Git has in place of a large one."""
 
 
 def explained(name: str, error: Exception, location: str = "") -> CompareError:
@@ -22,6 +29,15 @@ def explained(name: str, error: Exception, location: str = "") -> CompareError:
     text = " ".join(str(error).split())
     if location.endswith(GGUF):
         return _unreadable(name, text)
+    if "Weights only load failed" in text:
+        return CompareError(
+            f"the weights of {name} are in a file that holds more than tensors, whose reading could run code: take the "
+            "model in safetensors."
+        )
+    if "ignore_mismatched_sizes" in text:
+        return CompareError(
+            f"the weights of {name} have other sizes than its config.json says: take all of its files from one source."
+        )
     if any(isinstance(cause, GatedRepoError) for cause in causes) or "gated repo" in text:
         return CompareError(
             f"the model {name} is gated: ask for access on its page at huggingface.co, then put HF_TOKEN=… in .env."
@@ -38,7 +54,28 @@ def explained(name: str, error: Exception, location: str = "") -> CompareError:
         return CompareError(
             f"can't reach the hub for {name}: check the network, or give --model a local folder of the model."
         )
-    return CompareError(f"can't load the model {name}: {text[:300]}")
+    fault = _damage(Path(location)) if location and Path(location).is_dir() else ""
+    return CompareError(f"can't load the model {name}: {f'{fault}.' if fault else text[:300]}")
+
+
+def _damage(folder: Path) -> str:
+    """What is wrong with a file of a model's folder; empty where all can be read."""
+    import safetensors
+
+    for path in sorted(folder.iterdir()):
+        with suppress(OSError):
+            if path.open("rb").read(len(POINTER)) == POINTER:
+                return f"{path.name} is no more than a pointer of Git LFS: run git lfs pull in its folder"
+            try:
+                if path.suffix == ".json":
+                    json.loads(path.read_bytes())
+                if path.suffix == ".jinja":
+                    path.read_text(encoding="utf-8")
+                if path.suffix == ".safetensors":
+                    safetensors.safe_open(path, "np")
+            except (ValueError, safetensors.SafetensorError):
+                return f"{path.name} is damaged or cut off: take it from its source again"
+    return ""
 
 
 def _unreadable(name: str, text: str) -> CompareError:

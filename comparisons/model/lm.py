@@ -151,8 +151,15 @@ class LM:
 
     @property
     def context(self) -> int | None:
-        """The longest sequence the model's positions allow."""
-        length = getattr(self.config, "max_position_embeddings", None)
+        """The longest sequence the model's positions allow.
+
+        By LongRoPE (Phi-3) it is that of the short factors: the long ones would not fit keys that were read before.
+        """
+        config, rope = self.config, getattr(self.config, "rope_parameters", None) or {}
+        length = getattr(config, "max_position_embeddings", None)
+        if rope.get("rope_type") == "longrope":
+            trained = getattr(config, "original_max_position_embeddings", None)
+            length = rope.get("original_max_position_embeddings") or trained or length
         return int(length) if length else None
 
     @property

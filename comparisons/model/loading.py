@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.model import processes
-from comparisons.model.checks import check_quantize, hub_adapter
+from comparisons.model.checks import check_known, check_quantize, check_weights, hub_adapter
 from comparisons.model.classes import auto_class
 from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
 from comparisons.model.lm import LM
 from comparisons.model.source import GGUF, ModelSource, split_location
-from comparisons.model.stream import check_positions, check_stream
+from comparisons.model.stream import check_causal, check_positions, check_stream
 from comparisons.model.tokenizers import read_tokenizer, warn_once
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest, json_digest, read_sealed, remembered_digest, write_sealed
@@ -93,8 +93,10 @@ def load(source: ModelSource) -> LM:
         source=source,
         thinking=source.thinking,
     )
+    check_known(tokenizer, source.name, lm.prompts.probe()[1])
     check_positions(lm)
     check_stream(lm)
+    check_causal(lm)
     for note in lm.prompts.notes if lm.prompts.reading.mended or lm.prompts.thinking else ():
         warn_once(note)
     return lm
@@ -115,13 +117,7 @@ def _read(source: ModelSource, location: str, device: str) -> Loaded:
         loaded = _from_files(source, location, device)
     for part in (loaded.model, loaded.model.config, loaded.tokenizer) if copy else ():
         part.name_or_path = str(Path(location).parent)
-    if missing := loaded.missing:
-        several = f"{len(missing)} weights are" if len(missing) > 1 else "1 weight is"
-        log.warning(
-            "the files of %s are incomplete: %s missing, %s first, and random instead; numbers of this model mean "
-            "nothing until they are there.",
-            *(source.name, several, missing[0]),
-        )
+    check_weights(source.name, loaded)
     return loaded
 
 
@@ -148,7 +144,7 @@ def _from_files(source: ModelSource, location: str, device: str) -> Loaded:
         _forget_file(model)
     if "device_map" not in placement:
         model.to(torch.device(device))
-    return Loaded(model, tokenizer, sorted(read["missing_keys"]))
+    return Loaded(model, tokenizer, *(sorted(read[f"{each}_keys"]) for each in ("missing", "unexpected")))
 
 
 def _forget_file(model: Any) -> None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from comparisons.model.template import DATE, THINKS, Template, pin_of, source_of
-from comparisons.model.thoughts import closing, empty, marks
+from comparisons.model.thoughts import closing, empty, marks, without_tags
 from comparisons.util.errors import CompareError
 
 QUESTION = "Is it so that 1 < 2 & 3 > 2, or isn't it \"so\"?\n\nChoices:\n (A) Yes, it's so.\n (B) No, it isn't."
@@ -29,9 +29,6 @@ HEADER = re.compile(r"[>|\]]\s*(?:assistant|model|bot|chatbot|ai|gpt)[ \t]*\Z|<[
 """The end of a prompt whose last turn's role is not closed, or whose last token is cut off."""
 
 TURN_END = re.compile(r"(?:</s>|<(?![^<>]*(?:think|thought|header))[^<>]*(?:end|eot|eom|eos|turn)[^<>]*>)$", re.I)
-
-MARKS = re.compile(r"[<\[◁][^<>\[\]]*[>\]▷]")
-"""Tags and special tokens, between which nothing of a prompt's end is an answer's."""
 
 SWITCHES = (("detailed thinking on", "detailed thinking off"), ("/think", "/no_think"))
 """Words of a system text that turn thoughts on, and off."""
@@ -189,12 +186,12 @@ def _ended(trial: _Trial, template: Template) -> tuple[Template, str]:
     elif written.startswith(tail):
         header = written.removeprefix(tail)
     elif tail.startswith(written.rstrip()):
-        beyond = tail.removeprefix(written.rstrip())
+        beyond = tail.removeprefix(written.rstrip(" ")).removeprefix(written.rstrip())
     elif not tail.strip():
         header = written.lstrip()
     else:
         known = False
-    if TURN_END.fullmatch(beyond.strip()):
+    if TURN_END.fullmatch(beyond.strip()) or (beyond and beyond.strip() == trial.tokenizer.eos_token):
         return replace(template, cut=beyond), f"ends a turn before the answer: {beyond.strip()} is left out"
     # A blank behind the header is the answer's first token's; a line's end is not.
     header = header.rstrip(" ")
@@ -207,7 +204,7 @@ def _ended(trial: _Trial, template: Template) -> tuple[Template, str]:
     elif (left := _left_to_model(trial, template, tail + header)) and _begins(trial):
         closed = empty(*left)
         said = f"leaves the thought to the model: an empty one, {closed!r}, stands before the answer"
-    elif re.search(r"\w", MARKS.sub("", beyond)):
+    elif without_tags(beyond).strip():
         said = f"begins the answer itself, by {beyond.strip()!r}: what is asked for follows it"
     return replace(template, ending=header + closed), said
 

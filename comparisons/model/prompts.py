@@ -261,7 +261,16 @@ class PromptWriter:
         end = common_prefix(self.tokenize(text), first[:decided]) - 1
         if decided >= min(map(len, answers)) or end < 0 or len({ids[decided] for ids in answers}) < len(answers):
             raise CompareError(f"the tokenizer of {self.name} can't tell ({') from ('.join(letters)}): {OTHER_FILES}")
-        return ChoicePrompt(tuple(first[:decided]), end, tuple(ids[decided] for ids in answers))
+        targets = tuple(ids[decided] for ids in answers)
+        for letter, token in zip(letters, targets, strict=True):
+            # "(" of one letter, beside "(A" of another, begins many an answer.
+            named = letter.lower() in self.tokenizer.decode([token]).lower()
+            if not named or token == getattr(self.tokenizer, "unk_token_id", None):
+                raise CompareError(
+                    f"the tokenizer of {self.name} has no token of ({letter})'s own where ({') and ('.join(letters)}) "
+                    "differ: use --measure answers."
+                )
+        return ChoicePrompt(tuple(first[:decided]), end, targets)
 
     def system_span(self, text: str) -> tuple[int, int]:
         """Where a system prompt's tokens stand in every prompt that has it: the first, and the end."""

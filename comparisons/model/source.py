@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,9 @@ DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 EMBEDDED = "pocket"
 GGUF = ".gguf"
+PART = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.gguf\Z")
+"""The end of the name of one of several files that a large GGUF file is cut into."""
+
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
@@ -94,6 +98,11 @@ class ModelSource:
             return str(_checked_folder(embedded("pocket"), whole))
         if self.name in NAMED:
             return str(NAMED[self.name].path())
+        if PART.search(self.name):
+            raise CompareError(
+                f"{self.name} is one of several files of a model, and would be read alone: merge them "
+                "(llama-gguf-split --merge FIRST WHOLE.gguf), and name the whole."
+            )
         path = Path(self.name).expanduser()
         if path.is_file() and path.suffix == GGUF:
             return str(path)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from comparisons.model.lm import LM
 from comparisons.util.errors import CompareError
+
+TELLING = 0.05
+"""Of a block's output, what a token behind changes at least; rounding in 16 bits is less."""
 
 
 def check_positions(lm: LM) -> None:
@@ -24,6 +29,43 @@ def check_stream(lm: LM) -> None:
     Those of some families hand on several copies of it (hyper-connections), two streams (Reformer), or tokens of their
     own before the text's (CPM-Ant): nothing could be read or edited at the right place.
     """
+    output = _first_output(lm, [0, 1, 2])
+    if output is None:
+        return
+    hidden = _hidden(output)
+    shape = [*getattr(hidden, "shape", ())]
+    copies = len(shape) == 4 and getattr(getattr(lm.blocks[0], "config", None), "altup_active_idx", None) is not None
+    if shape[copies:] != [1, 3, lm.width]:
+        found = shape or f"a {type(output).__name__}"
+        raise CompareError(
+            f"the blocks of {lm.name} hand on {found} for 3 tokens of width {lm.width}: there is no one "
+            "residual stream to read or edit; take another model."
+        )
+
+
+def check_causal(lm: LM) -> None:
+    """Raises CompareError where what a model makes of a token depends on those behind it.
+
+    Families that are told which tokens they read so (PaliGemma's prompts, by token_type_ids) are left to that.
+    """
+    found = [_first_output(lm, [0, 1, last]) for last in (2, 3)]
+    told = "token_type_ids" in inspect.signature(type(lm.model).forward).parameters
+    if told or any(output is None for output in found):
+        return
+    one, other = (_hidden(output)[..., :2, :].float() for output in found)
+    if (one - other).abs().max() > TELLING * one.std():
+        raise CompareError(
+            f"{lm.name} reads each token with those behind it, and its next tokens can't be asked for: take another "
+            "model."
+        )
+
+
+def _hidden(output: Any) -> Any:
+    return output[0] if type(output) in (tuple, list) else output
+
+
+def _first_output(lm: LM, ids: Sequence[int]) -> Any:
+    """What the first block hands on for these tokens; None where the model's own code wants to be called otherwise."""
     import torch
 
     class Seen(Exception):
@@ -32,23 +74,15 @@ def check_stream(lm: LM) -> None:
     def see(module: Any, args: Any, output: Any) -> None:
         raise Seen(output)
 
-    ids = torch.tensor([[0, 1, 2]], device=lm.device)
+    tokens = torch.tensor([ids], device=lm.device)
     handle = lm.blocks[0].register_forward_hook(see)
     try:
         with torch.no_grad():
-            lm.model(input_ids=ids, attention_mask=torch.ones_like(ids))
+            lm.model(input_ids=tokens, attention_mask=torch.ones_like(tokens))
     except Seen as seen:
-        (output,) = seen.args
-    except Exception:  # of a model's own code, which wants to be called otherwise
-        return
+        return seen.args[0]
+    except Exception:
+        return None
     finally:
         handle.remove()
-    hidden = output[0] if type(output) in (tuple, list) else output
-    shape = [*getattr(hidden, "shape", ())]
-    copies = len(shape) == 4 and getattr(getattr(lm.blocks[0], "config", None), "altup_active_idx", None) is not None
-    if shape[copies:] != [*ids.shape, lm.width]:
-        found = shape or f"a {type(output).__name__}"
-        raise CompareError(
-            f"the blocks of {lm.name} hand on {found} for {ids.shape[1]} tokens of width {lm.width}: there is no one "
-            "residual stream to read or edit; take another model."
-        )
+    return None

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
-TAG = re.compile(r"[<\[◁](/?)\|?[\w:-]*(?:think|thought|reason|reflect)[\w:-]*\|?[>\]▷]", re.IGNORECASE)
+TAG = re.compile(
+    r"[<\[◁](/?)[|｜]?[\w:▁-]*(?:think|thought|reason|reflect|scratchpad|analysis|rationale|monologue|\bcot\b)[\w:▁-]*"
+    r"[|｜]?[>\]▷]",
+    re.IGNORECASE,
+)
 ENDS = re.compile(r"end|close|off|suffix", re.IGNORECASE)
 
 OPPOSITE = (("START", "END"), ("start", "end"), ("begin", "end"), ("open", "close"), ("prefix", "suffix"))
@@ -47,6 +51,13 @@ def marks(source: str) -> tuple[str, str] | None:
     tags = [found for found in TAG.finditer(source) if found[1] or "|/" in found[0] or ENDS.search(found[0])]
     tags.sort(key=lambda tag: "think" not in tag[0].lower() and "thought" not in tag[0].lower())
     return next(((opening(tag[0]), tag[0]) for tag in tags), None)
+
+
+def without_tags(text: str) -> str:
+    """A text without the tags around thoughts."""
+    for tag in (tag for pair in PAIRS for tag in pair):
+        text = text.replace(tag, "")
+    return TAG.sub("", text)
 
 
 def empty(opens: str, closes: str) -> str:

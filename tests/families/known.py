@@ -11,6 +11,9 @@ MANY = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
 LATENT = {"kv_lora_rank": 16, "q_lora_rank": 32, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16}
 SOME = {"n_routed_experts": 4, "n_shared_experts": 1, "n_group": 1, "topk_group": 1}
 FOUR = {**LATENT, "num_key_value_heads": 4}
+INDEXED = {"index_n_heads": 32, "index_head_dim": 16, "index_topk": 8}
+"""Of few heads many scores are exactly 0, and which of their tokens attention takes differs with a pass's shape."""
+
 MAMBA = {"state_size": 16, "chunk_size": 16}
 MAMBA_PARTS = {"mamba_n_heads": 8, "mamba_d_head": 16, "mamba_d_state": 16, "mamba_chunk_size": 16}
 LINEAR = {
@@ -90,6 +93,13 @@ TEXT: dict[str, dict[str, Any]] = {
     "glm4_moe": {**MANY, "n_routed_experts": 4, "head_dim": 16, "first_k_dense_replace": 1},
     "deepseek_v2": {**MANY, **LATENT, "n_routed_experts": 4, "n_group": 1, "topk_group": 1, "num_key_value_heads": 4},
     "deepseek_v3": {**MANY, **LATENT, "n_routed_experts": 4, "n_group": 2, "topk_group": 1, "num_key_value_heads": 4},
+    "doge": {},
+    "afmoe": MANY,
+    "exaone_moe": MANY,
+    "solar_open": MANY,
+    "zaya": {},
+    "deepseek_v32": {**MANY, **FOUR, **INDEXED, "n_routed_experts": 4, "n_group": 2, "topk_group": 1},
+    "glm_moe_dsa": {**MANY, **FOUR, **INDEXED, "n_routed_experts": 4, "n_group": 1, "topk_group": 1},
     "llama4_text": {
         **{"num_local_experts": 4, "num_experts_per_tok": 1, "head_dim": 16, "intermediate_size_mlp": 64},
         **{"attention_chunk_size": 16, "no_rope_layers": [1, 0, 1, 0]},

@@ -24,6 +24,10 @@ for token; answers under a system prompt, and under an edit of the whole prompt,
 by its architecture, as `model_type` in config.json names it: Vicuna is a `llama`, DeepSeek R1's distills are `qwen2`
 and `llama`.
 
+Where a family's attention takes some of the tokens by a score (DeepSeek V3.2's and GLM's sparse attention, Doge's
+beyond its window), which of the tokens of one score are taken differs with the shape of a pass: of few index heads many
+scores are exactly 0, and a token that is repeated has one score in Doge's first block. There is no one right number.
+
 {table}
 
 {lines}

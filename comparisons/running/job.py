@@ -223,7 +223,7 @@ def make_executor(
 def questions_of(plan: Plan) -> Questions:
     """What a run asks, in words, as questions.json keeps it for the report.
 
-    By behavior, other behaviors that are asked too among them, and the knowledge questions under ""; a harness's tasks are not among them.
+    By behavior, those that only side effects ask among them; the knowledge questions under ""; no harness's tasks.
     """
     found = {name: _texts(items) for name, items in plan.side.items()}
     found |= {name: found.get(name, {}) | _texts(plan.asked(name)) for name in plan.behaviors}

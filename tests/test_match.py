@@ -101,6 +101,12 @@ def test_vectors_are_compared_at_one_kl_and_what_has_no_dose_at_its_own(capsys: 
         assert row["matched"] == "kl=0.1" and row["kl"] == pytest.approx(0.1, rel=0.3)
         assert row["n_items"] == 12
     assert rows["refusal/sysprompt/pos/1"]["matched"] is None
+    # Answers to a new prompt are at these strengths too.
+    capsys.readouterr()
+    assert cli(["generate", "out", "Hello?", "--tokens", "2", "--json"]) == 0
+    shown = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    doses = {each["direction"]: each["strength"] for each in shown if each["method"] == "caa"}
+    assert doses == {record["direction"]: record["strength"] for record in found}
     text = " ".join(Path("out/report.md").read_text().split())
     # At this KL there is caa alone, and what has another moved further: neither is kept from the reader.
     assert "To raise refusal at a KL of 0.1 on dev, caa moved it: +" in text

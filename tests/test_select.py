@@ -38,6 +38,10 @@ from tests.whole_runs import cell_files
 
 pytestmark = pytest.mark.slow
 
+CHOOSING = (
+    "--train-items 16 --test-items 2 --knowledge none --measure letters --open-ended --tokens 12 "
+    "--set sft.epochs=2 --set sft.learning_rate=3e-3 --set sft.target_modules=q_proj"
+)
 STRENGTHS = ("0.25", "0.5", "1", "2")
 
 
@@ -163,6 +167,22 @@ def test_a_stack_takes_its_elements_doses_as_chosen_alone() -> None:
     alone = next(record for record in choices("out") if record["method"] == "sft")
     stack = next(row for row in found("out").values() if row["method"] == "sft+caa")
     assert stack["settings"]["sft.strength"] == alone["chosen"]["strength"]
+
+
+def test_generate_of_a_run_uses_the_layer_and_epoch_that_it_chose(capsys: pytest.CaptureFixture[str]) -> None:
+    """Free answers as those of the run itself, on one of its own prompts."""
+    given = f"--behavior refusal --methods caa,sft --directions pos {CHOOSING} --out out"
+    assert cli(["run", *given.split(), "--data", str(few_questions(Path("few")))]) == 0
+    chosen = {name for record in choices("out") for name in record["chosen"]}
+    assert chosen >= {"layer", "epoch"}
+    rows = rows_of("out", "open_ended")
+    prompt = rows[-1]["prompt"]
+    own = {(r["method"], r["direction"], r["strength"]): r["answer"] for r in rows if r["prompt"] == prompt}
+    capsys.readouterr()
+    assert cli(["generate", "out", prompt, "--tokens", "12", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    found = {(line["method"], line["direction"], line["strength"] or 0.0): line["answer"] for line in lines}
+    assert found == own and len(found) == 3
 
 
 def test_kl_and_coherence_are_limited_as_a_cost_is_and_tested_again_on_test() -> None:

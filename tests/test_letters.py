@@ -1,10 +1,11 @@
-"""A vector's cosine with the direction between the letters."""
+"""Letters: which tokens they are, and a vector's cosine with the direction between them."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,10 +16,12 @@ from comparisons.evaluation.ledger import Letters
 from comparisons.evaluations.choices import letter_caution
 from comparisons.experiment.fitting import Fitter
 from comparisons.intervention import Edit, Intervention
+from comparisons.model.prompts import checked_writer
 from comparisons.util.artifacts import Store
+from comparisons.util.errors import CompareError
 from tests import oracle
 from tests.places import make_place
-from tests.tiny import tiny_behavior, tiny_lm
+from tests.tiny import tiny_behavior, tiny_lm, tiny_tokenizer
 
 
 def letters(behavior: Behavior) -> Letters:
@@ -80,3 +83,32 @@ def test_a_vector_that_is_mostly_a_letter_is_warned_of() -> None:
     for cosine in (0.967, -0.6):
         (warning,) = letter_caution(cosine)
         assert f"{cosine:+.2f}" in warning and "--measure answers" in warning
+
+
+def test_letters_that_are_one_token_are_refused_at_load() -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    def words(*more: str) -> Any:
+        vocabulary = {word: index for index, word in enumerate(["<unk>", "Input", ":", "Response", "(", ")", *more])}
+        rules = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+        rules.pre_tokenizer = pre_tokenizers.Whitespace()
+        return PreTrainedTokenizerFast(tokenizer_object=rules, unk_token="<unk>")
+
+    with pytest.raises(CompareError, match=r"can't tell \(A\) from \(B\): take the tokenizer's files that the model"):
+        checked_writer(words(), "base", "tiny")
+    found = checked_writer(words("A", "B"), "base", "tiny")
+    assert found.choice("Why?", ("A", "B")).targets == (6, 7)
+    with pytest.raises(CompareError, match=r"no token of \(C\)'s own where \(A\) and \(C\) differ: use --measure ans"):
+        found.choice("Why?", ("A", "C"))  # it would be the token of all that is unknown
+
+
+def test_a_bracket_alone_is_no_letters_token() -> None:
+    tokenizer = tiny_tokenizer()
+    merged = ["(A", "(B"]
+    tokenizer.add_tokens(merged)
+    found = checked_writer(tokenizer, "chat", "tiny")
+    targets = found.choice("Why?", ("A", "B")).targets
+    assert tokenizer.convert_ids_to_tokens(list(targets)) == merged
+    with pytest.raises(CompareError, match=r"no token of \(B\)'s own where \(B\) and \(C\) differ: use --measure ans"):
+        found.choice("Why?", ("B", "C"))

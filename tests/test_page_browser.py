@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from comparisons.report import render
-from tests.browser import Browser, chromium, missing
+from tests.browser import Browser, chromium, contrast, missing, press, shown
 from tests.documented import ROOT
 from tests.made_runs import (
     FACTS,
@@ -35,15 +35,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         pytest.skip(f"no browser to look at the page with: {reason}")
     with chromium(tmp_path_factory.mktemp("profile")) as found:
         yield found
-
-
-def shown(browser: Browser, column: int = 0) -> list[str]:
-    """The visible cells of a column of the first table."""
-    script = """
-        const rows = [...document.querySelector("table").tBodies[0].rows].filter((row) => row.offsetParent !== null);
-        return rows.map((row) => row.cells[arguments[0]].firstChild.textContent.trim());
-    """
-    return [str(cell) for cell in browser.run(script, column)]
 
 
 class TestBrowser:
@@ -351,19 +342,3 @@ def several(folder: Path) -> Path:
     compared = [against("sft", "caa", 0.2, "better")]
     render(questioned_run(folder, list(zip(rows, values, strict=True)), contrasts=compared))
     return folder / "report.html"
-
-
-def press(browser: Browser, key: str) -> None:
-    for kind in ("keyDown", "keyUp"):
-        browser.cdp("Input.dispatchKeyEvent", type=kind, key=key)
-
-
-def contrast(one: list[int], other: list[int]) -> float:
-    """WCAG 2.2's contrast ratio of two colours."""
-
-    def luminance(color: list[int]) -> float:
-        parts = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in color]
-        return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
-
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)

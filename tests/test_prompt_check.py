@@ -329,35 +329,6 @@ def test_a_token_that_the_tokenizer_adds_at_the_end_is_no_part_of_a_prompt() -> 
     assert ending(True, "chat").tokenize_text("Be kind.") == plain_text and plain_text[0] == 0
 
 
-def test_letters_that_are_one_token_are_refused_at_load() -> None:
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    def words(*more: str) -> Any:
-        vocabulary = {word: index for index, word in enumerate(["<unk>", "Input", ":", "Response", "(", ")", *more])}
-        rules = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-        rules.pre_tokenizer = pre_tokenizers.Whitespace()
-        return PreTrainedTokenizerFast(tokenizer_object=rules, unk_token="<unk>")
-
-    with pytest.raises(CompareError, match=r"can't tell \(A\) from \(B\): take the tokenizer's files that the model"):
-        checked_writer(words(), "base", "tiny")
-    found = checked_writer(words("A", "B"), "base", "tiny")
-    assert found.choice("Why?", ("A", "B")).targets == (6, 7)
-    with pytest.raises(CompareError, match=r"no token of \(C\)'s own where \(A\) and \(C\) differ: use --measure ans"):
-        found.choice("Why?", ("A", "C"))  # it would be the token of all that is unknown
-
-
-def test_a_bracket_alone_is_no_letters_token() -> None:
-    tokenizer = tiny_tokenizer()
-    merged = ["(A", "(B"]
-    tokenizer.add_tokens(merged)
-    found = checked_writer(tokenizer, "chat", "tiny")
-    targets = found.choice("Why?", ("A", "B")).targets
-    assert tokenizer.convert_ids_to_tokens(list(targets)) == merged
-    with pytest.raises(CompareError, match=r"no token of \(B\)'s own where \(B\) and \(C\) differ: use --measure ans"):
-        found.choice("Why?", ("B", "C"))
-
-
 def test_a_template_that_is_changed_later_is_tried_too() -> None:
     lm = tiny_lm()
     assert not lm.prompts.reading.mended

@@ -95,7 +95,8 @@ def parsed_once() -> Iterator[None]:
     """
     import gguf
 
-    before = {name: getattr(gguf, name) for name in ("GGUFReader", "get_tensor_name_map")}
+    names = ("GGUFReader", "get_tensor_name_map")
+    before = {name: getattr(gguf, name) for name in names if hasattr(gguf, name)}
     vars(gguf).update({name: cache(each) for name, each in before.items()})
     try:
         yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shlex
 import shutil
 from pathlib import Path
@@ -178,6 +180,7 @@ OPTIONS: dict[str, str] = {
     GENERATE + "--strengths x": "x",
     GENERATE + "--layer 9": "out of range",
     GENERATE.replace("hello", "''"): "prompt",
+    GENERATE.replace("--behavior greeting ", "").replace("--data {data} ", ""): "name one by --behavior",
     "replicate": "replicate",
     "replicate book": "book",
     "replicate import {nowhere} --out new": "nowhere",
@@ -254,6 +257,19 @@ def test_an_option_that_is_wrong(
 ) -> None:
     line = complain(shlex.split(command.format(**ground)), capsys, Path(ground["file"]).parent)
     assert OPTIONS[command].format(**ground).lower() in line.lower()
+
+
+def test_typed_prompts_end_where_the_input_does(
+    work: Path, ground: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("hello there\n"))
+    command = GENERATE.replace("--prompt hello", "--layer 1 --tokens 2 --json").format(**ground)
+    assert execute(shlex.split(command)) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {(answer["prompt"], answer["method"]) for answer in answers} == {
+        ("hello there", "baseline"),
+        ("hello there", "caa"),
+    }
 
 
 @pytest.mark.parametrize("name", ITEMS)

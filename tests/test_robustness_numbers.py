@@ -111,3 +111,18 @@ TAMPERED: list[dict[str, Any]] = [
 def test_a_summary_that_was_tampered_with_is_refused(value: Any, tmp_path: Path) -> None:
     run = make_run(tmp_path, [baseline(), cell("caa", "pos", 0.2, robustness=value)])
     assert "the field 'robustness' can't be" in complaint(lambda: report(run))
+
+
+def test_what_one_fit_is_asked_is_held_against_its_own_answers() -> None:
+    from comparisons.evaluation.interface import MeasuredRows
+
+    names = ("evaluation", "item", "order", "logp_matching", "logp_contrast", "p_match", "matching", "contrast")
+    rows = [
+        {**dict(zip(names, ("choices", item, "given", -1.0, -1.0, p, "A", "B"), strict=True)), "seed": seed}
+        for seed, p in ((3, 0.25), (4, 0.75))
+        for item in ("one", "two")
+    ]
+    assert MeasuredRows(rows, {}).measures("choices").p_match.tolist() == [0.5, 0.5]
+    assert MeasuredRows(rows, {}).first_fit.measures("choices").p_match.tolist() == [0.25, 0.25]
+    plain = [{name: row[name] for name in names} for row in rows[:2]]
+    assert MeasuredRows(plain, {}).first_fit.rows == plain

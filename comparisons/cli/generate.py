@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HELP = """Show free answers side by side: the unchanged model's and each method's.
 
 With the folder of a run: of its methods, with what was chosen and fitted there. Without a prompt and --file, prompts
-are typed one after the other; an empty line ends.
+are typed one after the other; an empty line or the input's end ends.
 
 \b
 Examples:
@@ -64,7 +64,8 @@ def command(
     from comparisons.running.sidebyside import answering
 
     asked = _prompts([*texts, *prompts], file)
-    spec = Specification.of({**given, "knowledge": "none"}) if run is None else _of_run(run, given)
+    named = {**given, "behavior": given["behavior"] or (), "knowledge": "none"}
+    spec = Specification.of(named) if run is None else _of_run(run, given)
     answer = answering(spec, tokens, thought_tokens, run)
     if not as_json:
         click.echo(f"Behaviors: {described(data_for(spec.data, spec.sources))}.")
@@ -113,7 +114,12 @@ def _typed() -> Iterator[str]:
 
 def _asked() -> str:
     with redirect_stderr(stderr()):
-        return str(click.prompt("prompt", default="", show_default=False, err=True)).strip()
+        try:
+            return str(click.prompt("prompt", default="", show_default=False, err=True)).strip()
+        except click.Abort as error:  # what click makes of both Ctrl-C and the end of what is typed
+            if isinstance(error.__context__, EOFError):
+                return ""
+            raise
 
 
 def _print_json(prompts: Sequence[str], answers: Iterable[Answers]) -> None:

@@ -127,6 +127,12 @@ class MeasuredRows:
         parts = f"{evaluation}:"
         return [r for r in self.rows if r["evaluation"] == evaluation or r["evaluation"].startswith(parts)]
 
+    @property
+    def first_fit(self) -> MeasuredRows:
+        """Without the answers of further seeds' fits: what is asked of one fit is held against its own."""
+        first = next((row["seed"] for row in self.rows if "seed" in row), None)
+        return MeasuredRows([row for row in self.rows if row.get("seed", first) == first], self.info)
+
     def measures(self, evaluation: str) -> ItemMeasures:
         """Lettered choices, averaged over each item's orders."""
         if evaluation not in self._measures:

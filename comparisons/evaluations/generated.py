@@ -54,7 +54,9 @@ class Generated(Evaluation):
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
         baseline = None if cell.is_baseline else cell.baseline.rows
-        return {"generated": generated_numbers(cell.own.rows, baseline, cell.own.templates(GENERATED), cell.seed)}
+        return {
+            "generated": generated_numbers(cell.own.first_fit.rows, baseline, cell.own.templates(GENERATED), cell.seed)
+        }
 
 
 def generated_rows(

@@ -170,7 +170,8 @@ class Robustness(Evaluation):
         warnings = {"warnings": _not_repeated(cell)}
         if cell.is_baseline:
             return warnings
-        found = {condition: _survival(cell, condition) for condition in CONDITIONS}
+        first = replace(cell, own=cell.own.first_fit)
+        found = {condition: _survival(first, condition) for condition in CONDITIONS}
         return {"robustness": {name: numbers for name, numbers in found.items() if numbers}, **warnings}
 
 
@@ -179,7 +180,7 @@ def _survival(cell: MeasuredCell, condition: str) -> dict[str, Any] | None:
     evaluation = f"{ROBUST}{condition}"
     # Rewording a cell's own prompt leaves the baseline, which has none, as it is.
     against = CHOICES if condition in PARAPHRASES else evaluation
-    pair = cell.paired(evaluation, against)
+    pair, shift = cell.paired(evaluation, against), cell.paired(CHOICES)
     if not len(pair.difference):
         return None
     own, plain = cell.own.measures(evaluation), cell.baseline.measures(against)
@@ -187,7 +188,7 @@ def _survival(cell: MeasuredCell, condition: str) -> dict[str, Any] | None:
     lost = max(float(own.lost.mean()), float(plain.lost.mean())) if letters else None
     sound = not cell.numbers["broken"] and (lost is None or lost <= BROKEN)
     return {
-        **repeated(pair, cell.paired(CHOICES), cell.numbers["shift_ci"], sound, cell.seed),
+        **repeated(pair, shift, shift.interval(cell.seed), sound, cell.seed),
         "baseline": float(plain.p_match.mean()),
         "lost_mass": lost,
     }

@@ -46,8 +46,8 @@ Everything here is written by a generator, byte for byte the same from its seed:
 - `test/<behavior>/test_dataset_open_ended.json`: {open} prompts without choices.
 - `test/knowledge/knowledge.json`: {facts} questions on facts of {subjects} subjects, in words that training
   never used.
-- `neutral/prompts.json`: these {neutral} questions without their choices: what `--kl` asks a changed and the
-  unchanged model.
+- `neutral/prompts.json`: {neutral} open questions, each fact in two forms that training used: what `--kl` asks a
+  changed and the unchanged model. Of each fact one form is held out to choose by, and the other is measured on.
 - `honesty/claims.json`: {claims} claims, each fact once as a true and once as a false one (`label`). The
   matching answer is the truthful one.
 
@@ -68,7 +68,7 @@ def write_data(out: Path) -> None:
     knowledge, claims = knowledge_questions(), honesty_claims()
     _write(out / "test/knowledge/knowledge.json", knowledge)
     _write(out / "honesty/claims.json", claims)
-    neutral = neutral_requests(knowledge)
+    neutral = neutral_requests()
     _write(out / "neutral/prompts.json", neutral)
     one = split(BEHAVIORS[0])
     known = len(known_answers(load_language(BEHAVIORS[0])))
@@ -162,9 +162,20 @@ def knowledge_questions() -> list[dict[str, Any]]:
     return rows
 
 
-def neutral_requests(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The questions without their choices, which no behavior has a say in."""
-    return [{"question": q["prompt"].split("\n")[0], "template": q["category"]} for q in questions]
+def neutral_requests() -> list[dict[str, Any]]:
+    """Each fact asked in two forms, which no behavior has a say in.
+
+    Every second request is held out to choose by: of each fact one, and of each form every second fact's. In the form
+    that training never used two subjects, which the model misreads, had most of the KL, and few facts decided a mean.
+    """
+    rows = []
+    for number, fact in enumerate(every_fact()):
+        forms = fact.subject.ask[:2]
+        rows += [
+            {"question": form.format(a=fact.thing), "template": fact.subject.name}
+            for form in (forms if number % 2 == 0 else forms[::-1])
+        ]
+    return rows
 
 
 def honesty_claims() -> list[dict[str, Any]]:

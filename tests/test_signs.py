@@ -115,6 +115,20 @@ def test_the_report_says_where_a_judge_saw_no_sign(tmp_path: Path) -> None:
     assert none.count("| no sign |") == 1  # in the table of what became of all answers
 
 
+def test_free_answers_that_fall_apart_are_told_above_the_answer(tmp_path: Path) -> None:
+    fallen = {
+        "n_rated": 10,
+        "coherence_ci": [2.0, 4.0],
+        "coherence": 3.0,
+        "coherence_change": -5.0,
+        "coherence_change_ci": [-6.0, -2.5],
+    }
+    text = report(made(tmp_path / "fallen", **fallen))
+    said = "are less coherent than the unchanged model's, furthest of caa pos: 3.0 of 10, 5.0 lower."
+    assert said in text and text.index("> answers of caa less coherent") < text.index("### To raise")
+    assert "less coherent" not in report(made(tmp_path / "kept", **fallen | {"coherence_change_ci": [-6.0, -1.5]}))
+
+
 def test_the_report_says_on_which_behavior_a_judge_is_no_better_than_a_guess(tmp_path: Path) -> None:
     run = answered_run(tmp_path / "run", "a b")
     kept = json.loads((run / "summary.json").read_text())

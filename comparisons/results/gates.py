@@ -37,6 +37,9 @@ LETTERISH = 0.5
 SEEN = 50
 """Questions below which a run is cautioned that what few of all questions do may be missing from them."""
 
+FALLEN = -2
+"""Points of 10 below which the whole interval of a change in coherence lies where free answers are warned of."""
+
 Kind = Literal[
     "broken baseline",
     "by letter",
@@ -46,6 +49,7 @@ Kind = Literal[
     "few questions",
     "ranks by content",
     "no sign",
+    "incoherent",
 ]
 
 
@@ -104,6 +108,7 @@ def _gates(name: str, rows: Sequence[SummaryRow]) -> Iterator[Gate]:
             )
             yield Gate("ranks by content", name, text, "ranked by content")
     yield from _of_judges(name, rows)
+    yield from _of_answers(name, cells)
 
 
 def _of_baseline(name: str, plain: SummaryRow) -> Iterator[Gate]:
@@ -137,6 +142,26 @@ def _of_judges(name: str, rows: Sequence[SummaryRow]) -> Iterator[Gate]:
                 "the few others, and no measure. Read the answers, or take another judge."
             )
             yield Gate("no sign", name, text, f"{judge} saw no sign in {silent} of {every} answers")
+
+
+def _of_answers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
+    """Cells whose free answers fall apart, by the judge that finds the largest fall."""
+    found: list[tuple[float, float, SummaryRow]] = []
+    for row in cells:
+        for one in row.open_ended["judges"].values() if row.open_ended else ():
+            change, left = one.get("coherence_change"), one.get("coherence")
+            within = one.get("coherence_change_ci")
+            if within and within[1] < FALLEN and change is not None and left is not None:
+                found.append((change, left, row))
+    if found:
+        change, left, worst = min(found, key=lambda each: each[:2])
+        rows = [row for *_, row in found]
+        text = (
+            f"{name}: free answers of {_names(rows)} are less coherent than the "
+            f"unchanged model's, furthest of {worst.name} {worst.direction}: {number(left, places=1)} of 10, "
+            f'{number(-change, places=1)} lower. Read them before you use it; --select "coherence>=7" sets a limit.'
+        )
+        yield Gate("incoherent", name, text, _of_methods(rows, "answers of {} less coherent"))
 
 
 def _of_numbers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:

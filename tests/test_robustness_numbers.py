@@ -114,7 +114,7 @@ def test_a_summary_that_was_tampered_with_is_refused(value: Any, tmp_path: Path)
 
 
 def test_what_one_fit_is_asked_is_held_against_its_own_answers() -> None:
-    from comparisons.evaluation.interface import MeasuredRows
+    from comparisons.evaluation.interface import MeasuredCell, MeasuredRows
 
     names = ("evaluation", "item", "order", "logp_matching", "logp_contrast", "p_match", "matching", "contrast")
     rows = [
@@ -124,5 +124,8 @@ def test_what_one_fit_is_asked_is_held_against_its_own_answers() -> None:
     ]
     assert MeasuredRows(rows, {}).measures("choices").p_match.tolist() == [0.5, 0.5]
     assert MeasuredRows(rows, {}).first_fit.measures("choices").p_match.tolist() == [0.25, 0.25]
+    nowhere: Any = None
+    both = MeasuredCell(nowhere, nowhere, MeasuredRows(rows, {}), MeasuredRows(rows[2:], {}), 0)
+    assert both.first_shift("choices") == -0.5 and both.paired("choices").difference.mean() == -0.25
     plain = [{name: row[name] for name in names} for row in rows[:2]]
     assert MeasuredRows(plain, {}).first_fit.rows == plain

@@ -200,6 +200,11 @@ class MeasuredCell:
         """
         return self.own.against(self.baseline, evaluation, self.noise, against)
 
+    def first_shift(self, evaluation: str) -> float | None:
+        """The mean difference of the first fit alone, for what is asked of that fit; None where nothing is paired."""
+        difference = self.own.first_fit.against(self.baseline, evaluation, None).difference
+        return float(difference.mean()) if len(difference) else None
+
 
 class Evaluation(ABC):
     """One thing that is asked of cells; a subclass is a frozen dataclass whose fields are its settings.

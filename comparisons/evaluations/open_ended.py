@@ -17,6 +17,7 @@ from comparisons.evaluation.free_answers import OPEN_ENDED, coherence_test, open
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell, row_of
 from comparisons.evaluation.measures import Row
 from comparisons.evaluation.pooling import pooled
+from comparisons.evaluation.questions import CHOICES
 from comparisons.evaluation.tally import Tally, branches_of
 from comparisons.evaluations.generated import without_room
 from comparisons.experiment.plan import Plan
@@ -89,7 +90,7 @@ class FreeAnswers(Evaluation):
 
     def numbers(self, cell: MeasuredCell) -> Mapping[str, Any]:
         baseline = None if cell.is_baseline else cell.baseline.rows
-        shift = None if cell.numbers["broken"] else cell.numbers.get("shift")
+        shift = None if cell.is_baseline or cell.numbers["broken"] else cell.first_shift(CHOICES)
         spent = cell.own.info.get(JUDGING) or {}
         found = row_numbers(open_numbers(cell.own.rows, baseline, shift, spent, cell.seed))
         limit = cell.plan.spec.limits.get("coherence")

@@ -130,7 +130,9 @@ class RandomRanks(Evaluation):
             return {"warnings": [f"not ranked among random directions: {found['error']}"]}
         if not found.get("shifts"):
             return None
-        return RandomShifts(tuple(found["shifts"]), tuple(found.get("matched", ()))).numbers(cell.numbers["shift"])
+        shift = cell.first_shift(CHOICES)
+        assert shift is not None
+        return RandomShifts(tuple(found["shifts"]), tuple(found.get("matched", ()))).numbers(shift)
 
 
 def reading_of(elements: Sequence[Element]) -> Reading:

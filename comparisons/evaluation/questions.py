@@ -16,9 +16,6 @@ from comparisons.util.errors import CompareError
 CHOICES, KNOWLEDGE = "choices", "knowledge"
 """Names of evaluations in result rows: on the behavior's own questions, and on those that only knowledge answers."""
 
-SIDE = "side:"
-"""Begins the name of an evaluation on another behavior's questions: "side:refusal"."""
-
 
 @dataclass(frozen=True)
 class Question:

@@ -8,10 +8,10 @@ from typing import Any
 
 from comparisons.evaluation.cells import choice_results
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
-from comparisons.evaluation.questions import SIDE
 from comparisons.evaluation.tally import Tally
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Specification
+from comparisons.results.schema import SIDE
 from comparisons.util.files import json_digest
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from comparisons.evaluation.questions import SIDE
 from comparisons.report.table import describe
 from comparisons.results.cells import read_rows
 from comparisons.results.folder import QuestionText, read_questions
 from comparisons.results.record import Record
+from comparisons.results.schema import SIDE
 from comparisons.results.summary import SummaryRow
 
 PLACES = 3

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from comparisons.evaluation.questions import SIDE
 from comparisons.report.blocks import Block, Heading, Paragraph, section
 from comparisons.report.figures import Gallery
 from comparisons.report.markdown import escaped
@@ -14,6 +13,7 @@ from comparisons.report.panels import MapPanel, frame, label, paint, shortened, 
 from comparisons.report.sections import EvaluationSection
 from comparisons.results.findings import is_broken
 from comparisons.results.record import Record
+from comparisons.results.schema import SIDE
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.table import NOTHING, Column, Row, Table, interval, number
 

@@ -13,8 +13,11 @@ def with_interval(
     value: float | None, interval: Sequence[float] | None, signed: bool = False, fine: bool = False
 ) -> str:
     assert value is not None
-    # Two places read well; what would round to 0.00 gets a third, so that a bound can't seem to touch 0.
-    places = 2 if not fine and all(abs(part) >= 0.005 for part in (value, *(interval or ()))) else 3
+    # Two places read well; what would round to 0.00 gets a third, so that a bound can't seem to touch 0, and so do
+    # bounds that would round to one number.
+    parts = (value, *(interval or ()))
+    narrow = interval is not None and 0 < interval[1] - interval[0] < 0.01
+    places = 3 if fine or narrow or any(abs(part) < 0.005 for part in parts) else 2
     return f"{number(value, signed, places)} {bounds(interval, places) if interval else '(no interval)'}"
 
 

@@ -11,6 +11,9 @@ from typing_extensions import NotRequired, TypedDict
 
 from comparisons.util.directions import Direction
 
+SIDE = "side:"
+"""Begins the name of an evaluation on another behavior's questions, in result rows: "side:refusal"."""
+
 STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 """Numbers are finite, and nothing is taken for what it isn't."""
 

@@ -172,7 +172,8 @@ def word_tokenizer(vocabulary: int) -> Any:
     raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Whitespace()
     raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    # Not named as its unknown token: a tokenizer that knows so little of a question would be refused.
+    return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>")
 
 
 def make_items(lm: LM, count: int, tokens: int, seed: int) -> tuple[Item, ...]:

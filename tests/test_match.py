@@ -199,7 +199,9 @@ def test_a_match_is_read() -> None:
 
 def test_the_estimate_counts_the_strengths_that_are_tried() -> None:
     spec = Specification(ModelSource(), ("refusal",), ("caa",), layer="1", knowledge="none", match="kl=0.1")
-    spec = replace(spec, train_items=60, test_items=8, directions=("pos",), kl=True, settings={"kl": {"tokens": ["24"]}})
+    spec = replace(
+        spec, train_items=60, test_items=8, directions=("pos",), kl=True, settings={"kl": {"tokens": ["24"]}}
+    )
     assert make_plan(spec).knowledge_dev == ()
     coherent = replace(spec, match="coherence=8", open_ended=OpenEnded())
     assert estimate(coherent).rated == 20 * 13

@@ -213,6 +213,7 @@ def _answered(record: Record, origin: Origin, names: Fields) -> Item:
     question, matching, contrast = (
         text_field(record, name, origin.where).strip() for name in (names.question, names.matching, names.contrast)
     )
+    # Either may be the one that is called A.
     matching, contrast = _unmarked([matching, contrast], origin)
     contrast, matching = _unmarked([contrast, matching], origin)
     if normalize("NFC", matching) == normalize("NFC", contrast):

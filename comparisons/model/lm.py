@@ -157,9 +157,10 @@ class LM:
         """
         config, rope = self.config, getattr(self.config, "rope_parameters", None) or {}
         length = getattr(config, "max_position_embeddings", None)
-        if rope.get("rope_type") == "longrope":
+        kinds = rope.values() if isinstance(next(iter(rope.values()), None), dict) else [rope]  # of layers, or of all
+        for each in (kind for kind in kinds if kind.get("rope_type") == "longrope"):
             trained = getattr(config, "original_max_position_embeddings", None)
-            length = rope.get("original_max_position_embeddings") or trained or length
+            length = each.get("original_max_position_embeddings") or trained or length
         return int(length) if length else None
 
     @property

@@ -14,7 +14,7 @@ from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
 from comparisons.model.lm import LM
 from comparisons.model.source import GGUF, ModelSource, split_location
-from comparisons.model.stream import check_causal, check_positions, check_stream
+from comparisons.model.stream import check_positions, check_stream
 from comparisons.model.tokenizers import read_tokenizer, warn_once
 from comparisons.util.errors import CompareError
 from comparisons.util.files import file_digest, json_digest, read_sealed, remembered_digest, write_sealed
@@ -96,7 +96,6 @@ def load(source: ModelSource) -> LM:
     check_known(tokenizer, source.name, lm.prompts.probe()[1])
     check_positions(lm)
     check_stream(lm)
-    check_causal(lm)
     for note in lm.prompts.notes if lm.prompts.reading.mended or lm.prompts.thinking else ():
         warn_once(note)
     return lm

@@ -27,7 +27,8 @@ def check_stream(lm: LM) -> None:
     """Raises CompareError where a model's block hands on anything but a vector of the stream's width for each token.
 
     Those of some families hand on several copies of it (hyper-connections), two streams (Reformer), or tokens of their
-    own before the text's (CPM-Ant): nothing could be read or edited at the right place.
+    own before the text's (CPM-Ant): nothing could be read or edited at the right place. Those of others read a token
+    with those behind it: no next token can be asked for.
     """
     output = _first_output(lm, [0, 1, 2])
     if output is None:
@@ -41,18 +42,21 @@ def check_stream(lm: LM) -> None:
             f"the blocks of {lm.name} hand on {found} for 3 tokens of width {lm.width}: there is no one "
             "residual stream to read or edit; take another model."
         )
+    _check_causal(lm, hidden)
 
 
-def check_causal(lm: LM) -> None:
+def _check_causal(lm: LM, hidden: Any) -> None:
     """Raises CompareError where what a model makes of a token depends on those behind it.
 
     Families that are told which tokens they read so (PaliGemma's prompts, by token_type_ids) are left to that.
+
+    Args:
+        lm: the model.
+        hidden: what its first block hands on for tokens that differ in the last one from those that are tried.
     """
-    found = [_first_output(lm, [0, 1, last]) for last in (2, 3)]
-    told = "token_type_ids" in inspect.signature(type(lm.model).forward).parameters
-    if told or any(output is None for output in found):
+    if "token_type_ids" in inspect.signature(type(lm.model).forward).parameters:
         return
-    one, other = (_hidden(output)[..., :2, :].float() for output in found)
+    one, other = (each[..., :-1, :].float() for each in (hidden, _hidden(_first_output(lm, [0, 1, 3]))))
     if (one - other).abs().max() > TELLING * one.std():
         raise CompareError(
             f"{lm.name} reads each token with those behind it, and its next tokens can't be asked for: take another "

@@ -125,7 +125,7 @@ def test_free_answers_that_fall_apart_are_told_above_the_answer(tmp_path: Path) 
     }
     text = report(made(tmp_path / "fallen", **fallen))
     said = "are less coherent than the unchanged model's, furthest of caa pos: 3.0 of 10, 5.0 lower."
-    assert said in text and text.index("> answers of caa less coherent") < text.index("### To raise")
+    assert said in text and text.index("> answers of caa pos less coherent") < text.index("### To raise")
     assert "less coherent" not in report(made(tmp_path / "kept", **fallen | {"coherence_change_ci": [-6.0, -1.5]}))
 
 

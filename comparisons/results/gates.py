@@ -157,11 +157,11 @@ def _of_answers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
         change, left, worst = min(found, key=lambda each: each[:2])
         rows = [row for *_, row in found]
         text = (
-            f"{name}: free answers of {_names(rows)} are less coherent than the "
+            f"{name}: free answers of {_names(rows, directed=True)} are less coherent than the "
             f"unchanged model's, furthest of {worst.name} {worst.direction}: {number(left, places=1)} of 10, "
             f'{number(-change, places=1)} lower. Read them before you use it; --select "coherence>=7" sets a limit.'
         )
-        yield Gate("incoherent", name, text, _of_methods(rows, "answers of {} less coherent"))
+        yield Gate("incoherent", name, text, _of_methods(rows, "answers of {} less coherent", directed=True))
 
 
 def _of_numbers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
@@ -185,15 +185,20 @@ def _of_numbers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
         yield Gate("few questions", name, text, "few questions")
 
 
-def _of_methods(rows: Sequence[SummaryRow], text: str) -> str:
+def _of_methods(rows: Sequence[SummaryRow], text: str, directed: bool = False) -> str:
     """What is said above a verdict, with their names, where it is about a method and not about controls alone."""
-    names = list(dict.fromkeys(row.name for row in rows if not row.control))
+    names = _distinct([row for row in rows if not row.control], directed)
     others = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return text.format(", ".join(names[:NAMED]) + others) if names else ""
 
 
-def _names(rows: Sequence[SummaryRow]) -> str:
-    return ", ".join(dict.fromkeys(row.name for row in rows))
+def _names(rows: Sequence[SummaryRow], directed: bool = False) -> str:
+    return ", ".join(_distinct(rows, directed))
+
+
+def _distinct(rows: Sequence[SummaryRow], directed: bool) -> list[str]:
+    """The names of their methods, each once, and which way they go where that matters."""
+    return list(dict.fromkeys(f"{row.name} {row.direction}" if directed else row.name for row in rows))
 
 
 @dataclass(frozen=True)

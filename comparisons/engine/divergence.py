@@ -21,6 +21,9 @@ from comparisons.intervention import Intervention
 from comparisons.model.lm import LM, LOGITS
 from comparisons.util.errors import CompareError
 
+CACHED = 1 << 19
+"""Logits that are worked on at once on a processor, so that they stay in its cache."""
+
 PLAIN = Group(Intervention(), (Intervention(),), ((0,),))
 """The unchanged model."""
 
@@ -196,16 +199,25 @@ def kl(plain: Outputs, changed: Outputs) -> torch.Tensor:
     mean = torch.zeros(after.shape[:2], device=after.device)
     for words, words_changed in _words(plain, changed):
         count = before.shape[-1] if words is None else words.count
-        step = max(1, LOGITS // ((len(after) + 1) * count))
-        for start in range(0, after.shape[1], step):
-            here = slice(start, start + step)
-            z, z_changed = _logits(words, before[here]), _logits(words_changed, after[:, here])
-            total = torch.logaddexp(log_z[here], z.logsumexp(-1))
-            share = (z - total[:, None]).exp()
-            mean[:, here] = mean[:, here] * (log_z[here] - total).exp() + (share * (z - z_changed)).sum(-1)
-            log_z[here] = total
-            log_z_changed[:, here] = torch.logaddexp(log_z_changed[:, here], z_changed.logsumexp(-1))
+        for made in _slices(after.shape[1], LOGITS // ((len(after) + 1) * count)):
+            logits, logits_changed = _logits(words, before[made]), _logits(words_changed, after[:, made])
+            # Made in large products; then read in pieces that a processor's cache holds.
+            most = LOGITS if after.is_cuda else CACHED
+            for part in _slices(len(logits), most // (len(after) * count)):
+                here = slice(made.start + part.start, made.start + part.stop)
+                z, z_changed = logits[part], logits_changed[:, part]
+                total = torch.logaddexp(log_z[here], z.logsumexp(-1))
+                share = (z - total[:, None]).exp()
+                mean[:, here] = mean[:, here] * (log_z[here] - total).exp() + (share * (z - z_changed)).sum(-1)
+                log_z[here] = total
+                log_z_changed[:, here] = torch.logaddexp(log_z_changed[:, here], z_changed.logsumexp(-1))
     return (mean - log_z + log_z_changed).clamp(min=0).cpu()
+
+
+def _slices(count: int, most: int) -> Iterator[slice]:
+    """All of `count` things, at most so many at once, but at least one."""
+    step = max(1, most)
+    yield from (slice(start, min(start + step, count)) for start in range(0, count, step))
 
 
 def _words(plain: Outputs, changed: Outputs) -> Iterator[tuple[Words | None, Words | None]]:

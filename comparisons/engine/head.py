@@ -101,7 +101,10 @@ class Words:
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """The words' logits, [..., words], float32, of what enters the layer."""
-        return self.head.finished(torch.nn.functional.linear(hidden.float(), self.weight, self.bias))
+        # One product of all rows: of a view with gaps torch would make one product for each of its parts.
+        rows = hidden.float().reshape(-1, hidden.shape[-1])
+        product = torch.nn.functional.linear(rows, self.weight, self.bias)
+        return self.head.finished(product.view(*hidden.shape[:-1], self.count))
 
 
 def head_of(lm: LM) -> Head | None:

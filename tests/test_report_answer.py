@@ -32,7 +32,7 @@ COSTLY = {
 class TestAnswer:
     def test_an_interval_that_holds_0_is_no_movement(self) -> None:
         found = answer([baseline(), cell("caa", "pos", 0.03), cell("sft", "pos", 0.04)], "pos")
-        expected = "To raise refusal, no method moved it measurably; the furthest was sft, +0.04 [-0.01, 0.09]."
+        expected = "To raise refusal, no method moved it that way measurably; the furthest was sft, +0.04 [-0.01, 0.09]."
         assert found == expected
 
     def test_a_measurable_method_stands_before_a_larger_unclear_one(self) -> None:
@@ -127,7 +127,7 @@ class TestAnswer:
 
     def test_moving_the_wrong_way_is_said(self, tmp_path: Path) -> None:
         text = report(make_run(tmp_path, [baseline(), cell("caa", "pos", -0.2)]))
-        assert "no method moved it measurably" in text
+        assert "no method moved it that way measurably" in text
         assert "- Moved refusal measurably the wrong way: caa pos at strength 1, -0.20 [-0.25, -0.15]." in text
 
     def test_methods_are_told_apart_by_their_contrasts_and_by_nothing_else(self) -> None:
@@ -152,7 +152,7 @@ class TestAnswer:
     def test_a_sentence_goes_by_the_interval_over_all_cells(self, tmp_path: Path) -> None:
         wide = {"n_clusters": 50, "shift_band": [-0.01, 0.41]}
         found = answer([baseline(), cell("caa", "pos", 0.2, **wide)], "pos")
-        assert found == "To raise refusal, no method moved it measurably; the furthest was caa, +0.20 [-0.01, 0.41]."
+        assert found == "To raise refusal, no method moved it that way measurably; the furthest was caa, +0.20 [-0.01, 0.41]."
         text = report(make_run(tmp_path, [baseline(), cell("caa", "neg", 0.2, **wide)]))
         assert "wrong way" not in text.partition("## Shift")[0]
         few = cell("caa", "pos", 0.2, n_clusters=5, shift_band=None)
@@ -181,7 +181,7 @@ def test_the_verdict_names_what_to_use_by_contrasts() -> None:
     dear = [replace(row, cost=0.12, cost_ci=[0.08, 0.16]) if row.name == "d" else row for row in rows]
     assert said(won, dear) == "use d, at a knowledge cost of 0.12"
     unclear = [rows[0], cell("caa", "pos", 0.03)]
-    assert said([], unclear) == "use none of these: nothing moved it measurably"
+    assert said([], unclear) == "use none of these: nothing moved it that way measurably"
     doubted = [rows[0], cell("caa", "pos", 0.2, random_rank_p=0.4, random_shifts=[-0.3, 0.0, 0.3], n_random=199)]
     assert said([], doubted) == "nothing is sure: caa moved it, but a test speaks against it"
     assert said([], [replace(rows[0], lost_mass=0.9), rows[1]]) == "nothing can be said"

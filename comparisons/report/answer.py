@@ -12,7 +12,6 @@ from comparisons.report.table import describe
 from comparisons.results.findings import (
     answers,
     backfired,
-    claim,
     claimed,
     dosed,
     moved_controls,
@@ -60,7 +59,8 @@ def short_limits(limits: Sequence[Gate], subject: str) -> str:
 
 def _numbers(row: SummaryRow) -> tuple[Number, ...]:
     """Shift, knowledge cost and divergence from the unchanged model."""
-    shift = Number(number(row.shift, signed=True, places=2), "shift", _interval(claim(row), 2), "choices")
+    value, _, bounds = claimed(row).partition(" ")
+    shift = Number(value, "shift", bounds.strip("()"), "choices")
     return shift, _cost(row), Number(number(row.kl), "KL", NOT_ASKED if row.kl is None else "nats a token")
 
 

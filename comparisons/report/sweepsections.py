@@ -185,7 +185,8 @@ def _answer(ranked: Sequence[SummaryRow], tried: int) -> str:
         return "no cell is usable: all failed or answer something other than the two letters."
     first = ranked[0]
     if not moved(first):
-        return f"none of {tried} cells moved it measurably; the furthest was {_setting(first)}, {estimate(first)}."
+        none = f"none of {tried} cells moved it that way measurably"
+        return f"{none}; the furthest was {_setting(first)}, {estimate(first)}."
     return f"{_setting(first)} moved most of {tried} cells: {estimate(first)}."
 
 

@@ -129,8 +129,8 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
     first, undosed = best[0], unmatched(asked)
     beside = f"; without a dose to match by: {', '.join(undosed)}" if undosed else ""
     if not moved(first):
-        text = f"{aim}, no method moved it measurably; the furthest was {_dose(first, asked)}, {claimed(first)}"
-        return f"{text}{beside}."
+        furthest = f"the furthest was {_dose(first, asked)}, {claimed(first)}"
+        return f"{aim}, no method moved it that way measurably; {furthest}{beside}."
     found = [(row, between(contrasts, first.cell, row.cell)) for row in best[1:]]
     against = [(_dose(row, asked), contrast) for row, contrast in found if contrast is not None]
     text = f"{aim}, {_dose(first, asked)} {_rank(best, against)}: {claimed(first)}{price(first)}"

@@ -229,7 +229,7 @@ def _verdict(rows: Sequence[SummaryRow], asked: Sequence[SummaryRow], contrasts:
         return Verdict(aim, "no cell is usable")
     first = best[0]
     if not moved(first):
-        return Verdict(aim, "use none of these: nothing moved it measurably", first)
+        return Verdict(aim, "use none of these: nothing moved it that way measurably", first)
     if doubt(first):
         return Verdict(aim, f"nothing is sure: {dosed(first, asked)} moved it, but a test speaks against it", first)
     further = [text for text, row in unmatched(asked).items() if intended(row) > intended(first)]

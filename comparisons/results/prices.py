@@ -12,6 +12,7 @@ from comparisons.util.table import number
 def with_interval(
     value: float | None, interval: Sequence[float] | None, signed: bool = False, fine: bool = False
 ) -> str:
+    """A number, a blank, and its interval in brackets."""
     assert value is not None
     # Two places read well; what would round to 0.00 gets a third, so that a bound can't seem to touch 0, and so do
     # bounds that would round to one number.

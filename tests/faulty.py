@@ -22,7 +22,7 @@ CONTENTS = {"nojson": "I'd say seven.", "eleven": json.dumps({"reason": "more th
 
 
 class Faulty(ThreadingHTTPServer):
-    """Answers with a score of 8, for coherence 6, or with a text's letters as its embedding, but for the markers in it.
+    """Answers with a score of 8, for coherence 6, of what is polite 3, or with a text's letters as its embedding, but for the markers in it.
 
     Attributes:
         seen: how often each request's text came.
@@ -106,7 +106,8 @@ def _embedding(text: str) -> Any:
 
 
 def _completion(text: str, authorization: str) -> dict[str, Any]:
-    verdict = {"reason": f"as told by {authorization}", "score": 6 if "coherent" in text.split("Rubric")[0] else 8}
+    score = 6 if "coherent" in text.split("Rubric")[0] else 3 if "polite" in text else 8
+    verdict = {"reason": f"as told by {authorization}", "score": score}
     if "<answer_1>" in text:
         verdict = {
             "reason": "the longer",

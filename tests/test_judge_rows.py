@@ -10,9 +10,11 @@ import pytest
 
 from comparisons.dataset.texts import read_texts
 from comparisons.evaluation.free_answers import open_numbers, row_numbers
-from comparisons.judges.interface import AnswerToJudge, Price, Verdict
+from comparisons.judges.interface import AnswerToJudge, Price, Setup, Verdict
 from comparisons.judges.judge_set import JudgeSet
+from comparisons.judges.server import Server
 from comparisons.util.errors import CompareError
+from tests.faulty import serving
 from tests.made_runs import answer
 from tests.places import write
 from tests.tiny import tiny_behavior
@@ -85,3 +87,14 @@ def test_each_rubric_of_a_judge_that_reads_is_a_score_of_its_own(tmp_path: Path)
     assert replace(behavior, rubrics={}).digest != behavior.digest
     with pytest.raises(CompareError, match="field 'rubrics'"):
         read_texts(write(file, {"rubrics": ["How polite?"]}), "refusal")
+
+
+def test_a_server_is_asked_by_each_rubric_apart_and_paid_once_each(tmp_path: Path) -> None:
+    behavior = replace(tiny_behavior(), name="refusal", rubric="Count no.", rubrics={"manners": "How polite?"})
+    with serving() as server:
+        setup = Setup(cache=tmp_path, url=server.url)
+        judges = JudgeSet({"server": Server("judge", setup)}, {"refusal": behavior})
+        scored = judges.scored([[answer("0", {}, answer="no"), answer("1", {}, answer="no")]], {})[0]
+        assert [row["scores"] for row in scored.rows] == [{"server": 8, "server [manners]": 3}] * 2
+        assert [row["coherence"]["server"] for row in scored.rows] == [6, 6]
+        assert len(server.paid) == 2 * 3 and max(server.paid.values()) == 1

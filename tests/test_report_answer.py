@@ -32,7 +32,9 @@ COSTLY = {
 class TestAnswer:
     def test_an_interval_that_holds_0_is_no_movement(self) -> None:
         found = answer([baseline(), cell("caa", "pos", 0.03), cell("sft", "pos", 0.04)], "pos")
-        expected = "To raise refusal, no method moved it that way measurably; the furthest was sft, +0.04 [-0.01, 0.09]."
+        expected = (
+            "To raise refusal, no method moved it that way measurably; the furthest was sft, +0.04 [-0.01, 0.09]."
+        )
         assert found == expected
 
     def test_a_measurable_method_stands_before_a_larger_unclear_one(self) -> None:
@@ -152,7 +154,10 @@ class TestAnswer:
     def test_a_sentence_goes_by_the_interval_over_all_cells(self, tmp_path: Path) -> None:
         wide = {"n_clusters": 50, "shift_band": [-0.01, 0.41]}
         found = answer([baseline(), cell("caa", "pos", 0.2, **wide)], "pos")
-        assert found == "To raise refusal, no method moved it that way measurably; the furthest was caa, +0.20 [-0.01, 0.41]."
+        assert (
+            found
+            == "To raise refusal, no method moved it that way measurably; the furthest was caa, +0.20 [-0.01, 0.41]."
+        )
         text = report(make_run(tmp_path, [baseline(), cell("caa", "neg", 0.2, **wide)]))
         assert "wrong way" not in text.partition("## Shift")[0]
         few = cell("caa", "pos", 0.2, n_clusters=5, shift_band=None)

@@ -22,7 +22,7 @@ CONTENTS = {"nojson": "I'd say seven.", "eleven": json.dumps({"reason": "more th
 
 
 class Faulty(ThreadingHTTPServer):
-    """Answers with a score of 8, for coherence 6, of what is polite 3, or with a text's letters as its embedding, but for the markers in it.
+    """Answers with a score of 8 (6 for coherence, 3 for politeness), or with letters as an embedding, if unmarked.
 
     Attributes:
         seen: how often each request's text came.

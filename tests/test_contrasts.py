@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp, ttest_rel
 
+from comparisons.evaluation.contrasts import judged
 from comparisons.stats import FEWEST, Contrast, FloatArray, Interval, contrasts, sign_flip_p, standard_error
 
 DRAWS = 499
@@ -152,6 +153,7 @@ def test_a_pair_of_rare_flips_has_no_verdict_and_does_not_widen_the_others() -> 
     found = {(one.first, one.second): one for one in contrasts(flips, draws=DRAWS)}
     rare = found[0, 3]
     assert rare.sparse and rare.carried == pytest.approx(2, abs=0.2) and rare.verdict(0.02) == "undecided"
+    assert judged(rare, 0.02) == ("undecided", "the difference lies in about 2 of 50 questions: too few")
     assert rare.interval is None or rare.interval.low < -0.3
     for before in plain:
         after = found[before.first, before.second]

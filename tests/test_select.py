@@ -133,7 +133,7 @@ def test_what_keeps_within_no_limit_fails_and_says_how_near_it_came(capsys: pyte
     rows = found("out")
     assert [row["status"] for row in rows.values() if row["method"] == "sysprompt"] == ["failed", "failed"]
     failed = [row for row in rows.values() if row["status"] == "failed"]
-    assert all("keeps its cost on dev within 0.05: the nearest" in row["error"] for row in failed)
+    assert all("keeps cost<=0.05 on dev: the nearest" in row["error"] for row in failed)
     assert all(row["shift"] is None for row in failed)
     assert "none within the limit" in Path("out/report.md").read_text()
 

@@ -235,7 +235,7 @@ def _contrasts(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction,
     for shift, content, cost in zip(shifts, contents, costs, strict=True):
         a, b = cells[shift.first], cells[shift.second]
         verdict, reason = judged(shift, margin)
-        undecided = verdict == "undecided" and reason is None
+        needed = shift.items_needed(margin, len(shifts)) if verdict == "undecided" and reason is None else None
         found.append(
             {
                 "behavior": a.behavior,
@@ -251,7 +251,8 @@ def _contrasts(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction,
                 "n_clusters": shift.units,
                 "n_seeds": min((len(each.fits["seeds"]) for each in (a, b) if each.fits), default=1),
                 "reason": reason,
-                "items_needed": shift.items_needed(margin, len(shifts)) if undecided else None,
+                # A number that is there already was no answer.
+                "items_needed": needed if needed and needed > shift.count else None,
                 "content": numbers(content) if content.count else None,
                 "cost": None if cost is None or not cost.count else cost_numbers(cost, margin),
             }
@@ -261,20 +262,29 @@ def _contrasts(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction,
 
 def judged(contrast: stats.Contrast, margin: float) -> tuple[Verdict, str | None]:
     """The verdict on a difference of p_match, and why there can be none."""
-    reason = too_little(contrast)
-    return ("undecided", reason) if reason else (contrast.verdict(margin), None)
+    reason, verdict = too_little(contrast), contrast.verdict(margin)
+    if reason is None and verdict == "undecided" and contrast.sparse:
+        reason = _carried(contrast)
+    return ("undecided", reason) if reason else (verdict, None)
 
 
 def too_little(contrast: stats.Contrast) -> str | None:
     """Why the questions can't tell two cells apart, whatever they answered; None where they can."""
-    kind = "questions" if contrast.units == contrast.count else "clusters of questions"
     if contrast.units < stats.FEWEST:
-        return f"only {contrast.units} {kind}: under {stats.FEWEST} there is no interval"
+        return f"only {contrast.units} {_kind(contrast)}: under {stats.FEWEST} there is no interval"
     if contrast.count < SMALL and contrast.still >= MOST_STILL:
         return f"{contrast.count} questions, of which {contrast.still:.0%} hardly differ, are too few"
     if contrast.simultaneous is None:
-        return f"the difference lies in about {contrast.carried:.0f} of {contrast.units} {kind}: too few"
+        return _carried(contrast)
     return None
+
+
+def _carried(contrast: stats.Contrast) -> str:
+    return f"the difference lies in about {contrast.carried:.0f} of {contrast.units} {_kind(contrast)}: too few"
+
+
+def _kind(contrast: stats.Contrast) -> str:
+    return "questions" if contrast.units == contrast.count else "clusters of questions"
 
 
 def numbers(contrast: stats.Contrast) -> Difference:

@@ -13,6 +13,7 @@ from comparisons.experiment.limits import Limits
 from comparisons.experiment.specification import Cell, Element
 from comparisons.intervention import Intervention
 from comparisons.method.settings import STRENGTH
+from comparisons.results.costs import FALLING
 from comparisons.results.findings import BROKEN
 from comparisons.running.dev import Dev, excess, worst
 from comparisons.util.directions import Direction
@@ -172,9 +173,10 @@ def _winner(rows: Sequence[Mapping[str, Any]], limits: Limits) -> int | None:
 
 
 def _excess(row: Mapping[str, Any], limits: Limits) -> float | None:
-    """How far the bound that is furthest beyond its limit lies beyond it; None where one has no bound."""
+    """How far the bound that is furthest beyond its limit lies beyond it, in limits; None where one has no bound."""
     bounds = {quantity: row.get(f"{quantity}_bound") for quantity in limits}
-    beyond = [excess(name, bound, limits[name]) for name, bound in bounds.items() if bound is not None]
+    known = {name: bound for name, bound in bounds.items() if bound is not None}
+    beyond = [excess(name, bound, limits[name]) / (limits[name] or 1.0) for name, bound in known.items()]
     return max(beyond) if len(beyond) == len(limits) else None
 
 
@@ -187,11 +189,13 @@ def nothing_within(record: Mapping[str, Any]) -> CompareError:
     if nearest is not None:
         settings = ", ".join(f"{name}={value}" for name, value in nearest[1]["settings"].items())
         verbs = {"cost": "cost up to", "kl": "have a KL of up to", "coherence": "have a coherence of only"}
-        most = " and ".join(f"{verbs[quantity]} {nearest[1][f'{quantity}_bound']:.3f}" for quantity in limits)
-        reason = f"the nearest, {settings}, may {most}"
-    words = " and ".join(f"its {quantity} on dev within {limit:g}" for quantity, limit in limits.items())
+        bounds = {quantity: nearest[1][f"{quantity}_bound"] for quantity in limits}
+        beyond = [name for name, bound in bounds.items() if excess(name, bound, limits[name]) > 0]
+        most = " and ".join(f"{verbs[name]} {bounds[name]:.3f}" for name in beyond)
+        reason = f"the nearest, {settings}, {f'may {most}' if most else 'answers with something else than letters'}"
+    words = ", ".join(f"{name}{'>=' if name in FALLING else '<='}{limit:g}" for name, limit in limits.items())
     return CompareError(
-        f"none of {len(record['trials'])} trials of {record['method']} keeps {words}: {reason}; "
+        f"none of {len(record['trials'])} trials of {record['method']} keeps {words} on dev: {reason}; "
         "allow more by --select, or try smaller --strengths."
     )
 

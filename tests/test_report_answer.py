@@ -187,6 +187,8 @@ def test_the_verdict_names_what_to_use_by_contrasts() -> None:
     assert said(won, dear) == "use d, at a knowledge cost of 0.12"
     unclear = [rows[0], cell("caa", "pos", 0.03)]
     assert said([], unclear) == "use none of these: nothing moved it that way measurably"
+    small = [rows[0], cell("caa", "pos", 0.01, shift_ci=[0.005, 0.015])]
+    assert said([], small) == "use caa, though it moves it by less than 0.02"
     doubted = [rows[0], cell("caa", "pos", 0.2, random_rank_p=0.4, random_shifts=[-0.3, 0.0, 0.3], n_random=199)]
     assert said([], doubted) == "nothing is sure: caa moved it, but a test speaks against it"
     assert said([], [replace(rows[0], lost_mass=0.9), rows[1]]) == "nothing can be said"

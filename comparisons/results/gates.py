@@ -13,6 +13,7 @@ from comparisons.results.findings import (
     ROUGH,
     aim_of,
     by_content,
+    claim,
     dosed,
     doubt,
     intended,
@@ -246,6 +247,9 @@ def _use(best: Sequence[SummaryRow], asked: Sequence[SummaryRow], contrasts: Seq
         if contrast is not None and (contrast["verdict"] != "equivalent" or moved(row)):
             of.setdefault(contrast["verdict"], []).append(dosed(row, asked))
     text = f"use {' or '.join([dosed(first, asked), *of.get('equivalent', ())])}"
+    margin, interval = next((each["margin"] for each in contrasts), MARGIN), claim(first)
+    if interval is not None and max(map(abs, interval)) < margin:
+        text += f", though it moves it by less than {margin:g}"
     if first.cost is not None and first.cost_ci is not None and first.cost_ci[0] > MARGIN:
         text += f", at a knowledge cost of {number(first.cost, places=2)}"
     if "undecided" in of:

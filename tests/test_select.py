@@ -66,25 +66,37 @@ def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_a_tight_limit_takes_a_lower_strength_than_a_loose_one() -> None:
+@pytest.fixture(scope="module")
+def tight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The place of a run, "tight", of one fit."""
+    folder = tmp_path_factory.mktemp("select")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert cli(command("tight", "cost<=0.05")) == 0
+    return folder
+
+
+def test_a_tight_limit_takes_a_lower_strength_than_a_loose_one(tight: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tight)
     assert cli(command("loose", "cost<=0.5")) == 0
-    assert cli(command("tight", "cost<=0.05")) == 0
-    loose, tight = found("loose"), found("tight")
+    loose, cells = found("loose"), found("tight")
     assert set(loose) == {"refusal/baseline", "refusal/caa/pos/1", "refusal/caa/neg/1"}
-    assert set(tight) == {"refusal/baseline", "refusal/caa/pos/0.5", "refusal/caa/neg/0.5"}
-    assert tight["refusal/caa/pos/0.5"]["tuning_trials"] == 4
+    assert set(cells) == {"refusal/baseline", "refusal/caa/pos/0.5", "refusal/caa/neg/0.5"}
+    assert cells["refusal/caa/pos/0.5"]["tuning_trials"] == 4
     report = Path("tight/report.md").read_text()
     assert "has an upper bound (in brackets) of at most 0.05 on 80 questions" in report
     assert "strength=0.5 | +0." in report
     assert "(chosen)" in report
-    test = tight["refusal/caa/pos/0.5"]["cost_test"]
-    assert (test["verdict"], test["limit"], tight["refusal/caa/pos/0.5"]["n_knowledge"]) == ("not testable", 0.05, 12)
+    test = cells["refusal/caa/pos/0.5"]["cost_test"]
+    assert (test["verdict"], test["limit"], cells["refusal/caa/pos/0.5"]["n_knowledge"]) == ("not testable", 0.05, 12)
     assert "on test not shown to be within the limit of 0.05 (at most 0." in report
 
 
-def test_the_trials_are_those_of_a_hand_made_loop_and_no_test_question_is_among_them() -> None:
-    cli(command("out", "cost<=0.05"))
-    (record,) = choices("out")
+def test_the_trials_are_those_of_a_hand_made_loop_and_no_test_question_is_among_them(
+    tight: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tight)
+    (record,) = choices("tight")
     plan = make_plan(
         Specification(
             ModelSource(),
@@ -122,8 +134,7 @@ def test_the_trials_are_those_of_a_hand_made_loop_and_no_test_question_is_among_
                 assert trial["cost_bound"] == pytest.approx(max(bound or 0 for bound in bounds), abs=1e-5)
     within = [i for i, t in enumerate(record["trials"]) if t["cost_bound"] <= 0.05 and not t["broken"]]
     assert record["selected"] == max(within, key=lambda i: record["trials"][i]["two_sided"])
-    rows = [json.loads(line) for line in Path("out/results.jsonl").read_text().splitlines()]
-    asked_on_test = {row["item"] for row in rows if row["evaluation"] == "knowledge"}
+    asked_on_test = {row["item"] for row in rows_of("tight", "knowledge")}
     assert asked_on_test
     assert not asked_on_test & {item.id for item in facts}
 
@@ -161,7 +172,7 @@ def test_a_resumed_run_selects_the_same_without_trying_again(monkeypatch: pytest
 
 
 def test_a_stack_takes_its_elements_doses_as_chosen_alone() -> None:
-    few = ("--data", str(few_questions(Path("few"))))
+    few = ("--data", str(few_questions(Path("few"))), "--train-items", "24")
     arguments = command("out", "cost<=0.5", *few, "--set", "sft.learning_rate=1e-3", "--set", "sft.epochs=1")
     cli([text if text != "caa" else "sft,sft+caa" for text in arguments])
     alone = next(record for record in choices("out") if record["method"] == "sft")

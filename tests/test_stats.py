@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from comparisons.stats import FloatArray, Interval, bca_interval, difference_interval, sign_flip_p, student_t
+from comparisons.stats.intervals import wilson
 
 numbers = st.integers(-1000, 1000).map(lambda thousandths: thousandths / 1000)
 samples = st.lists(numbers, min_size=2, max_size=40).map(np.array)
@@ -206,6 +207,15 @@ def test_two_units_give_their_range() -> None:
 @pytest.mark.parametrize("share", [0.0005, 0.025, 0.3, 0.5, 0.8, 0.95, 0.975, 0.9999])
 def test_students_t_equals_scipy(share: float, freedom: int) -> None:
     assert student_t(share, freedom) == pytest.approx(float(scipy_stats.t.ppf(share, freedom)), rel=1e-7, abs=1e-12)
+
+
+# Wilson's interval
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 1), (0, 7), (1, 7), (7, 7), (31, 60), (4_999, 5_000)])
+def test_wilsons_interval_equals_scipys(hits: int, count: int) -> None:
+    theirs = scipy_stats.binomtest(hits, count).proportion_ci(0.95, "wilson")
+    assert wilson(hits, count) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 # The difference of two groups

@@ -14,8 +14,7 @@ from comparisons.cli.options import LOADING, lists, method_names, model_source, 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from comparisons.machine.doctor import Advice
-    from comparisons.machine.measured import Measured
+    from comparisons.machine.doctor import Advice, Measured
     from comparisons.machine.memory import Footprint
     from comparisons.machine.prompt import ShownPrompt
     from comparisons.model.source import ModelSource
@@ -97,7 +96,7 @@ def _estimate(as_json: bool, given: Mapping[str, Any]) -> int:
     advice = advise(source, load)
     measured: Sequence[Measured] = ()
     if given["measure"]:
-        from comparisons.machine.measured import measure
+        from comparisons.machine.doctor import measure
         from comparisons.method.registry import Registry
 
         method = None if given["method"] is None else Registry().get(given["method"])

@@ -89,7 +89,7 @@ def shown_prompt(source: ModelSource, embeddings: int) -> ShownPrompt | None:
     location = source.location(whole=False)
     place, file = fastest(location)
     folder = Path(place)
-    if folder.is_dir() and not file and not any((folder / name).is_file() for name in TOKENIZERS):
+    if not file and not _at_hand(folder, place):
         return None
     code = {"trust_remote_code": source.trust_remote_code, "local_files_only": True}
     try:
@@ -102,6 +102,15 @@ def shown_prompt(source: ModelSource, embeddings: int) -> ShownPrompt | None:
     check_vocabulary(tokenizer, source.name, embeddings, writer.probe()[1])
     check_known(tokenizer, source.name, writer.probe()[1])
     return ShownPrompt.of(writer)
+
+
+def _at_hand(folder: Path, place: str) -> bool:
+    """Whether a tokenizer is in the folder, or in the hub's cache: told without importing transformers."""
+    if folder.is_dir():
+        return any((folder / name).is_file() for name in TOKENIZERS)
+    from huggingface_hub import try_to_load_from_cache
+
+    return any(isinstance(try_to_load_from_cache(place, name), str) for name in (*TOKENIZERS, "tokenizer_config.json"))
 
 
 def _pieces(tokenizer: Any, ids: Sequence[int]) -> tuple[str, ...]:

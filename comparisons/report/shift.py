@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from comparisons.report.bars import BAND
 from comparisons.report.blocks import Block, Heading, Paragraph, section
 from comparisons.report.figures import Gallery
-from comparisons.report.frontier import area_blocks
 from comparisons.report.markdown import escaped
 from comparisons.report.panels import DIRECTIONS, Panel, key, label, shortened, signed, tip
 from comparisons.report.table import describe, main_table
@@ -19,7 +18,7 @@ from comparisons.results.record import Record
 from comparisons.results.schema import Interval
 from comparisons.results.summary import Summary, SummaryRow
 from comparisons.util.drawing import COLORS, GREY, MARKERS
-from comparisons.util.table import NOTHING, Column, Table, share
+from comparisons.util.table import NOTHING, Column, Row, Table, interval, number, share
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -33,6 +32,21 @@ PLACES_TEXT = (
     "A cell is dominated where another of its direction, or the unchanged model, moves no less far at no larger a cost "
     "and is better in one of the two; what nothing dominates lies on the frontier. The shares are of 2,000 joint draws "
     "of the questions of both."
+)
+
+AREA_TEXT = (
+    "Area is one number a method: the mean, over all costs from 0 to that of the cell that moves furthest, of the "
+    "largest shift that the method has within the cost, of the strengths that were tried. A method without a dose has "
+    "its one shift from its cost on, and nothing below."
+)
+
+AREA_COLUMNS = (
+    Column("behavior", align="left"),
+    Column("direction", align="left"),
+    Column("method", align="left"),
+    Column("area"),
+    Column("95% CI", interval=True),
+    Column("up to"),
 )
 
 
@@ -53,6 +67,26 @@ def places_blocks(rows: Sequence[SummaryRow], of: Callable[[SummaryRow], Frontie
     )
     table = Table.of(columns, placed, lambda pair: pair[0].subject)
     return [Paragraph(PLACES_TEXT), table, *area_blocks(placed)] if placed else []
+
+
+def area_blocks(placed: Sequence[tuple[SummaryRow, Frontier]]) -> list[Block]:
+    """A line a method and direction, the largest area first; nothing where none was found.
+
+    Args:
+        placed: cells with their places.
+    """
+    lines = {(r.subject, r.direction or "", r.name): place for r, place in placed if place.get("area") is not None}
+    ordered = sorted(lines.items(), key=lambda line: (*line[0][:2], -(line[1].get("area") or 0)))
+    rows = [
+        Row((*line, number(place.get("area")), _interval(place), number(place.get("area_to"))), line[0])
+        for line, place in ordered
+    ]
+    return [Paragraph(AREA_TEXT), Table(AREA_COLUMNS, tuple(rows))] if rows else []
+
+
+def _interval(place: Frontier) -> str:
+    bounds = place.get("area_ci")
+    return "no interval" if bounds is None else interval(bounds)
 
 
 def shift_section(record: Record) -> list[Block]:
@@ -155,11 +189,11 @@ class CostPanel(Panel):
             axes.axvline(self.origin[0], color=GREY, linewidth=0.8)
             axes.axhline(self.origin[1], color=GREY, linewidth=0.8)
         axes.grid(color="#eeeeee", linewidth=0.6)
-        for number, name in enumerate(self.names):
+        for index, name in enumerate(self.names):
             for direction in DIRECTIONS:
                 rows = [row for row in self.rows if row.name == name and row.direction == direction]
                 places = [self.place(row) for row in sorted(rows, key=lambda row: row.strength)]
-                self._points(axes, [place for place in places if place is not None], number, direction)
+                self._points(axes, [place for place in places if place is not None], index, direction)
         axes.locator_params(axis="x", nbins=6)
 
     def _points(self, axes: Axes, places: Sequence[Place], number: int, direction: str) -> None:
@@ -197,9 +231,9 @@ class CostPanel(Panel):
 
     def handles(self) -> list[Artist]:
         handles = []
-        for number in range(len(self.names)):
-            color, marker = self._look(number)
-            handles.append(key(self._series(number), color=color, marker=marker, markersize=6, linewidth=0.9))
+        for index in range(len(self.names)):
+            color, marker = self._look(index)
+            handles.append(key(self._series(index), color=color, marker=marker, markersize=6, linewidth=0.9))
         point: dict[str, Any] = {"marker": "o", "color": GREY, "linestyle": "none"}
         handles.append(key("filled: more (pos)", **point))
         handles.append(key("hollow: less (neg)", **point, markerfacecolor="white"))

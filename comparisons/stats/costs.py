@@ -90,9 +90,9 @@ def cost_bounds(
 
 def share_bound(hits: float, count: int, level: float = 0.95) -> float:
     """The exact upper bound of a share (Clopper & Pearson 1934): the quantile of Beta(hits + 1, count − hits)."""
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 
-    return 1.0 if hits >= count else float(beta.ppf(level, hits + 1, count - hits))
+    return 1.0 if hits >= count else float(betaincinv(hits + 1, count - hits, level))
 
 
 def least_limit(count: int, level: float = 0.95) -> float:

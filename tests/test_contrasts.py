@@ -8,7 +8,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp, ttest_rel
+from scipy.stats import skew, ttest_1samp, ttest_rel
 
 from comparisons.stats import FEWEST, Contrast, FloatArray, Interval, contrasts, sign_flip_p, standard_error
 
@@ -57,6 +57,7 @@ def test_difference_and_error_are_those_of_the_paired_t_test() -> None:
         assert found.difference == pytest.approx(values.mean())
         assert found.difference / found.error == pytest.approx(t.statistic)
         assert (found.count, found.units) == (40, 40)
+        assert found.skewness == pytest.approx(skew(values))
 
 
 def test_the_family_is_that_of_a_slow_loop() -> None:

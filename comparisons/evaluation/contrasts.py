@@ -161,7 +161,7 @@ def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
     for each in found:
         few = too_little(each)
         own: dict[str, Any] = {"shift_band": None if few else bounds(each.simultaneous)}
-        own |= {"n_clusters": each.units, "too_few": few}
+        own |= {"n_clusters": each.units, "skewness": each.skewness, "too_few": few}
         bands[asked.keys[each.first]] = own
     return bands
 

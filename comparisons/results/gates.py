@@ -200,8 +200,8 @@ def _of_numbers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
 
 
 def too_skewed(clusters: int | None, skewness: float | None) -> bool:
-    """Whether a shift has an interval, of too few independent questions for its skewness."""
-    return FEWEST <= (clusters or 0) < SKEWED * (skewness or 0.0) ** 2
+    """Whether a shift's interval, if it isn't called rough anyway, has too few questions for its skewness."""
+    return ROUGH <= (clusters or 0) < SKEWED * (skewness or 0.0) ** 2
 
 
 def _of_methods(rows: Sequence[SummaryRow], text: str, directed: bool = False) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -179,6 +181,24 @@ def test_limits_draw_nested_subsets_in_their_original_order() -> None:
     assert list(twenty.train) == [item for item in whole.train if item in twenty.train]
     assert set(whole.limited(10, None, 1).train) != set(ten.train)
     assert whole.limited(1000, 1000, 0) == whole
+
+
+def test_either_letter_matches_in_half_of_the_pairs_drawn() -> None:
+    """A draw that has as many of either is the plain one, by hash; letters that a file lacks are left alone."""
+    refusal, texts = (Library.open(data).behavior("refusal") for data in ("pocket", "english"))
+    for whole, letters in ((refusal, False), (texts, True), (texts, False)):
+        by_hash = sorted(whole.train, key=lambda item: hashlib.sha256(f"draw 3 {item.question}".encode()).digest())
+        before: set[Item] = set()
+        for count in range(1, 61):
+            drawn, plain = set(whole.limited(count, None, 3, letters).train), set(by_hash[:count])
+            firsts, plainly = (sum(item.matching == "A" for item in part) for part in (drawn, plain))
+            balanced = letters or whole is refusal
+            assert drawn == plain if abs(2 * plainly - count) < 2 or not balanced else abs(2 * firsts - count) < 2
+            assert before < drawn and len(drawn) == count
+            before = drawn
+    sides = {letter: [item for item in refusal.train if item.matching == letter] for letter in "AB"}
+    few = replace(refusal, train=[*sides["A"][:2], *sides["B"][:9]]).limited(8, None, 0).train
+    assert sorted(item.matching for item in few) == [*"AA", *"BBBBBB"]
 
 
 def test_the_digest_follows_the_training_pairs_and_not_the_test() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_1samp, ttest_rel
+from scipy.stats import skew, ttest_1samp, ttest_rel
 
-from comparisons.evaluation.contrasts import judged
+from comparisons.evaluation.contrasts import judged, numbers
 from comparisons.stats import FEWEST, Contrast, FloatArray, Interval, contrasts, sign_flip_p, standard_error
 
 DRAWS = 499
@@ -58,6 +59,7 @@ def test_difference_and_error_are_those_of_the_paired_t_test() -> None:
         assert found.difference == pytest.approx(values.mean())
         assert found.difference / found.error == pytest.approx(t.statistic)
         assert (found.count, found.units) == (40, 40)
+        assert found.skewness == pytest.approx(skew(values))
 
 
 def test_the_family_is_that_of_a_slow_loop() -> None:
@@ -203,3 +205,11 @@ def test_an_error_that_items_share_widens_what_their_spread_shows() -> None:
     alike = contrasts(table, [(0, 1)], shared=0.03, draws=DRAWS)[0]
     assert alike.interval == pytest.approx((-1.96 * 0.03, 1.96 * 0.03), abs=1e-4)
     assert alike.verdict(0.02) == "undecided" and alike.verdict(0.06) == "equivalent"
+
+
+def test_no_interval_of_a_difference_of_probabilities_goes_beyond_1() -> None:
+    (found,) = contrasts(made(2, 20), draws=DRAWS)
+    wide = replace(found, interval=Interval(-0.2, 1.7), simultaneous=Interval(-66.0, 67.0))
+    shown = numbers(wide, 1.0)
+    assert (shown["ci"], shown["simultaneous_ci"]) == ([-0.2, 1.0], [-1.0, 1.0])
+    assert numbers(wide)["simultaneous_ci"] == [-66.0, 67.0]

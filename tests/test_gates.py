@@ -89,6 +89,14 @@ def test_few_questions_are_named() -> None:
     assert found(baseline(), cell("caa", "pos", 0.2, n_items=50, n_clusters=50)) == {}
 
 
+def test_shifts_too_skewed_for_their_questions_are_named() -> None:
+    """Cochran's n > k · G1², with k of 10: at a skewness of 2.2 that is 48.4."""
+    enough, few, other = (replace(cell("caa", "pos", 0.2, n_items=n, n_clusters=n), skewness=-2.2) for n in (49, 48, 9))
+    assert "skewed" not in found(baseline(), enough) and "skewed" not in found(baseline(), other)
+    assert "the shifts of caa are skewed (up to -2.2)" in found(baseline(), few)["skewed"]
+    assert "skewed" not in found(baseline(), replace(few, too_few="too few move"))
+
+
 def test_knowledge_at_chance_claims_no_cost() -> None:
     random = np.random.default_rng(0)
     none = np.zeros(200)

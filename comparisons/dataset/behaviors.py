@@ -12,7 +12,16 @@ from comparisons.dataset.items import ORDERS, Choice, Item, OpenPrompt, Order, P
 from comparisons.dataset.lettering import KNOWLEDGE
 from comparisons.dataset.packaged import PACKAGED, POCKET, place_of
 from comparisons.dataset.records import read_items, read_prompts
-from comparisons.dataset.splits import OPEN_ENDED_PATH, TEST_PATH, TRAIN_PATH, behavior_names, draw, loose_files, split
+from comparisons.dataset.splits import (
+    OPEN_ENDED_PATH,
+    TEST_PATH,
+    TRAIN_PATH,
+    behavior_names,
+    draw,
+    first_matches,
+    loose_files,
+    split,
+)
 from comparisons.dataset.texts import TEXTS_FILE, Signs, read_texts
 from comparisons.util.directions import DIRECTIONS
 from comparisons.util.errors import CompareError, unknown
@@ -110,12 +119,17 @@ class Behavior:
         train, dev = split(self.train, count, DEV_LEAST, seed)
         return replace(self, train=train, dev=dev)
 
-    def limited(self, train_items: int | None, test_items: int | None, seed: int) -> Behavior:
+    def limited(self, train_items: int | None, test_items: int | None, seed: int, letters: bool = False) -> Behavior:
         """The behavior with at most so many pairs, and so many questions and open-ended prompts each; None keeps all.
 
-        Seeded subsets in their original order.
+        Seeded subsets in their original order. Where the items have letters of their own, either letter matches in
+        equally many pairs, but for one, as far as there are.
+
+        Args:
+            letters: likewise where the letters were given to them.
         """
-        train = self.train if train_items is None else draw(self.train, train_items, seed)
+        balanced = (first_matches,) if letters or self.lettered else ()
+        train = self.train if train_items is None else draw(self.train, train_items, seed, *balanced)
         test = self.test if test_items is None else draw(self.test, test_items, seed)
         open_ended = self.open_ended if test_items is None else draw(self.open_ended, test_items, seed)
         return replace(self, train=train, test=test, open_ended=open_ended)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -98,12 +98,26 @@ class Split:
     folder: Path
 
 
-def draw(items: Sequence[Kind], count: int, seed: int) -> Sequence[Kind]:
-    """A seeded subset of at most `count` items in their original order; a smaller one is part of a larger."""
+def draw(
+    items: Sequence[Kind], count: int, seed: int, kind: Callable[[Kind], Hashable] = lambda _: None
+) -> Sequence[Kind]:
+    """A seeded subset of at most `count` items in their original order; a smaller one is part of a larger.
+
+    Args:
+        kind: of an item; of each kind equally many are drawn, but for one, as far as there are.
+    """
+    ranked = sorted((_rank("draw", seed, item.question), index, kind(item)) for index, item in enumerate(items))
+    had, turns = Counter[Hashable](), list[tuple[int, int, int]]()
+    for place, (_, index, of) in enumerate(ranked):
+        turns.append((had[of], place, index))
+        had[of] += 1
     assert count >= 1
-    ranks = [_rank("draw", seed, item.question) for item in items]
-    ranked = sorted(range(len(items)), key=lambda index: (ranks[index], index))
-    return _taken(items, sorted(ranked[:count]))
+    return _taken(items, sorted(index for *_, index in sorted(turns)[:count]))
+
+
+def first_matches(pair: Item) -> bool:
+    """Whether the matching answer is the first-listed of the two: the kind by which contrast pairs are balanced."""
+    return pair.matching < pair.contrast
 
 
 def resample(items: Sequence[Item], seed: int) -> Sequence[Item]:
@@ -181,7 +195,7 @@ def split_file(
         raw: a file of a kind in `reading.SUFFIXES`; the behavior is named by it, or by its folder where it is called
             dataset.
         out: folder in the paper's layout.
-        train_items: how many of the others to keep; all by default.
+        train_items: how many of the others to keep, balanced by letter; all by default.
         replace: write over the items that are there; behavior.json stays.
 
     Raises:
@@ -196,7 +210,7 @@ def split_file(
     if len(kept) <= test_items:
         raise CompareError(f"{raw} has {len(kept)} different items: fewer than {test_items + 1}; use --test-items.")
     train, test = split(kept, test_items, test_items, seed)
-    train = train if train_items is None else draw(train, train_items, seed)
+    train = train if train_items is None else draw(train, train_items, seed, first_matches)
     _write(out, places, train, test)
     return Split(name, train, test, len(items) - len(kept), out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
@@ -116,6 +117,6 @@ def steerability(
     }
 
 
-def bounds(interval: stats.Interval | None) -> list[float] | None:
-    """[low, high], None where there is none."""
-    return None if interval is None else [interval.low, interval.high]
+def bounds(interval: stats.Interval | None, most: float = math.inf) -> list[float] | None:
+    """[low, high], within ± the largest value that there can be; None where there is none."""
+    return None if interval is None else [max(-most, interval.low), min(most, interval.high)]

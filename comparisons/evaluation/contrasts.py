@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -160,8 +161,8 @@ def _bands(asked: _Asked) -> dict[str, dict[str, Any]]:
     bands = dict[str, dict[str, Any]]()
     for each in found:
         few = too_little(each)
-        own: dict[str, Any] = {"shift_band": None if few else bounds(each.simultaneous)}
-        own |= {"n_clusters": each.units, "too_few": few}
+        own: dict[str, Any] = {"shift_band": None if few else bounds(each.simultaneous, 1.0)}
+        own |= {"n_clusters": each.units, "skewness": each.skewness, "too_few": few}
         bands[asked.keys[each.first]] = own
     return bands
 
@@ -244,7 +245,7 @@ def _contrasts(asked: _Asked, cells: Sequence[SummaryRow], direction: Direction,
                 "b": b.cell,
                 "name_a": a.method,
                 "name_b": b.method,
-                **numbers(shift),
+                **numbers(shift, 1.0),
                 "verdict": verdict,
                 "margin": margin,
                 "n_items": shift.count,
@@ -287,13 +288,17 @@ def _kind(contrast: stats.Contrast) -> str:
     return "questions" if contrast.units == contrast.count else "clusters of questions"
 
 
-def numbers(contrast: stats.Contrast) -> Difference:
-    """A contrast as the summary has it."""
+def numbers(contrast: stats.Contrast, most: float = math.inf) -> Difference:
+    """A contrast as the summary has it.
+
+    Args:
+        most: the largest difference that there can be.
+    """
     return {
         "difference": contrast.difference,
         "error": contrast.full_error,
-        "ci": bounds(contrast.interval),
-        "simultaneous_ci": bounds(contrast.simultaneous),
+        "ci": bounds(contrast.interval, most),
+        "simultaneous_ci": bounds(contrast.simultaneous, most),
         "p_adjusted": contrast.p_adjusted,
     }
 
@@ -301,7 +306,7 @@ def numbers(contrast: stats.Contrast) -> Difference:
 def cost_numbers(contrast: stats.Contrast, margin: float) -> CostContrast:
     """A contrast of knowledge costs; to cost less is better."""
     return {
-        **numbers(contrast),
+        **numbers(contrast, 1.0),
         "verdict": OPPOSITE[judged(contrast, margin)[0]],
         "n_items": contrast.count,
         "n_clusters": contrast.units,

@@ -177,7 +177,8 @@ class Paired:
 
         And with what the seeds of the fits add.
         """
-        return interval(sign * self.difference, self.clusters, seed, shared("shift", self.noise), self.seeds)
+        ends = interval(sign * self.difference, self.clusters, seed, shared("shift", self.noise), self.seeds)
+        return ends and [max(-1.0, ends[0]), min(1.0, ends[1])]
 
     def content_interval(self, seed: int) -> list[float] | None:
         """The same of the content logit."""

@@ -66,6 +66,7 @@ class SummaryRow:
         cost_test: whether the cost is shown to be below the margin.
         same_letter: share of questions with the same letter in both orders.
         order_correlation: of the logits of p_match in both orders, over questions.
+        skewness: of the shift over independent units.
         too_few: why the questions can't tell the cell from the baseline; None where they can.
         frontier, kl_frontier, coherence_frontier: how probable it is that no other cell dominates it in shift and cost,
             shift and KL, or shift and the coherence of free answers.
@@ -198,6 +199,7 @@ class SummaryRow:
     coherence_frontier: Frontier | None = None
     same_letter: float | None = None
     order_correlation: float | None = None
+    skewness: float | None = None
     too_few: str | None = None
     broken: bool = False
     control: bool = False

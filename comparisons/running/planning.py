@@ -47,7 +47,7 @@ def make_plan(spec: Specification) -> Plan:
         whole = library.behavior(name)
         if spec.chooses_by("coherence"):
             whole, open_dev[name] = without_open_dev(spec, whole)
-        behavior = whole.limited(spec.train_items, spec.test_items, spec.seed)
+        behavior = whole.limited(spec.train_items, spec.test_items, spec.seed, letters=spec.measure == "letters")
         behaviors[name] = _with_dev(spec, behavior) if chosen or spec.select or spec.split == "dev" else behavior
     leaked = leak_notes(behaviors, spec.allow_leaks) if spec.split == "test" else ()
     needed = {need for variant in variants for method in variant.methods.values() for need in method.needs}

@@ -45,6 +45,7 @@ class Contrast:
         p_adjusted: of a difference of 0, over the family.
         carried: how many units carry the spread, (Σ r²)² / Σ r⁴ of their residuals r: all of them where they are alike,
             2 where two differ and the others don't. Below `CARRIED`, and a fifth of the units, a contrast is sparse.
+        skewness: of the units' residuals, the third moment over the second's power of 1.5.
         still: the share of items that differ by less than `STILL`.
         seeds: what the seeds of the cells' fits add to the error.
     """
@@ -60,6 +61,7 @@ class Contrast:
     simultaneous: Interval | None = None
     p_adjusted: float | None = None
     carried: float = 0.0
+    skewness: float = 0.0
     still: float = 0.0
     seeds: SharedError = NO_ERROR
 
@@ -199,6 +201,7 @@ class _Sums:
         errors = np.sqrt(units / np.maximum(units - 1, 1)) * root / np.maximum(totals, 1)
         residuals = residuals / np.where(root > 0, root, 1.0)
         carried = (root > 0) / np.maximum((residuals**4).sum(axis=0), np.finfo(np.float64).tiny)
+        skewness = np.sqrt(units) * (residuals**3).sum(axis=0)
         still = ((np.abs(values) < STILL) & present).sum(axis=1) / np.maximum(totals, 1)
         plain = [
             Contrast(
@@ -208,6 +211,7 @@ class _Sums:
                 difference=float(means[i]) if totals[i] else None,
                 error=float(errors[i]) if units[i] > 1 else None,
                 carried=float(carried[i]),
+                skewness=float(skewness[i]),
                 still=float(still[i]),
             )
             for i, pair in enumerate(pairs)

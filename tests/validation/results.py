@@ -39,6 +39,8 @@ from tests.validation.tables import (
 
 COVERED = 0.93
 WRONG = 0.05
+NAMED = 0.9
+"""The share of runs in which a report says that shifts are skewed, where their intervals hold less than `COVERED`."""
 ENOUGH = 5000
 """Runs from which on coverage is held to the bound itself; with fewer, Monte Carlo error is allowed for."""
 
@@ -85,6 +87,8 @@ class Results:
                 lines.append(f"{where}: a difference in {family.wrong:.3f} > {family.bound:.3f}")
             if family.least is not None and family.covered < family.least:
                 lines.append(f"{where}: covered {family.covered:.3f} < {family.least:.3f}")
+            if family.least is not None and family.held < family.least and family.named < NAMED:
+                lines.append(f"{where}: all covered in {family.held:.3f} < {family.least:.3f}, and nothing is said")
         for said in self.sentences:
             if said.any > said.bound:
                 lines.append(f"sentences, {said.data}, {said.items} items: {said.any:.3f} > {said.bound:.3f}")

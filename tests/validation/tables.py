@@ -57,11 +57,11 @@ def families_table(rows: Sequence[Family]) -> str:
     lines = [
         (
             *(row.data, f"{row.items}", f"{row.units}", _share(row.wrong), _bound(row.bound, "≤")),
-            *(_share(row.covered), _bound(row.least, "≥"), _share(row.held)),
+            *(_share(row.covered), _bound(row.least, "≥"), _share(row.held), _share(row.named)),
         )
         for row in rows
     ]
-    return markdown((*head, "all shifts covered at once"), lines)
+    return markdown((*head, "all shifts covered at once", "named as skewed"), lines)
 
 
 def sentences_table(rows: Sequence[Sentences]) -> str:

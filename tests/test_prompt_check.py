@@ -23,6 +23,16 @@ NO_SYSTEM = EACH + "{% if m.role != 'system' %}" + CHATML + "{% endif %}" + END 
 RAISING = EACH + "{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML + END + OPEN
 PARTS = EACH + "<|im_start|>{{ m.role }}\n{% for p in m.content %}{{ p.text }}{% endfor %}<|im_end|>\n" + END + OPEN
 DATED = "{{ strftime_now('%d %B %Y, %-d.%m.') }}\n" + PLAIN_CHATML
+TIMED = "{{ strftime_now('%R, %l') }} o'clock\n" + PLAIN_CHATML
+"""Of no day."""
+ROLES = EACH + "{{ '' if loop.first else '\n\n' }}{{ m.role | capitalize }}: {{ m.content }}" + END
+ROLES += "{% if add_generation_prompt %}\n\nAssistant:{% endif %}"
+COMMAND_A = (
+    EACH
+    + "<|{{ m.role }}|>{% if m.role == 'assistant' %}<|START_RESPONSE|>{% endif %}{{ m.content }}<|end|>"
+    + END
+    + "{% if add_generation_prompt %}<|assistant|>{% endif %}{# <|START_THINKING|><|END_THINKING|> #}"
+)
 UNOPENED = EACH + CHATML + END
 THINKING = PLAIN_CHATML + "{% if add_generation_prompt %}<think>\n{% endif %}"
 QWEN3 = PLAIN_CHATML + (
@@ -268,13 +278,31 @@ def test_the_templates_that_trl_brings_are_right_or_refused(path: Path) -> None:
     assert found.tokenize(found.text("QUESTION?", "SYSTEM!"))[: len(made)] == made
 
 
-def test_the_day_changes_neither_prompt_nor_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("template", "stops"),
+    [
+        (ROLES, ("\nUser:",)),
+        (EACH + "<|{{ m.role }}|>\n{{ m.content }}" + END + OPEN.replace("<|im_start|>", "<|"), ("<|user|>",)),
+        (CHAT_TEMPLATE, ()),
+    ],
+)
+def test_the_users_next_turn_ends_an_answer_where_no_token_does(template: str, stops: tuple[str, ...]) -> None:
+    assert writer(template).stops == stops
+
+
+def test_an_empty_thought_stands_before_the_mark_of_an_answer() -> None:
+    found = checked_writer(writer(COMMAND_A).tokenizer, None, "tiny-reasoning")
+    assert found.text("Why?").endswith("<|assistant|><|START_THINKING|><|END_THINKING|><|START_RESPONSE|>")
+
+
+@pytest.mark.parametrize("template", [DATED, TIMED])
+def test_the_day_changes_neither_prompt_nor_digest(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import datetime
 
     import transformers.utils.chat_template_utils as utils
 
     found = []
-    for day in ("2026-01-05", "2031-12-31"):
+    for day in ("2026-01-05T08:15", "2031-12-31T20:45"):
 
         class Then(datetime.datetime):
             shown = day
@@ -285,11 +313,12 @@ def test_the_day_changes_neither_prompt_nor_digest(monkeypatch: pytest.MonkeyPat
 
         monkeypatch.setattr(utils, "datetime", Then)
         tokenizer = tiny_tokenizer()
-        tokenizer.chat_template = DATED
-        assert day[:4] in tokenizer.apply_chat_template([{"role": "user", "content": "Why?"}], tokenize=False)
+        tokenizer.chat_template = template
+        shown = tokenizer.apply_chat_template([{"role": "user", "content": "Why?"}], tokenize=False)
+        assert (day[:4] if template == DATED else day[11:]) in shown
         lm = LM(tiny_lm().model, tokenizer, "tiny")
         found.append((lm.prompt("Why?"), lm.digest))
-    assert found[0] == found[1] and "2024" in found[0][0]
+    assert found[0] == found[1] and ("2024" if template == DATED else "00:00") in found[0][0]
 
 
 def test_what_was_mended_is_in_the_digest_and_what_was_not_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:

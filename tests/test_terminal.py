@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from contextlib import AbstractContextManager
@@ -12,8 +11,6 @@ from typing import IO
 import pytest
 
 from comparisons.cli import execute
-from comparisons.model.loading import load
-from comparisons.model.source import ModelSource
 from comparisons.util.terminal import LIBRARY_LOG, keep_library_log, libraries_logged, say
 from tests.forks import Command, Ended, Forks
 
@@ -110,19 +107,6 @@ def test_a_crash_of_our_own_shows_its_traceback(tmp_path: Path) -> None:
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert found.returncode == 1 and "ZeroDivisionError: ours" in found.stderr
-
-
-def test_missing_weights_are_told(model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from safetensors.torch import load_file, save_file
-
-    folder = tmp_path / "model"
-    subprocess.run(["cp", "-r", model, str(folder)], check=True)
-    weights = load_file(folder / "model.safetensors")
-    gone = next(name for name in weights if re.search(r"mlp\..*weight", name))
-    save_file({name: each for name, each in weights.items() if name != gone}, folder / "model.safetensors")
-    load(ModelSource(str(folder)))
-    (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("comparisons"))
-    assert f"are incomplete: 1 weight is missing, {gone} first, and random instead" in line
 
 
 def test_a_device_that_torch_cant_use_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,6 +182,14 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: edit(folder / "config.json", lambda config: config.update(is_causal=False)),
         "reads each token with those behind it, and its next tokens can't be asked for: take another model.",
     ),
+    "one weight of a block less": (
+        lambda folder: weights(folder, lambda found: {n: each for n, each in found.items() if "1.mlp.up" not in n}),
+        "its files lack 1 of its 39 weights, model.layers.1.mlp.up_proj.weight first: take the files that belong to",
+    ),
+    "no output layer": (
+        lambda folder: weights(folder, lambda found: {n: each for n, each in found.items() if "lm_head" not in n}),
+        "its files lack 1 of its 39 weights, lm_head.weight first: take the files that belong to its config.json.",
+    ),
     "other names": (
         lambda folder: weights(folder, lambda found: {f"module.{name}": each for name, each in found.items()}),
         "its files lack 39 of its 39 weights, lm_head.weight first, and call theirs otherwise, as module.lm_head.weig",

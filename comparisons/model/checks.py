@@ -113,16 +113,18 @@ def check_weights(name: str, loaded: Loaded) -> None:
     """Warns of weights that the files lack, and of those of blocks that the model has no place for.
 
     Raises:
-        CompareError: the files lack most of the model, or its weights aren't quantized as they are said to be.
+        CompareError: the files lack a weight of what reads and writes text, which would be random, or most of the
+            model; or its weights aren't quantized as they are said to be.
     """
     from torch.nn import ModuleList
 
     missing, weights = loaded.missing, len(loaded.model.state_dict())
-    if len(missing) * 2 > weights:
+    asked = [weight for weight in missing if weight.startswith(_text_parts(loaded.model))]
+    if asked or len(missing) * 2 > weights:
         called = f", and call theirs otherwise, as {loaded.unplaced[0]}" if loaded.unplaced else ""
         raise CompareError(
-            f"can't load the model {name}: its files lack {len(missing)} of its {weights} weights, {missing[0]} "
-            f"first{called}: take the files that belong to its config.json."
+            f"can't load the model {name}: its files lack {len(missing)} of its {weights} weights, "
+            f"{(asked or missing)[0]} first{called}: take the files that belong to its config.json."
         )
     if missing:
         several = f"{len(missing)} weights are" if len(missing) > 1 else "1 weight is"
@@ -144,6 +146,12 @@ def check_weights(name: str, loaded: Loaded) -> None:
             "they are left out.",
             *(name, len(unplaced), unplaced[0]),
         )
+
+
+def _text_parts(model: Any) -> tuple[str, ...]:
+    """The beginnings of the names of all weights of the text's decoder and of the output layer."""
+    parts = [getattr(model, name)() for name in ("get_decoder", "get_output_embeddings") if hasattr(model, name)]
+    return tuple(f"{path}." for path, each in model.named_modules() if path and any(each is part for part in parts))
 
 
 def _is_whole(module: Any) -> bool:

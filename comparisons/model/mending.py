@@ -22,6 +22,8 @@ RENDERED = 8
 ANSWER = "It's as you'd say."
 EARLIER = ({"role": "user", "content": "Who's there?"}, {"role": "assistant", "content": "It's me."})
 ASKED = {"role": "user", "content": QUESTION}
+MOMENTS = tuple(timedelta(37 * n, 33_127 * n) for n in range(12))
+"""Behind `DATE`: what is printed of one may be its year, its month, its day of the week, or the time of day alone."""
 LONG = 100
 """Times that the question stands in one which shows whether a template cuts texts off."""
 
@@ -29,6 +31,8 @@ HEADER = re.compile(r"[>|\]]\s*(?:assistant|model|bot|chatbot|ai|gpt)[ \t]*\Z|<[
 """The end of a prompt whose last turn's role is not closed, or whose last token is cut off."""
 
 TURN_END = re.compile(r"(?:</s>|<(?![^<>]*(?:think|thought|header))[^<>]*(?:end|eot|eom|eos|turn)[^<>]*>)$", re.I)
+
+ANSWERS_MARK = re.compile(r"<[^<>/]*(?:response|answer|final)[^<>/]*>\Z", re.IGNORECASE)
 
 SWITCHES = (("detailed thinking on", "detailed thinking off"), ("/think", "/no_think"))
 """Words of a system text that turn thoughts on, and off."""
@@ -54,12 +58,14 @@ class Finding:
         ends: the token that it writes behind an answer, where that is a special one.
         notes: what is to be said of it, a line each.
         opens: what a thought begins with that is left to the model, which may have none; empty where none is.
+        stops: what begins the user's next turn, where no special token stands before it.
     """
 
     template: Template
     ends: tuple[int, ...]
     notes: tuple[str, ...]
     opens: str = ""
+    stops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,8 @@ def find(tokenizer: Any, name: str, thinks: bool = False) -> Finding:
     _check_tokens(trial, template)
     template = _begun_once(trial, template)
     left = _left_to_model(trial, template, _tail(trial, template))
-    return Finding(template, _turn_end(trial, template), tuple(_notes(trial, template, added)), left[0] if left else "")
+    ends, notes = _turn_end(trial, template), tuple(_notes(trial, template, added))
+    return Finding(template, ends, notes, left[0] if left else "", () if ends else _next_turn(trial, template))
 
 
 def _content(trial: _Trial) -> Template:
@@ -169,8 +176,11 @@ def _switched(tokenizer: Any) -> list[tuple[str, str]]:
 def _dated(trial: _Trial, template: Template) -> Template:
     """With a fixed date, where it would print today's."""
     source = source_of(trial.tokenizer)
-    pinned, later = (replace(template, pin=pin_of(source, DATE + timedelta(days))) for days in (0, 400))
-    same = all(trial.text(pinned, system, ASKED) == trial.text(later, system, ASKED) for system in (None, SYSTEM))
+    if "strftime_now" not in source:
+        return template
+    pinned, *others = (replace(template, pin=pin_of(source, DATE + later)) for later in MOMENTS)
+    shown = [trial.text(pinned, system, ASKED) for system in (None, SYSTEM)]
+    same = all([trial.text(other, system, ASKED) for system in (None, SYSTEM)] == shown for other in others)
     return template if same else pinned
 
 
@@ -204,9 +214,16 @@ def _ended(trial: _Trial, template: Template) -> tuple[Template, str]:
     elif (left := _left_to_model(trial, template, tail + header)) and _begins(trial):
         closed = empty(*left)
         said = f"leaves the thought to the model: an empty one, {closed!r}, stands before the answer"
+        header, closed = header[: len(header) - len(mark := _answers_mark(header))], closed + mark
     elif without_tags(beyond).strip():
         said = f"begins the answer itself, by {beyond.strip()!r}: what is asked for follows it"
     return replace(template, ending=header + closed), said
+
+
+def _answers_mark(header: str) -> str:
+    """The tag at a header's end that opens the answer, behind a thought if there is one (Command A's)."""
+    found = ANSWERS_MARK.search(header)
+    return found[0] if found else ""
 
 
 def _left_to_model(trial: _Trial, template: Template, tail: str) -> tuple[str, str] | None:
@@ -244,9 +261,16 @@ def _turn_end(trial: _Trial, template: Template) -> tuple[int, ...]:
     return tuple(token for token in ids if token in special)
 
 
-def _answered(trial: _Trial, template: Template) -> str:
+def _next_turn(trial: _Trial, template: Template) -> tuple[str, ...]:
+    """What the template writes between an answer and the next question, if it is more than blanks."""
+    behind, shown, _ = _answered(trial, template, EARLIER[:1]).rpartition(ANSWER)[2].partition(EARLIER[0]["content"])
+    mark = behind.strip() if shown else ""
+    return (f"\n{mark}" if behind.startswith("\n") else mark,) if re.search(r"\w", mark) else ()
+
+
+def _answered(trial: _Trial, template: Template, more: Sequence[Mapping[str, str]] = ()) -> str:
     """The text of a question that has its answer; empty where the template raises, or doesn't show the question."""
-    messages = template.messages(None, (ASKED, {"role": "assistant", "content": ANSWER}))
+    messages = template.messages(None, (ASKED, {"role": "assistant", "content": ANSWER}, *more))
     text = _unless_it_raises(lambda: template.apply(trial.tokenizer, messages, tokenize=False, begins=False))
     return str(text) if text is not None and QUESTION in text else ""
 

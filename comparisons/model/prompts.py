@@ -65,6 +65,7 @@ class Reading:
         ends: token ids that the chat template ends an answer by.
         notes: what of this must be known, a line each.
         opens: what a thought begins with that the chat template leaves to the model; empty where it leaves none.
+        stops: what the chat template begins the next turn by, where it ends an answer by no special token.
     """
 
     template: Template = AS_IT_IS
@@ -72,6 +73,7 @@ class Reading:
     ends: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
     opens: str = ""
+    stops: tuple[str, ...] = ()
 
     @property
     def mended(self) -> bool:
@@ -102,7 +104,7 @@ class PromptWriter:
     @property
     def stops(self) -> tuple[str, ...]:
         """Texts that end an answer, of which they are no part."""
-        return STOPS[self.format]
+        return STOPS[self.format] or self.reading.stops
 
     @property
     def reading(self) -> Reading:
@@ -147,7 +149,7 @@ class PromptWriter:
                 raise CompareError(f"the tokenizer of {self.name} has no chat template: use --prompt-format base.")
             check_templates(self.tokenizer, self.name)
             found = find(self.tokenizer, self.name, self.thinks or self.mode == "on")
-            return Reading(found.template, ends=found.ends, notes=found.notes, opens=found.opens)
+            return Reading(found.template, ends=found.ends, notes=found.notes, opens=found.opens, stops=found.stops)
         added = self._added()
         words = "".join(self.tokenizer.convert_ids_to_tokens(added))
         notes = (f"the tokenizer of {self.name} ends every text with {words}: it is left out of prompts.",)

@@ -14,7 +14,7 @@ THINKS = "enable_thinking"
 BUDGET = "thinking_budget"
 TEMPLATE_ARGUMENTS = {THINKS: False, BUDGET: 0, "date_string": "26 Jul 2024"}
 
-CODES = re.compile(r"%-?[aAbBcdDeFHIjmMpSTuUwWxXyY]")
+CODES = re.compile(r"%[-_0^#]?[aAbBcCdDeFgGhHIjklmMpPrRsSTuUVwWxXyYzZ]")
 """What stands for a part of a date or time in a format of `strftime`."""
 
 

@@ -46,7 +46,7 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "direction in a stack": (["--methods", "caa:up"], "up"),
     "setting": (["--set", "caa.lyer=1"], "Did you mean layer"),
     "setting's value": (["--set", "caa.layer=first"], "caa.layer='first' is not valid"),
-    "setting of an absent method": (["--set", "sft.rank=2"], "no stack of this run has a method 'sft'"),
+    "setting of an absent method": (["--set", "sft.rank=2"], "no stack of this run has a method 'sft'; it has caa."),
     "setting's form": (["--set", "layer"], "METHOD.FIELD=VALUE"),
     "strength below 0": (["--strengths", "-1"], "at least 0"),
     "strength not finite": (["--strengths", "nan"], "finite"),

@@ -57,12 +57,20 @@ def test_what_is_left_goes_by_the_tokens_that_were_run() -> None:
     # A long fit says nothing until it ends; the clock goes on.
     now[0] = 130.0
     assert pace.look()[1] == pytest.approx(left - 20)
-    before = work.done
-    work.fitted("sft", False, 3000, before)
-    work.fitted("sft", False, 3000, work.done)  # asked for again: the same fit
-    work.fitted("caa", True, 2000, work.done)  # found in the store
+    work.begins(3000)
+    work.reaches(0.5)  # of a training's steps, half
+    share, left = pace.look()
+    assert share == 0.25 and left == pytest.approx(7500 * 30 / 2500, rel=0.1)
+    work.done += 100  # what the fit itself has run by the engine, counted with it
+    work.fitted("sft", False, lambda: 3000)
+    work.fitted("sft", False, lambda: 3000)  # asked for again: the same fit
+    work.fitted("caa", True, lambda: 2000)  # found in the store
     share, left = pace.look()
     assert share == 4000 / 8000 and left == pytest.approx(30, rel=0.05)
+    work.begins(2000)
+    work.goes_on(0.75)  # from a checkpoint
+    work.fitted("dpo", False, lambda: 2000)
+    assert pace.look()[0] == 4500 / 6500
 
 
 def test_a_terminal_says_how_long_yet(monkeypatch: pytest.MonkeyPatch) -> None:

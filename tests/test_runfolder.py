@@ -182,3 +182,10 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_refused(place: str) -> None:
     with pytest.raises(CompareError, match="can't be written"):
         RunFolder(Path(place), "digest")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nothing can be made")
+def test_a_place_where_no_folder_can_be_made_is_a_users_mistake() -> None:
+    with pytest.raises(CompareError, match="no folder can be made at /proc/run") as raised:
+        RunFolder(Path("/proc/run"), "0123abcd")
+    assert not isinstance(raised.value, StorageError)  # of which a command ends with code 1

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from comparisons.intervention import Intervention
 from comparisons.method import Fit, TrainedAdapter, _checkpoints
+from comparisons.model.meter import Work
 from comparisons.util.artifacts import MANIFEST, SPENT, Store, scratch_of
 from comparisons.util.files import read_sealed, write_sealed
 from methods.dpo import DPO
@@ -49,8 +50,10 @@ def a_checkpoint_a_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def fit(method: TrainedAdapter, out: Path, scratch: Path | None, stop_at: int | None = None) -> int:
-    """Fits, or stops before a step; returns the steps taken."""
-    steps = 0
+    """Fits, or stops before a step; returns the steps taken, as which a whole fit's progress counts what it did."""
+    steps, lm = 0, tiny_lm()
+    work = lm.meter.work = Work()
+    work.begins(1000 * STEPS)
     step = torch.optim.AdamW.step
 
     def counted(*args: Any, **kwargs: Any) -> Any:
@@ -65,7 +68,9 @@ def fit(method: TrainedAdapter, out: Path, scratch: Path | None, stop_at: int | 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(torch.optim.AdamW, "step", counted)
         with suppress(Stopped):
-            method.fit(Fit(tiny_lm(), tiny_behavior(20), {}, "pos", 0, Intervention(), out, scratch))
+            method.fit(Fit(lm, tiny_behavior(20), {}, "pos", 0, Intervention(), out, scratch))
+    if stop_at is None:
+        assert (work.done, work.spared) == (pytest.approx(1000 * steps), pytest.approx(1000 * (STEPS - steps)))
     return steps
 
 

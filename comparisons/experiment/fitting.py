@@ -71,6 +71,8 @@ class Fitter:
         Args:
             resampled: whether on pairs that are drawn anew by it.
         """
+        if (seed, self.fixed) == (self.seed, self.seed):
+            return self
         behavior = replace(self.behavior, train=resample(train, seed)) if resampled else self.behavior
         return replace(self, seed=seed, behavior=behavior, fixed=self.seed if self.fixed is None else self.fixed)
 
@@ -129,13 +131,18 @@ class Fitter:
         if method.fits == "never":
             return None
         direction: Direction = element.direction if method.fits == "direction" else "pos"
-        below = below if "below" in method.needs else Intervention()
+        below, work = below if "below" in method.needs else Intervention(), self.lm.meter.work
+
+        def tokens() -> float:
+            return method.fit_passes() * self.pair_tokens
 
         def run(out: Path) -> None:
             siblings, neutral, mark = self._siblings(method), self._neutral(method), self.lm.mark()
             seed, scratch = self._seed(method), scratch_of(out)
             given = (self.lm, self.behavior, siblings, direction, seed, below, out, scratch, self.measure)
             fit = Fit(*given, neutral=neutral)
+            if work is not None:
+                work.begins(tokens())
             with preserved(self.lm.model):
                 with foreign(f"the fit of {element.name}"):
                     method.fit(fit)
@@ -143,10 +150,9 @@ class Fitter:
                     raise CompareError(f"the fit of {element.name} changed the model or its tokenizer: leave it out.")
 
         parts = self._parts(element.name, method, direction, below)
-        work, before = self.lm.meter.work, self.lm.meter.work.done if self.lm.meter.work else 0.0
         artifact = self.store.get(f"{element.name}-{self.behavior.name}", parts, run)
         if work is not None:
-            work.fitted(artifact.key, artifact.reused, method.fit_passes() * self.pair_tokens, before)
+            work.fitted(artifact.key, artifact.reused, tokens)
         return artifact
 
     def _seed(self, method: Method) -> int:

@@ -35,12 +35,13 @@ def descend(
         lm.model.eval()
         for parameter in lm.model.parameters():
             parameter.requires_grad_(False)
-        for _ in range(how.epochs):
+        for epoch in range(how.epochs):
             order = torch.randperm(len(questions.prompts), generator=generator).tolist()
             for begin in range(0, len(order), how.batch_size):
                 optimizer.zero_grad()
                 batch_loss(lm, questions, order[begin : begin + how.batch_size], edit(vector)).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
+                lm.meter.trained((epoch + min(1.0, (begin + how.batch_size) / len(order))) / how.epochs)
     return vector.detach().cpu()
 
 

@@ -96,7 +96,7 @@ def _trainer(lm: LM, training: Training, out: Path, checkpoints: Checkpoints | N
     whole = Untouched(lm) if training.matrices or training.target_modules == ALL else None
     rows, loss = Dataset.from_list(_rows(lm, training)), _loss(lm, training)
     with placing(lm.model):
-        callbacks = [_epoch_saver(lm.name, training.epochs, out, checkpoints, whole)]
+        callbacks = [_epoch_saver(lm, training.epochs, out, checkpoints, whole)]
         trainer = _made(lm, training, out, loss, {"train_dataset": rows, "callbacks": callbacks})
     trainer.checkpoints = checkpoints
     trainer.remove_callback(PrinterCallback)
@@ -109,17 +109,21 @@ def _trainer(lm: LM, training: Training, out: Path, checkpoints: Checkpoints | N
     return trainer
 
 
-def _epoch_saver(name: str, epochs: int, out: Path, checkpoints: Checkpoints | None, whole: Untouched | None) -> Any:
-    """A callback that saves the adapter after each epoch, and asks for checkpoints when they are due."""
+def _epoch_saver(lm: LM, epochs: int, out: Path, checkpoints: Checkpoints | None, whole: Untouched | None) -> Any:
+    """A callback that saves the adapter after each epoch, asks for checkpoints when they are due, and counts steps."""
     from transformers import TrainerCallback
 
     class EpochSaver(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            if lm.meter.work is not None:
+                lm.meter.work.goes_on(state.global_step / state.max_steps)
+
         def on_epoch_end(
             self, args: Any, state: Any, control: Any, model: Any = None, optimizer: Any = None, **rest: Any
         ) -> None:
             folder = epoch_folder(out, round(state.epoch))
             if processes.leads():
-                _save(model, folder, name)
+                _save(model, folder, lm.name)
                 _note(model, optimizer, whole, folder)
             if checkpoints:
                 if processes.leads():
@@ -134,6 +138,7 @@ def _epoch_saver(name: str, epochs: int, out: Path, checkpoints: Checkpoints | N
                 checkpoints.begin_epoch()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+            lm.meter.trained(state.global_step / state.max_steps)
             # At an epoch's last step its adapter isn't saved yet, and resuming would begin the next epoch.
             last = state.global_step % (state.max_steps // epochs) == 0
             control.should_save = checkpoints is not None and not last and checkpoints.due()

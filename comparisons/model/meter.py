@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -13,21 +13,39 @@ class Work:
 
     Attributes:
         done: those that were run.
-        spared: those of fits that were found in the store.
-        found: the keys of fits that are in one of the two.
+        spared: those of fits that were found in the store, and of trainings that go on from a checkpoint.
+        found: the keys of fits that have ended or were found.
     """
 
     done: float = 0.0
     spared: float = 0.0
     found: set[str] = field(default_factory=set)
+    _fit: tuple[float, float] = (0.0, 0.0)
 
-    def fitted(self, key: str, reused: bool, tokens: float, before: float) -> None:
-        """A fit of so many tokens has ended or was found; `before` it so many had been done, some of which are its."""
-        if key not in self.found and reused:
-            self.spared += tokens
-        elif key not in self.found:
-            self.done = max(self.done, before + tokens)
+    def begins(self, tokens: float) -> None:
+        """A fit of so many tokens begins, some of which the engine may count as it runs them."""
+        self._fit = self.done, tokens
+
+    def goes_on(self, share: float) -> None:
+        """The fit begins where so much of it was done before."""
+        begun, tokens = self._fit
+        self.spared += share * tokens
+        self._fit = begun - share * tokens, tokens
+
+    def reaches(self, share: float) -> None:
+        """So much of the fit is done."""
+        begun, tokens = self._fit
+        self.done = max(self.done, begun + share * tokens)
+
+    def fitted(self, key: str, reused: bool, tokens: Callable[[], float]) -> None:
+        """A fit of so many tokens has ended or was found; said again, it is the same fit."""
+        if key in self.found:
+            return
         self.found.add(key)
+        if reused:
+            self.spared += tokens()
+        else:
+            self.reaches(1.0)
 
 
 class TokenMeter:
@@ -47,6 +65,11 @@ class TokenMeter:
             self.work.done += tokens
         for counts in self._open:
             counts.append(tokens)
+
+    def trained(self, share: float) -> None:
+        """So much of a training is done."""
+        if self.work is not None:
+            self.work.reaches(share)
 
     @contextmanager
     def counting(self) -> Iterator[list[int]]:

@@ -102,7 +102,11 @@ class RunFolder(CellStore):
         super().__init__(path, digest)
         check_run_folder(path, digest, fresh)
         with self.writing():
-            path.mkdir(parents=True, exist_ok=True)
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+            except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+                fault = f"no folder can be made at {path} ({error.strerror})"
+                raise CompareError(f"the run can't be written: {fault}; name another.") from error
             self._lock = _locked(path, wait)
         try:
             # While this one waited the other may have begun another run here.

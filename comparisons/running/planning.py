@@ -216,7 +216,8 @@ def _variants(spec: Specification, registry: Registry) -> list[Variant]:
         if name in classes and name in evaluations:
             raise CompareError(f"--set {name}.{next(iter(given))}: both a method and an evaluation are called {name}.")
         if name not in classes and name not in evaluations:
-            raise CompareError(f"--set {name}.{next(iter(given))}: no stack of this run has a method '{name}'.")
+            wrong = f"--set {name}.{next(iter(given))}: no stack of this run has a method '{name}'"
+            raise CompareError(f"{wrong}; it has {', '.join(sorted(classes))}.")
     for stack in stacks:
         check_stack(stack, classes)
     check_strengths(stacks, classes, [name for name, given in spec.settings.items() if STRENGTH in given])

@@ -27,12 +27,6 @@ TIMED = "{{ strftime_now('%R, %l') }} o'clock\n" + PLAIN_CHATML
 """Of no day."""
 ROLES = EACH + "{{ '' if loop.first else '\n\n' }}{{ m.role | capitalize }}: {{ m.content }}" + END
 ROLES += "{% if add_generation_prompt %}\n\nAssistant:{% endif %}"
-COMMAND_A = (
-    EACH
-    + "<|{{ m.role }}|>{% if m.role == 'assistant' %}<|START_RESPONSE|>{% endif %}{{ m.content }}<|end|>"
-    + END
-    + "{% if add_generation_prompt %}<|assistant|>{% endif %}{# <|START_THINKING|><|END_THINKING|> #}"
-)
 UNOPENED = EACH + CHATML + END
 THINKING = PLAIN_CHATML + "{% if add_generation_prompt %}<think>\n{% endif %}"
 QWEN3 = PLAIN_CHATML + (
@@ -233,32 +227,6 @@ def test_several_templates_of_which_none_is_the_default_and_none_at_all() -> Non
         writer(None, "chat")
 
 
-@pytest.mark.parametrize("tag", ["thinking", "thought", "reasoning", "seed:think", "|think|"])
-def test_thoughts_of_other_names_are_closed(tag: str) -> None:
-    closed = tag.replace("|think|", "|/think|") if "|" in tag else f"/{tag}"
-    mode = "{{ '<" + closed + ">' if thoughts is defined }}"
-    found = writer(PLAIN_CHATML + mode + "{% if add_generation_prompt %}<" + tag + ">{% endif %}")
-    assert found.text("Why?").endswith(f"<|im_start|>assistant\n<{tag}><{closed}>")
-
-
-@pytest.mark.parametrize(
-    ("opened", "closed"),
-    [
-        ("[THINK]", "[/THINK]"),
-        ("<|START_THINKING|>", "<|END_THINKING|>"),
-        ("<|begin_of_thought|>", "<|end_of_thought|>"),
-        ("<|inner_prefix|>", "<|inner_suffix|>"),
-        ("<|channel>thought\n", "\n<channel|>\n\n"),
-        ("◁think▷", "◁/think▷"),
-    ],
-)
-def test_thoughts_in_other_marks_are_closed(opened: str, closed: str) -> None:
-    found = writer(PLAIN_CHATML + "{% if add_generation_prompt %}" + opened + "{{ '' }}{% endif %}")
-    assert found.text("Why?").endswith(f"<|im_start|>assistant\n{opened}{closed}")
-    done = writer(PLAIN_CHATML + "{% if add_generation_prompt %}" + opened + closed + "{{ '' }}{% endif %}")
-    assert not done.reading.mended
-
-
 @pytest.mark.parametrize("path", trl_templates(), ids=lambda path: path.stem)
 def test_the_templates_that_trl_brings_are_right_or_refused(path: Path) -> None:
     """The question and the system text stand in the prompt, and the answer stands where the template would put it."""
@@ -288,11 +256,6 @@ def test_the_templates_that_trl_brings_are_right_or_refused(path: Path) -> None:
 )
 def test_the_users_next_turn_ends_an_answer_where_no_token_does(template: str, stops: tuple[str, ...]) -> None:
     assert writer(template).stops == stops
-
-
-def test_an_empty_thought_stands_before_the_mark_of_an_answer() -> None:
-    found = checked_writer(writer(COMMAND_A).tokenizer, None, "tiny-reasoning")
-    assert found.text("Why?").endswith("<|assistant|><|START_THINKING|><|END_THINKING|><|START_RESPONSE|>")
 
 
 @pytest.mark.parametrize("template", [DATED, TIMED])

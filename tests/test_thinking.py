@@ -14,8 +14,15 @@ from comparisons.model.mending import QUESTION
 from comparisons.model.prompts import PromptWriter, checked_writer
 from comparisons.util.errors import CompareError
 from tests.test_prompt_check import CHATML, EACH, END, HARMONY, PLAIN_CHATML, QWEN3, R1, THINKING, trl_templates
+from tests.test_prompt_check import writer as checked
 from tests.tiny import tiny_lm, tiny_tokenizer
 
+COMMAND_A = (
+    EACH
+    + "<|{{ m.role }}|>{% if m.role == 'assistant' %}<|START_RESPONSE|>{% endif %}{{ m.content }}<|end|>"
+    + END
+    + "{% if add_generation_prompt %}<|assistant|>{% endif %}{# <|START_THINKING|><|END_THINKING|> #}"
+)
 # In the words of neither stands that a system text turns thoughts on and off.
 EARLY_NEMOTRON = (
     "<|start_header_id|>system<|end_header_id|>\n\n{{ messages[0].content if messages[0].role == 'system' }}<|eot_id|>"
@@ -230,3 +237,34 @@ def test_run_and_generate_take_the_options_of_thoughts() -> None:
     for name in ("run", "generate"):
         shown = CliRunner().invoke(cli, [name, "--help"])
         assert "--thinking" in shown.output and "--thought-tokens" in shown.output, name
+
+
+@pytest.mark.parametrize("tag", ["thinking", "thought", "reasoning", "seed:think", "|think|"])
+def test_thoughts_of_other_names_are_closed(tag: str) -> None:
+    closed = tag.replace("|think|", "|/think|") if "|" in tag else f"/{tag}"
+    mode = "{{ '<" + closed + ">' if thoughts is defined }}"
+    found = checked(PLAIN_CHATML + mode + "{% if add_generation_prompt %}<" + tag + ">{% endif %}")
+    assert found.text("Why?").endswith(f"<|im_start|>assistant\n<{tag}><{closed}>")
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed"),
+    [
+        ("[THINK]", "[/THINK]"),
+        ("<|START_THINKING|>", "<|END_THINKING|>"),
+        ("<|begin_of_thought|>", "<|end_of_thought|>"),
+        ("<|inner_prefix|>", "<|inner_suffix|>"),
+        ("<|channel>thought\n", "\n<channel|>\n\n"),
+        ("◁think▷", "◁/think▷"),
+    ],
+)
+def test_thoughts_in_other_marks_are_closed(opened: str, closed: str) -> None:
+    found = checked(PLAIN_CHATML + "{% if add_generation_prompt %}" + opened + "{{ '' }}{% endif %}")
+    assert found.text("Why?").endswith(f"<|im_start|>assistant\n{opened}{closed}")
+    done = checked(PLAIN_CHATML + "{% if add_generation_prompt %}" + opened + closed + "{{ '' }}{% endif %}")
+    assert not done.reading.mended
+
+
+def test_an_empty_thought_stands_before_the_mark_of_an_answer() -> None:
+    found = checked_writer(checked(COMMAND_A).tokenizer, None, "tiny-reasoning")
+    assert found.text("Why?").endswith("<|assistant|><|START_THINKING|><|END_THINKING|><|START_RESPONSE|>")

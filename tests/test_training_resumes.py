@@ -70,7 +70,7 @@ def fit(method: TrainedAdapter, out: Path, scratch: Path | None, stop_at: int | 
         with suppress(Stopped):
             method.fit(Fit(lm, tiny_behavior(20), {}, "pos", 0, Intervention(), out, scratch))
     if stop_at is None:
-        assert (work.done, work.spared) == (pytest.approx(1000 * steps), pytest.approx(1000 * (STEPS - steps)))
+        assert [work.done, work.spared] == pytest.approx([1000 * steps, 1000 * (STEPS - steps)])
     return steps
 
 

@@ -44,12 +44,13 @@ def _decisions(record: Record) -> Iterator[Decision]:
     summary = record.summary
     limits = gates(summary)
     for name in summary.subjects:
-        short = short_limits(limits, name)
+        unsaid: tuple[None, ...] = (None,)
         for verdict in verdicts(summary.of(name), summary.contrasts):
             row = verdict.row
             numbers, cell = (_numbers(row), row.cell) if row is not None else ((), "")
-            yield Decision(name, verdict.aim, verdict.text, numbers, cell, short)
-            short = ""  # said once
+            own = [each for each in limits if each.direction in (*unsaid, verdict.direction)]
+            yield Decision(name, verdict.aim, verdict.text, numbers, cell, short_limits(own, name))
+            unsaid = ()  # what bears on both is said once
 
 
 def short_limits(limits: Sequence[Gate], subject: str) -> str:

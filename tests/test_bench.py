@@ -19,10 +19,11 @@ from comparisons.bench.cost import begin_alike, floor_seconds, matrix_rate, need
 from comparisons.bench.figures import spread, write_figures
 from comparisons.bench.measure import Row, measure
 from comparisons.bench.memory import peak_memory
-from comparisons.bench.results import TARGETS, Results, bench, rendered
+from comparisons.bench.results import TARGETS, Results, bench
 from comparisons.bench.subjects import STANDARD, Shape, make_items, random_llama
 from comparisons.bench.works import MULTIPLIERS, QUICK, WORKS, Sizes, Work, for_subject, make_works
 from comparisons.cli import execute as run
+from comparisons.cli.bench import show
 from comparisons.dataset.behaviors import Presentation
 from comparisons.engine import choices
 from comparisons.engine.choices import ChoiceLogps
@@ -275,16 +276,19 @@ def test_targets_stand_beside_what_was_measured_at_their_own_sizes_only(results:
     assert found[("sweep", "difference")] == max(value for value in differences if value is not None)
 
 
-def test_the_rendered_table_names_works_targets_and_who_is_missing(results: Results) -> None:
-    from rich.console import Console
-
-    console = Console(width=140, record=True, file=open("/dev/null", "w"))  # noqa: SIM115 - closed with the process
-    console.print(rendered(replace(results, sizes=Sizes())))
-    text = console.export_text()
-    assert max(map(len, text.splitlines())) <= 140
-    for word in (*WORKS, "5 of 54 passes", "at least 65.00", "share of the ceiling"):
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_rendered_table_names_works_targets_and_who_is_missing(
+    results: Results, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    show(replace(results, sizes=Sizes()))
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= width
+    assert ("Not shown at this width" in text) == (width == 80)
+    text = " ".join(text.split())
+    for word in (*WORKS, "at least 65.00", "share of the ceiling"):
         assert word in text
-    assert "…" not in text
+    assert "…" not in text and ("5 of 54 passes" in text) == (width == 140)
     assert ("steering-vectors: not installed" in text) == (library_loop() is None)
 
 

@@ -9,14 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from comparisons.bench.cost import matrix_rate
 from comparisons.bench.measure import ENGINE, Row, measure
 from comparisons.bench.subjects import LLAMA2_7B, SMOLLM2, STANDARD
 from comparisons.bench.works import Sizes, for_subject, make_works
+from comparisons.util import table
 
 if TYPE_CHECKING:
     from comparisons.model.lm import LM
@@ -173,15 +172,6 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def rendered(results: Results) -> Group:
-    """What was timed, the table of contenders, and the targets where the subject has some."""
-    parts: list[Text | Table] = [Text(line) for line in heading(results)]
-    parts += [contenders_table(results.rows), Text(LEGEND), *absent(results.rows), Text()]
-    if results.targets:
-        parts.append(targets_table(results.targets))
-    return Group(*parts)
-
-
 def heading(results: Results) -> list[str]:
     """The subject and the machine."""
     subject, place, sizes = results.subject, results.machine, results.sizes
@@ -195,52 +185,54 @@ def heading(results: Results) -> list[str]:
     ]
 
 
-def absent(rows: tuple[Row, ...]) -> list[Text]:
+def absent(rows: tuple[Row, ...]) -> list[str]:
     """A line for each contender that is not installed."""
-    return [Text(f"{name}: not installed") for name in sorted({row.contender for row in rows if row.seconds is None})]
+    return [f"{name}: not installed" for name in sorted({row.contender for row in rows if row.seconds is None})]
 
 
-def contenders_table(rows: tuple[Row, ...]) -> Table:
+def contenders_table(rows: tuple[Row, ...]) -> table.Table:
     """A row for each work and contender that is installed."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for number, column in enumerate(("work", "contender", *CELLS)):
-        table.add_column(column, justify="left" if number < 2 else "right", no_wrap=True)
-    table.add_column("timed", no_wrap=True)
-    present = [row for row in rows if row.seconds is not None]
-    for row, following in zip(present, [*present[1:], None], strict=True):
-        values = [(getattr(row, field), form) for field, form in CELLS.values()]
-        cells = ["" if value is None else form(value) for value, form in values]
-        last = following is not None and following.work != row.work
-        table.add_row(row.work, row.contender, *cells, row.timed, end_section=last)
-    return table
+    columns = [table.Column("work", align="left"), table.Column("contender", align="left")]
+    columns += [table.Column(name, rank=rank) for name, (*_, rank) in CELLS.items()]
+    lines = []
+    for row in rows:
+        if row.seconds is not None:
+            values = [(getattr(row, field), form) for field, form, _ in CELLS.values()]
+            cells = ["" if value is None else form(value) for value, form in values]
+            lines.append((row.work, row.contender, *cells, row.timed))
+    return table.Table(
+        (*columns, table.Column("timed", rank=9, align="left")),
+        tuple(table.Row(line, line[0]) for line in lines),
+        (LEGEND,),
+    )
 
 
 def _mebibytes(size: float) -> str:
     return f"{size / 2**20:,.0f}"
 
 
-CELLS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "seconds": ("seconds", "{:,.2f}".format),
-    "ratio": ("ratio", "{:.2f}×".format),
-    "passes": ("passes", "{:,.2f}".format),
-    "tokens": ("tokens", "{:,}".format),
-    "floor": ("floor_share", "{:.0%}".format),
-    "ceiling": ("ceiling", "{:.2f}×".format),
-    "of it": ("ceiling_share", "{:.0%}".format),
-    "difference": ("difference", "{:.1e}".format),
-    "MiB": ("peak_memory_bytes", _mebibytes),
+CELLS: dict[str, tuple[str, Callable[[float], str], int]] = {
+    "seconds": ("seconds", "{:,.2f}".format, 0),
+    "ratio": ("ratio", "{:.2f}×".format, 0),
+    "passes": ("passes", "{:,.2f}".format, 6),
+    "tokens": ("tokens", "{:,}".format, 8),
+    "floor": ("floor_share", "{:.0%}".format, 5),
+    "ceiling": ("ceiling", "{:.2f}×".format, 3),
+    "of it": ("ceiling_share", "{:.0%}".format, 2),
+    "difference": ("difference", "{:.1e}".format, 4),
+    "MiB": ("peak_memory_bytes", _mebibytes, 7),
 }
-"""The contenders' columns of numbers: each one's field of a row, and how it is written."""
+"""The contenders' columns of numbers: each one's field of a row, how it is written, and its rank as a column."""
 
 
 def targets_table(targets: list[tuple[Target, float]]) -> Table:
     """Each target beside what was measured."""
-    table = Table("target", "", "measured", "", box=SIMPLE_HEAD)
+    shown = Table("target", "", "measured", "", box=SIMPLE_HEAD)
     for target, value in targets:
         bound = f"{'at least' if target.at_least else 'at most'} {figure(target.figure, target.bound)}"
         name = f"{', '.join(target.works)}: {FIGURES[target.figure]}"
-        table.add_row(name, bound, figure(target.figure, value), "met" if target.met(value) else "missed")
-    return table
+        shown.add_row(name, bound, figure(target.figure, value), "met" if target.met(value) else "missed")
+    return shown
 
 
 def figure(name: Figure, value: float) -> str:

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -16,6 +16,9 @@ from rich.table import Table
 from comparisons.cli.options import LOADING, declared_option, model_source, options
 from comparisons.util.options import text
 from comparisons.util.terminal import say
+
+if TYPE_CHECKING:
+    from comparisons.bench.results import Results
 
 SIZES = ("repeats", "prompts", "tokens", "multipliers")
 """Options that stand for sizes of the works."""
@@ -123,16 +126,30 @@ def command(
         for path in write_figures(lm, figures, sizes, _say, quick):
             click.echo(path)
         return 0
-    from comparisons.bench.results import bench, rendered
+    from comparisons.bench.results import bench
 
     results = bench(lm, [part.strip() for part in work.split(",") if part.strip()], sizes, _say)
     if as_json:
         click.echo(json.dumps(results.to_json()))
     else:
-        from comparisons.cli.tables import stdout
-
-        stdout().print(rendered(results))
+        show(results)
     return 0
+
+
+def show(results: Results) -> None:
+    """What was timed, the table of contenders, and the targets where the subject has some."""
+    from comparisons.bench.results import absent, contenders_table, heading, targets_table
+    from comparisons.cli.tables import stdout
+    from comparisons.report.terminal import rich_table
+
+    console = stdout()
+    for line in heading(results):
+        console.print(line, markup=False, highlight=False)
+    console.print(rich_table(contenders_table(results.rows), console.width))
+    for line in (*absent(results.rows), ""):
+        console.print(line, markup=False, highlight=False)
+    if results.targets:
+        console.print(targets_table(results.targets))
 
 
 def _stages_table(words: Sequence[str], threads: int | None) -> Table:

@@ -102,7 +102,7 @@ def test_vectors_that_are_mostly_a_letter_are_told(
     monkeypatch.chdir(tmp_path)
     for _ in range(2):  # fitted, and read again
         caplog.clear()
-        assert run(["trace", "--behavior", "refusal", "--train-items", "40", "--item", "0", "--json"]) == 0
+        assert run(["trace", "--behavior", "refusal", "--train-items", "3", "--item", "0", "--json"]) == 0
         (line,) = caplog.messages
         assert line.startswith("refusal: the vectors of layers 0 are largely a liking for a letter")
     (folder,) = Path("checkpoints").glob("mean-differences-*")

@@ -126,13 +126,6 @@ def test_free_answers_that_fall_apart_are_told_above_the_answer(tmp_path: Path) 
     text = report(made(tmp_path / "fallen", **fallen))
     said = "are less coherent than the unchanged model's, furthest of caa pos: 3.0 of 10, 5.0 lower."
     assert said in text and text.index("> answers of caa pos less coherent") < text.index("### To raise")
-    run = made(tmp_path / "other", **fallen)
-    summary = json.loads((run / "summary.json").read_text())
-    plain, pos = summary["rows"]
-    neg = {**pos, "direction": "neg", "cell": "refusal/caa/neg/1", "shift": -0.2, "shift_ci": [-0.3, -0.1]}
-    (run / "summary.json").write_text(json.dumps({**summary, "rows": [plain, pos, neg]}))
-    other = report(run)
-    assert other.index("### To raise") < other.index("> answers of caa neg less coherent") < other.index("### To lower")
     assert "less coherent" not in report(made(tmp_path / "kept", **fallen | {"coherence_change_ci": [-6.0, -1.5]}))
 
 

@@ -44,13 +44,12 @@ def _decisions(record: Record) -> Iterator[Decision]:
     summary = record.summary
     limits = gates(summary)
     for name in summary.subjects:
-        unsaid: tuple[None, ...] = (None,)
+        short = short_limits(limits, name)
         for verdict in verdicts(summary.of(name), summary.contrasts):
             row = verdict.row
             numbers, cell = (_numbers(row), row.cell) if row is not None else ((), "")
-            own = [each for each in limits if each.direction in (*unsaid, verdict.direction)]
-            yield Decision(name, verdict.aim, verdict.text, numbers, cell, short_limits(own, name))
-            unsaid = ()  # what bears on both is said once
+            yield Decision(name, verdict.aim, verdict.text, numbers, cell, short)
+            short = ""  # said once
 
 
 def short_limits(limits: Sequence[Gate], subject: str) -> str:

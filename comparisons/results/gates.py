@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from comparisons.results.contrasts import between
@@ -25,7 +25,7 @@ from comparisons.results.findings import (
 )
 from comparisons.results.schema import Contrast
 from comparisons.results.summary import Summary, SummaryRow
-from comparisons.util.directions import DIRECTIONS, Direction
+from comparisons.util.directions import DIRECTIONS
 from comparisons.util.table import number
 
 SAME_LETTER, OPPOSITE_ORDERS = 0.7, -0.5
@@ -73,7 +73,6 @@ class Gate:
         text: what was found and what mends it, a line.
         short: what was found, in a few words, to stand above the verdict; "" where it doesn't bear on that.
         void: whether nothing can be said of the subject at all.
-        direction: of whose cells it says something; None where it bears on both.
     """
 
     kind: Kind
@@ -81,7 +80,6 @@ class Gate:
     text: str
     short: str
     void: bool = False
-    direction: Direction | None = None
 
 
 def gates(summary: Summary) -> tuple[Gate, ...]:
@@ -162,19 +160,15 @@ def _of_answers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
             within = one.get("coherence_change_ci")
             if within and within[1] < FALLEN and change is not None and left is not None:
                 found.append((change, left, row))
-    for direction in DIRECTIONS:
-        fallen = [each for each in found if each[2].direction == direction]
-        if not fallen:
-            continue
-        change, left, worst = min(fallen, key=lambda each: each[:2])
-        rows = [row for *_, row in fallen]
+    if found:
+        change, left, worst = min(found, key=lambda each: each[:2])
+        rows = [row for *_, row in found]
         text = (
             f"{name}: free answers of {_names(rows, directed=True)} are less coherent than the "
             f"unchanged model's, furthest of {worst.name} {worst.direction}: {number(left, places=1)} of 10, "
             f'{number(-change, places=1)} lower. Read them before you use it; --select "coherence>=7" sets a limit.'
         )
-        short = _of_methods(rows, "answers of {} less coherent", directed=True)
-        yield Gate("incoherent", name, text, short, direction=direction)
+        yield Gate("incoherent", name, text, _of_methods(rows, "answers of {} less coherent", directed=True))
 
 
 def _of_numbers(name: str, cells: Sequence[SummaryRow]) -> Iterator[Gate]:
@@ -234,19 +228,17 @@ class Verdict:
     Attributes:
         aim: what for, as a sentence begins: "To raise refusal".
         row: the cell that it is about; None where there is none.
-        direction: which.
     """
 
     aim: str
     text: str
     row: SummaryRow | None = None
-    direction: Direction | None = None
 
 
 def verdicts(rows: Sequence[SummaryRow], contrasts: Sequence[Contrast]) -> list[Verdict]:
     """The verdict of each direction in which the rows of a behavior have a cell."""
-    asked = {way: [row for row in rows if row.direction == way and not row.control] for way in DIRECTIONS}
-    return [replace(_verdict(rows, cells, contrasts), direction=way) for way, cells in asked.items() if cells]
+    asked = [[row for row in rows if row.direction == direction and not row.control] for direction in DIRECTIONS]
+    return [_verdict(rows, cells, contrasts) for cells in asked if cells]
 
 
 def _verdict(rows: Sequence[SummaryRow], asked: Sequence[SummaryRow], contrasts: Sequence[Contrast]) -> Verdict:

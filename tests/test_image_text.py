@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig
 
 from comparisons.cli import execute
@@ -56,6 +56,20 @@ def test_a_whole_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in stored:
         with safe_open(path, framework="numpy") as file:
             assert all(".language_model.layers." in name for name in file.keys())  # noqa: SIM118
+
+
+def test_an_incomplete_tower_is_told_and_an_incomplete_text_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = saved("gemma3", tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    tower, text = (next(n for n in weights if part in n and "mlp" in n) for part in ("vision", "language_model"))
+    save_file({name: each for name, each in weights.items() if name != tower}, folder / "model.safetensors")
+    load(ModelSource(str(folder)))
+    assert "1 weight is missing, model.vision" in caplog.text and "what reads and writes text is there" in caplog.text
+    save_file({name: each for name, each in weights.items() if name != text}, folder / "model.safetensors")
+    with pytest.raises(CompareError, match="its files lack 1 of its"):
+        load(ModelSource(str(folder)))
 
 
 @pytest.mark.slow

@@ -128,8 +128,8 @@ class Behavior:
         Args:
             letters: likewise where the letters were given to them.
         """
-        balanced = (first_matches,) if letters or self.lettered else ()
-        train = self.train if train_items is None else draw(self.train, train_items, seed, *balanced)
+        kind = first_matches if letters or self.lettered else None
+        train = self.train if train_items is None else draw(self.train, train_items, seed, kind)
         test = self.test if test_items is None else draw(self.test, test_items, seed)
         open_ended = self.open_ended if test_items is None else draw(self.open_ended, test_items, seed)
         return replace(self, train=train, test=test, open_ended=open_ended)

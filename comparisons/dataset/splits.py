@@ -99,19 +99,21 @@ class Split:
 
 
 def draw(
-    items: Sequence[Kind], count: int, seed: int, kind: Callable[[Kind], Hashable] = lambda _: None
+    items: Sequence[Kind], count: int, seed: int, kind: Callable[[Kind], Hashable] | None = None
 ) -> Sequence[Kind]:
     """A seeded subset of at most `count` items in their original order; a smaller one is part of a larger.
 
     Args:
-        kind: of an item; of each kind equally many are drawn, but for one, as far as there are.
+        kind: of an item; of each kind equally many are drawn, but for one, as far as there are. All are of one by
+            default.
     """
-    ranked = sorted((_rank("draw", seed, item.question), index, kind(item)) for index, item in enumerate(items))
+    assert count >= 1
+    ranks = [_rank("draw", seed, item.question) for item in items]
     had, turns = Counter[Hashable](), list[tuple[int, int, int]]()
-    for place, (_, index, of) in enumerate(ranked):
+    for place, index in enumerate(sorted(range(len(items)), key=lambda index: (ranks[index], index))):
+        of = kind(items[index]) if kind else None
         turns.append((had[of], place, index))
         had[of] += 1
-    assert count >= 1
     return _taken(items, sorted(index for *_, index in sorted(turns)[:count]))
 
 

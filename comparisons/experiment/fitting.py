@@ -72,7 +72,7 @@ class Fitter:
             resampled: whether on pairs that are drawn anew by it.
         """
         if (seed, self.fixed) == (self.seed, self.seed):
-            return self
+            return self  # with the tokens that it has counted
         behavior = replace(self.behavior, train=resample(train, seed)) if resampled else self.behavior
         return replace(self, seed=seed, behavior=behavior, fixed=self.seed if self.fixed is None else self.fixed)
 

@@ -110,7 +110,7 @@ def check_vocabulary(tokenizer: Any, name: str, embeddings: int, prompt: Iterabl
 
 
 def check_weights(name: str, loaded: Loaded) -> None:
-    """Warns of weights that the files lack, and of those of blocks that the model has no place for.
+    """Warns of weights of other parts that the files lack, and of those of blocks that the model has no place for.
 
     Raises:
         CompareError: the files lack a weight of what reads and writes text, which would be random, or most of the
@@ -119,7 +119,8 @@ def check_weights(name: str, loaded: Loaded) -> None:
     from torch.nn import ModuleList
 
     missing, weights = loaded.missing, len(loaded.model.state_dict())
-    asked = [weight for weight in missing if weight.startswith(_text_parts(loaded.model))]
+    parts = _text_parts(loaded.model)
+    asked = [weight for weight in missing if not parts or weight.startswith(parts)]
     if asked or len(missing) * 2 > weights:
         called = f", and call theirs otherwise, as {loaded.unplaced[0]}" if loaded.unplaced else ""
         raise CompareError(
@@ -129,8 +130,8 @@ def check_weights(name: str, loaded: Loaded) -> None:
     if missing:
         several = f"{len(missing)} weights are" if len(missing) > 1 else "1 weight is"
         log.warning(
-            "the files of %s are incomplete: %s missing, %s first, and random instead; numbers of this model mean "
-            "nothing until they are there.",
+            "the files of %s are incomplete: %s missing, %s first, and random instead; what reads and writes text is "
+            "there.",
             *(name, several, missing[0]),
         )
     if whole := [path for path, each in loaded.model.named_modules() if _is_whole(each)]:

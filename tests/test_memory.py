@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from comparisons.engine.memory import PLENTY, may_be_short
+from comparisons.engine.memory import PLENTY, halving, may_be_short
 from tests.forks import Command, Forks
 from tests.tiny import tiny_lm
 
@@ -56,3 +59,16 @@ def test_a_training_gives_memory_back_as_it_goes_where_that_may_be_short(monkeyp
     for free, short in ((enough, False), (enough - 1, True), (None, True)):
         monkeypatch.setattr("comparisons.engine.memory.available_memory", lambda free=free: free)
         assert may_be_short(lm) is short
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library of other systems does as it likes")
+def test_what_a_block_frees_the_next_one_uses() -> None:
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            torch.ones(100 << 18)  # 100 MiB, more than glibc keeps by itself
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    with halving(tiny_lm()):
+        inside = faults()
+    assert inside < faults() / 10

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from comparisons.cli import progress
 from comparisons.experiment.specification import Cell
-from comparisons.model.meter import Work
+from comparisons.model.meter import TokenMeter, Work
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool, width: int = 120, height: int = 12) -> str:
@@ -47,30 +47,36 @@ def test_a_pipe_gets_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     assert shown(monkeypatch, terminal=False) == ""
 
 
-def test_what_is_left_goes_by_the_tokens_that_were_run() -> None:
-    now, work = [100.0], Work(done=50.0)  # what was run before, as the model was loaded
-    pace = progress.Pace(work, (10_000.0, 400.0), lambda: now[0])
+def test_what_is_left_goes_by_the_work_that_was_done() -> None:
+    now, work = [100.0], Work(400.0, 0.04, 1.0, done=2.0)  # what was run before, as the model was loaded
+    pace = progress.Pace(work, lambda: now[0])
     assert pace.look() == (0.0, 400.0)  # nothing seen yet: as it was estimated
-    work.done, now[0] = 1050.0, 110.0
+    work.ran(600)
+    for _ in range(5):  # five passes over a token each cost hardly less
+        work.ran(1)
+    now[0] = 160.0
+    share, left = pace.look()
+    assert share == pytest.approx(0.0755) and left == pytest.approx(0.9245 * 400 * 60 / 30.2, rel=0.15)
+    work.done, now[0] = 42.0, 110.0
     share, left = pace.look()
     assert share == 0.1 and left == pytest.approx(90, rel=0.2)
     # A long fit says nothing until it ends; the clock goes on.
     now[0] = 130.0
     assert pace.look()[1] == pytest.approx(left - 20)
-    work.begins(3000)
+    work.begins(120)
     work.reaches(0.5)  # of a training's steps, half
     share, left = pace.look()
-    assert share == 0.25 and left == pytest.approx(7500 * 30 / 2500, rel=0.1)
-    work.done += 100  # what the fit itself has run by the engine, counted with it
-    work.fitted("sft", False, lambda: 3000)
-    work.fitted("sft", False, lambda: 3000)  # asked for again: the same fit
-    work.fitted("caa", True, lambda: 2000)  # found in the store
+    assert share == 0.25 and left == pytest.approx(300 * 30 / 100, rel=0.1)
+    work.ran(10)  # what the fit itself has run by the engine, counted with it
+    work.fitted("sft", False, lambda: 120)
+    work.fitted("sft", False, lambda: 120)  # asked for again: the same fit
+    work.fitted("caa", True, lambda: 80)  # found in the store
     share, left = pace.look()
-    assert share == 4000 / 8000 and left == pytest.approx(30, rel=0.05)
-    work.begins(2000)
+    assert share == pytest.approx(160 / 320) and left == pytest.approx(30, rel=0.05)
+    work.begins(80)
     work.goes_on(0.75)  # from a checkpoint
-    work.fitted("dpo", False, lambda: 2000)
-    assert pace.look()[0] == 4500 / 6500
+    work.fitted("dpo", False, lambda: 80)
+    assert pace.look()[0] == pytest.approx(180 / 260)
 
 
 def test_a_terminal_says_how_long_yet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +84,18 @@ def test_a_terminal_says_how_long_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=out, force_terminal=True, width=120, height=12, color_system=None)
     monkeypatch.setattr(progress, "Console", lambda **kwargs: console)
     with progress.cell_progress(9) as display:
-        display.watch(lambda: (1000.0, 125.0))
+        display.watch(lambda: Work(125.0, 0.125, 0.0))
         assert display._live is not None
         console.print(display._live.get_renderable())
     assert "0/9 cells" in out.getvalue() and "about 2:05 left" in out.getvalue()
+
+
+def test_what_a_check_runs_is_no_part_of_the_run() -> None:
+    meter = TokenMeter()
+    work = meter.work = Work(100.0, 1.0, 0.0)
+    meter.add(5)
+    with meter.paused():
+        meter.add(50)
+        meter.trained(0.5)
+    meter.add(2)
+    assert work.done == 7 and meter.work is work

@@ -31,30 +31,31 @@ PRIOR = 0.005
 """What the estimate made before the run weighs beside what has been seen of it, as a share of the run."""
 
 
+TINY = 1e-3
+"""The least work that is left of a run, in seconds."""
+
+
 class Pace:
-    """How far a run is and how long yet, by its tokens.
+    """How far a run is and how long yet, by what its work was expected to take and has taken.
 
     Args:
         work: how far it is.
-        expected: the tokens that it has to run, and the seconds that they may take.
         clock: the time, in seconds.
     """
 
-    def __init__(self, work: Work, expected: tuple[float, float], clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, work: Work, clock: Callable[[], float] = monotonic) -> None:
         self._work, self._clock = work, clock
-        self._tokens, seconds = expected
-        self._prior = seconds / max(1.0, self._tokens)
         self._started = self._changed = clock()
         self._first = self._seen = work.done
 
     def look(self) -> tuple[float, float]:
-        """The share that is done, and the seconds left, of the tokens that have been run in the time that they took."""
-        now, total = self._clock(), max(1.0, self._tokens - self._work.spared)
+        """The share that is done, and the seconds left, at the pace of what has been done."""
+        now, total = self._clock(), max(TINY, self._work.expected - self._work.spared)
         if self._work.done != self._seen:
             self._seen, self._changed = self._work.done, now
         done = min(total, self._seen - self._first)
         weight = PRIOR * total
-        pace = (self._changed - self._started + weight * self._prior) / (done + weight)
+        pace = (self._changed - self._started + weight) / (done + weight)
         return done / total, max(0.0, (total - done) * pace - (now - self._changed))
 
 
@@ -85,12 +86,10 @@ class CellProgress:
         """What is being done now."""
         self._bars.update(self._task, description=text)
 
-    def watch(self, expected: Callable[[], tuple[float, float]]) -> Work | None:
-        """Goes by the tokens of the run from now on, which are counted into what is returned."""
-        if self._live is None or not (found := expected())[0]:
-            return None
-        work = Work()
-        self._left.pace = Pace(work, found)
+    def watch(self, count: Callable[[], Work | None]) -> Work | None:
+        """Goes by the run's work from now on, which is counted into what is returned."""
+        work = count() if self._live is not None else None
+        self._left.pace = Pace(work) if work is not None else None
         return work
 
     def advance(self, cells: int) -> None:

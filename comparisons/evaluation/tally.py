@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from comparisons.dataset.items import Item
 from comparisons.engine.plan import Tokens, batches, family_batches, shared_head
@@ -13,6 +14,7 @@ from comparisons.evaluation.questions import questions
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import LAYER, Cell, Element
 from comparisons.model.lm import LM
+from comparisons.model.meter import steps_of
 
 ANSWER_TOKENS = 2
 """Tokens of a branch: the last of the prompt, and what stands before the letter."""
@@ -23,7 +25,7 @@ SECONDS_A_FORWARD_AND_BLOCK = 1e-3
 
 @dataclass
 class Tally:
-    """What is counted for an estimate of a run on one model.
+    """What is counted for an estimate of a run on one model: the seconds are those of this machine's CPU.
 
     Attributes:
         lm: the model, of which only tokenizer and configuration are used.
@@ -40,8 +42,17 @@ class Tally:
     @property
     def seconds(self) -> float:
         """At the matrix rate measured on this machine."""
-        seconds = self.tokens * 2 * self.lm.parameters / _matrix_rate(self.lm.width)
-        return seconds + self.forwards * len(self.lm.blocks) * SECONDS_A_FORWARD_AND_BLOCK
+        return self.tokens * self.seconds_a_token + self.forwards * self.seconds_a_pass
+
+    @cached_property
+    def seconds_a_token(self) -> float:
+        """At the matrix rate measured on this machine."""
+        return 2 * self.lm.parameters / _matrix_rate(self.lm.width)
+
+    @property
+    def seconds_a_pass(self) -> float:
+        """What starting a pass costs, whatever its size."""
+        return len(self.lm.blocks) * SECONDS_A_FORWARD_AND_BLOCK
 
     def write(self, prompts: Sequence[Tokens], branches: int, most: int) -> None:
         """Counts an answer to each prompt by so many branches that share its cache, each as long as it may get."""
@@ -63,6 +74,12 @@ class Tally:
             tokens += len(stems) * max(stems) + len(rests) * max(rests)
         self.forwards += round(forwards * times)
         self.tokens += times * (tokens + branches * len(prompts))
+
+    def fit(self, prompts: Sequence[Tokens], branches: float, times: float) -> None:
+        """Counts a fit of so many passes over the prompts of its training pairs, in batches as trainings have them."""
+        before = self.forwards
+        self.add(prompts, branches, times)
+        self.forwards = before + round(steps_of(len(prompts)) * times)
 
     def read(self, lengths: Sequence[int], branches: float) -> None:
         """Counts texts of so many tokens, each by so many branches that share nothing."""

@@ -133,8 +133,9 @@ class Fitter:
         direction: Direction = element.direction if method.fits == "direction" else "pos"
         below, work = below if "below" in method.needs else Intervention(), self.lm.meter.work
 
-        def tokens() -> float:
-            return method.fit_passes() * self.pair_tokens
+        def seconds() -> float:
+            assert work is not None
+            return method.fit_passes() * work.of_fit(self.pair_tokens, len(self.behavior.train))
 
         def run(out: Path) -> None:
             siblings, neutral, mark = self._siblings(method), self._neutral(method), self.lm.mark()
@@ -142,7 +143,7 @@ class Fitter:
             given = (self.lm, self.behavior, siblings, direction, seed, below, out, scratch, self.measure)
             fit = Fit(*given, neutral=neutral)
             if work is not None:
-                work.begins(tokens())
+                work.begins(seconds())
             with preserved(self.lm.model):
                 with foreign(f"the fit of {element.name}"):
                     method.fit(fit)
@@ -152,7 +153,7 @@ class Fitter:
         parts = self._parts(element.name, method, direction, below)
         artifact = self.store.get(f"{element.name}-{self.behavior.name}", parts, run)
         if work is not None:
-            work.fitted(artifact.key, artifact.reused, tokens)
+            work.fitted(artifact.key, artifact.reused, seconds)
         return artifact
 
     def _seed(self, method: Method) -> int:

@@ -1,49 +1,72 @@
-"""How many tokens the engine has run, and how far a run is."""
+"""How many tokens the engine has run, and how far a run is by the time that they should take."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+TRAINED_TOGETHER = 16
+"""Training pairs of a step, as the methods' trainings have them unless told."""
+
+
+def steps_of(pairs: int) -> int:
+    """The steps of one pass over so many training pairs."""
+    return math.ceil(pairs / TRAINED_TOGETHER)
+
 
 @dataclass
 class Work:
-    """How far a run is, in tokens; one of a training counts as three.
+    """How far a run is, in seconds as they were expected of what has been done.
 
     Attributes:
-        done: those that were run.
-        spared: those of fits that were found in the store, and of trainings that go on from a checkpoint.
+        expected: the seconds of all that the run has to do.
+        a_token: the seconds expected of a token.
+        a_pass: the seconds expected of starting a pass, however many tokens it runs.
+        done: of what was done.
+        spared: of fits that were found in the store, and of trainings that go on from a checkpoint.
         found: the keys of fits that have ended or were found.
     """
 
+    expected: float
+    a_token: float
+    a_pass: float
     done: float = 0.0
     spared: float = 0.0
     found: set[str] = field(default_factory=set)
     _fit: tuple[float, float] = (0.0, 0.0)
 
-    def begins(self, tokens: float) -> None:
-        """A fit of so many tokens begins, some of which the engine may count as it runs them."""
-        self._fit = self.done, tokens
+    def of_fit(self, tokens: float, pairs: int) -> float:
+        """The seconds expected of one pass over training pairs of so many tokens."""
+        return tokens * self.a_token + steps_of(pairs) * self.a_pass
+
+    def ran(self, tokens: float) -> None:
+        """A pass over so many tokens is about to be run."""
+        self.done += tokens * self.a_token + self.a_pass
+
+    def begins(self, seconds: float) -> None:
+        """A fit of so many seconds begins, some of which the engine may count as it runs its passes."""
+        self._fit = self.done, seconds
 
     def goes_on(self, share: float) -> None:
         """The fit begins where so much of it was done before."""
-        begun, tokens = self._fit
-        self.spared += share * tokens
-        self._fit = begun - share * tokens, tokens
+        begun, seconds = self._fit
+        self.spared += share * seconds
+        self._fit = begun - share * seconds, seconds
 
     def reaches(self, share: float) -> None:
         """So much of the fit is done."""
-        begun, tokens = self._fit
-        self.done = max(self.done, begun + share * tokens)
+        begun, seconds = self._fit
+        self.done = max(self.done, begun + share * seconds)
 
-    def fitted(self, key: str, reused: bool, tokens: Callable[[], float]) -> None:
-        """A fit of so many tokens has ended or was found; said again, it is the same fit."""
+    def fitted(self, key: str, reused: bool, seconds: Callable[[], float]) -> None:
+        """A fit of so many seconds has ended or was found; said again, it is the same fit."""
         if key in self.found:
             return
         self.found.add(key)
         if reused:
-            self.spared += tokens()
+            self.spared += seconds()
         else:
             self.reaches(1.0)
 
@@ -62,7 +85,7 @@ class TokenMeter:
     def add(self, tokens: int) -> None:
         """So many are about to be run."""
         if self.work is not None:
-            self.work.done += tokens
+            self.work.ran(tokens)
         for counts in self._open:
             counts.append(tokens)
 
@@ -84,8 +107,8 @@ class TokenMeter:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Counts nothing while the context lasts."""
-        before, self._open = self._open, []
+        before, self._open, self.work = (self._open, self.work), [], None
         try:
             yield
         finally:
-            self._open = before
+            self._open, self.work = before

@@ -18,6 +18,7 @@ from comparisons.experiment.specification import Cell, Specification
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
 from comparisons.model.loading import load_without_weights
+from comparisons.model.meter import Work
 from comparisons.report.asked import asked_by
 from comparisons.running.asking import asked_together
 from comparisons.running.choosing import candidates_each
@@ -28,6 +29,9 @@ from comparisons.util.errors import CompareError
 
 TRIED_TOGETHER, TRIED_ALONE = 13, 5
 """About how many strengths `--match` tries of a cell, of vectors and of adapters."""
+
+REPORT_SECONDS = 3.0
+"""About what summary and report take when all is asked: intervals and figures."""
 
 COUNTED = 4096
 """Training pairs that are tokenized for an estimate."""
@@ -91,7 +95,7 @@ class Estimate:
 
 def estimate(spec: Specification) -> Estimate:
     """Estimates a run from its specification, the tokenizer and the model's configuration; no weights are loaded."""
-    plan, forwards, tokens, seconds, rated = make_plan(spec), 0, 0.0, 0.0, 0
+    plan, forwards, tokens, seconds, rated = make_plan(spec), 0, 0.0, REPORT_SECONDS, 0
     for source in spec.sources:
         tally = _count(plan.of(source), load_without_weights(source))
         forwards, tokens, seconds = forwards + tally.forwards, tokens + tally.tokens, seconds + tally.seconds
@@ -103,13 +107,13 @@ def estimate(spec: Specification) -> Estimate:
     return Estimate(asked_by(plan), keys, forwards, int(tokens), seconds, answers, judges, unsettled, rated)
 
 
-def work_of(plan: Plan, lm: LM) -> tuple[float, float]:
-    """How many tokens a plan of one loaded model runs, and the seconds that they may take; none where one can't say."""
+def work_of(plan: Plan, lm: LM) -> Work | None:
+    """The work of a plan of one loaded model, report included, of which nothing is done; None where one can't say."""
     try:
         tally = _count(plan, lm)
     except CompareError:  # an evaluation of somebody's that can't say what it costs
-        return 0.0, 0.0
-    return tally.tokens, tally.seconds
+        return None
+    return Work(tally.seconds + REPORT_SECONDS, tally.seconds_a_token, tally.seconds_a_pass)
 
 
 def _count(plan: Plan, lm: LM) -> Tally:
@@ -168,7 +172,7 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
     if plan.measure == "letters" and any(map(steering, cells)):
         tally.add(train, read, times=share)  # the direction between the letters, which every vector is compared with
     for method, times in fits.values():
-        tally.add(train, read, times=share * method.fit_passes() * times)
+        tally.fit(train, read, times=share * method.fit_passes() * times)
     for candidates in choices.values():
         if candidates[0].adapts:
             tally.add(dev, answer, times=len(candidates))

@@ -150,13 +150,14 @@ def _evaluated(
     with progress(len(plan.cells)) as display:
         _watched(cells, plan, folder, display)
         plan = cells.run(folder, display, judges, record.note)
-    rows, contrasts = summarize(plan, folder)
-    # Last, so that a budget goes to the run's own answers first.
-    known = judges.calibration() if judges else {}
-    folder.write_summary(summary_of(rows, folder, known, sections_of(plan.spec, rows), contrasts))
-    _keep_best(plan, cells, folder, rows)
-    record.note(first, ended=now(), complete=all(row.status == "done" for row in rows))
-    render(folder.path)
+        display.stage("write the report")
+        rows, contrasts = summarize(plan, folder)
+        # Last, so that a budget goes to the run's own answers first.
+        known = judges.calibration() if judges else {}
+        folder.write_summary(summary_of(rows, folder, known, sections_of(plan.spec, rows), contrasts))
+        _keep_best(plan, cells, folder, rows)
+        record.note(first, ended=now(), complete=all(row.status == "done" for row in rows))
+        render(folder.path)
     return rows
 
 

@@ -15,11 +15,11 @@ class Progress(Protocol):
     def stage(self, text: str) -> None:
         """What is being done now."""
 
-    def watch(self, expected: Callable[[], tuple[float, float]]) -> Work | None:
+    def watch(self, count: Callable[[], Work | None]) -> Work | None:
         """Where it wants to be told how far the run is; None where nobody looks, and nothing needs to be counted.
 
         Args:
-            expected: how many tokens the run has to run, and the seconds that they may take; counting takes a moment.
+            count: counts the work of the run, which takes a moment; None where one can't say.
         """
 
     def advance(self, cells: int) -> None:
@@ -35,7 +35,7 @@ class Silent:
     def stage(self, text: str) -> None:
         """Shows nothing."""
 
-    def watch(self, expected: Callable[[], tuple[float, float]]) -> Work | None:
+    def watch(self, count: Callable[[], Work | None]) -> Work | None:
         """Looks at nothing."""
         return None
 

@@ -77,6 +77,14 @@ def test_what_is_left_goes_by_the_work_that_was_done() -> None:
     work.goes_on(0.75)  # from a checkpoint
     work.fitted("dpo", False, lambda: 80)
     assert pace.look()[0] == pytest.approx(180 / 260)
+    # The report takes its time, however fast the model is, and counts nothing.
+    share, before = pace.look()
+    work.after = 20.0
+    assert pace.look() == (pytest.approx(180 / 280), pytest.approx(before + 20))
+    work.done, now[0] = 2.0 + 260.0, 160.0
+    share, left = pace.look()
+    now[0] = 172.0
+    assert (left, pace.look()[1]) == (pytest.approx(20), pytest.approx(8))
 
 
 def test_a_terminal_says_how_long_yet(monkeypatch: pytest.MonkeyPatch) -> None:

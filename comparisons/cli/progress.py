@@ -56,7 +56,8 @@ class Pace:
         done = min(total, self._seen - self._first)
         weight = PRIOR * total
         pace = (self._changed - self._started + weight) / (done + weight)
-        return done / total, max(0.0, (total - done) * pace - (now - self._changed))
+        after = self._work.after
+        return done / (total + after), max(0.0, (total - done) * pace + after - (now - self._changed))
 
 
 class LeftColumn(ProgressColumn):

@@ -19,8 +19,14 @@ from comparisons.model.meter import steps_of
 ANSWER_TOKENS = 2
 """Tokens of a branch: the last of the prompt, and what stands before the letter."""
 
-SECONDS_A_FORWARD_AND_BLOCK = 1e-3
+SECONDS_A_FORWARD_AND_BLOCK = 3e-3
 """What starting the work of one block costs on a CPU, whatever its size."""
+
+MATRICES = 0.5
+"""The share of a pass's time that its matrix products take on a CPU, about."""
+
+SECONDS_A_TOKEN = 1e-5
+"""What writing and tokenizing a prompt costs, by its tokens."""
 
 
 @dataclass
@@ -47,7 +53,7 @@ class Tally:
     @cached_property
     def seconds_a_token(self) -> float:
         """At the matrix rate measured on this machine."""
-        return 2 * self.lm.parameters / _matrix_rate(self.lm.width)
+        return SECONDS_A_TOKEN + 2 * self.lm.parameters / MATRICES / _matrix_rate(self.lm.width)
 
     @property
     def seconds_a_pass(self) -> float:

@@ -24,6 +24,7 @@ class Work:
         expected: the seconds of all that the run has to do.
         a_token: the seconds expected of a token.
         a_pass: the seconds expected of starting a pass, however many tokens it runs.
+        after: the seconds of what comes when all of that is done, and isn't counted as it goes.
         done: of what was done.
         spared: of fits that were found in the store, and of trainings that go on from a checkpoint.
         found: the keys of fits that have ended or were found.
@@ -32,6 +33,7 @@ class Work:
     expected: float
     a_token: float
     a_pass: float
+    after: float = 0.0
     done: float = 0.0
     spared: float = 0.0
     found: set[str] = field(default_factory=set)

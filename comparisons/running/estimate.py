@@ -30,8 +30,8 @@ from comparisons.util.errors import CompareError
 TRIED_TOGETHER, TRIED_ALONE = 13, 5
 """About how many strengths `--match` tries of a cell, of vectors and of adapters."""
 
-REPORT_SECONDS = 3.0
-"""About what summary and report take when all is asked: intervals and figures."""
+REPORT_SECONDS, MAP_SECONDS = 2.5, 1.5
+"""About what summary and report take when all is asked, and the maps and curves of a sweep's."""
 
 COUNTED = 4096
 """Training pairs that are tokenized for an estimate."""
@@ -95,7 +95,7 @@ class Estimate:
 
 def estimate(spec: Specification) -> Estimate:
     """Estimates a run from its specification, the tokenizer and the model's configuration; no weights are loaded."""
-    plan, forwards, tokens, seconds, rated = make_plan(spec), 0, 0.0, REPORT_SECONDS, 0
+    plan, forwards, tokens, seconds, rated = make_plan(spec), 0, 0.0, _report_seconds(spec), 0
     for source in spec.sources:
         tally = _count(plan.of(source), load_without_weights(source))
         forwards, tokens, seconds = forwards + tally.forwards, tokens + tally.tokens, seconds + tally.seconds
@@ -113,7 +113,11 @@ def work_of(plan: Plan, lm: LM) -> Work | None:
         tally = _count(plan, lm)
     except CompareError:  # an evaluation of somebody's that can't say what it costs
         return None
-    return Work(tally.seconds + REPORT_SECONDS, tally.seconds_a_token, tally.seconds_a_pass)
+    return Work(tally.seconds, tally.seconds_a_token, tally.seconds_a_pass, _report_seconds(plan.spec))
+
+
+def _report_seconds(spec: Specification) -> float:
+    return REPORT_SECONDS + (MAP_SECONDS if spec.layers else 0.0)
 
 
 def _count(plan: Plan, lm: LM) -> Tally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.console import Console
 from comparisons.cli import progress
 from comparisons.experiment.specification import Cell
 from comparisons.model.meter import TokenMeter, Work
+from comparisons.util.terminal import stderr
 
 
 def shown(monkeypatch: pytest.MonkeyPatch, terminal: bool, width: int = 120, height: int = 12) -> str:
@@ -80,11 +82,11 @@ def test_what_is_left_goes_by_the_work_that_was_done() -> None:
     # The report takes its time, however fast the model is, and counts nothing.
     share, before = pace.look()
     work.after = 20.0
-    assert pace.look() == (pytest.approx(180 / 280), pytest.approx(before + 20))
+    assert list(pace.look()) == pytest.approx([180 / 280, before + 20])
     work.done, now[0] = 2.0 + 260.0, 160.0
     share, left = pace.look()
     now[0] = 172.0
-    assert (left, pace.look()[1]) == (pytest.approx(20), pytest.approx(8))
+    assert [left, pace.look()[1]] == pytest.approx([20, 8])
 
 
 def test_a_terminal_says_how_long_yet(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,3 +109,15 @@ def test_what_a_check_runs_is_no_part_of_the_run() -> None:
         meter.trained(0.5)
     meter.add(2)
     assert work.done == 7 and meter.work is work
+
+
+def test_what_goes_before_the_first_cell_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=80, color_system=None)
+    monkeypatch.setattr(progress, "Console", lambda **kwargs: console)
+    with progress.preparing("load pocket") as ended:
+        assert stderr() is not console.file  # what is said meanwhile stands above it
+        ended()
+        assert "load pocket" in out.getvalue() and stderr() is sys.stderr
+        shown = out.getvalue()
+    assert out.getvalue() == shown  # ended once

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
 
@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console, Group
 from rich.file_proxy import FileProxy
 from rich.live import Live
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -127,6 +127,19 @@ class CellProgress:
         if len(shown) < len(self._ended):
             table.caption = f"{len(self._ended) - len(shown)} cells above"
         return table
+
+
+@contextmanager
+def preparing(text: str) -> Iterator[Callable[[], None]]:
+    """What is done before the first cell, and since when; on a terminal, and until what is given is called."""
+    console = Console(file=stderr())
+    with ExitStack() as shown:
+        if console.is_terminal:
+            bars = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console)
+            bars.add_task(text, total=None)
+            shown.enter_context(Live(bars, console=console, transient=True, redirect_stderr=False))
+            shown.enter_context(showing_through(FileProxy(console, console.file)))
+        yield shown.close
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,6 +29,7 @@ from comparisons.util.options import values_of
 from comparisons.util.terminal import say
 
 if TYPE_CHECKING:
+    from comparisons.experiment.plan import Plan
     from comparisons.running.job import Outcome
 
 HELP = """Compare methods on behaviors: one table of shift and cost.
@@ -129,7 +131,7 @@ def run_specification(spec: Specification, given: Mapping[str, Any], quiet: bool
 
     It begins with a line of what is asked, unless it is to be quiet.
     """
-    from comparisons.cli.progress import cell_progress
+    from comparisons.cli.progress import cell_progress, preparing
     from comparisons.report.asked import asked_by
     from comparisons.running import job
     from comparisons.running.job import make_executor
@@ -137,8 +139,15 @@ def run_specification(spec: Specification, given: Mapping[str, Any], quiet: bool
     how = Execution(**values_of(Execution, given))
     where = make_executor(how.executor, how.workers, how.gpus_per_cell, how.address)
     command = shlex.join(["compare", *sys.argv[1:]])
-    tell = (lambda plan: None) if quiet else (lambda plan: click.echo(asked_by(plan)))
-    return job.run(spec, cell_progress, how.out, how.fresh, command, where, tell)
+    asked = ", see whether it can be asked in letters" if spec.measure == "auto" else ""
+    with preparing(f"load {Path(spec.model.name).name}{asked}") as ended:
+
+        def begun(plan: Plan) -> None:
+            ended()
+            if not quiet:
+                click.echo(asked_by(plan))
+
+        return job.run(spec, cell_progress, how.out, how.fresh, command, where, begun)
 
 
 def complain(outcome: Outcome) -> int:

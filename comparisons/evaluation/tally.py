@@ -22,11 +22,9 @@ ANSWER_TOKENS = 2
 SECONDS_A_FORWARD_AND_BLOCK = 3e-3
 """What starting the work of one block costs on a CPU, whatever its size."""
 
-MATRICES = 0.5
-"""The share of a pass's time that its matrix products take on a CPU, about."""
-
-SECONDS_A_TOKEN = 1e-5
-"""What writing and tokenizing a prompt costs, by its tokens."""
+SECONDS_A_TOKEN = 4e-5
+"""What a token costs on a CPU beside its matrix products, of a small model; most of it writing and tokenizing prompts.
+"""
 
 
 @dataclass
@@ -53,7 +51,7 @@ class Tally:
     @cached_property
     def seconds_a_token(self) -> float:
         """At the matrix rate measured on this machine."""
-        return SECONDS_A_TOKEN + 2 * self.lm.parameters / MATRICES / _matrix_rate(self.lm.width)
+        return SECONDS_A_TOKEN + 2 * self.lm.parameters / _matrix_rate(self.lm.width)
 
     @property
     def seconds_a_pass(self) -> float:
@@ -143,11 +141,11 @@ def question_prompts(lm: LM, items: Sequence[Item], plan: Plan) -> list[Tokens]:
 
 
 def branch_tokens(lm: LM, items: Sequence[Item], plan: Plan) -> float:
-    """Tokens that a branch runs of each question: up to its letter, or in the mean all of its texts."""
+    """Tokens that a branch runs of each question: up to its letter, or all of its texts, padded to the longest."""
     texts = [question.shown.texts for question in questions(items, plan.orders)]
     if not any(texts):
         return ANSWER_TOKENS
-    return sum(1 + len(lm.tokenize(text)) for each in texts for text in each) / len(texts)
+    return sum(len(each) * max(1 + len(lm.tokenize(text)) for text in each) for each in texts) / len(texts)
 
 
 def _matrix_rate(width: int) -> float:

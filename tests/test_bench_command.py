@@ -46,6 +46,7 @@ def test_a_random_subject_is_written_as_a_model_and_mistakes_write_nothing(
     capsys.readouterr()
     for arguments, message in (
         (["--write", str(tmp_path / "made")], "is there and not empty"),
+        (["--write", str(tmp_path / "made" / "config.json" / "below")], "can't be made: File exists; give --write"),
         (["--write", str(tmp_path / "other"), "--model", "pocket"], "makes a random model, and 'pocket' is none"),
         (["--quantize", "4bit"], "--quantize is for a checkpoint: write standard to a folder by --write"),
         (["--prompt-format", "chat"], "--prompt-format is for a checkpoint"),

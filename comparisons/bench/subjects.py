@@ -111,7 +111,7 @@ def write_subject(source: ModelSource, folder: Path) -> None:
         folder: where to; made where there is none.
 
     Raises:
-        CompareError: the name is none of a random subject, or the folder holds something.
+        CompareError: the name is none of a random subject, or the folder holds something or can't be made.
         StorageError: the disk refuses.
     """
     name = source.name
@@ -120,13 +120,17 @@ def write_subject(source: ModelSource, folder: Path) -> None:
     _check_random(source)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise CompareError(f"--write {folder}: is there and not empty: name a new folder.")
-    lm = random_llama(SHAPES[name], name, "cpu", source.dtype)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".", dir=folder.parent) as beside:
-            lm.model.save_pretrained(f"{beside}/model")
-            lm.tokenizer.save_pretrained(f"{beside}/model")
-            Path(beside, "model").rename(folder)
+        beside = TemporaryDirectory(prefix=".", dir=folder.parent)
+    except OSError as error:
+        raise CompareError(f"the folder {folder} can't be made: {error.strerror}; give --write another.") from error
+    try:
+        with beside:
+            lm = random_llama(SHAPES[name], name, "cpu", source.dtype)
+            lm.model.save_pretrained(f"{beside.name}/model")
+            lm.tokenizer.save_pretrained(f"{beside.name}/model")
+            Path(beside.name, "model").rename(folder)
     except OSError as error:
         raise StorageError(f"{folder} can't be written: {refusal(error)}") from error
 

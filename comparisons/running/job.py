@@ -150,7 +150,7 @@ def _evaluated(
     with progress(len(plan.cells)) as display:
         _watched(cells, plan, folder, display)
         plan = cells.run(folder, display, judges, record.note)
-        display.stage("write the report")
+        display.stage("summary and report")
         rows, contrasts = summarize(plan, folder)
         # Last, so that a budget goes to the run's own answers first.
         known = judges.calibration() if judges else {}

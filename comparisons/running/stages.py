@@ -14,7 +14,7 @@ from comparisons.running.job import run
 from comparisons.running.progress import Silent
 from comparisons.util.artifacts import Store
 
-BEFORE, AFTER = "libraries, data and model", "summary and report"
+BEFORE = "libraries, data and model"
 
 
 class Stages(Silent):
@@ -36,9 +36,8 @@ class Stages(Silent):
 
     @contextmanager
     def opened(self, cells: int) -> Iterator[Stages]:
-        """The display of so many cells; what comes after them is a stage too."""
+        """The display of so many cells."""
         yield self
-        self.stage(AFTER)
 
 
 def staged(spec: Specification) -> dict[str, tuple[float, float]]:

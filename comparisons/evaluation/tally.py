@@ -22,8 +22,8 @@ ANSWER_TOKENS = 2
 SECONDS_A_FORWARD_AND_BLOCK = 3e-3
 """What starting the work of one block costs on a CPU, whatever its size."""
 
-SECONDS_A_TOKEN = 4e-5
-"""What a token costs on a CPU beside its matrix products, of a small model; most of it writing and tokenizing prompts.
+SECONDS_A_TOKEN, SECONDS_A_TRAINED_TOKEN = 7e-5, 4e-5
+"""What a token costs on a CPU beside its matrix products, of a question and of a fit, whose prompts are written once.
 """
 
 
@@ -35,23 +35,36 @@ class Tally:
         lm: the model, of which only tokenizer and configuration are used.
         forwards: passes of the model over a batch.
         tokens: that run through it.
+        trained: those of them that fits run.
         rated: free answers whose coherence is asked for on dev.
     """
 
     lm: LM
     forwards: int = 0
     tokens: float = 0.0
+    trained: float = 0.0
     rated: int = 0
 
     @property
     def seconds(self) -> float:
         """At the matrix rate measured on this machine."""
-        return self.tokens * self.seconds_a_token + self.forwards * self.seconds_a_pass
+        tokens = (self.tokens - self.trained) * self.seconds_a_token + self.trained * self.seconds_a_trained_token
+        return tokens + self.forwards * self.seconds_a_pass
+
+    @property
+    def seconds_a_token(self) -> float:
+        """Of a question."""
+        return SECONDS_A_TOKEN + self._products
+
+    @property
+    def seconds_a_trained_token(self) -> float:
+        """Of a fit."""
+        return SECONDS_A_TRAINED_TOKEN + self._products
 
     @cached_property
-    def seconds_a_token(self) -> float:
-        """At the matrix rate measured on this machine."""
-        return SECONDS_A_TOKEN + 2 * self.lm.parameters / _matrix_rate(self.lm.width)
+    def _products(self) -> float:
+        """A token's matrix products, in seconds."""
+        return 2 * self.lm.parameters / _matrix_rate(self.lm.width)
 
     @property
     def seconds_a_pass(self) -> float:
@@ -81,9 +94,10 @@ class Tally:
 
     def fit(self, prompts: Sequence[Tokens], branches: float, times: float) -> None:
         """Counts a fit of so many passes over the prompts of its training pairs, in batches as trainings have them."""
-        before = self.forwards
+        forwards, tokens = self.forwards, self.tokens
         self.add(prompts, branches, times)
-        self.forwards = before + round(steps_of(len(prompts)) * times)
+        self.forwards = forwards + round(steps_of(len(prompts)) * times)
+        self.trained += self.tokens - tokens
 
     def read(self, lengths: Sequence[int], branches: float) -> None:
         """Counts texts of so many tokens, each by so many branches that share nothing."""

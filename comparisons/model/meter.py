@@ -23,6 +23,7 @@ class Work:
     Attributes:
         expected: the seconds of all that the run has to do.
         a_token: the seconds expected of a token.
+        a_trained_token: of one that a fit runs.
         a_pass: the seconds expected of starting a pass, however many tokens it runs.
         after: the seconds of what comes when all of that is done, and isn't counted as it goes.
         done: of what was done.
@@ -32,6 +33,7 @@ class Work:
 
     expected: float
     a_token: float
+    a_trained_token: float
     a_pass: float
     after: float = 0.0
     done: float = 0.0
@@ -41,7 +43,7 @@ class Work:
 
     def of_fit(self, tokens: float, pairs: int) -> float:
         """The seconds expected of one pass over training pairs of so many tokens."""
-        return tokens * self.a_token + steps_of(pairs) * self.a_pass
+        return tokens * self.a_trained_token + steps_of(pairs) * self.a_pass
 
     def ran(self, tokens: float) -> None:
         """A pass over so many tokens is about to be run."""

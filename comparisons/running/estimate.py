@@ -30,7 +30,7 @@ from comparisons.util.errors import CompareError
 TRIED_TOGETHER, TRIED_ALONE = 13, 5
 """About how many strengths `--match` tries of a cell, of vectors and of adapters."""
 
-REPORT_SECONDS, MAP_SECONDS = 2.5, 1.5
+REPORT_SECONDS, MAP_SECONDS = 2.5, 2.5
 """About what summary and report take when all is asked, and the maps and curves of a sweep's."""
 
 COUNTED = 4096
@@ -113,7 +113,8 @@ def work_of(plan: Plan, lm: LM) -> Work | None:
         tally = _count(plan, lm)
     except CompareError:  # an evaluation of somebody's that can't say what it costs
         return None
-    return Work(tally.seconds, tally.seconds_a_token, tally.seconds_a_pass, _report_seconds(plan.spec))
+    paces = tally.seconds_a_token, tally.seconds_a_trained_token, tally.seconds_a_pass
+    return Work(tally.seconds, *paces, _report_seconds(plan.spec))
 
 
 def _report_seconds(spec: Specification) -> float:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from comparisons.cli import progress
 from comparisons.experiment.specification import Cell
-from comparisons.model.meter import TokenMeter, Work
+from comparisons.model.meter import Costs, TokenMeter, Work
 from comparisons.util.terminal import stderr
 
 
@@ -50,7 +50,7 @@ def test_a_pipe_gets_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_left_goes_by_the_work_that_was_done() -> None:
-    now, work = [100.0], Work(400.0, 0.04, 0.04, 1.0, done=2.0)  # what was run before, as the model was loaded
+    now, work = [100.0], Work(400.0, Costs(0.04, 0.04, 1.0), done=2.0)  # what was run before, as the model was loaded
     pace = progress.Pace(work, lambda: now[0])
     assert pace.look() == (0.0, 400.0)  # nothing seen yet: as it was estimated
     work.ran(600)
@@ -94,7 +94,7 @@ def test_a_terminal_says_how_long_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     console = Console(file=out, force_terminal=True, width=120, height=12, color_system=None)
     monkeypatch.setattr(progress, "Console", lambda **kwargs: console)
     with progress.cell_progress(9) as display:
-        display.watch(lambda: Work(125.0, 0.125, 0.125, 0.0))
+        display.watch(lambda: Work(125.0, Costs(0.125, 0.125, 0.0)))
         assert display._live is not None
         console.print(display._live.get_renderable())
     assert "0/9 cells" in out.getvalue() and "about 2:05 left" in out.getvalue()
@@ -102,7 +102,7 @@ def test_a_terminal_says_how_long_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_a_check_runs_is_no_part_of_the_run() -> None:
     meter = TokenMeter()
-    work = meter.work = Work(100.0, 1.0, 1.0, 0.0)
+    work = meter.work = Work(100.0, Costs(1.0, 1.0, 0.0))
     meter.add(5)
     with meter.paused():
         meter.add(50)

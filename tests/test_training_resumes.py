@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from comparisons.intervention import Intervention
 from comparisons.method import Fit, TrainedAdapter, _checkpoints
-from comparisons.model.meter import Work
+from comparisons.model.meter import Costs, Work
 from comparisons.util.artifacts import MANIFEST, SPENT, Store, scratch_of
 from comparisons.util.files import read_sealed, write_sealed
 from methods.dpo import DPO
@@ -52,7 +52,7 @@ def a_checkpoint_a_step(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def fit(method: TrainedAdapter, out: Path, scratch: Path | None, stop_at: int | None = None) -> int:
     """Fits, or stops before a step; returns the steps taken, as which a whole fit's progress counts what it did."""
     steps, lm = 0, tiny_lm()
-    work = lm.meter.work = Work(1e6, 1.0, 1.0, 0.0)
+    work = lm.meter.work = Work(1e6, Costs(1.0, 1.0, 0.0))
     work.begins(1000 * STEPS)
     step = torch.optim.AdamW.step
 

@@ -30,7 +30,6 @@ OTHER_LINES = 6
 PRIOR = 0.005
 """What the estimate made before the run weighs beside what has been seen of it, as a share of the run."""
 
-
 TINY = 1e-3
 """The least work that is left of a run, in seconds."""
 
@@ -137,8 +136,7 @@ def preparing(text: str) -> Iterator[Callable[[], None]]:
         if console.is_terminal:
             bars = Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=console)
             bars.add_task(text, total=None)
-            shown.enter_context(Live(bars, console=console, transient=True, redirect_stderr=False))
-            shown.enter_context(showing_through(FileProxy(console, console.file)))
+            shown.enter_context(_live(console, bars))
         yield shown.close
 
 
@@ -160,7 +158,13 @@ def cell_progress(total: int) -> Iterator[CellProgress]:
     if not console.is_terminal:
         yield CellProgress(None, bars, left, total)
         return
-    # It goes when the run has ended: the table of results takes its place.
+    with _live(console, bars) as live:
+        yield CellProgress(live, bars, left, total)
+
+
+@contextmanager
+def _live(console: Console, bars: Progress) -> Iterator[Live]:
+    """A display below the program's own lines, which goes when the context ends: what came of it takes its place."""
     live = Live(bars, console=console, transient=True, refresh_per_second=4, redirect_stderr=False)
     with live, showing_through(FileProxy(console, console.file)):
-        yield CellProgress(live, bars, left, total)
+        yield live

@@ -37,7 +37,7 @@ def halving(lm: LM) -> Iterator[None]:
     """Swallows an out-of-memory error and halves the model's token budget; the caller tries again.
 
     On a CPU the C library keeps meanwhile what is freed, which is asked for again by the next block: mapping each
-    tensor above 32 MiB anew took up to an eighth of the time of answers by texts, in page faults, and no less memory.
+    tensor above 32 MiB anew took an eighth of the time of answers by texts, in page faults, and saved no memory.
 
     Raises:
         RuntimeError, MemoryError: anything else, and that one where the budget is small already.

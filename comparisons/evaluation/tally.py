@@ -14,7 +14,7 @@ from comparisons.evaluation.questions import questions
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import LAYER, Cell, Element
 from comparisons.model.lm import LM
-from comparisons.model.meter import steps_of
+from comparisons.model.meter import Costs, steps_of
 
 ANSWER_TOKENS = 2
 """Tokens of a branch: the last of the prompt, and what stands before the letter."""
@@ -47,29 +47,15 @@ class Tally:
 
     @property
     def seconds(self) -> float:
-        """At the matrix rate measured on this machine."""
-        tokens = (self.tokens - self.trained) * self.seconds_a_token + self.trained * self.seconds_a_trained_token
-        return tokens + self.forwards * self.seconds_a_pass
-
-    @property
-    def seconds_a_token(self) -> float:
-        """Of a question."""
-        return SECONDS_A_TOKEN + self._products
-
-    @property
-    def seconds_a_trained_token(self) -> float:
-        """Of a fit."""
-        return SECONDS_A_TRAINED_TOKEN + self._products
+        """As its costs are."""
+        return self.costs.seconds(self.forwards, self.tokens, self.trained)
 
     @cached_property
-    def _products(self) -> float:
-        """A token's matrix products, in seconds."""
-        return 2 * self.lm.parameters / _matrix_rate(self.lm.width)
-
-    @property
-    def seconds_a_pass(self) -> float:
-        """What starting a pass costs, whatever its size."""
-        return len(self.lm.blocks) * SECONDS_A_FORWARD_AND_BLOCK
+    def costs(self) -> Costs:
+        """At the matrix rate measured on this machine."""
+        products = 2 * self.lm.parameters / _matrix_rate(self.lm.width)
+        start = len(self.lm.blocks) * SECONDS_A_FORWARD_AND_BLOCK
+        return Costs(SECONDS_A_TOKEN + products, SECONDS_A_TRAINED_TOKEN + products, start)
 
     def write(self, prompts: Sequence[Tokens], branches: int, most: int) -> None:
         """Counts an answer to each prompt by so many branches that share its cache, each as long as it may get."""

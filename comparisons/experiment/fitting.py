@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -23,6 +23,7 @@ from comparisons.experiment.specification import Element
 from comparisons.intervention import Context, Intervention, stack
 from comparisons.method.interface import Fit, Method, Use
 from comparisons.model.lm import LM
+from comparisons.model.meter import Work, steps_of
 from comparisons.util.artifacts import Artifact, Store, scratch_of
 from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
@@ -133,17 +134,13 @@ class Fitter:
         direction: Direction = element.direction if method.fits == "direction" else "pos"
         below, work = below if "below" in method.needs else Intervention(), self.lm.meter.work
 
-        def seconds() -> float:
-            assert work is not None
-            return method.fit_passes() * work.of_fit(self.pair_tokens, len(self.behavior.train))
-
         def run(out: Path) -> None:
             siblings, neutral, mark = self._siblings(method), self._neutral(method), self.lm.mark()
             seed, scratch = self._seed(method), scratch_of(out)
             given = (self.lm, self.behavior, siblings, direction, seed, below, out, scratch, self.measure)
             fit = Fit(*given, neutral=neutral)
             if work is not None:
-                work.begins(seconds())
+                work.begins(self._seconds(method, work))
             with preserved(self.lm.model):
                 with foreign(f"the fit of {element.name}"):
                     method.fit(fit)
@@ -153,8 +150,13 @@ class Fitter:
         parts = self._parts(element.name, method, direction, below)
         artifact = self.store.get(f"{element.name}-{self.behavior.name}", parts, run)
         if work is not None:
-            work.fitted(artifact.key, artifact.reused, seconds)
+            work.fitted(artifact.key, artifact.reused, partial(self._seconds, method, work))
         return artifact
+
+    def _seconds(self, method: Method, work: Work) -> float:
+        """What a fit is expected to take."""
+        tokens, steps = self.pair_tokens, steps_of(len(self.behavior.train))
+        return method.fit_passes() * work.costs.seconds(steps, tokens, trained=tokens)
 
     def _seed(self, method: Method) -> int:
         return self.seed if method.seeded or self.fixed is None else self.fixed

@@ -16,15 +16,32 @@ def steps_of(pairs: int) -> int:
     return math.ceil(pairs / TRAINED_TOGETHER)
 
 
+@dataclass(frozen=True)
+class Costs:
+    """What a model's passes are expected to take, in seconds.
+
+    Attributes:
+        token: for each token of a question.
+        trained_token: for each that a fit runs.
+        start: for each pass, however many tokens it runs.
+    """
+
+    token: float
+    trained_token: float
+    start: float
+
+    def seconds(self, passes: float, tokens: float, trained: float = 0.0) -> float:
+        """Of so many passes over so many tokens, of which fits run some."""
+        return passes * self.start + (tokens - trained) * self.token + trained * self.trained_token
+
+
 @dataclass
 class Work:
     """How far a run is, in seconds as they were expected of what has been done.
 
     Attributes:
         expected: the seconds of all that the run has to do.
-        a_token: the seconds expected of a token.
-        a_trained_token: of one that a fit runs.
-        a_pass: the seconds expected of starting a pass, however many tokens it runs.
+        costs: by which it counts.
         after: the seconds of what comes when all of that is done, and isn't counted as it goes.
         done: of what was done.
         spared: of fits that were found in the store, and of trainings that go on from a checkpoint.
@@ -32,22 +49,16 @@ class Work:
     """
 
     expected: float
-    a_token: float
-    a_trained_token: float
-    a_pass: float
+    costs: Costs
     after: float = 0.0
     done: float = 0.0
     spared: float = 0.0
     found: set[str] = field(default_factory=set)
     _fit: tuple[float, float] = (0.0, 0.0)
 
-    def of_fit(self, tokens: float, pairs: int) -> float:
-        """The seconds expected of one pass over training pairs of so many tokens."""
-        return tokens * self.a_trained_token + steps_of(pairs) * self.a_pass
-
     def ran(self, tokens: float) -> None:
         """A pass over so many tokens is about to be run."""
-        self.done += tokens * self.a_token + self.a_pass
+        self.done += self.costs.seconds(1, tokens)
 
     def begins(self, seconds: float) -> None:
         """A fit of so many seconds begins, some of which the engine may count as it runs its passes."""

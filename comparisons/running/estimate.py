@@ -113,8 +113,7 @@ def work_of(plan: Plan, lm: LM) -> Work | None:
         tally = _count(plan, lm)
     except CompareError:  # an evaluation of somebody's that can't say what it costs
         return None
-    paces = tally.seconds_a_token, tally.seconds_a_trained_token, tally.seconds_a_pass
-    return Work(tally.seconds, *paces, _report_seconds(plan.spec))
+    return Work(tally.seconds, tally.costs, _report_seconds(plan.spec))
 
 
 def _report_seconds(spec: Specification) -> float:

@@ -195,16 +195,17 @@ def _activations(lm: LM, ids: list[int], index: int | slice, end: int, edits: tu
 
 @pytest.fixture(scope="module")
 def plain_completions(lm: LM) -> dict[tuple[int, int, str], list[float]]:
-    """What plain code has given, by edits, question and text: both ways are held to it."""
+    """What plain code has given, by edits, question and text: all ways are held to it."""
     return {}
 
 
-@pytest.mark.parametrize("copying", [0.0, np.inf], ids=["apart", "in one sequence"])
+@pytest.mark.parametrize("way", ["copies", "shared", "one row"])
 def test_completions_equal_one_pass_each(
-    lm: LM, plain_completions: dict[tuple[int, int, str], list[float]], copying: float, monkeypatch: pytest.MonkeyPatch
+    lm: LM, plain_completions: dict[tuple[int, int, str], list[float]], way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether each branch is a row behind its prompt's cache, in chunks, or all of a prompt are one sequence."""
-    monkeypatch.setattr("comparisons.engine.passes.COPY_COST", copying)
+    monkeypatch.setattr("comparisons.engine.passes.COPY_COST", np.inf if way == "one row" else 0)
+    monkeypatch.setattr("comparisons.engine.passes.LEAST_LONGER", -1 if way == "shared" else np.inf)
     monkeypatch.setattr("comparisons.engine.passes.COPIED", 0.25)
     questions = [q.question for q in asked(3)]
     given = [COMPLETIONS, COMPLETIONS[:2], COMPLETIONS[1:]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from comparisons.engine.late_branches import _Tiled
 from comparisons.engine.prefix import packed_mask
+from comparisons.engine.shared_prompt import behind
 from comparisons.engine.trial import packing
 from comparisons.model.lm import LM
 from tests.tiny import FAMILIES, tiny_lm
@@ -91,7 +93,10 @@ CASES = [
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_sound_branches_pass(family: str, dtype: str) -> None:
-    assert packing(lm_in(dtype, family)) == ("packed" if family == "gpt2" else "grown")
+    lm = lm_in(dtype, family)
+    assert packing(lm) == ("packed" if family == "gpt2" else "grown")
+    # Gemma 2 caps its scores, which only the eager attention does; in 16 bits copies take no longer.
+    assert lm.shares == (family != "gemma2" and dtype == "float32")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
@@ -107,6 +112,22 @@ def test_wrong_masks_are_caught_in_bfloat16(family: str, fault: Any, monkeypatch
     if fault is branches_see_each_other:
         monkeypatch.setattr(_Tiled, "_whole_mask", copies_see_each_other)
     assert packing(lm_in("bfloat16", family)) == "rows"
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES.keys() - {"gemma2"}))
+def test_prompts_that_are_not_the_rows_own_are_not_shared(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("comparisons.engine.shared_prompt.behind", lambda prompt, own: behind(prompt.roll(1, 0), own))
+    lm = lm_in("float32", family)
+    assert packing(lm) != "rows"
+    assert not lm.shares
+
+
+def test_an_attention_that_does_more_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm = lm_in("float32")
+    asked = partial(lm.model.model.layers[0].self_attn.forward, position_bias=torch.zeros(1))
+    monkeypatch.setattr(lm.model.model.layers[0].self_attn, "forward", asked)
+    packing(lm)
+    assert not lm.shares
 
 
 def test_copies_that_see_each_other_are_not_grown(monkeypatch: pytest.MonkeyPatch) -> None:

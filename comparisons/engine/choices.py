@@ -12,7 +12,7 @@ import torch
 from comparisons.dataset.behaviors import Item, Presentation
 from comparisons.engine.adapters import in_place
 from comparisons.engine.completions import completion_logps
-from comparisons.engine.passes import token_logps
+from comparisons.engine.head import token_logps
 from comparisons.engine.plan import Branch, Group, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
 from comparisons.intervention import Intervention

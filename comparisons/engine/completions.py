@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from comparisons.engine.adapters import in_place
-from comparisons.engine.passes import token_logps
+from comparisons.engine.head import token_logps
 from comparisons.engine.plan import Branch, Group, Tokens, group_by_prefix
 from comparisons.engine.prompts import Batch, Prompts, in_batches
 from comparisons.intervention import Intervention

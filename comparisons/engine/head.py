@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from comparisons.engine.hooks import StopForward
 from comparisons.model.lm import LM, LOGITS, WIDENED
+
+if TYPE_CHECKING:
+    from comparisons.engine.passes import Pass
+    from comparisons.engine.plan import Sequences
 
 LOUD = 32
 """How many times as large what enters the output layer is made, to see what becomes of its product."""
@@ -177,6 +181,38 @@ def entering(layer: torch.nn.Module, stop: bool) -> Iterator[list[torch.Tensor]]
             yield entered
     finally:
         handle.remove()
+
+
+def token_logps(
+    lm: LM, batch: Sequences, targets: torch.Tensor, passes: Iterator[Pass], whole: bool = False
+) -> torch.Tensor:
+    """Log-probabilities of target tokens after each branch, or after each of its tokens.
+
+    Args:
+        lm: the model.
+        batch: prompts and branches.
+        targets: token ids, [prompts, targets] for the end of a branch; [prompts, variants, size, targets] for the
+            places of its tail.
+        passes: the batch's.
+        whole: whether at each token.
+
+    Returns:
+        [branches, prompts, targets], or [branches, prompts, size, targets]; float32, in nats, on the CPU.
+    """
+    places = (batch.size,) if whole else ()
+    table = torch.full((len(batch.branches), len(batch.prefixes), *places, targets.shape[-1]), torch.nan)
+    variant = torch.tensor([branch.variant for branch in batch.branches])
+    head = head_of(lm)
+    with torch.no_grad():
+        for step in passes:
+            prompt, branch, place = step.wanted.unbind(-1)
+            wanted = targets[prompt, variant[branch], place] if whole else targets[prompt]
+            with step.in_place(lm):
+                logps = target_logps(lm, head, step.inputs, step.columns, wanted)
+            asked = branch >= 0
+            index = (branch[asked], prompt[asked], *((place[asked],) if whole else ()))
+            table[index] = logps[asked]
+    return table
 
 
 def target_logps(

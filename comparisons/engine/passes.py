@@ -2,25 +2,27 @@
 
 Packed (the fast way): the prompts' shared tokens are read once; then all branches of a prompt stand in one sequence
 behind them, their position ids restart at the branch point, and a 4-D mask lets a branch see the prompt and itself.
-Long branches, which would spend more on attention among each other than on copies of the cache, are rows behind it.
+Long branches, which would spend more on attention among each other than on copies of the cache, are rows behind it; on
+a CPU they read a long prompt's where it is.
 Rows (the fallback, and the way of edits that touch the prompt): each branch is a sequence of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 
 from comparisons.engine.conditions import Tokens
-from comparisons.engine.head import head_of, target_logps
 from comparisons.engine.hooks import Layout, captured, edits_applied, stopping_after
 from comparisons.engine.late_branches import LateBranches, arrange, growing
 from comparisons.engine.plan import Branch, Sequences
 from comparisons.engine.prefix import Prefix, keep_logits, packed_mask
+from comparisons.engine.shared_prompt import LEAST_LONGER, sharing
 from comparisons.intervention import Edit
 from comparisons.model.lm import LM, MAX_BRANCH_TOKENS
 
@@ -29,6 +31,11 @@ COPY_COST = 16
 
 COPIED = 8
 """Tokens whose keys and values are copied at once, to a token of the budget, whose activations are larger."""
+
+
+Way = Literal["one row", "copies", "shared"]
+"""How a prompt's branches stand behind its keys and values: all in one row, or each a row behind a copy of these, or
+behind these themselves."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,7 @@ class Pass:
         edits: the edits of each owner in `layout`.
         growth: the copies of the tails.
         dim: 1 where a copy is a run of tokens, 0 where it is a run of rows.
+        shared: whether rows attend to their prompts where these are.
         columns: the columns whose output is wanted.
         wanted: [rows, columns, 3]: prompt, branch and place in the tail of each output; a branch of -1 is none.
     """
@@ -52,6 +60,7 @@ class Pass:
     dim: int
     columns: torch.Tensor
     wanted: torch.Tensor
+    shared: bool = False
 
     @contextmanager
     def in_place(self, lm: LM) -> Iterator[None]:
@@ -61,7 +70,7 @@ class Pass:
         # Tokens are counted as whole ones: one that joins halfway up is half a token.
         lm.meter.add(round(ids.numel() / self.growth.first * sum(self.growth.counts[:-1]) / len(lm.blocks)))
         edits = edits_applied(lm, self.layout, self.edits, standing=self._standing)
-        with growing(lm, self.growth, self.dim, size), edits:
+        with growing(lm, self.growth, self.dim, size), edits, sharing(lm) if self.shared else nullcontext():
             yield
 
     def _standing(self, tokens: Tokens, layer: int) -> Tokens:
@@ -103,7 +112,12 @@ def _in_order_of_joining(branches: Sequence[Branch]) -> list[int]:
 
 
 def packed_passes(
-    lm: LM, batch: Sequences, prefix: Prefix, whole: bool, grow: bool, apart: bool | None = None
+    lm: LM,
+    batch: Sequences,
+    prefix: Prefix,
+    whole: bool,
+    grow: bool,
+    way: Way | None = None,
 ) -> Iterator[Pass]:
     """A pass for each chunk of branches behind the prompts that have been read.
 
@@ -113,18 +127,20 @@ def packed_passes(
         prefix: the prompts' shared tokens, a row each.
         whole: whether outputs are wanted at every token of a tail, or at its last.
         grow: whether branches join where their edits begin.
-        apart: whether each branch is a row behind its prompt's cache; else all of a prompt are one. By default
-            whatever costs less.
+        way: how the branches stand behind their prompt; by default as costs least.
     """
     order = _in_order_of_joining(batch.branches)
     seen = prefix.valid.shape[1] + batch.size
     most = max(1, min(MAX_BRANCH_TOKENS, lm.token_budget) // batch.size)
-    if apart is None:
+    if way is None:
         apart = batch.size**2 * (min(most, len(order)) - 1) > COPY_COST * seen
-    if apart:
-        rows = len(batch.prefixes)
-        most = max(1, int(min(lm.token_budget // batch.size, COPIED * lm.token_budget // seen) // rows))
-    make = _apart_pass if apart else _packed_pass
+        shared = lm.shares and seen > (LEAST_LONGER + 1) * batch.size
+        way = "one row" if not apart else "shared" if shared else "copies"
+    if way != "one row":
+        most = lm.token_budget // batch.size
+        copied = COPIED * lm.token_budget // seen if way == "copies" else most
+        most = max(1, int(min(most, copied)) // len(batch.prefixes))
+    make = _packed_pass if way == "one row" else partial(_apart_pass, shared=way == "shared")
     for start in range(0, len(order), most):
         growth = arrange(len(lm.blocks), batch.branches, order[start : start + most], grow)
         yield make(lm, batch, prefix, growth, whole)
@@ -168,8 +184,8 @@ def _edits(batch: Sequences, growth: LateBranches) -> list[Sequence[Edit]]:
     return [() if b is None else batch.branches[b].edits for b in growth.branches]
 
 
-def _apart_pass(lm: LM, batch: Sequences, prefix: Prefix, growth: LateBranches, whole: bool) -> Pass:
-    """Rows of tails, copy after copy, each behind a copy of its prompt's keys and values."""
+def _apart_pass(lm: LM, batch: Sequences, prefix: Prefix, growth: LateBranches, whole: bool, shared: bool) -> Pass:
+    """Rows of tails, copy after copy, each behind its prompt's keys and values, or a copy of them."""
     size, rows, copies, first = batch.size, len(batch.prefixes), len(growth.sources), growth.first
     offset = torch.arange(size, device=lm.device)
     position = prefix.lengths.repeat(copies)[:, None] + offset
@@ -181,14 +197,15 @@ def _apart_pass(lm: LM, batch: Sequences, prefix: Prefix, growth: LateBranches, 
         "input_ids": torch.tensor(ids, device=lm.device),
         "attention_mask": packed_mask(lm, repeated, position[: first * rows], offset[:, None] >= offset),
         "position_ids": position[: first * rows],
-        lm.cache_argument: prefix.cache(kept=False),
+        lm.cache_argument: prefix.cache(kept=False, shared=shared),
         "use_cache": True,
         **keep_logits(lm, columns),
     }
     owner = torch.tensor([copy for copy, _ in every], device=lm.device)[:, None].expand(-1, size)
     ends = torch.tensor(_ends(batch, growth, every), device=lm.device)
     layout = Layout(owner, position, offset.expand(len(every), -1), last=offset == ends[:, None])
-    return Pass(inputs, layout, _edits(batch, growth), growth, 0, columns, _wanted_of_rows(batch, growth, every, whole))
+    wanted = _wanted_of_rows(batch, growth, every, whole)
+    return Pass(inputs, layout, _edits(batch, growth), growth, 0, columns, wanted, shared)
 
 
 def _ends(batch: Sequences, growth: LateBranches, rows: Sequence[tuple[int, int]]) -> list[int]:
@@ -255,38 +272,6 @@ def _row_pass(lm: LM, batch: Sequences, prompts: Sequence[int], growth: LateBran
         last=column == ends[:, None],
     )
     return Pass(inputs, layout, _edits(batch, growth), growth, 0, columns, _wanted_of_rows(batch, growth, every, whole))
-
-
-def token_logps(
-    lm: LM, batch: Sequences, targets: torch.Tensor, passes: Iterator[Pass], whole: bool = False
-) -> torch.Tensor:
-    """Log-probabilities of target tokens after each branch, or after each of its tokens.
-
-    Args:
-        lm: the model.
-        batch: prompts and branches.
-        targets: token ids, [prompts, targets] for the end of a branch; [prompts, variants, size, targets] for the
-            places of its tail.
-        passes: the batch's.
-        whole: whether at each token.
-
-    Returns:
-        [branches, prompts, targets], or [branches, prompts, size, targets]; float32, in nats, on the CPU.
-    """
-    places = (batch.size,) if whole else ()
-    table = torch.full((len(batch.branches), len(batch.prefixes), *places, targets.shape[-1]), torch.nan)
-    variant = torch.tensor([branch.variant for branch in batch.branches])
-    head = head_of(lm)
-    with torch.no_grad():
-        for step in passes:
-            prompt, branch, place = step.wanted.unbind(-1)
-            wanted = targets[prompt, variant[branch], place] if whole else targets[prompt]
-            with step.in_place(lm):
-                logps = target_logps(lm, head, step.inputs, step.columns, wanted)
-            asked = branch >= 0
-            index = (branch[asked], prompt[asked], *((place[asked],) if whole else ()))
-            table[index] = logps[asked]
-    return table
 
 
 def last_activations(lm: LM, batch: Sequences, layers: Sequence[int], passes: Iterator[Pass]) -> torch.Tensor:

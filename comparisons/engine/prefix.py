@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from comparisons.engine import shared_prompt
 from comparisons.engine.hooks import stopping_after
 from comparisons.engine.plan import Family, Tokens
 from comparisons.model.lm import LM
@@ -47,19 +48,21 @@ class Prefix:
         layers = tuple((keys[chosen.to(keys.device)], values[chosen.to(keys.device)]) for keys, values in self.layers)
         return Prefix(layers, self.position[chosen], self.valid[chosen])
 
-    def cache(self, kept: bool) -> Any:
+    def cache(self, kept: bool, shared: bool = False) -> Any:
         """A cache for one forward pass behind these rows, whose tensors stay as they are.
 
         Args:
             kept: whether it keeps what the pass adds; else that is gone when its layer has run, and several times as
                 many rows may stand behind it, these again and again.
+            shared: whether what stands behind them attends to them where they are (`shared_prompt`), instead of copies.
         """
         from transformers import DynamicCache
         from transformers.cache_utils import DynamicLayer
 
         class PassingLayer(DynamicLayer):  # type: ignore[misc]
             def update(self, keys: torch.Tensor, values: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-                return _behind(self.keys, keys), _behind(self.values, values)
+                join = shared_prompt.behind if shared else _behind
+                return join(self.keys, keys), join(self.values, values)
 
         # Without a configuration: a cache made from one truncates its sliding layers to the window.
         cache = DynamicCache()

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 
 from comparisons.engine.continuing import ReadText
+from comparisons.engine.head import token_logps
 from comparisons.engine.noise import rounded_at_random
-from comparisons.engine.passes import packed_passes, row_passes, token_logps
+from comparisons.engine.passes import Way, packed_passes, row_passes
 from comparisons.engine.plan import Branch, Family, Sequences
 from comparisons.engine.prefix import no_prefix, read_families
+from comparisons.engine.shared_prompt import may_share
 from comparisons.intervention import Edit
 from comparisons.model.checks import shaping
 from comparisons.model.classes import each_layer
@@ -49,6 +51,7 @@ def packing(lm: LM) -> Packing:
         with lm.meter.paused():
             trial = _Trial(lm)
             lm.packing = _tried(lm, trial)
+            lm.shares = _shares(lm, trial)
             _pads(lm, trial)
         if lm.packing == "rows":
             log.warning("%s takes no packed branches: falling back to one row a setting, which is slower.", lm.name)
@@ -60,8 +63,8 @@ def _tried(lm: LM, trial: _Trial) -> Packing:
     for kind in kinds:
         try:
             # Not max(): it could drop a NaN.
-            ways = [_distance(trial.packed(kind == "grown", apart), trial.alone) for apart in (False, True)]
-            difference = sum(ways) if any(map(math.isnan, ways)) else max(ways)
+            one, rows = (trial.differing(kind == "grown", way) for way in ("one row", "copies"))
+            difference = one + rows if math.isnan(one + rows) else max(one, rows)
         except Exception as error:  # a model's own code may raise anything
             log.debug("%s: %s branches: %s", lm.name, kind, error)
             continue
@@ -69,6 +72,19 @@ def _tried(lm: LM, trial: _Trial) -> Packing:
         if trial.is_noise(difference):
             return kind
     return "rows"
+
+
+def _shares(lm: LM, trial: _Trial) -> bool:
+    """Whether branches that are rows may attend to the prompt that they share where it is."""
+    if lm.packing == "rows" or not may_share(lm):
+        return False
+    try:
+        difference = trial.differing(lm.packing == "grown", "shared")
+    except Exception as error:  # a model's own code may raise anything
+        log.debug("%s: a shared prompt: %s", lm.name, error)
+        return False
+    log.debug("%s: a shared prompt differs by %.2g nats", lm.name, difference)
+    return trial.is_noise(difference)
 
 
 def continuing(lm: LM) -> Continuing:
@@ -167,11 +183,11 @@ class _Trial:
         passes = row_passes(self.lm, batch, whole=True, grow=False)
         return token_logps(self.lm, batch, targets, passes, whole=True)
 
-    def packed(self, grow: bool, apart: bool) -> torch.Tensor:
-        """The same by branches behind shared prompts, in one sequence or each a row."""
+    def differing(self, grow: bool, way: Way) -> float:
+        """By how much branches behind shared prompts differ from rows alone, in nats."""
         prefix = read_families(self.lm, no_prefix(self.lm, 1), [Family((), (0, 1))], self.batch.prefixes, None)
-        passes = packed_passes(self.lm, self.batch, prefix, whole=True, grow=grow, apart=apart)
-        return token_logps(self.lm, self.batch, self.targets, passes, whole=True)
+        passes = packed_passes(self.lm, self.batch, prefix, whole=True, grow=grow, way=way)
+        return _distance(token_logps(self.lm, self.batch, self.targets, passes, whole=True), self.alone)
 
     def continued(self, way: Continuing) -> torch.Tensor:
         """The same of the first setting, a token at a time behind what was read, [prompts, tail, targets].

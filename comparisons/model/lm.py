@@ -77,6 +77,7 @@ class LM:
         packing: how branches may be run; None until the engine has tried it.
         continuing: how it goes on with a text that has been read; None until the engine has tried it.
         pads: whether rows of a batch may be of different lengths, padded at their start; None until it is tried.
+        shares: whether rows may attend to a prompt that they share without copies of it; None until it is tried.
         plain_head: whether logits are the output layer's product, scaled and capped; None until it is tried.
         meter: counts the tokens that are run.
         injected: the adapter that was on it last, as `engine.adapters` keeps it; None for none.
@@ -103,6 +104,7 @@ class LM:
         self.packing: Packing | None = None
         self.continuing: Continuing | None = None
         self.pads: bool | None = None
+        self.shares: bool | None = None
         self.plain_head: bool | None = None
         self.meter = TokenMeter()
         self.injected: tuple[Any, ...] | None = None

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from comparisons.cli import execute as cli
+from comparisons.cli.replicate import _show
 from comparisons.experiment.specification import Specification
 from comparisons.paper.figures import curves, label_panels
 from comparisons.paper.render import write_paper, write_replication
@@ -21,7 +22,9 @@ from comparisons.paper.results import ResultFile, import_results
 from comparisons.report.export import latex_text
 from comparisons.results.folder import read_summary
 from comparisons.results.summary import Summary, SummaryRow
+from comparisons.running.job import Outcome
 from comparisons.util.errors import CompareError
+from tests.made_runs import FACTS, baseline, cell, make_run
 from tests.places import fact, record
 
 MODEL = "_use_base_model=False_model_size=7b"
@@ -233,6 +236,17 @@ def test_the_command_prints_ours_theirs_and_the_difference(
     assert float(table["positive prompt", 0.0]["ours"]) == rows["sysprompt", "pos"].p_match
     assert float(table["negative finetuning", 1.0]["ours"]) == rows["sft:neg+caa", "pos"].p_match
     assert (Path("run/paper/by-multiplier.png")).stat().st_size > 10_000
+
+
+def test_it_says_why_a_number_of_ours_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [replace(baseline(), lost_mass=0.99, broken=True)]
+    rows += [cell("sft:pos+caa", direction, 0.1, lost_mass=0.99, broken=True) for direction in ("pos", "neg")]
+    model = {"model": {**FACTS["model"], "blocks": 32}}
+    run = make_run(tmp_path / "run", rows, FACTS | model)
+    _show(Outcome(run, rows), None)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "puts 99% of the probability on something else than the letters" in said
+    assert "on something else than the letters" in (run / "paper" / "replication.md").read_text()
 
 
 def test_latex_escapes_what_it_would_read() -> None:

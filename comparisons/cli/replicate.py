@@ -73,14 +73,17 @@ def _show(outcome: Outcome, beside: str | None) -> None:
     from comparisons.paper.replicate import beside as published_model
     from comparisons.paper.replicate import lines, notes
     from comparisons.report.terminal import rich_table
+    from comparisons.results.gates import gates
     from comparisons.results.record import read_record
     from comparisons.results.summary import Summary
 
-    model = read_record(outcome.path).part("model")
+    record = read_record(outcome.path)
+    model = record.part("model")
     published = published_model(model.get("blocks"), beside)
     numbers = lines(outcome.rows, published)
     measure = next((row.measure for row in outcome.rows if row.measure), None)
     remarks = notes(published, str(model["name"]), bool(model["embedded"]), measure)
+    remarks += (*record.measured, *(gate.text for gate in gates(record.summary)))
     written = write_replication(outcome.path, numbers, published, remarks)
     # A model of which every cell is broken has no curves to draw.
     written += write_paper(outcome.path) if curves(Summary(tuple(outcome.rows))) else []

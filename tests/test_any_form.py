@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from comparisons.dataset.items import Item, lettered_form
 from comparisons.dataset.lettering import BEHAVIOR, KNOWLEDGE, Fields, Origin, read_item
 from comparisons.dataset.reading import Reading
+from comparisons.dataset.records import read_items
 from comparisons.util.errors import CompareError
 from tests.test_forms import CONTRAST, MARKS, MATCHING, Rows, as_json, columns, lines, shaped, table
 
@@ -92,3 +93,30 @@ def test_any_record_is_an_item_or_a_line(row: dict[str, Any], fields: Fields, nu
     else:
         assert item.matching not in item.contrast and item.question.strip()
         assert not item.choices or {item.matching, *item.contrast} <= {choice.letter for choice in item.choices}
+
+
+@pytest.mark.parametrize(
+    ("matching", "contrast", "words"),
+    [(4, 5, ("4", "5")), (1.5, -2.0, ("1.5", "-2")), (True, False, ("True", "False")), ([7], [8], ("7", "8"))],
+)
+def test_answers_that_are_numbers_are_the_texts_that_a_table_has(
+    matching: object, contrast: object, words: tuple[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{"question": f"Which is it, {index}?", "matching": matching, "contrast": contrast} for index in range(6)]
+    (tmp_path / "x.csv").write_bytes(table([{**row, **dict(zip(list(row)[1:], words, strict=True))} for row in rows]))
+    plain = tuple(read_items(tmp_path / "x.csv", "x"))
+    assert {frozenset(choice.text for choice in item.choices) for item in plain} == {frozenset(words)}
+    assert not caplog.messages
+    for name, form in (("x.json", as_json), ("x.jsonl", lines), ("x.parquet", columns)):
+        (tmp_path / name).write_bytes(form(rows))
+        assert tuple(read_items(tmp_path / name, "x")) == plain, name
+    assert len(caplog.messages) == 3
+    assert all("answers that are numbers, or true and false, are read as texts" in line for line in caplog.messages)
+
+
+def test_lists_that_a_table_wrote_as_texts_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    rows = [{"question": f"Which, {index}?", "matching": "['Yes']", "contrast": '["No"]'} for index in range(3)]
+    (tmp_path / "x.csv").write_bytes(table(rows))
+    assert read_items(tmp_path / "x.csv", "x")[0].own_letters is False
+    (line,) = caplog.messages
+    assert line.endswith("""answers such as "['Yes']" are read as they are, with their brackets.""")

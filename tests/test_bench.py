@@ -238,7 +238,7 @@ def test_a_model_with_a_tokenizer_of_its_own_gets_english_of_the_length_asked_fo
 
 
 def test_too_few_tokens_for_a_question_are_refused(lm: LM) -> None:
-    with pytest.raises(CompareError, match=r"takes .* tokens or more, not 5"):
+    with pytest.raises(CompareError, match=r"takes .* tokens or more, not 5: give it more by --tokens"):
         make_items(lm, 1, 5, seed=0)
 
 

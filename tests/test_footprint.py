@@ -164,7 +164,10 @@ def test_the_table_and_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["--measure"], "--measure goes with --model"),
         (["--model", "pocket", "--method", "sft"], "--method goes with --measure"),
         (["--model", "pocket", "--measure", "--method", "sfft"], "Did you mean sft"),
-        (["--model", "pocket", "--measure", "--tokens", "9"], "a question of pocket takes 27 tokens or more, not 9"),
+        (
+            ["--model", "pocket", "--measure", "--tokens", "9"],
+            "takes 27 tokens or more, not 9: give it more by --tokens",
+        ),
         (["--model", "pocket", "--device", "mps"], "ask with --device cpu"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,17 @@ NAMED: dict[str, tuple[str, bytes, str]] = {
         "item 1 is not CSV: ',' expected after '\"'; double quotes inside a quoted text.",
     ),
     "a workbook": ("x.xlsx", b"PK", "unknown kind of file: use .json, .jsonl, .ndjson, .csv, .tsv, .parquet"),
+    "a whole workbook": ("x.xlsx", b"PK\3\4", "is a workbook or an archive: save the sheet as .csv, or unpack it."),
+    "a workbook called csv": ("x.csv", b"PK\3\4\xff", "is a workbook or an archive: save the sheet as .csv, or unpa"),
+    "compressed": ("x.jsonl.gz", gzip.compress(lines(PLAIN)), "is compressed by gzip: unpack it."),
+    "compressed and called json": ("x.jsonl", gzip.compress(lines(PLAIN)), "is compressed by gzip: unpack it."),
+    "a parquet called json": ("x.json", columns(PLAIN), "is a parquet file: give it a name that ends in .parquet."),
+    "numbers that name choices": (
+        "x.json",
+        changed(question="Why?\n1. Yes\n2. No", **{MATCHING: 1, CONTRAST: 2}),
+        f"item 3: fields '{MATCHING}' and '{CONTRAST}' name choices of its question by ",
+    ),
+    "no number": ("x.json", changed(**{MATCHING: float("nan")}), f"item 3: field '{MATCHING}' must be text, not NaN"),
     "no parquet": ("x.parquet", b"PAR1", "is not a parquet file, or is cut off: "),
     "a parquet without an answer": (
         "x.parquet",

@@ -269,6 +269,9 @@ def test_what_cannot_be_read_is_one_line(file: Path, tmp_path: Path) -> None:
     write_control_vectors(vectors)
     assert f"compare vectors import {vectors} --out FILE" in refused(str(vectors))
     assert "--quantize 4bit" in refused(str(file), quantize="4bit")
+    for name in ("tiny.GGUF", "tiny"):
+        (tmp_path / name).write_bytes(file.read_bytes())
+        assert "is a GGUF file: give it a name that ends in .gguf." in refused(str(tmp_path / name))
     (tmp_path / "a").mkdir()
     for name in ("one.gguf", "two.gguf"):
         (tmp_path / "a" / name).write_bytes(file.read_bytes())

@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from comparisons.machine.doctor import measure
+from comparisons.machine.memory import Load
+from comparisons.model.explaining import explained
 from comparisons.model.loading import load, load_without_weights
 from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError
@@ -117,3 +120,30 @@ def test_a_device_that_is_not_there_is_named(tmp_path: Path) -> None:
     lm.tokenizer.save_pretrained(tmp_path)
     with pytest.raises(CompareError, match="no cuda device: use --device auto"):
         load(ModelSource(str(tmp_path), device="cuda"))
+    with pytest.raises(CompareError, match="no cuda device: use --device auto"):
+        measure(ModelSource(str(tmp_path), device="cuda"), "cuda", Load(), None)
+
+
+def test_a_type_that_transformers_does_not_know_is_named_with_the_mend(tmp_path: Path) -> None:
+    lm = tiny_lm()
+    lm.model.save_pretrained(tmp_path)
+    lm.tokenizer.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "llama9"}))
+    for read in (load, load_without_weights):
+        with pytest.raises(CompareError, match=r"transformers \S+ knows no models of type llama9: update"):
+            read(ModelSource(str(tmp_path)))
+
+
+def test_what_a_loader_says_is_cut_between_words() -> None:
+    line = str(explained("me/model", ValueError("an unforeseen fault " * 30)))
+    assert line.endswith((" an unforeseen …", " unforeseen fault …", " fault an …")) and len(line) < 340
+
+
+def test_a_folder_of_models_names_the_first(tmp_path: Path) -> None:
+    """As trainers write it: checkpoints, or adapters, a folder each."""
+    for name, file in (("checkpoint-20", "config.json"), ("checkpoint-10", "adapter_config.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text("{}")
+    with pytest.raises(CompareError, match=r"has no config.json: name one of the folders in it, as .*/checkpoint-10\."):
+        load(ModelSource(str(tmp_path)))

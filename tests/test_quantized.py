@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from comparisons.cli import execute
 from comparisons.dataset.behaviors import Behavior
 from comparisons.engine.choices import choice_logps
 from comparisons.intervention import Intervention
@@ -19,7 +20,7 @@ from methods.dpo import DPO
 from methods.learned_vector import LearnedVector
 from methods.prompt_tuning import PromptTuning
 from methods.sft import SFT
-from tests.places import complaint
+from tests.places import complaint, make_place
 from tests.tiny import tiny_behavior, tiny_lm
 
 pytestmark = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes has no build for this platform")
@@ -85,3 +86,19 @@ def test_small_gradients_are_not_lost_in_narrow_norms(lm: LM, tmp_path: Path, mo
     method.fit(Fit(lm, tiny_behavior(4), {}, "pos", 0, Intervention(), tmp_path))
     assert seen == [{torch.float32}]
     assert {p.dtype for p in lm.model.parameters() if p.is_floating_point()} == before == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(("family", "name"), [("mixtral", "mlp.experts.gate_up_proj"), ("llama", None)])
+def test_experts_that_stay_whole_are_said_at_load_and_in_the_report(
+    family: str, name: str | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, place = tiny_lm(family, hidden_size=128), make_place(tmp_path)
+    source.model.save_pretrained(tmp_path / "model")
+    source.tokenizer.save_pretrained(tmp_path / "model")
+    given = ["--model", str(tmp_path / "model"), "--data", str(place), "--quantize", "4bit", "--device", "cpu"]
+    methods = ["--behavior", "greeting", "--methods", "caa", "--layer", "1", "--directions", "pos"]
+    assert execute(["run", *given, *methods, "--out", str(tmp_path / "out")]) == 0
+    said, report = " ".join(caplog.messages), " ".join((tmp_path / "out/report.md").read_text().split())
+    for text in (said, report):
+        assert ("--quantize 4bit leaves" in text) == (name is not None)
+        assert name is None or f"as they are, {name} foremost: bitsandbytes quantizes linear modules" in text

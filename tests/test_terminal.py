@@ -121,7 +121,7 @@ def test_a_device_that_torch_cant_use_is_told(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("torch.cuda.is_available", unavailable)
     with pytest.raises(CompareError, match="PyTorch says: CUDA initialization: the driver is too old"):
-        loading._device("cuda")
+        loading.device_for("cuda")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

@@ -201,9 +201,14 @@ def _make_item(lm: LM, index: int, tokens: int, words: Sequence[str], generator:
     choices = tuple(" ".join(generator.sample(words, CHOICE_WORDS)) for _ in range(2))
     least = _length(lm, _question((), choices))
     if least > tokens:
-        raise CompareError(f"a question of {lm.name} takes {least} tokens or more, not {tokens}.")
+        raise _too_short(lm, least, tokens)
     stem = _filled(words, tokens - least, generator, lambda chosen: _length(lm, _question(chosen, choices)) - tokens)
     return _parsed(index, stem, choices)
+
+
+def _too_short(lm: LM, least: int, tokens: int) -> CompareError:
+    more = "give it more by --tokens"
+    return CompareError(f"a question of {lm.name} takes {least} tokens or more, not {tokens}: {more}.")
 
 
 def _filled(
@@ -247,7 +252,7 @@ def _make_answer_item(
 
     least = len(lm.tokenize(prompt(words[:1])))
     if least > tokens:
-        raise CompareError(f"a question of {lm.name} takes {least} tokens or more, not {tokens}.")
+        raise _too_short(lm, least, tokens)
     stem = _filled(words, tokens, generator, lambda chosen: len(lm.tokenize(prompt(chosen))) - tokens)
     text = prompt(stem)
     whole = len(lm.tokenize(text)) + answer

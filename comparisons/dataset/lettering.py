@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from unicodedata import normalize
 
 from comparisons.dataset.fields import (
@@ -51,6 +52,9 @@ STATEMENT, CLAIM = "statement", "Is this statement true or false?"
 TRUTHS = {**dict.fromkeys(("1", "1.0", "true", "yes"), True), **dict.fromkeys(("0", "0.0", "false", "no"), False)}
 CHOICES, ANSWER, SUBJECT = "choices", "answer", "subject"
 """Of a knowledge question with one right choice among several, none of which is *the* contrast."""
+_LISTED = re.compile(r"\[\s*(['\"]).*\1\s*\]", re.DOTALL)
+"""What tables make of a list of texts."""
+
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 TAGS = ("template", "label", "category")
 _PUBLISHED = (STATEMENT, "label_confidence", "correct_full_text", "incorrect_full_text")
@@ -152,7 +156,8 @@ def _pair(record: Record, origin: Origin, names: Fields) -> Item:
 
 def _one_answer_each(record: Record, origin: Origin, names: Fields) -> Record:
     """The record with one answer in each field, of lists too; of several contrast letters one is drawn."""
-    record = _one(_one(record, names.matching, origin), names.contrast, origin)
+    for name in (names.matching, names.contrast):
+        record = _number(_one(record, name, origin), name, origin)
     listed = record.get(names.contrast)
     if not isinstance(listed, list):
         return record
@@ -173,6 +178,15 @@ def _one(record: Record, field: str, origin: Origin) -> Record:
         return record
     origin.note("lists", "answers that are lists of one are read as that one")
     return {**record, field: value[0]}
+
+
+def _number(record: Record, field: str, origin: Origin) -> Record:
+    """The record with a number as text: in CSV it is one, and JSON and parquet made of it have the number."""
+    value = record.get(field)
+    if not isinstance(value, (int, float)) or (isinstance(value, float) and not isfinite(value)):
+        return record
+    origin.note("numbers", "answers that are numbers, or true and false, are read as texts")
+    return {**record, field: optional_field(record, field, origin.where)}
 
 
 def _letter(answer: str, question: str) -> str | None:
@@ -218,6 +232,8 @@ def _answered(record: Record, origin: Origin, names: Fields) -> Item:
     contrast, matching = _unmarked([contrast, matching], origin)
     if normalize("NFC", matching) == normalize("NFC", contrast):
         raise CompareError(f"{origin.where}: fields '{names.matching}' and '{names.contrast}' hold the same answer.")
+    if all(map(_LISTED.fullmatch, (matching, contrast))):
+        origin.note("listed", f"answers such as {describe(matching)} are read as they are, with their brackets")
     marks = [as_mark(matching), as_mark(contrast)]
     if all(mark and re.search(rf"^\W*{re.escape(mark)}\b(?:\W|$)", question, re.MULTILINE) for mark in marks):
         raise CompareError(

@@ -12,6 +12,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,14 @@ LINES, TABLES, PARQUET = (".jsonl", ".ndjson"), {".csv": ",;\t|", ".tsv": "\t,;|
 SUFFIXES = (".json", *LINES, *TABLES, PARQUET)
 """Of a table's kind come the separators that its columns may have, the usual one first."""
 
+PACKED = {
+    b"\x1f\x8b": "is compressed by gzip: unpack it",
+    b"BZh": "is compressed by bzip2: unpack it",
+    b"PK\x03\x04": "is a workbook or an archive: save the sheet as .csv, or unpack it",
+    b"PAR1": "is a parquet file: give it a name that ends in .parquet",
+}
+"""What files begin with that hold no text, and the mend."""
+
 CHUNK = 1 << 16
 """Bytes or characters that are read at once."""
 
@@ -34,8 +43,7 @@ LARGEST = 1 << 28
 
 NAMED = 8
 """Fields that are named as not read."""
-
-_CALLED = {"\t": "tabs"}
+_CALLED, _KINDS = {"\t": "tabs"}, ", ".join(SUFFIXES)
 
 
 class Reading:
@@ -78,10 +86,8 @@ class Reading:
         return said and f"{self.path}: {said}."
 
     def _values(self) -> Iterator[object]:
-        kind = self.path.suffix.lower()
-        if kind not in SUFFIXES:
-            raise CompareError(f"{self.path}: unknown kind of file: use {', '.join(SUFFIXES)}.")
-        if kind == PARQUET:
+        check_kind(self.path)
+        if (kind := self.path.suffix.lower()) == PARQUET:
             yield from _parquet_rows(self.path)
             return
         encoding = _encoding(self.path)
@@ -112,6 +118,20 @@ def read_text(path: Path) -> str:
         raise CompareError(f"{path}: can't be read: {error.strerror}.") from error
 
 
+def check_kind(path: Path, others: str = "") -> None:
+    """Raises CompareError where a file's name ends as that of no kind that is read; `others` is what else is."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise CompareError(f"{path}: {_packed(path) or f'unknown kind of file: use {_KINDS}{others}'}.")
+
+
+def _packed(path: Path) -> str | None:
+    """What a file is that holds no text, and the mend; None of any other."""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(4)
+        return next((what for begin, what in PACKED.items() if start.startswith(begin)), None)
+    return None
+
+
 def _encoding(path: Path) -> str:
     """UTF-8, with or without a byte order mark, or UTF-16 or UTF-32; a CompareError where a byte is none of it."""
     try:
@@ -131,7 +151,7 @@ def _encoding(path: Path) -> str:
         raise CompareError(f"{path}: can't be read: {error.strerror}.") from error
     except UnicodeError as error:
         at = place - pending + getattr(error, "start", 0)
-        raise CompareError(f"{path}: is not UTF-8 (byte {at}): save it as UTF-8.") from error
+        raise CompareError(f"{path}: {_packed(path) or f'is not UTF-8 (byte {at}): save it as UTF-8'}.") from error
     return encoding
 
 

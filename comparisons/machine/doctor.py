@@ -243,7 +243,10 @@ def measure(source: ModelSource, device: Device, load: Load, method: type[Method
         CompareError: the model or the device is not to be had, or the questions don't fit the model.
     """
     from comparisons.engine.memory import returning
+    from comparisons.model.loading import device_for
     from comparisons.model.loading import load as opened
+
+    device_for(source.device)  # memory is watched before the model is loaded
 
     def loading() -> LM:
         lm = opened(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ log = logging.getLogger(__name__)
 
 ADAPTER = "adapter_config.json"
 """In a folder of an adapter of PEFT's."""
+
+QUANTIZED = {"Linear8bitLt": "CB", "Linear4bit": "quant_state"}
+"""Modules of bitsandbytes', and what their weights have once they are quantized."""
 
 NAMED = 3
 """Of what is too much so many are named."""
@@ -75,6 +79,36 @@ def check_quantize(name: str, wanted: str | None, config: Any) -> None:
         raise CompareError(
             f"--quantize {wanted} is not for {name}, whose weights are quantized already ({stored}): leave it out."
         )
+
+
+WHOLE = 0.1
+"""Share of the blocks' weights up to which it goes without saying that norms and such aren't quantized."""
+
+
+def left_whole(name: str, wanted: str | None, blocks: Iterable[Any]) -> tuple[str, ...]:
+    """A line where much of a model stays as it was under --quantize: experts, which loaders leave alone unsaid.
+
+    Args:
+        name: of the model.
+        wanted: how it was to be quantized.
+        blocks: its decoder blocks.
+    """
+    left, quantized = Counter[str](), 0
+    for block in blocks if wanted else ():
+        for path, module in block.named_modules():
+            if type(module).__name__ in QUANTIZED:
+                quantized += module.in_features * module.out_features
+                continue
+            for each, parameter in module.named_parameters(recurse=False):
+                left[f"{path}.{each}"] += parameter.numel()
+    share = left.total() / max(1, left.total() + quantized)
+    if share <= WHOLE:
+        return ()
+    largest = left.most_common(1)[0][0]
+    return (
+        f"--quantize {wanted} leaves {share:.0%} of the weights in the blocks of {name} as they are, {largest} "
+        "foremost: bitsandbytes quantizes linear modules, and no experts that are kept in one tensor.",
+    )
 
 
 def check_templates(tokenizer: Any, name: str) -> None:
@@ -157,8 +191,7 @@ def _text_parts(model: Any) -> tuple[str, ...]:
 
 def _is_whole(module: Any) -> bool:
     """Whether a module of bitsandbytes' has a weight that isn't quantized."""
-    marks = {"Linear8bitLt": "CB", "Linear4bit": "quant_state"}
-    mark = marks.get(type(module).__name__)
+    mark = QUANTIZED.get(type(module).__name__)
     return mark is not None and not hasattr(module.weight, mark)
 
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 
 from comparisons.model.source import GGUF
 from comparisons.util.errors import CompareError
+
+UNKNOWN_TYPE = re.compile(r"has model type `([^`]*)` but Transformers does not recognize")
+LONGEST = 300
+"""Characters of what a loader says, where no line of this program's own is better."""
 
 POINTER = b"version https://git-lfs"
 """What a file begins with that Git has in place of a large one."""
@@ -49,13 +55,23 @@ def explained(name: str, error: Exception, location: str = "") -> CompareError:
             f"the model {name} comes with code of its own, which was not run: read it, and if you trust it, add "
             "--trust-remote-code."
         )
+    if unknown := UNKNOWN_TYPE.search(text):
+        return CompareError(
+            f"can't load the model {name}: transformers {version('transformers')} knows no models of type "
+            f"{unknown[1]}: update transformers, or take another model."
+        )
     offline = any(isinstance(cause, (LocalEntryNotFoundError, ConnectionError)) for cause in causes)
     if offline or "connect" in text.lower() or "offline" in text.lower():
         return CompareError(
             f"can't reach the hub for {name}: check the network, or give --model a local folder of the model."
         )
     fault = _damage(Path(location)) if location and Path(location).is_dir() else ""
-    return CompareError(f"can't load the model {name}: {f'{fault}.' if fault else text[:300]}")
+    return CompareError(f"can't load the model {name}: {f'{fault}.' if fault else _shortened(text)}")
+
+
+def _shortened(text: str) -> str:
+    """A text of at most so many characters, whose last word is whole."""
+    return text if len(text) <= LONGEST else f"{text[:LONGEST].rpartition(' ')[0]} …"
 
 
 def _damage(folder: Path) -> str:
@@ -85,8 +101,8 @@ def _unreadable(name: str, text: str) -> CompareError:
             f"the file {name} holds control vectors and no model: compare vectors import {name} --out FILE reads them."
         )
     if "is not supported" in text:
-        return CompareError(f"transformers reads no such file as {name}: {text[:300]}")
+        return CompareError(f"transformers reads no such file as {name}: {_shortened(text)}")
     return CompareError(
-        f"can't load the model {name}: {text[:300].rstrip('.')}; where the file is cut off or damaged, take it from "
-        "its source again."
+        f"can't load the model {name}: {_shortened(text).rstrip('.')}; where the file is cut off or damaged, take it "
+        "from its source again."
     )

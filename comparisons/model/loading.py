@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.model import processes
-from comparisons.model.checks import check_known, check_quantize, check_weights, hub_adapter
+from comparisons.model.checks import check_known, check_quantize, check_weights, hub_adapter, left_whole
 from comparisons.model.classes import auto_class
 from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
@@ -71,7 +71,7 @@ def load(source: ModelSource) -> LM:
 
     location = _fetched(source)
     check_intact(Path(location))
-    device = _device(source.device)
+    device = device_for(source.device)
     _placement(source, device)  # what is asked for in vain is said before anything is read
     transformers.utils.logging.disable_progress_bar()
 
@@ -96,7 +96,8 @@ def load(source: ModelSource) -> LM:
     check_known(tokenizer, source.name, lm.prompts.probe()[1])
     check_positions(lm)
     check_stream(lm)
-    for note in lm.prompts.notes if lm.prompts.reading.mended or lm.prompts.thinking else ():
+    prompts = lm.prompts.notes if lm.prompts.reading.mended or lm.prompts.thinking else ()
+    for note in (*left_whole(source.name, source.quantize, lm.blocks), *prompts):
         warn_once(note)
     return lm
 
@@ -251,7 +252,12 @@ def fastest(location: str) -> tuple[str, dict[str, str]]:
     return split_location(str(copy or location))
 
 
-def _device(wanted: str) -> str:
+def device_for(wanted: str) -> str:
+    """The kind of device to run on: the one that is asked for, or the best that is here.
+
+    Raises:
+        CompareError: this machine hasn't the one that is asked for.
+    """
     import torch
 
     with warnings.catch_warnings(record=True) as warned:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from comparisons.dataset.packaged import ENGLISH, POCKET
-from comparisons.model.checks import check_no_adapter
+from comparisons.model.checks import ADAPTER, check_no_adapter
 from comparisons.model.named import NAMED
 from comparisons.model.prompts import PromptFormat, ThinkingMode
 from comparisons.util.errors import CompareError
@@ -21,6 +22,9 @@ DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 EMBEDDED = "pocket"
 GGUF = ".gguf"
+GGUF_BEGIN = b"GGUF"
+"""What such a file begins with, whatever it is called."""
+
 PART = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.gguf\Z")
 """The end of the name of one of several files that a large GGUF file is cut into."""
 
@@ -139,15 +143,25 @@ def split_location(location: str) -> tuple[str, dict[str, str]]:
     return f"{owner}/{name}", {"gguf_file": file}
 
 
+def _holds_gguf(file: Path) -> bool:
+    with suppress(OSError), file.open("rb") as opened:
+        return file.is_file() and opened.read(len(GGUF_BEGIN)) == GGUF_BEGIN
+    return False
+
+
 def _checked_folder(folder: Path, whole: bool) -> Path:
     if not folder.is_dir():
+        if _holds_gguf(folder):
+            raise CompareError(f"the model '{folder}' is a GGUF file: give it a name that ends in {GGUF}.")
         raise CompareError(f"the model '{folder}' is not a folder: name the folder that holds config.json.")
     check_no_adapter(folder)
     files = sorted(path.name for path in folder.glob(f"*{GGUF}"))
     if files and not (folder / "config.json").is_file():
         raise CompareError(f"the model folder '{folder}' holds GGUF files: name one of them, as {folder / files[0]}.")
     if not (folder / "config.json").is_file():
-        raise CompareError(f"the model folder '{folder}' has no config.json.")
+        within = sorted(path.parent for name in ("config.json", ADAPTER) for path in folder.glob(f"*/{name}"))
+        inside = f": name one of the folders in it, as {within[0]}" if within else ""
+        raise CompareError(f"the model folder '{folder}' has no config.json{inside}.")
     if not whole:
         return folder
     if not any(next(folder.glob(pattern), None) for pattern in WEIGHTS):

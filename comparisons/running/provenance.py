@@ -19,6 +19,7 @@ from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.fitting import PACKAGES, source_digest
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import HARNESS
+from comparisons.model.checks import left_whole
 from comparisons.model.lm import LM
 from comparisons.model.loading import location_digest
 from comparisons.model.source import ModelSource
@@ -37,7 +38,7 @@ class ModelInfo:
         machine: on what it runs.
         evaluations: by name, what evaluations say of how they ask; None for nothing.
         letters: how it answers lettered choices; None where nothing shows it.
-        notes: what must be known of how it reads a prompt, a line each.
+        notes: what must be known of how it was loaded and how it reads a prompt, a line each.
     """
 
     model: dict[str, Any]
@@ -60,7 +61,8 @@ class ModelInfo:
             "digest": lm.digest,
         }
         facts = {name: each.facts(plan, lm) for name, each in evaluations_of(plan.spec).items()}
-        return cls(model, _machine(lm), facts, letter_check(lm, plan, store), lm.prompts.notes)
+        whole = left_whole(lm.name, lm.source.quantize if lm.source else None, lm.blocks)
+        return cls(model, _machine(lm), facts, letter_check(lm, plan, store), (*whole, *lm.prompts.notes))
 
 
 def identify(plan: Plan) -> dict[str, Any]:

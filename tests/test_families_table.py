@@ -18,6 +18,7 @@ QUICK = (
     "recurrent_gemma",
     "cpmant",
     "minimax",
+    "laguna",
     "gemma3",
     "qwen2_5_vl",
     "t5",

@@ -110,6 +110,9 @@ NAMED: dict[str, tuple[str, bytes, str]] = {
             (("(1)", "(2)"), ("1", "2")),
             (("- 1:", "- 2:"), ("(2)", "(1)")),
             (("\u0410)", "\u0412)"), ("\u0410)", "\u0412)")),
+            (("A.", "B."), ("\\boxed{A}", "\\boxed{B}")),
+            (("a)", "b)"), ("A is right.", "I'd choose B")),
+            (("**A.**", "**B.**"), ("It is A, of course", "It is B, of course")),
         )
     },
     "choices in two ways": (

@@ -281,6 +281,17 @@ def test_what_cannot_be_read_is_one_line(file: Path, tmp_path: Path) -> None:
         assert f"{part} is one of several files of a model, and would be read alone: merge them" in refused(part)
 
 
+def test_an_adapter_beside_it_is_refused(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers takes its base model in the file's place, and puts the adapter on."""
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "org/base"}')
+    beside = tmp_path / file.name
+    beside.symlink_to(file)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *args, **kwargs: str(beside))
+    for name in (str(beside), "org/name/tiny.gguf"):
+        with pytest.raises(CompareError, match="has an adapter beside its weights"):
+            load(ModelSource(name))
+
+
 def test_a_hub_id_may_name_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "can't reach the hub for owner/name/file.gguf" in refused("owner/name/file.gguf")

@@ -23,8 +23,6 @@ NO_SYSTEM = EACH + "{% if m.role != 'system' %}" + CHATML + "{% endif %}" + END 
 RAISING = EACH + "{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML + END + OPEN
 PARTS = EACH + "<|im_start|>{{ m.role }}\n{% for p in m.content %}{{ p.text }}{% endfor %}<|im_end|>\n" + END + OPEN
 DATED = "{{ strftime_now('%d %B %Y, %-d.%m.') }}\n" + PLAIN_CHATML
-TIMED = "{{ strftime_now('%R, %l') }} o'clock\n" + PLAIN_CHATML
-"""Of no day."""
 ROLES = EACH + "{{ '' if loop.first else '\n\n' }}{{ m.role | capitalize }}: {{ m.content }}" + END
 ROLES += "{% if add_generation_prompt %}\n\nAssistant:{% endif %}"
 UNOPENED = EACH + CHATML + END
@@ -84,7 +82,7 @@ MENDED = {
         DATED,
         "26 July 2024, 26.07.\n<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n"
         "<|im_start|>assistant\n",
-        "prints today's date: 2024-07-26 stands in its place",
+        "asks for today's date: 2024-07-26 stands in its place",
     ),
     "no generation prompt": (
         UNOPENED,
@@ -258,14 +256,28 @@ def test_the_users_next_turn_ends_an_answer_where_no_token_does(template: str, s
     assert writer(template).stops == stops
 
 
-@pytest.mark.parametrize("template", [DATED, TIMED])
-def test_the_day_changes_neither_prompt_nor_digest(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+ON_A_DAY = {
+    "a date": ("{{ strftime_now('%d %B %Y, %-d.%m.') }}\n", "26 July 2024, 26.07."),
+    "a time of no day": ("{{ strftime_now('%R, %l') }} o'clock\n", "00:00, 12 o'clock"),
+    "a code of other digits or of a width": ("{{ strftime_now('%Od, %4d') }}\n", "26, 0026"),
+    "a code that is put together": ("{{ strftime_now('%' ~ 'Y-%' ~ 'm') }}\n", "2024-07"),
+    "a sum": ("{% set now = strftime_now %}{{ now('%d') | int - 1 }}\n", "25"),
+    "one day alone": ("{{ 'Merry!' if strftime_now('%m-%d') == '12-25' }}\n", ""),
+    "behind an earlier turn": ("{{ strftime_now('%Y') if messages | length > 2 }}\n", ""),
+    "where it thinks": ("{% if enable_thinking %}<think>{{ strftime_now('%Y') }}{% else %}</think>{% endif %}", ""),
+}
+"""What stands before a template, and what it prints of the date that is given for the day's."""
+
+
+@pytest.mark.parametrize("case", ON_A_DAY)
+def test_the_day_changes_neither_prompt_nor_digest(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import datetime
 
     import transformers.utils.chat_template_utils as utils
 
+    before, printed = ON_A_DAY[case]
     found = []
-    for day in ("2026-01-05T08:15", "2031-12-31T20:45"):
+    for day in ("2026-01-05T08:15", "2031-12-25T20:45"):
 
         class Then(datetime.datetime):
             shown = day
@@ -276,12 +288,12 @@ def test_the_day_changes_neither_prompt_nor_digest(template: str, monkeypatch: p
 
         monkeypatch.setattr(utils, "datetime", Then)
         tokenizer = tiny_tokenizer()
-        tokenizer.chat_template = template
-        shown = tokenizer.apply_chat_template([{"role": "user", "content": "Why?"}], tokenize=False)
-        assert (day[:4] if template == DATED else day[11:]) in shown
-        lm = LM(tiny_lm().model, tokenizer, "tiny")
-        found.append((lm.prompt("Why?"), lm.digest))
-    assert found[0] == found[1] and ("2024" if template == DATED else "00:00") in found[0][0]
+        tokenizer.chat_template = before + PLAIN_CHATML
+        lm = LM(tiny_lm().model, tokenizer, "tiny", thinking="on" if "think" in case else "off")
+        prompts = (lm.prompt("Why?", "Be kind."), lm.prompt("Why?", None, [Turn("First?", "One.")]))
+        found.append((*prompts, lm.prompts.free_text("Why?"), lm.digest))
+        assert lm.prompts.notes[0] == "the chat template of tiny asks for today's date: 2024-07-26 stands in its place."
+    assert found[0] == found[1] and printed in found[0][0]
 
 
 def test_what_was_mended_is_in_the_digest_and_what_was_not_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:

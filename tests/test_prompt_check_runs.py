@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import AddedToken
 
 from comparisons.cli import cli as commands
 from comparisons.cli import main
 from comparisons.engine.decoding import Rows
+from comparisons.engine.divergence import own_answers
+from comparisons.engine.free_answers import free_answers
 from comparisons.engine.generate import generate
 from comparisons.intervention import Intervention
 from comparisons.model.lm import LM
@@ -23,8 +26,11 @@ from comparisons.report.snippet import snippet
 from comparisons.util.errors import CompareError
 from tests.made_runs import PLAIN
 from tests.places import make_place
-from tests.test_prompt_check import HARMONY, MENDED, PLAIN_CHATML, REFUSED, writer
+from tests.test_prompt_check import EACH, END, HARMONY, MENDED, PLAIN_CHATML, REFUSED, ROLES, writer
 from tests.tiny import CHAT_TEMPLATE, tiny_lm, tiny_tokenizer
+
+CHINESE = ROLES.replace("m.role | capitalize }}:", "'用户' if m.role == 'user' else '助手' }}：")
+MARKS = EACH + "<|{{ m.role }}|> {{ m.content }}" + END + "{{ '<|assistant|>' if add_generation_prompt }}"
 
 
 def saved(folder: Path, template: str) -> str:
@@ -131,6 +137,40 @@ def test_an_answer_ends_where_the_next_turn_of_its_format_begins(
     assert (steps[-1] == 1) == (kept != written)  # the row that has ended leaves the batch
     steps.clear()
     assert generate(lm, ["Why is that so?", "Why?"], [Intervention()], tokens, exact=True)[0][0] == written
+
+
+@pytest.mark.parametrize(
+    ("template", "written", "kept"),
+    [
+        (ROLES, "It is café.\n\nUser: Why?", "It is café."),
+        (ROLES, "Une idée, un café\nUser: Why?", "Une idée, un café"),
+        (CHINESE, "Yes.\n用户：Why", "Yes."),
+        (MARKS, "Yes, I would.<|user|> Why?", "Yes, I would."),
+        (MARKS, "Yes, I would <|user|> Why?", "Yes, I would"),
+    ],
+)
+@pytest.mark.parametrize("thinking", ["off", "on"])
+def test_an_answer_is_whole_up_to_the_next_turn_whatever_its_tokens_hold(
+    template: str, written: str, kept: str, thinking: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Letters of several tokens before the next turn; tokens that hold the answer's end and the turn's beginning."""
+    plain = tiny_lm()
+    plain.tokenizer.chat_template = template + "{% if add_generation_prompt %}<think>{% endif %}"
+    plain.tokenizer.add_tokens([AddedToken(each, normalized=False) for each in (".<", " <")])
+    plain.model.resize_token_embeddings(len(plain.tokenizer))
+    lm = LM(plain.model, plain.tokenizer, "tiny", thinking=thinking)
+    assert lm.prompts.stops
+    thought = "What did it say?\nUser: and <|user|> so\n用户： on.</think>" if thinking == "on" else ""
+    ids = lm.tokenizer(thought + written + " No." * 9, add_special_tokens=False)["input_ids"]
+    given = iter(ids)
+    monkeypatch.setattr(Rows, "_next", lambda self, logits, alive: torch.tensor([[next(given)]]))
+    ((answer,),) = free_answers(lm, ["Why?"], [Intervention()], 60, 60)
+    assert answer.text == kept and (answer.thought or "") == thought.removesuffix("</think>")
+    assert len(list(given)) > 9  # it writes no more
+
+    given = iter(ids[-len(lm.tokenizer(written + " No." * 9, add_special_tokens=False)["input_ids"]) :])
+    (tokens,) = own_answers(lm, ["Why?"], 60).tokens
+    assert lm.tokenizer.decode(tokens) == kept
 
 
 @pytest.mark.parametrize("place", ["generation config", "config", "tokenizer", "template", "nowhere"])

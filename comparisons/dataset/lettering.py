@@ -235,7 +235,9 @@ def _answered(record: Record, origin: Origin, names: Fields) -> Item:
     if all(map(_LISTED.fullmatch, (matching, contrast))):
         origin.note("listed", f"answers such as {describe(matching)} are read as they are, with their brackets")
     marks = [as_mark(matching), as_mark(contrast)]
-    if all(mark and re.search(rf"^\W*{re.escape(mark)}\b(?:\W|$)", question, re.MULTILINE) for mark in marks):
+    named = [_letter_named(text, question) for text in (matching, contrast)]
+    shown = all(mark and re.search(rf"^\W*{re.escape(mark)}\b(?:\W|$)", question, re.MULTILINE) for mark in marks)
+    if shown or (all(named) and named[0] != named[1]):
         raise CompareError(
             f"{origin.where}: fields '{names.matching}' and '{names.contrast}' name choices of its question by "
             f"{describe(matching)} and {describe(contrast)}: write these as (A), (B), … there and here."
@@ -250,6 +252,13 @@ def _answered(record: Record, origin: Origin, names: Fields) -> Item:
             f"give letters in '{names.matching}' and '{names.contrast}'."
         )
     return _item(origin, made, (letter, "AB".replace(letter, "")), record, own_letters=False)
+
+
+def _letter_named(answer: str, question: str) -> str | None:
+    """The one letter of a question's choices that stands in an answer as a word, as in "B is right"; None of others."""
+    layout = find_layout(lettered_form(question) or "")
+    found = {*re.findall(r"\b[A-Z]\b", answer)} & {*(layout.spans if layout else ())}
+    return found.pop() if len(found) == 1 else None
 
 
 def _unmarked(texts: list[str], origin: Origin) -> list[str]:

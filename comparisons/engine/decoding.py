@@ -43,18 +43,19 @@ class Thoughts:
 
     Attributes:
         ends: for each row, how many of its new tokens were written when its thought was known to have ended.
+        starts: how many of them are the thought's, of the rows whose thought has ended.
     """
 
     def __init__(self, thinking: Thinking, tokenizer: Any, most: int, rows: int) -> None:
         self.thinking, self.decode, self.most = thinking, tokenizer.decode, most
         self.ends = [OPEN] * rows
-        self._starts: dict[int, int] = {}
+        self.starts: dict[int, int] = {}
         # What ends a message of a thought may end an answer, too: within the thought more follows.
         self._inner = {*tokenizer(thinking.inner, add_special_tokens=False)["input_ids"]} if thinking.inner else set()
 
     def pass_over(self, rows: Sequence[int], tokens: Sequence[int]) -> list[bool]:
         """Whether a token is within a row's thought where it would end an answer."""
-        return [row not in self._starts and token in self._inner for row, token in zip(rows, tokens, strict=True)]
+        return [row not in self.starts and token in self._inner for row, token in zip(rows, tokens, strict=True)]
 
     def read(self, rows: Sequence[int], written: Sequence[Sequence[int]], most: int) -> list[bool]:
         """Takes in what the rows have written so far; says which have room for more.
@@ -65,10 +66,10 @@ class Thoughts:
             most: tokens of an answer.
         """
         for row in rows:
-            start = None if row in self._starts else self.thinking.answer_start(written[row], self.decode)
+            start = None if row in self.starts else self.thinking.answer_start(written[row], self.decode)
             if start is not None:
-                self._starts[row], self.ends[row] = start, len(written[row])
-        starts = [self._starts.get(row) for row in rows]
+                self.starts[row], self.ends[row] = start, len(written[row])
+        starts = [self.starts.get(row) for row in rows]
         return [
             len(written[row]) < self.most if start is None else len(written[row]) - start < most
             for row, start in zip(rows, starts, strict=True)
@@ -132,7 +133,7 @@ class Rows:
             self._written(alive, self._next(logits, alive)[:, 0].tolist(), answers, max_new_tokens, text)
             if not self.rows:
                 break
-        return [self._before_stop(ids) for ids in answers]
+        return [self._before_stop(answer, ids) for answer, ids in enumerate(answers)]
 
     def _written(
         self, alive: Sequence[int], tokens: Sequence[int], answers: list[list[int]], most: int, text: ReadText
@@ -154,7 +155,7 @@ class Rows:
                 answers[answer].append(token)
         if self.thoughts is not None:
             going = [a and b for a, b in zip(going, self.thoughts.read(alive, answers, most), strict=True)]
-        left = {a for a, goes in zip(alive, going, strict=True) if goes and not self._has_stopped(answers[a])}
+        left = {a for a, goes in zip(alive, going, strict=True) if goes and not self._has_stopped(a, answers[a])}
         if len(left) < len(alive):
             self._keep(left, text)
 
@@ -176,28 +177,38 @@ class Rows:
         self.writer = self.writer[rows]
         self.position = self.position[rows]
 
-    def _has_stopped(self, ids: Sequence[int]) -> bool:
+    def _has_stopped(self, answer: int, ids: Sequence[int]) -> bool:
         """Whether an answer's last tokens bring one of the texts that end it; each is at least a byte."""
         if not self.stops or not self._may_stop(ids[-1]):
             return False
         most = max(len(stop.encode()) for stop in self.stops) + 1
-        text = self.lm.tokenizer.decode(ids[-most:])
+        text = self.lm.tokenizer.decode(ids[self._start(answer, ids) :][-most:])
         return any(stop in text for stop in self.stops)
 
+    def _start(self, answer: int, ids: Sequence[int]) -> int:
+        """How many of the tokens are the thought's, in which no text ends an answer."""
+        return 0 if self.thoughts is None else self.thoughts.starts.get(answer, len(ids))
+
     def _may_stop(self, token: int) -> bool:
-        """Whether a token's own text has the last character of one of these; found once a token."""
+        """Whether a token's own text has the last character of one of these, or a part of one; found once a token."""
         if token not in self.closing:
             text = self.lm.tokenizer.decode([token])
-            self.closing[token] = any(stop[-1] in text for stop in self.stops)
+            self.closing[token] = any(last in text for last in (*(stop[-1] for stop in self.stops), "\ufffd"))
         return self.closing[token]
 
-    def _before_stop(self, ids: list[int]) -> list[int]:
-        """The tokens that what stands before such a text needs."""
-        text = self.lm.tokenizer.decode(ids) if self.stops else ""
+    def _before_stop(self, answer: int, ids: list[int]) -> list[int]:
+        """The tokens of what stands before such a text, without the blanks at its end."""
+        tokenizer, start = self.lm.tokenizer, self._start(answer, ids)
+        thought, ids = ids[:start], ids[start:]
+        text = tokenizer.decode(ids) if self.stops else ""
         end = min((text.index(stop) for stop in self.stops if stop in text), default=None)
-        while end is not None and ids and len(self.lm.tokenizer.decode(ids[:-1])) >= end:
-            ids = ids[:-1]
-        return ids
+        if end is None:
+            return [*thought, *ids]
+        before = text[:end].rstrip()
+        kept = next((ids[:n] for n in range(len(ids)) if tokenizer.decode(ids[:n]).rstrip() == before), None)
+        if kept is None:  # a token holds what stands there and the first of what ends it, as ".<"
+            kept = tokenizer(before, add_special_tokens=False)["input_ids"]
+        return [*thought, *kept]
 
     def _next(self, logits: torch.Tensor, alive: Sequence[int]) -> torch.Tensor:
         """The next token of each answer, [answers, 1]."""

@@ -52,7 +52,7 @@ def own_answers(lm: LM, questions: Sequence[str], most: int) -> Answers:
         most: tokens of an answer, at most.
     """
     with torch.no_grad():
-        found = generate_tokens(lm, questions, PLAIN, most, GREEDY)
+        found = generate_tokens(lm, questions, PLAIN, most, GREEDY, lm.prompts.stops)
     tokens = tuple(tuple(found[0, index]) for index in range(len(questions)))
     return Answers(tuple(questions), tokens, tuple(min(len(ids) + 1, most) for ids in tokens))
 

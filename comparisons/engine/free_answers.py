@@ -53,7 +53,7 @@ def free_answers(
     answers = [[FreeAnswer("")] * len(questions) for _ in interventions]
     with torch.no_grad():
         for group in group_by_prefix(interventions):
-            found = generate_tokens(lm, questions, group, tokens, GREEDY, thought=thought_tokens)
+            found = generate_tokens(lm, questions, group, tokens, GREEDY, lm.prompts.stops, thought_tokens)
             for (member, question), ids in found.items():
                 answer = _apart(lm, thinking, ids)
                 for cell in group.cells[member]:

@@ -35,7 +35,7 @@ def adaptable(lm: LM, layers: Sequence[int]) -> list[str]:
     found = [name for layer in layers for name in _linears(lm, layer)]
     fused = FUSED_MODULES if lm.model.config.model_type in FUSED else ()
     kept = {leaf: leaf not in fused and _stays(lm, leaf) for leaf in {_leaf(name) for name in found}}
-    return [name for name in found if kept[_leaf(name)]]
+    return _read_again(lm, [name for name in found if kept[_leaf(name)]])
 
 
 def _linears(lm: LM, layer: int) -> Iterator[str]:
@@ -70,6 +70,20 @@ def _stays(lm: LM, leaf: str) -> bool:
     except ValueError:  # it would need others too
         return False
     return leaf in (config.target_modules or ())
+
+
+def _read_again(lm: LM, names: Sequence[str]) -> list[str]:
+    """Those whose adapter PEFT finds in its file again: transformers renames what is read, in Laguna twice."""
+    try:
+        from peft.utils.transformers_weight_conversion import convert_peft_adapter_state_dict_for_transformers as read
+    except ImportError:  # a version that renames nothing
+        return [*names]
+    import torch
+    from peft import LoraConfig
+
+    keys = {name: f"base_model.model.{name}.lora_A.weight" for name in names}
+    found = read(lm.model, LoraConfig(), {key: torch.zeros(1, 1) for key in keys.values()})
+    return [name for name, key in keys.items() if key in found]
 
 
 def _leaf(name: str) -> str:

@@ -23,14 +23,18 @@ NAMED = 3
 """Of what is too much so many are named."""
 
 
-def check_no_adapter(folder: Path) -> None:
+def check_no_adapter(folder: Path, gguf: bool = False) -> None:
     """Raises CompareError where a model's folder has an adapter's files.
 
     Loaders of transformers put it on the model unsaid, and it would be a part of the baseline.
+
+    Args:
+        folder: where the model is.
+        gguf: whether it is a GGUF file, beside which loaders look for an adapter too.
     """
     if not (folder / ADAPTER).is_file():
         return
-    if (folder / "config.json").is_file():
+    if gguf or (folder / "config.json").is_file():
         raise CompareError(
             f"the model folder '{folder}' has an adapter beside its weights ({ADAPTER}), which would be on the model "
             "unsaid: move the adapter's files away, to use it by --set sft.adapter_from=FOLDER, or merge it into the "

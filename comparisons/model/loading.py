@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from comparisons.model import processes
-from comparisons.model.checks import check_known, check_quantize, check_weights, hub_adapter, left_whole
+from comparisons.model.checks import (
+    check_known,
+    check_no_adapter,
+    check_quantize,
+    check_weights,
+    hub_adapter,
+    left_whole,
+)
 from comparisons.model.classes import auto_class
 from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
@@ -236,11 +243,13 @@ def _fetched(source: ModelSource, whole: bool = True) -> str:
     place, file = split_location(location)
     offline = _access(source, place).get("local_files_only", False)
     try:
-        if file:
-            return hf_hub_download(place, file["gguf_file"], local_files_only=offline)
-        adapter = find_adapter_config_file(place, local_files_only=offline)
+        brought = hf_hub_download(place, file["gguf_file"], local_files_only=offline) if file else None
+        adapter = None if file else find_adapter_config_file(place, local_files_only=offline)
     except Exception as error:
         raise explained(source.name, error) from error
+    if brought is not None:
+        check_no_adapter(Path(brought).parent, gguf=True)
+        return brought
     if adapter is not None:
         raise hub_adapter(place)
     return location

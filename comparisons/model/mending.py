@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
-from comparisons.model.template import DATE, THINKS, Template, pin_of, source_of
+from comparisons.model.template import ASKING, DATE, THINKS, Template, pin_of, source_of
 from comparisons.model.thoughts import closing, empty, marks, without_tags
 from comparisons.util.errors import CompareError
 
@@ -22,8 +21,6 @@ RENDERED = 8
 ANSWER = "It's as you'd say."
 EARLIER = ({"role": "user", "content": "Who's there?"}, {"role": "assistant", "content": "It's me."})
 ASKED = {"role": "user", "content": QUESTION}
-MOMENTS = tuple(timedelta(37 * n, 33_127 * n) for n in range(12))
-"""Behind `DATE`: what is printed of one may be its year, its month, its day of the week, or the time of day alone."""
 LONG = 100
 """Times that the question stands in one which shows whether a template cuts texts off."""
 
@@ -174,14 +171,18 @@ def _switched(tokenizer: Any) -> list[tuple[str, str]]:
 
 
 def _dated(trial: _Trial, template: Template) -> Template:
-    """With a fixed date, where it would print today's."""
+    """With a fixed date, where it would ask for today's: of other days it may print nothing, or another greeting."""
     source = source_of(trial.tokenizer)
     if "strftime_now" not in source:
         return template
-    pinned, *others = (replace(template, pin=pin_of(source, DATE + later)) for later in MOMENTS)
-    shown = [trial.text(pinned, system, ASKED) for system in (None, SYSTEM)]
-    same = all([trial.text(other, system, ASKED) for system in (None, SYSTEM)] == shown for other in others)
-    return template if same else pinned
+    ways = (template, *(template.told({name: True}) for name in (THINKS, "thinking")))
+    given = [(system, turns) for system in (None, SYSTEM) for turns in ((ASKED,), (*EARLIER, ASKED))]
+    asks = any(
+        trial.text(way, system, *turns) is not None and trial.text(replace(way, pin=ASKING), system, *turns) is None
+        for way in ways
+        for system, turns in given
+    )
+    return replace(template, pin=pin_of(source)) if asks else template
 
 
 def _ended(trial: _Trial, template: Template) -> tuple[Template, str]:
@@ -308,7 +309,7 @@ def _notes(trial: _Trial, template: Template, ended: str) -> list[str]:
     said = [
         (template.parts, "takes a turn's text in a list of parts, and is given it so"),
         (template.folded, "shows no system text of its own: one opens the first user turn instead"),
-        (bool(template.pin), f"prints today's date: {DATE:%Y-%m-%d} stands in its place"),
+        (bool(template.pin), f"asks for today's date: {DATE:%Y-%m-%d} stands in its place"),
         (bool(template.switch), f"is told not to think by a system text: {template.switch!r} opens it"),
         (bool(template.doubled), f"begins with {template.doubled} twice: one is left out"),
         (bool(ended), ended),

@@ -109,6 +109,7 @@ class ModelSource:
             )
         path = Path(self.name).expanduser()
         if path.is_file() and path.suffix == GGUF:
+            check_no_adapter(path.parent, gguf=True)
             return str(path)
         if path.exists():
             return str(_checked_folder(path, whole))

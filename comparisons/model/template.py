@@ -14,8 +14,11 @@ THINKS = "enable_thinking"
 BUDGET = "thinking_budget"
 TEMPLATE_ARGUMENTS = {THINKS: False, BUDGET: 0, "date_string": "26 Jul 2024"}
 
-CODES = re.compile(r"%[-_0^#]?[aAbBcCdDeFgGhHIjklmMpPrRsSTuUVwWxXyYzZ]")
+CODES = re.compile(r"%[-_0^#+]*\d*[EO]?[aAbBcCdDeFgGhHIjklmMpPrRsSTuUVwWxXyYzZ]")
 """What stands for a part of a date or time in a format of `strftime`."""
+
+ASKING = "{% macro strftime_now(format) %}{{ raise_exception('asked') }}{% endmacro %}\n"
+"""Before a template's source it has the template raise where it asks for the date or the time."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,11 @@ def source_of(tokenizer: Any) -> str:
     return str((found.get("default") if isinstance(found, Mapping) else found) or "")
 
 
-def pin_of(source: str, date: datetime = DATE) -> str:
-    """What gives a template this date for the day's, as a macro: transformers hands no functions to templates."""
-    if "strftime_now" not in source:
-        return ""
-    codes = sorted({*CODES.findall(source)})
-    replaced = "".join(f" | replace({code!r}, {date.strftime(code)!r})" for code in codes)
+def pin_of(source: str) -> str:
+    """What gives a template `DATE` for the day's, as a macro: transformers hands no functions to templates."""
+    codes = {*CODES.findall(source)}
+    if re.search(r"%['\"]", source):  # one is put together
+        codes |= {f"%{letter}" for letter in "aAbBcCdDeFHIjklmMpPrRsSTuUVwWxXyYzZ"}
+    replaced = "".join(f" | replace({code!r}, {DATE.strftime(code)!r})" for code in sorted(codes))
     # Of the line's end the template's first line keeps its place, and nothing is printed.
     return f"{{% macro strftime_now(format) %}}{{{{ format{replaced} }}}}{{% endmacro %}}\n"

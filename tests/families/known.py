@@ -155,6 +155,10 @@ TEXT: dict[str, dict[str, Any]] = {
         **{"index_block_size": 8, "index_topk_blocks": 2},
     },
     "sarvam_moe": {**MANY, **SOME, "head_dim": 16},
+    "laguna": {
+        **{**MANY, "head_dim": 16, "shared_expert_intermediate_size": 32},
+        **{"sliding_window": 16, "layer_types": WINDOWS},
+    },
     "mamba": MAMBA,
     "mamba2": {**MAMBA, "num_heads": 8, "head_dim": 16, "n_groups": 1},
     "falcon_mamba": MAMBA,

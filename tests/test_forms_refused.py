@@ -18,6 +18,8 @@ def changed(**fields: Any) -> bytes:
     return as_json([*PLAIN[:2], {**PLAIN[2], **fields}, *PLAIN[3:]])
 
 
+KINDS = "unknown kind of file: use .json, .jsonl, .ndjson, .csv, .tsv, .parquet, or a folder"
+
 NAMED: dict[str, tuple[str, bytes, str]] = {
     "latin-1": ("x.csv", table(PLAIN).replace(b"take", b"caf\xe9"), "is not UTF-8 (byte 78): save it as UTF-8."),
     "two lists": (
@@ -45,7 +47,13 @@ NAMED: dict[str, tuple[str, bytes, str]] = {
         table(PLAIN).replace(b"take", b'"take"', 1),
         "item 1 is not CSV: ',' expected after '\"'; double quotes inside a quoted text.",
     ),
-    "a workbook": ("x.xlsx", b"PK", "unknown kind of file: use .json, .jsonl, .ndjson, .csv, .tsv, .parquet"),
+    "a workbook": ("x.xlsx", b"PK", f"{KINDS}; save its table as .csv."),
+    "packed lines": (
+        "x.jsonl.gz",
+        b"\x1f\x8b",
+        f"{KINDS}; unpack it first.",
+    ),
+    "an archive": ("x.zip", b"PK", f"{KINDS}; unpack it first."),
     "no parquet": ("x.parquet", b"PAR1", "is not a parquet file, or is cut off: "),
     "a parquet without an answer": (
         "x.parquet",

@@ -26,6 +26,12 @@ LINES, TABLES, PARQUET = (".jsonl", ".ndjson"), {".csv": ",;\t|", ".tsv": "\t,;|
 SUFFIXES = (".json", *LINES, *TABLES, PARQUET)
 """Of a table's kind come the separators that its columns may have, the usual one first."""
 
+MENDS = {
+    **dict.fromkeys((".gz", ".bz2", ".xz", ".zst", ".zip", ".tar", ".tgz"), "unpack it first"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), "save its table as .csv"),
+}
+"""What makes one of these kinds of another."""
+
 CHUNK = 1 << 16
 """Bytes or characters that are read at once."""
 
@@ -80,7 +86,7 @@ class Reading:
     def _values(self) -> Iterator[object]:
         kind = self.path.suffix.lower()
         if kind not in SUFFIXES:
-            raise CompareError(f"{self.path}: unknown kind of file: use {', '.join(SUFFIXES)}.")
+            raise unknown_kind(self.path)
         if kind == PARQUET:
             yield from _parquet_rows(self.path)
             return
@@ -97,6 +103,12 @@ class Reading:
 @cache
 def _say(line: str) -> None:
     log.warning("%s", line)
+
+
+def unknown_kind(path: Path) -> CompareError:
+    """What is said of a file of no kind in `SUFFIXES`."""
+    mend = MENDS.get(path.suffix.lower(), "")
+    return CompareError(f"{path}: unknown kind of file: use {', '.join(SUFFIXES)}, or a folder{mend and f'; {mend}'}.")
 
 
 def read_text(path: Path) -> str:

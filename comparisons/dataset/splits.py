@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from comparisons.dataset.items import Item, OpenPrompt, content
 from comparisons.dataset.lettering import BEHAVIOR, Fields
-from comparisons.dataset.reading import SUFFIXES
+from comparisons.dataset.reading import SUFFIXES, unknown_kind
 from comparisons.dataset.records import DiskItems, read_items
 from comparisons.dataset.texts import TEXTS_FILE
 from comparisons.util.errors import CompareError
@@ -32,7 +32,7 @@ def behavior_names(place: Path) -> tuple[str, ...]:
     """
     if place.is_file():
         if place.suffix.lower() not in SUFFIXES:
-            raise CompareError(f"{place}: unknown kind of file: use {', '.join(SUFFIXES)}, or a folder.")
+            raise unknown_kind(place)
         return (place.stem,)
     if not place.exists():
         raise CompareError(f"{place}: there is no such folder or file of data.")

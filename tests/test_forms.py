@@ -89,7 +89,7 @@ def repeated(row: dict[str, Any], mark: str) -> dict[str, Any]:
 OTHER = "choices that are lettered otherwise are shown as (A) and (B)"
 MARKS = (
     *("A)", "(a)", "a.", "A:", "**A.**", "**A**.", "**(A)**"),
-    *("[A]", "A )", "( a )", "a)", "A.", "A.)", "__A__)", "（A）"),
+    *("[A]", "A )", "( a )", "a)", "A.", "A.)", "__A__)", "（A）", "A -", "**A** –", "A |"),
 )
 LISTED = ("- A)", "* (A)", "• a.")
 

@@ -30,11 +30,11 @@ def fact_orders(orders: Sequence[Order]) -> tuple[Order, ...]:
 _HEADING = re.compile(r"^[ \t]*Choices:[ \t]*\r?\n(?=\s*\(A\))", re.MULTILINE)
 _MARK = re.compile(r"^[^\S\r\n]*\((?P<letter>[A-Z])\)", re.MULTILINE)
 _ANY_HEADING = re.compile(r"^[ \t]*Choices:[ \t]*\r?\n", re.MULTILINE)
-# "A)", "(a)", "a.", "A:", "A.)", "[A]", "- A)", "**A.**", "**A**.".
+# "A)", "(a)", "a.", "A:", "A.)", "[A]", "- A)", "**A.**", "**A**.", "A - ", "A | ".
 _OTHER_MARK = re.compile(
     r"^[^\S\r\n]*(?P<before>(?:[-*•][ \t]+)?(?P<bold>\*\*|__|)(?:(?P<open>[(\[（])[ \t]*)?)(?P<letter>[A-Za-z])"
     r"(?P<behind>(?(open)[ \t]*[)\]）][.:]?(?P=bold)"
-    r"|(?:(?P=bold)(?:\.\)|[).:．：、])|[ \t]*(?:\.\)|[).:．：、])(?P=bold))))",
+    r"|(?:(?P=bold)(?:\.\)|[).:．：、])|[ \t]*(?:\.\)|[).:．：、])(?P=bold)|(?P=bold)[ \t]+[-–—|](?=[ \t]))))",
     re.MULTILINE,
 )
 # Some of Anthropic's sets begin the answer below the last choice: "Assistant: I believe the best answer is".

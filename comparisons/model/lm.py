@@ -280,9 +280,7 @@ class LM:
         """A tokenizer may have special tokens beyond the embeddings, as of images, which a text may name."""
         if (most := max(ids, default=0)) >= len(self.model.get_input_embeddings().weight):
             token = self.tokenizer.convert_ids_to_tokens(most)
-            raise CompareError(
-                f"a text holds {token!r}, for which {self.name} has no embedding: take it out of the data."
-            )
+            raise CompareError(f"a text holds {token!r}, for which {self.name} has no embedding: take it out.")
 
 
 def blocks_at(model: Any, path: str) -> list[torch.nn.Module]:

@@ -7,15 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from comparisons.model import processes
-from comparisons.model.checks import (
-    check_known,
-    check_no_adapter,
-    check_quantize,
-    check_weights,
-    hub_adapter,
-    left_whole,
-)
+from comparisons.model import checks, processes
 from comparisons.model.classes import auto_class
 from comparisons.model.copies import Loaded, find_copy, make_copy
 from comparisons.model.explaining import explained
@@ -100,11 +92,11 @@ def load(source: ModelSource) -> LM:
         source=source,
         thinking=source.thinking,
     )
-    check_known(tokenizer, source.name, lm.prompts.probe()[1])
+    checks.check_known(tokenizer, source.name, lm.prompts.probe()[1])
     check_positions(lm)
     check_stream(lm)
     prompts = lm.prompts.notes if lm.prompts.reading.mended or lm.prompts.thinking else ()
-    for note in (*left_whole(source.name, source.quantize, lm.blocks), *prompts):
+    for note in (*checks.left_whole(source.name, source.quantize, lm.blocks), *prompts):
         warn_once(note)
     return lm
 
@@ -124,7 +116,7 @@ def _read(source: ModelSource, location: str, device: str) -> Loaded:
         loaded = _from_files(source, location, device)
     for part in (loaded.model, loaded.model.config, loaded.tokenizer) if copy else ():
         part.name_or_path = str(Path(location).parent)
-    check_weights(source.name, loaded)
+    checks.check_weights(source.name, loaded)
     return loaded
 
 
@@ -217,7 +209,7 @@ def model_without_weights(source: ModelSource) -> Any:
 
 def _kind(source: ModelSource, config: Any) -> tuple[Any, Any]:
     """See `auto_class`; the model can be quantized as is asked."""
-    check_quantize(source.name, source.quantize, config)
+    checks.check_quantize(source.name, source.quantize, config)
     return auto_class(source.name, config, source.trust_remote_code)
 
 
@@ -248,10 +240,10 @@ def _fetched(source: ModelSource, whole: bool = True) -> str:
     except Exception as error:
         raise explained(source.name, error) from error
     if brought is not None:
-        check_no_adapter(Path(brought).parent, gguf=True)
+        checks.check_no_adapter(Path(brought).parent, gguf=True)
         return brought
     if adapter is not None:
-        raise hub_adapter(place)
+        raise checks.hub_adapter(place)
     return location
 
 

@@ -37,6 +37,8 @@ TINY = 1e-3
 class Pace:
     """How far a run is and how long yet, by what its work was expected to take and has taken.
 
+    Trainings and questions have a pace each: which of them a machine is better at isn't known before.
+
     Args:
         work: how far it is.
         clock: the time, in seconds.
@@ -44,19 +46,29 @@ class Pace:
 
     def __init__(self, work: Work, clock: Callable[[], float] = monotonic) -> None:
         self._work, self._clock = work, clock
-        self._started = self._changed = clock()
-        self._first = self._seen = work.done
+        self._changed = clock()
+        self._first = self._seen = (work.done - work.trained, work.trained)
+        self._took = [0.0, 0.0]
 
     def look(self) -> tuple[float, float]:
         """The share that is done, and the seconds left, at the pace of what has been done."""
-        now, total = self._clock(), max(TINY, self._work.expected - self._work.spared)
-        if self._work.done != self._seen:
-            self._seen, self._changed = self._work.done, now
-        done = min(total, self._seen - self._first)
-        weight = PRIOR * total
-        pace = (self._changed - self._started + weight) / (done + weight)
-        after = self._work.after
-        return done / (total + after), max(0.0, (total - done) * pace + after - (now - self._changed))
+        work, now = self._work, self._clock()
+        total = max(TINY, work.expected - work.spared)
+        reached = (work.done - work.trained, work.trained)
+        if reached != self._seen:
+            more = [new - old for new, old in zip(reached, self._seen, strict=True)]
+            for kind, part in enumerate(more):
+                self._took[kind] += (now - self._changed) * part / sum(more)
+            self._seen, self._changed = reached, now
+        done = [new - old for new, old in zip(reached, self._first, strict=True)]
+        share, weight = min(total, sum(done)), PRIOR * total
+        pace = (sum(self._took) + weight) / (sum(done) + weight)
+        asking, training = (
+            (took + weight * pace) / (part + weight) for took, part in zip(self._took, done, strict=True)
+        )
+        left = min(total - share, max(0.0, work.training - work.spared - done[1]))
+        seconds = left * training + (total - share - left) * asking + work.after - (now - self._changed)
+        return share / (total + work.after), max(0.0, seconds)
 
 
 class LeftColumn(ProgressColumn):

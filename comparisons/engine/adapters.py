@@ -53,7 +53,8 @@ def adapted(lm: LM, adapter: Path | None, scale: float = 1.0) -> Iterator[None]:
         _place(lm, adapter, config)
         if scale != 1.0:
             _rescale(lm.model, adapter, config, scale)
-        yield
+        with lm.meter.adapted():
+            yield
 
 
 @contextmanager

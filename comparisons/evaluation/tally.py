@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,7 +15,7 @@ from comparisons.evaluation.questions import questions
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import LAYER, Cell, Element
 from comparisons.model.lm import LM
-from comparisons.model.meter import Costs, steps_of
+from comparisons.model.meter import ADAPTED, Costs, steps_of
 
 ANSWER_TOKENS = 2
 """Tokens of a branch: the last of the prompt, and what stands before the letter."""
@@ -36,6 +37,7 @@ class Tally:
         forwards: passes of the model over a batch.
         tokens: that run through it.
         trained: those of them that fits run.
+        slower: seconds that passes under adapters take beyond the others'.
         rated: free answers whose coherence is asked for on dev.
     """
 
@@ -43,12 +45,13 @@ class Tally:
     forwards: int = 0
     tokens: float = 0.0
     trained: float = 0.0
+    slower: float = 0.0
     rated: int = 0
 
     @property
     def seconds(self) -> float:
         """As its costs are."""
-        return self.costs.seconds(self.forwards, self.tokens, self.trained)
+        return self.costs.seconds(self.forwards, self.tokens, self.trained) + self.slower
 
     @cached_property
     def costs(self) -> Costs:
@@ -56,6 +59,13 @@ class Tally:
         products = 2 * self.lm.parameters / _matrix_rate(self.lm.width)
         start = len(self.lm.blocks) * SECONDS_A_FORWARD_AND_BLOCK
         return Costs(SECONDS_A_TOKEN + products, SECONDS_A_TRAINED_TOKEN + products, start)
+
+    @contextmanager
+    def adapted(self) -> Iterator[None]:
+        """Counts what is run under adapters while the context lasts."""
+        before = self.seconds
+        yield
+        self.slower += (ADAPTED - 1) * (self.seconds - before)
 
     def write(self, prompts: Sequence[Tokens], branches: int, most: int) -> None:
         """Counts an answer to each prompt by so many branches that share its cache, each as long as it may get."""

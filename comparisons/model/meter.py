@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+ADAPTED = 1.5
+"""Times as long as without that a pass under an adapter takes: a layer is two small products and two sums more."""
+
 TRAINED_TOGETHER = 16
 """Training pairs of a step, as the methods' trainings have them unless told."""
 
@@ -43,7 +46,9 @@ class Work:
         expected: the seconds of all that the run has to do.
         costs: by which it counts.
         after: the seconds of what comes when all of that is done, and isn't counted as it goes.
+        training: of the expected ones those of fits, whose pace is another than that of questions.
         done: of what was done.
+        trained: of these what trainings did.
         spared: of fits that were found in the store, and of trainings that go on from a checkpoint.
         found: the keys of fits that have ended or were found.
     """
@@ -51,14 +56,16 @@ class Work:
     expected: float
     costs: Costs
     after: float = 0.0
+    training: float = 0.0
     done: float = 0.0
+    trained: float = 0.0
     spared: float = 0.0
     found: set[str] = field(default_factory=set)
     _fit: tuple[float, float] = (0.0, 0.0)
 
-    def ran(self, tokens: float) -> None:
-        """A pass over so many tokens is about to be run."""
-        self.done += self.costs.seconds(1, tokens)
+    def ran(self, tokens: float, adapted: bool = False) -> None:
+        """A pass over so many tokens is about to be run, under an adapter or not."""
+        self.done += self.costs.seconds(1, tokens) * (ADAPTED if adapted else 1.0)
 
     def begins(self, seconds: float) -> None:
         """A fit of so many seconds begins, some of which the engine may count as it runs its passes."""
@@ -73,7 +80,8 @@ class Work:
     def reaches(self, share: float) -> None:
         """So much of the fit is done."""
         begun, seconds = self._fit
-        self.done = max(self.done, begun + share * seconds)
+        more = max(0.0, begun + share * seconds - self.done)
+        self.done, self.trained = self.done + more, self.trained + more
 
     def fitted(self, key: str, reused: bool, seconds: Callable[[], float]) -> None:
         """A fit of so many seconds has ended or was found; said again, it is the same fit."""
@@ -95,12 +103,13 @@ class TokenMeter:
 
     def __init__(self) -> None:
         self._open: list[list[int]] = []
+        self._adapted = False
         self.work: Work | None = None
 
     def add(self, tokens: int) -> None:
         """So many are about to be run."""
         if self.work is not None:
-            self.work.ran(tokens)
+            self.work.ran(tokens, self._adapted)
         for counts in self._open:
             counts.append(tokens)
 
@@ -118,6 +127,15 @@ class TokenMeter:
             yield counts
         finally:
             self._open = before
+
+    @contextmanager
+    def adapted(self) -> Iterator[None]:
+        """Has passes run under an adapter while the context lasts."""
+        self._adapted = True
+        try:
+            yield
+        finally:
+            self._adapted = False
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from comparisons.dataset.behaviors import Behavior
 from comparisons.dataset.items import Item
 from comparisons.dataset.splits import draw
 from comparisons.engine.plan import Tokens
+from comparisons.evaluation.interface import Evaluation
 from comparisons.evaluation.registry import calling, evaluation_of, evaluations_of
 from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, branch_tokens, question_prompts, steering
 from comparisons.evaluations.kl import Kl, prompts_of
@@ -18,7 +20,7 @@ from comparisons.experiment.specification import Cell, Specification
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
 from comparisons.model.loading import load_without_weights
-from comparisons.model.meter import Work
+from comparisons.model.meter import ADAPTED, Work
 from comparisons.report.asked import asked_by
 from comparisons.running.asking import asked_together
 from comparisons.running.choosing import candidates_each
@@ -113,7 +115,7 @@ def work_of(plan: Plan, lm: LM) -> Work | None:
         tally = _count(plan, lm)
     except CompareError:  # an evaluation of somebody's that can't say what it costs
         return None
-    return Work(tally.seconds, tally.costs, _report_seconds(plan.spec))
+    return Work(tally.seconds, tally.costs, _report_seconds(plan.spec), tally.trained * tally.costs.trained_token)
 
 
 def _report_seconds(spec: Specification) -> float:
@@ -125,13 +127,11 @@ def _count(plan: Plan, lm: LM) -> Tally:
     check_layers(plan, lm)
     tally, evaluations, together = Tally(lm), evaluations_of(plan.spec), asked_together(plan.cells)
     for name, evaluation in evaluations.items():
-        with calling(name, evaluation):
-            evaluation.cost(tally, plan, together if evaluation.across else ())
+        _ask(tally, plan, name, evaluation, together if evaluation.across else ())
     for behavior in plan.behaviors.values():
         cells = [cell for cell in plan.cells if cell.behavior == behavior.name]
         for name, evaluation in evaluations.items():
-            with calling(name, evaluation):
-                evaluation.cost(tally, plan, [c for c in cells if not (evaluation.across and c in together)])
+            _ask(tally, plan, name, evaluation, [c for c in cells if not (evaluation.across and c in together)])
         _count_further_fits(tally, plan, cells)
         _count_fits(tally, plan, behavior, cells)
         if plan.spec.select is not None:
@@ -141,14 +141,23 @@ def _count(plan: Plan, lm: LM) -> Tally:
     return tally
 
 
+def _ask(tally: Tally, plan: Plan, name: str, evaluation: Evaluation, cells: Sequence[Cell]) -> None:
+    """Counts what an evaluation asks; what it asks under adapters once more by itself, as that takes longer."""
+    alone, adapted = Tally(tally.lm), [cell for cell in cells if any(e.method.adapts for e in cell.elements)]
+    with calling(name, evaluation):
+        evaluation.cost(tally, plan, cells)
+        if adapted:
+            evaluation.cost(alone, plan, adapted)
+    tally.slower += (ADAPTED - 1) * tally.costs.seconds(alone.forwards, alone.tokens)
+
+
 def _count_further_fits(tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
     """Counts what fits by further seeds are asked."""
     for step in range(1, plan.spec.seeds):
         further = [cell for cell in cells if len(cell.seeds) > step]
         for name, evaluation in evaluations_of(plan.spec).items():
             if evaluation.every_fit and further:
-                with calling(name, evaluation):
-                    evaluation.cost(tally, plan, further)
+                _ask(tally, plan, name, evaluation, further)
 
 
 def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:
@@ -179,7 +188,8 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
         tally.fit(train, read, times=share * method.fit_passes() * times)
     for candidates in choices.values():
         if candidates[0].adapts:
-            tally.add(dev, answer, times=len(candidates))
+            with tally.adapted():
+                tally.add(dev, answer, times=len(candidates))
         else:
             tally.add(dev, answer * len(candidates))
 
@@ -202,8 +212,9 @@ def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequen
             count = sum(len(trial.elements) for trial in element_trials(group, place, blocks, most))
             adapts = any(e.method.adapts for e in (group[0].elements if last else (element,)))
             tally.rated += rated * count
-            for prompts, answer in sets:
-                tally.add(prompts, answer * (1 if adapts else count), times=count if adapts else 1)
+            with tally.adapted() if adapts else nullcontext():
+                for prompts, answer in sets:
+                    tally.add(prompts, answer * (1 if adapts else count), times=count if adapts else 1)
 
 
 def _count_matching(tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
@@ -215,7 +226,8 @@ def _count_matching(tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:
         dosed = [element for element in cell.elements if element.method.dosed]
         alone = bool(dosed) and dosed[-1].method.adapts
         if alone:
-            tally.add(prompts, answer, times=TRIED_ALONE)
+            with tally.adapted():
+                tally.add(prompts, answer, times=TRIED_ALONE)
         elif dosed:
             tally.add(prompts, answer * TRIED_TOGETHER)
         if dosed:

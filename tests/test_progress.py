@@ -50,10 +50,8 @@ def test_a_pipe_gets_no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_left_goes_by_the_work_that_was_done() -> None:
-    now, work = (
-        [100.0],
-        Work(400.0, Costs(0.04, 0.04, 1.0), training=200.0, done=2.0),
-    )  # what was run before, as the model was loaded
+    # What was run before, as the model was loaded, is done.
+    now, work = [100.0], Work(400.0, Costs(0.04, 0.04, 1.0), training=200.0, done=2.0)
     pace = progress.Pace(work, lambda: now[0])
     assert pace.look() == (0.0, 400.0)  # nothing seen yet: as it was estimated
     work.ran(600)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from comparisons.dataset.items import Item
+from comparisons.engine.completions import completion_tails, shared_sizes
 from comparisons.engine.plan import Tokens, batches, family_batches, shared_head
 from comparisons.evaluation.questions import questions
 from comparisons.experiment.plan import Plan
@@ -103,11 +104,9 @@ class Tally:
 
     def ask(self, items: Sequence[Item], plan: Plan, cells: Sequence[Cell]) -> None:
         """Counts questions: one prefill for cells that share it, their branches from their layers on."""
-        groups = self.groups(cells)
-        shown = question_prompts(self.lm, items, plan) if groups else []
-        each = branch_tokens(self.lm, items, plan)
-        for shares in groups.values():
-            self.add(shown, each * sum(shares.values()))
+        for shares in self.groups(cells).values():
+            for prompts, each in run_together(self.lm, items, plan, len(shares)):
+                self.add(prompts, each * sum(shares.values()))
 
     def groups(self, cells: Sequence[Cell]) -> dict[object, dict[object, float]]:
         """By what changes the prefix, the branches of cells, each with the share of the blocks that it runs through."""
@@ -143,6 +142,24 @@ def share_of(cell: Cell, blocks: int) -> float:
 def steering(cell: Cell) -> list[Element]:
     """The elements of a cell that are likely to change activations alone."""
     return [e for e in cell.elements if e.strength and e.method.dosed and not e.method.adapts]
+
+
+def run_together(lm: LM, items: Sequence[Item], plan: Plan, branches: int) -> list[tuple[list[Tokens], int]]:
+    """Prompts of questions that are run together, with the tokens that each of so many branches runs behind one.
+
+    They are all questions where letters are asked; texts are padded to few sizes, each a set of its own.
+    """
+    asked = [question.shown for question in questions(items, plan.orders)]
+    if not any(shown.texts for shown in asked):
+        return [(question_prompts(lm, items, plan), ANSWER_TOKENS)]
+    tails = (completion_tails(lm, i, lm.prompt(shown.question), shown.texts) for i, shown in enumerate(asked))
+    entries = [part for each in tails for part in each.apart(branches)]
+    sets: dict[tuple[int, int], list[Tokens]] = {}
+    for count in sorted({len(entry.tails) for entry in entries}):
+        alike = [entry for entry in entries if len(entry.tails) == count]
+        for entry, size in zip(alike, shared_sizes([entry.size - 1 for entry in alike]), strict=True):
+            sets.setdefault((count, size), []).append(entry.prefix)
+    return [(prompts, count * size) for (count, size), prompts in sets.items()]
 
 
 def question_prompts(lm: LM, items: Sequence[Item], plan: Plan) -> list[Tokens]:

@@ -12,7 +12,7 @@ from comparisons.dataset.splits import draw
 from comparisons.engine.plan import Tokens
 from comparisons.evaluation.interface import Evaluation
 from comparisons.evaluation.registry import calling, evaluation_of, evaluations_of
-from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, branch_tokens, question_prompts, steering
+from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, branch_tokens, question_prompts, run_together, steering
 from comparisons.evaluations.kl import Kl, prompts_of
 from comparisons.evaluations.open_ended import FreeAnswers
 from comparisons.experiment.plan import Plan
@@ -169,7 +169,6 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
         len(behavior.train) / max(1, len(pairs)),
     )
     read = branch_tokens(tally.lm, pairs, plan) if plan.measure == "answers" else 2 * ANSWER_TOKENS
-    dev, answer = question_prompts(tally.lm, behavior.dev, plan), branch_tokens(tally.lm, behavior.dev, plan)
     fits: dict[object, tuple[Method, int]] = {}
     choices: dict[object, list[Method]] = {}
     for element in (element for cell in cells for element in cell.elements):
@@ -187,11 +186,11 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
     for method, times in fits.values():
         tally.fit(train, read, times=share * method.fit_passes() * times)
     for candidates in choices.values():
-        if candidates[0].adapts:
+        count, adapts = len(candidates), candidates[0].adapts
+        for prompts, answer in run_together(tally.lm, behavior.dev, plan, 1 if adapts else count):
+            tally.add(prompts, answer * (1 if adapts else count))  # without the method, and with what shares its passes
             with tally.adapted():
-                tally.add(dev, answer, times=len(candidates))
-        else:
-            tally.add(dev, answer * len(candidates))
+                tally.add(prompts, answer, times=count if adapts else 0)
 
 
 def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:

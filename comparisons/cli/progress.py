@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Literal
@@ -46,29 +46,35 @@ class Pace:
 
     def __init__(self, work: Work, clock: Callable[[], float] = monotonic) -> None:
         self._work, self._clock = work, clock
-        self._changed = clock()
-        self._first = self._seen = (work.done - work.trained, work.trained)
-        self._took = [0.0, 0.0]
+        self._changed, self._first = clock(), work.done
+        self._seen = (work.done - work.trained, work.trained)
+        self._trains = False
+        # Of questions and of trainings: the seconds that were expected of what was done, and those it took.
+        self._done, self._took = [0.0, 0.0], [0.0, 0.0]
 
     def look(self) -> tuple[float, float]:
         """The share that is done, and the seconds left, at the pace of what has been done."""
         work, now = self._work, self._clock()
-        total = max(TINY, work.expected - work.spared)
         reached = (work.done - work.trained, work.trained)
         if reached != self._seen:
-            more = [new - old for new, old in zip(reached, self._seen, strict=True)]
-            for kind, part in enumerate(more):
-                self._took[kind] += (now - self._changed) * part / sum(more)
+            self._count([new - old for new, old in zip(reached, self._seen, strict=True)], now - self._changed)
             self._seen, self._changed = reached, now
-        done = [new - old for new, old in zip(reached, self._first, strict=True)]
-        share, weight = min(total, sum(done)), PRIOR * total
-        pace = (sum(self._took) + weight) / (sum(done) + weight)
-        asking, training = (
-            (took + weight * pace) / (part + weight) for took, part in zip(self._took, done, strict=True)
-        )
-        left = min(total - share, max(0.0, work.training - work.spared - done[1]))
+        total = max(TINY, work.expected - work.spared)
+        share, weight = min(total, work.done - self._first), PRIOR * total
+        pace = (sum(self._took) + weight) / (sum(self._done) + weight)
+        each = zip(self._took, self._done, strict=True)
+        asking, training = ((took + weight * pace) / (done + weight) for took, done in each)
+        left = min(total - share, max(0.0, work.training - work.spared - work.trained))
         seconds = left * training + (total - share - left) * asking + work.after - (now - self._changed)
         return share / (total + work.after), max(0.0, seconds)
+
+    def _count(self, more: Sequence[float], seconds: float) -> None:
+        """What was done since the last look; before the first step of a training libraries load, which is no pace."""
+        first, self._trains = more[1] > 0 and not self._trains, self._trains or more[1] > 0
+        for kind, part in enumerate(more):
+            if not first:
+                self._done[kind] += part
+                self._took[kind] += seconds * part / sum(more)
 
 
 class LeftColumn(ProgressColumn):

@@ -70,11 +70,12 @@ class Pace:
 
     def _count(self, more: Sequence[float], seconds: float) -> None:
         """What was done since the last look; before the first step of a training libraries load, which is no pace."""
-        first, self._trains = more[1] > 0 and not self._trains, self._trains or more[1] > 0
+        if more[1] > 0 and not self._trains:
+            self._trains = True
+            return
         for kind, part in enumerate(more):
-            if not first:
-                self._done[kind] += part
-                self._took[kind] += seconds * part / sum(more)
+            self._done[kind] += part
+            self._took[kind] += seconds * part / sum(more)
 
 
 class LeftColumn(ProgressColumn):

@@ -80,7 +80,7 @@ def _attend(
         [rows, tokens, query heads, size], and no weights.
     """
     if any(given.get(name) is not None for name in ("position_bias", "softcap", "s_aux")):
-        raise NotImplementedError("an attention that does more than a mask says")
+        raise ValueError("rows share a prompt only where a mask says all that attention does.")
     prompt_key, prompt_value = key.prompt, value.prompt  # type: ignore[attr-defined]
     prompts, heads, columns, _ = prompt_key.shape
     rows, every, tokens, size = query.shape

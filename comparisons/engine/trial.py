@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from functools import cached_property
 from typing import Any
 
@@ -62,14 +61,13 @@ def _tried(lm: LM, trial: _Trial) -> Packing:
     kinds: tuple[Packing, ...] = ("grown", "packed")
     for kind in kinds:
         try:
-            # Not max(): it could drop a NaN.
-            one, rows = (trial.differing(kind == "grown", way) for way in ("one row", "copies"))
-            difference = one + rows if math.isnan(one + rows) else max(one, rows)
+            ways: tuple[Way, ...] = ("one row", "copies")
+            differences = [trial.differing(kind == "grown", way) for way in ways]
         except Exception as error:  # a model's own code may raise anything
             log.debug("%s: %s branches: %s", lm.name, kind, error)
             continue
-        log.debug("%s: %s branches differ by %.2g nats", lm.name, kind, difference)
-        if trial.is_noise(difference):
+        log.debug("%s: %s branches differ by %.2g and %.2g nats", lm.name, kind, *differences)
+        if all(map(trial.is_noise, differences)):
             return kind
     return "rows"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 from comparisons.dataset.items import Item
-from comparisons.engine.completions import completion_tails, shared_sizes
+from comparisons.engine.completions import CompletionTails, completion_tails, shared_sizes
 from comparisons.engine.plan import Tokens, batches, family_batches, shared_head
 from comparisons.evaluation.questions import questions
 from comparisons.experiment.plan import Plan
@@ -104,8 +104,10 @@ class Tally:
 
     def ask(self, items: Sequence[Item], plan: Plan, cells: Sequence[Cell]) -> None:
         """Counts questions: one prefill for cells that share it, their branches from their layers on."""
-        for shares in self.groups(cells).values():
-            for prompts, each in run_together(self.lm, items, plan, len(shares)):
+        groups = self.groups(cells)
+        sets = run_together(self.lm, items if groups else (), plan)
+        for shares in groups.values():
+            for prompts, each in sets(len(shares)):
                 self.add(prompts, each * sum(shares.values()))
 
     def groups(self, cells: Sequence[Cell]) -> dict[object, dict[object, float]]:
@@ -144,15 +146,20 @@ def steering(cell: Cell) -> list[Element]:
     return [e for e in cell.elements if e.strength and e.method.dosed and not e.method.adapts]
 
 
-def run_together(lm: LM, items: Sequence[Item], plan: Plan, branches: int) -> list[tuple[list[Tokens], int]]:
-    """Prompts of questions that are run together, with the tokens that each of so many branches runs behind one.
+def run_together(lm: LM, items: Sequence[Item], plan: Plan) -> Callable[[int], list[tuple[list[Tokens], int]]]:
+    """By how many branches each has: prompts of questions that are run together, and the tokens of a branch behind one.
 
     They are all questions where letters are asked; texts are padded to few sizes, each a set of its own.
     """
     asked = [question.shown for question in questions(items, plan.orders)]
     if not any(shown.texts for shown in asked):
-        return [(question_prompts(lm, items, plan), ANSWER_TOKENS)]
-    tails = (completion_tails(lm, i, lm.prompt(shown.question), shown.texts) for i, shown in enumerate(asked))
+        prompts = question_prompts(lm, items, plan)
+        return lambda branches: [(prompts, ANSWER_TOKENS)]
+    tails = [completion_tails(lm, i, lm.prompt(shown.question), shown.texts) for i, shown in enumerate(asked)]
+    return partial(_sets, tails)
+
+
+def _sets(tails: Sequence[CompletionTails], branches: int) -> list[tuple[list[Tokens], int]]:
     entries = [part for each in tails for part in each.apart(branches)]
     sets: dict[tuple[int, int], list[Tokens]] = {}
     for count in sorted({len(entry.tails) for entry in entries}):

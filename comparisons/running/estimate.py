@@ -185,9 +185,10 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
         tally.add(train, read, times=share)  # the direction between the letters, which every vector is compared with
     for method, times in fits.values():
         tally.fit(train, read, times=share * method.fit_passes() * times)
+    dev = run_together(tally.lm, behavior.dev if choices else (), plan)
     for candidates in choices.values():
         count, adapts = len(candidates), candidates[0].adapts
-        for prompts, answer in run_together(tally.lm, behavior.dev, plan, 1 if adapts else count):
+        for prompts, answer in dev(1 if adapts else count):
             tally.add(prompts, answer * (1 if adapts else count))  # without the method, and with what shares its passes
             with tally.adapted():
                 tally.add(prompts, answer, times=count if adapts else 0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparisons.method import (
+    ADAPTER_FILES,
     LM,
     CompareError,
     Fit,
@@ -19,6 +19,7 @@ from comparisons.method import (
     folder_digest,
     linear_modules,
     local_folder,
+    take_adapter,
 )
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 WHOLE_LEARNING_RATES = (1e-5, 1e-4, 1e-3)
 """What "auto" tries where whole matrices are trained."""
-
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,7 @@ class SFT(TrainedAdapter):
 
     def fit(self, fit: Fit) -> None:
         if self.adapter_from is not None:
-            folder = adapter_folder(self.adapter_from)
-            for name in ADAPTER_FILES:
-                shutil.copy(folder / name, fit.out / name)
+            take_adapter(fit.lm, adapter_folder(self.adapter_from), fit.out)
             return
         self.train(fit, matrices=() if self.trainable == "lora" else self._matrices(fit.lm))
 

@@ -63,6 +63,17 @@ def test_sixteen_bits_are_rounded_no_further_than_what_enters_the_layer() -> Non
     torch.testing.assert_close(apart(lm, ids, columns, targets), exact, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("weights", [torch.bfloat16, torch.float16, torch.float32])
+@pytest.mark.parametrize("entering", [torch.bfloat16, torch.float16, torch.float32])
+def test_no_bit_of_a_factor_is_lost(weights: torch.dtype, entering: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(512, 4096, bias=False, dtype=weights)
+    hidden, before = torch.randn(64, 512).to(entering), torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
+    logits = Head(layer, layer.weight.detach(), None).all_words().logits(hidden)
+    torch.testing.assert_close(logits.double(), hidden.double() @ layer.weight.detach().double().T, atol=1e-5, rtol=0)
+    assert torch.backends.mkldnn.matmul.fp32_precision == before  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("family", "config"),
     [("GraniteConfig", {"logits_scaling": 8.0}), ("CohereConfig", {"logit_scale": 0.25})],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -149,3 +150,15 @@ def test_what_is_trained_is_checked(tmp_path: Path) -> None:
         fitted(SFT(trainable="all", **FAST), lm, tmp_path / "a")  # type: ignore[arg-type]
     with pytest.raises(CompareError, match="layer 9 is out of range"):
         fitted(SFT(trainable="layer:9", **FAST), lm, tmp_path / "b")  # type: ignore[arg-type]
+
+
+def test_an_adapter_of_another_model_is_taken_with_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trained = fitted(SFT(**FAST), tiny_lm(), tmp_path / "fit").adapter  # type: ignore[arg-type]
+    assert trained is not None
+    taken = SFT(adapter_from=str(trained))
+    fitted(taken, tiny_lm(), tmp_path / "own")
+    assert not caplog.messages
+    config = json.loads((trained / "adapter_config.json").read_text())
+    (trained / "adapter_config.json").write_text(json.dumps({**config, "base_model_name_or_path": "org/Other-1B"}))
+    assert fitted(taken, tiny_lm(), tmp_path / "other").adapter == tmp_path / "other"
+    assert caplog.messages == [f"the adapter in {trained} was made on org/Other-1B and is used on tiny-llama."]

@@ -165,7 +165,7 @@ def test_fewshot_answers_training_questions_with_the_wanted_letter(direction: Di
         fitted(made("fewshot", examples="17"), tiny_lm(), tmp_path / "many")
 
 
-def test_caa_takes_the_vector_of_another_layer_and_of_a_file(tmp_path: Path) -> None:
+def test_caa_takes_the_vector_of_another_layer_and_of_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     lm, plain = tiny_lm(), made("caa", layer="1")
     folder = fitted(plain, lm, tmp_path / "fit")
     (moved,) = used(made("caa", layer="3", vector_layer="1"), folder).edits
@@ -176,6 +176,7 @@ def test_caa_takes_the_vector_of_another_layer_and_of_a_file(tmp_path: Path) -> 
     loaded = made("caa", layer="1", vector_from=str(file))
     own = fitted(loaded, lm, tmp_path / "file")
     assert torch.equal(used(loaded, own).edits[0].vector, torch.arange(float(WIDTH)))
+    assert f"what {file} holds was made on tiny and is used on tiny-llama." in caplog.text
     with pytest.raises(CompareError, match="holds no vector of layer 2"):
         used(replace(loaded, layer=2), own)  # type: ignore[call-arg]
     before = loaded.fit_settings()

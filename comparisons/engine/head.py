@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -107,8 +107,34 @@ class Words:
         """The words' logits, [..., words], float32, of what enters the layer."""
         # One product of all rows: of a view with gaps torch would make one product for each of its parts.
         rows = hidden.float().reshape(-1, hidden.shape[-1])
-        product = torch.nn.functional.linear(rows, self.weight, self.bias)
+        with _multiplying(hidden.device.type, {hidden.dtype, self.head.weight.dtype}):
+            product = torch.nn.functional.linear(rows, self.weight, self.bias)
         return self.head.finished(product.view(*hidden.shape[:-1], self.count))
+
+
+@contextmanager
+def _multiplying(device: str, was: Set[torch.dtype]) -> Iterator[None]:
+    """Lets units for 16 bits make a float32 product where its factors were of 16 bits and lose none in them.
+
+    Products are exact then and sums float32, as without, and it takes half the time or less.
+
+    Args:
+        device: where.
+        was: the factors' types before they were made float32.
+    """
+    backends: Any = torch.backends
+    if device == "cpu" and was == {torch.bfloat16}:
+        backend, precision = backends.mkldnn.matmul, "bf16"
+    elif device == "cuda" and was <= {torch.bfloat16, torch.float16}:  # whose 7 and 10 bits TF32 holds
+        backend, precision = backends.cuda.matmul, "tf32"
+    else:
+        yield
+        return
+    before, backend.fp32_precision = backend.fp32_precision, precision
+    try:
+        yield
+    finally:
+        backend.fp32_precision = before
 
 
 def head_of(lm: LM) -> Head | None:

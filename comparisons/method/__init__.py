@@ -12,7 +12,15 @@ from comparisons.intervention import Condition, Edit, Intervention
 from comparisons.method.conformance import check_method, examine_method
 from comparisons.method.interface import Fit, Method, Need, Use, by_measure, use_only
 from comparisons.method.recipes import Descent, Questions, Target, Training, epoch_folder, questions
-from comparisons.method.training import TrainedAdapter, linear_modules, shuffled, train_adapter, train_edit
+from comparisons.method.training import (
+    ADAPTER_FILES,
+    TrainedAdapter,
+    linear_modules,
+    shuffled,
+    take_adapter,
+    train_adapter,
+    train_edit,
+)
 from comparisons.method.vectors import (
     LayerVector,
     PlacedVector,
@@ -40,6 +48,7 @@ from comparisons.util.files import file_digest
 from comparisons.util.hub import local_folder
 
 __all__ = [
+    "ADAPTER_FILES",
     "LM",
     "Behavior",
     "CompareError",
@@ -81,6 +90,7 @@ __all__ = [
     "reading",
     "scaled_like_difference",
     "shuffled",
+    "take_adapter",
     "train_adapter",
     "train_edit",
     "unit",

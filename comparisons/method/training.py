@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from comparisons.intervention import Edit, Intervention
 from comparisons.method.interface import Fit, Method, Use, by_measure, use_only
 from comparisons.method.recipes import Descent, Questions, Target, Training, epoch_folder, questions
+from comparisons.model.checks import ADAPTER, warn_of_another_model
 from comparisons.util.errors import CompareError
 
 if TYPE_CHECKING:
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from comparisons.model.lm import LM
+
+ADAPTER_FILES = (ADAPTER, "adapter_model.safetensors")
+"""Of an adapter in PEFT's format."""
 
 LEARNING_RATES = (1e-4, 3e-4, 1e-3)
 """What "auto" tries: from what suits LoRA on billions of parameters to what it takes on a million."""
@@ -51,6 +57,14 @@ def linear_modules(lm: LM, layers: Sequence[int]) -> list[str]:
     from comparisons.method import _targets
 
     return _targets.linear_modules(lm, layers)
+
+
+def take_adapter(lm: LM, folder: Path, out: Path) -> None:
+    """Copies a PEFT adapter to where a fit writes, with a warning where it says that another model is its base."""
+    base = json.loads((folder / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    warn_of_another_model(f"the adapter in {folder}", base, lm.name)
+    for name in ADAPTER_FILES:
+        shutil.copy(folder / name, out / name)
 
 
 @dataclass(frozen=True)

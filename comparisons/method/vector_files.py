@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comparisons.model.checks import warn_of_another_model
 from comparisons.util.errors import CompareError
 from comparisons.util.files import write_bytes
 from comparisons.util.layers import layer_ranges
@@ -98,7 +99,7 @@ class Vectors:
         return replace(self, layers={layer: self.vector(layer) for layer in sorted(set(layers))})
 
     def check_model(self, lm: LM, where: str) -> Vectors:
-        """The vectors themselves, if they are for this model.
+        """The vectors themselves, if they are for this model, with a warning where they are of another of its shape.
 
         Raises:
             CompareError: the model has another width, or no such block; `where` begins the message.
@@ -112,6 +113,7 @@ class Vectors:
                 f"{where}: there is a vector of layer {max(self.layers)}, but {lm.name} has layers 0 to "
                 f"{len(lm.blocks) - 1}: fit vectors on this model."
             )
+        warn_of_another_model(f"what {where} holds", self.origin.model, lm.name)
         return self
 
 

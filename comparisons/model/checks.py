@@ -54,6 +54,12 @@ def hub_adapter(name: str) -> CompareError:
     )
 
 
+def warn_of_another_model(what: str, made_on: str | None, name: str) -> None:
+    """Warns where something that was made on one model is used on another of its shape, going by their names' ends."""
+    if made_on and Path(made_on).name.lower() != Path(name).name.lower():
+        log.warning("%s was made on %s and is used on %s.", what, made_on, name)
+
+
 def stored_quantization(config: Any) -> str | None:
     """How the weights of a checkpoint are quantized, as "gptq 4bit"; None where they aren't.
 

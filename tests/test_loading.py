@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from comparisons.machine.doctor import measure
 from comparisons.machine.memory import Load
@@ -22,7 +23,7 @@ from comparisons.model.loading import load, load_without_weights
 from comparisons.model.source import ModelSource
 from comparisons.util.errors import CompareError
 from tests.hub import hub as stand_in
-from tests.tiny import tiny_lm
+from tests.tiny import SHAPE, SPECIAL, tiny_lm, tiny_tokenizer
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -147,3 +148,14 @@ def test_a_folder_of_models_names_the_first(tmp_path: Path) -> None:
         (tmp_path / name / file).write_text("{}")
     with pytest.raises(CompareError, match=r"has no config.json: name one of the folders in it, as .*/checkpoint-10\."):
         load(ModelSource(str(tmp_path)))
+
+
+def test_a_model_whose_blocks_run_in_loops_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    if "dory" not in transformers.CONFIG_MAPPING:
+        pytest.skip(f"transformers {transformers.__version__} has no such family")
+    config = transformers.AutoConfig.for_model("dory", **{**SHAPE, **SPECIAL, "vocab_size": len(tiny_tokenizer())})
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    load(ModelSource(str(tmp_path)))
+    said = f"{tmp_path} runs some of its blocks 2 times a pass: what is added to one of them is added each time."
+    assert said in caplog.messages

@@ -95,6 +95,11 @@ WHOLE = 0.1
 """Share of the blocks' weights up to which it goes without saying that norms and such aren't quantized."""
 
 
+def notes(name: str, wanted: str | None, blocks: Iterable[Any], config: Any) -> tuple[str, ...]:
+    """What must be known of how a model was loaded and runs, a line each; for the arguments see `left_whole`."""
+    return (*left_whole(name, wanted, blocks), *_looped(name, config))
+
+
 def left_whole(name: str, wanted: str | None, blocks: Iterable[Any]) -> tuple[str, ...]:
     """A line where much of a model stays as it was under --quantize: experts, which loaders leave alone unsaid.
 
@@ -119,6 +124,14 @@ def left_whole(name: str, wanted: str | None, blocks: Iterable[Any]) -> tuple[st
         f"--quantize {wanted} leaves {share:.0%} of the weights in the blocks of {name} as they are, {largest} "
         "foremost: bitsandbytes quantizes linear modules, and no experts that are kept in one tensor.",
     )
+
+
+def _looped(name: str, config: Any) -> tuple[str, ...]:
+    """A line where a model runs some of its blocks several times in one pass (Dory), and an edit acts as often."""
+    loops = getattr(config, "n_recurrent_loops", None) or 1
+    if loops == 1:
+        return ()
+    return (f"{name} runs some of its blocks {loops} times a pass: what is added to one of them is added each time.",)
 
 
 def check_templates(tokenizer: Any, name: str) -> None:

@@ -96,7 +96,7 @@ def load(source: ModelSource) -> LM:
     check_positions(lm)
     check_stream(lm)
     prompts = lm.prompts.notes if lm.prompts.reading.mended or lm.prompts.thinking else ()
-    for note in (*checks.left_whole(source.name, source.quantize, lm.blocks), *prompts):
+    for note in (*checks.notes(source.name, source.quantize, lm.blocks, lm.config), *prompts):
         warn_once(note)
     return lm
 

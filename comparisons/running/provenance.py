@@ -19,7 +19,7 @@ from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.fitting import PACKAGES, source_digest
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import HARNESS
-from comparisons.model.checks import left_whole
+from comparisons.model.checks import notes
 from comparisons.model.lm import LM
 from comparisons.model.loading import location_digest
 from comparisons.model.source import ModelSource
@@ -61,8 +61,8 @@ class ModelInfo:
             "digest": lm.digest,
         }
         facts = {name: each.facts(plan, lm) for name, each in evaluations_of(plan.spec).items()}
-        whole = left_whole(lm.name, lm.source.quantize if lm.source else None, lm.blocks)
-        return cls(model, _machine(lm), facts, letter_check(lm, plan, store), (*whole, *lm.prompts.notes))
+        said = notes(lm.name, lm.source.quantize if lm.source else None, lm.blocks, lm.config)
+        return cls(model, _machine(lm), facts, letter_check(lm, plan, store), (*said, *lm.prompts.notes))
 
 
 def identify(plan: Plan) -> dict[str, Any]:

@@ -109,6 +109,18 @@ class TestAnswer:
         assert line in text
         assert "| noise (control) | pos |" in text
 
+    def test_what_no_control_is_shown_to_do_less_of_is_said(self) -> None:
+        rows = [baseline(), cell("caa", "pos", 0.1), cell("noise", "pos", 0.08, control=True)]
+        near, clear = against("caa", "noise", 0.005, "undecided"), against("caa", "noise", 0.05, "better")
+        found = answer(rows, "pos", [near])
+        assert found is not None
+        assert found.endswith("; not shown to go further than the control noise (+0.01 [-0.01, 0.01]).")
+        (verdict,) = verdicts(rows, [near])
+        assert verdict.text == "use caa; not shown to go further than the control noise"
+        assert "noise" not in (answer(rows, "pos", [clear]) or "noise") + verdicts(rows, [clear])[0].text
+        doubled = cell("noise", "pos", 0.08, strength=2.0, control=True)
+        assert verdicts([*rows[:2], doubled], [{**near, "b": doubled.cell}])[0].text == "use caa"
+
     def test_warnings_are_footnotes_of_the_number(self, tmp_path: Path) -> None:
         rows = [replace(baseline(), warnings=("few",)), cell("caa", "pos", 0.1, warnings=("few", "one letter"))]
         text = report(make_run(tmp_path, rows))

@@ -134,7 +134,8 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
     found = [(row, between(contrasts, first.cell, row.cell)) for row in best[1:]]
     against = [(_dose(row, asked), contrast) for row, contrast in found if contrast is not None]
     text = f"{aim}, {_dose(first, asked)} {_rank(best, against)}: {claimed(first)}{price(first)}"
-    return text + "".join(_compared(against)) + beside + "." + doubt(first)
+    controls = as_controls(as_far(first, rows, contrasts), numbers=True)
+    return text + "".join(_compared(against)) + controls + beside + "." + doubt(first)
 
 
 def unmatched(rows: Sequence[SummaryRow]) -> dict[str, SummaryRow]:
@@ -161,6 +162,17 @@ Against = tuple[str, Contrast]
 """Another method, and the furthest one's contrast with it."""
 
 
+def as_far(first: SummaryRow, rows: Sequence[SummaryRow], contrasts: Sequence[Contrast]) -> list[Against]:
+    """The controls of its direction and strength that a cell isn't shown to move a behavior further than."""
+    found = [(row, between(contrasts, first.cell, row.cell)) for row in rows if row.control and not is_broken(row)]
+    return [
+        (row.name, contrast)
+        for row, contrast in found
+        if contrast is not None and (interval := contrast["simultaneous_ci"]) is not None and interval[0] <= 0
+        if first.matched or row.strength == first.strength
+    ]
+
+
 def _rank(best: Sequence[SummaryRow], against: Sequence[Against]) -> str:
     """What may be said of the first method: that it moved most, where its contrasts with all others say so."""
     if best[0].matched and len(best) == 1:
@@ -185,6 +197,12 @@ def _compared(against: Sequence[Against]) -> Iterator[str]:
         yield f"; equivalent within {alike[0][1]['margin']:g}: {named}"
     if open_ := of.get("undecided"):
         yield "; undecided against " + ", ".join(f"{name} ({_why(each)})" for name, each in open_)
+
+
+def as_controls(alike: Sequence[Against], numbers: bool = False) -> str:
+    """A clause of the controls that a cell isn't shown to go further than; "" without any."""
+    named = ", ".join(f"{name} ({_difference(contrast)})" if numbers else name for name, contrast in alike)
+    return f"; not shown to go further than the control{'s' * (len(alike) > 1)} {named}" if alike else ""
 
 
 def _difference(contrast: Contrast, interval: Literal["ci", "simultaneous_ci"] = "simultaneous_ci") -> str:

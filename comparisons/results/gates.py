@@ -12,6 +12,8 @@ from comparisons.results.findings import (
     MARGIN,
     ROUGH,
     aim_of,
+    as_controls,
+    as_far,
     by_content,
     claim,
     dosed,
@@ -254,7 +256,8 @@ def _verdict(rows: Sequence[SummaryRow], asked: Sequence[SummaryRow], contrasts:
         return Verdict(aim, f"nothing is sure: {dosed(first, asked)} moved it, but a test speaks against it", first)
     further = [text for text, row in unmatched(asked).items() if intended(row) > intended(first)]
     beside = f"; without a dose, and further: {', '.join(further)}" if further else ""
-    return Verdict(aim, _use(best, asked, contrasts) + beside, first)
+    controls = as_controls(as_far(first, rows, contrasts))
+    return Verdict(aim, _use(best, asked, contrasts) + controls + beside, first)
 
 
 def _use(best: Sequence[SummaryRow], asked: Sequence[SummaryRow], contrasts: Sequence[Contrast]) -> str:

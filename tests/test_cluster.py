@@ -17,15 +17,18 @@ import psutil
 import pytest
 
 from comparisons.experiment.specification import Specification
+from comparisons.model.loading import load
 from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
 from comparisons.results.identity import CellId
 from comparisons.running.planning import make_plan
 from comparisons.running.progress import Silent
 from comparisons.running.provenance import identify_data
-from comparisons.running.ray_executor import tasks_of
+from comparisons.running.ray_executor import joined, tasks_of
 from comparisons.running.ray_pool import ClusterOptions, _shares
 from comparisons.running.ray_worker import CellIntake, Worker, files_of, marked
+from comparisons.running.runner import execute
+from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
 from comparisons.util.files import json_digest
 from tests.forks import ROOT, Command, Forks
@@ -215,21 +218,46 @@ def test_cells_that_share_fits_and_prompts_are_one_task() -> None:
     plan = make_plan(replace(SPEC, more_models=("other",), model=ModelSource("pocket")))
     tasks = tasks_of(plan, ())
     assert sorted(cell for task in tasks for cell in task.cells) == sorted(cell.key for cell in plan.cells)
-    assert {(task.model, task.behavior) for task in tasks} == {
+    assert {(task.model, *task.behaviors) for task in tasks} == {
         (model, name) for model in ("pocket", "other") for name in SPEC.behaviors
     }
-    (trained,) = [task for task in tasks if task.model == "other" and task.behavior == "refusal" and task.heavy]
+    (trained,) = [task for task in tasks if task.model == "other" and task.behaviors == ("refusal",) and task.heavy]
     assert {cell.split("/")[1] for cell in trained.cells} == {"sft", "sft+caa"}
     assert [task.heavy for task in tasks] == sorted((task.heavy for task in tasks), reverse=True)
     done = {cell.key for cell in plan.cells if cell.behavior == "refusal"}
-    assert {task.behavior for task in tasks_of(plan, done)} == {"sycophancy"}
+    assert {task.behaviors for task in tasks_of(plan, done)} == {("sycophancy",)}
     whole = tasks_of(replace(plan, spec=replace(plan.spec, select="cost<=0.05")), ())
     assert len(whole) == 4
 
 
+def test_what_steers_is_asked_over_behaviors_by_one_worker_as_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = replace(SPEC, stacks=("caa", "sysprompt"), layer="1", train_items=24, test_items=4, knowledge_items=8)
+    plan = make_plan(spec)
+    parted = tasks_of(plan, ())
+    assert [len(joined(parted, plan, workers)) for workers in (1, 2, 9)] == [3, 4, 4]
+    one, *prompted = sorted(joined(parted, plan, 1), key=lambda task: len(task.behaviors), reverse=True)
+    assert one.behaviors == SPEC.behaviors and [task.behaviors for task in prompted] == [(n,) for n in SPEC.behaviors]
+    unasked = replace(plan, spec=replace(spec, knowledge="none"))
+    assert joined(parted, unasked, 1) == parted
+
+    lm = load(plan.spec.model)
+    execute(plan, lm, Store(tmp_path / "store"), here := RunFolder(tmp_path / "here", "digest"), Silent())
+    worker = Worker(spec, str(tmp_path), str(tmp_path / "store"), json_digest(identify_data(plan)))
+    there = RunFolder(tmp_path / "there", "digest")
+    with marked(there, "letters") as place:
+        assert set(worker.work(one, place, {}).cells) == set(one.cells)
+    there.load()
+    for key in one.cells:
+        assert there.rows(key) == here.rows(key)
+        assert there.entries[key].info["tokens_run"] == here.entries[key].info["tokens_run"]
+
+
 def test_settings_that_are_known_part_the_directions() -> None:
     plan = make_plan(replace(SPEC, settings={"sft": {"learning_rate": ["1e-3"], "epoch": ["1"]}}, stacks=("sft",)))
-    heavy = [task.cells for task in tasks_of(plan, ()) if task.heavy and task.behavior == "refusal"]
+    heavy = [task.cells for task in tasks_of(plan, ()) if task.heavy and task.behaviors == ("refusal",)]
     assert heavy == [("refusal/sft/pos/1",), ("refusal/sft/neg/1",)]
 
 

@@ -15,6 +15,7 @@ import torch
 
 from comparisons.cli import execute as cli
 from comparisons.evaluations.kl import kl_on, prompts_of
+from comparisons.experiment.fitting import fitter_of
 from comparisons.experiment.limits import Match, parse_match
 from comparisons.experiment.specification import Specification
 from comparisons.intervention import Edit, Intervention
@@ -25,7 +26,6 @@ from comparisons.running.dev import Dev
 from comparisons.running.estimate import estimate
 from comparisons.running.matching import LARGEST, strength_at
 from comparisons.running.planning import make_plan
-from comparisons.running.runner import fitter_of
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError
 from tests.places import make_place, tokens_run, write

@@ -19,6 +19,7 @@ from comparisons.dataset.items import Item, Measure
 from comparisons.dataset.splits import resample
 from comparisons.engine.adapters import preserved
 from comparisons.engine.completions import completion_tails
+from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Element
 from comparisons.intervention import Context, Intervention, stack
 from comparisons.method.interface import Fit, Method, Use
@@ -212,3 +213,16 @@ def source_digest(cls: type[Method]) -> str:
     neighbours = {path for folder in (helpers, *(file.parent for file in files)) for path in folder.glob("_*.py")}
     neighbours |= {helpers / f"{name}.py" for name in ("recipes", "training", "vectors")}
     return json_digest({path.name: file_digest(path) for path in sorted(files | neighbours)})
+
+
+def fitter_of(plan: Plan, behavior: str, lm: LM, store: Store) -> Fitter:
+    """Where a behavior's methods are fitted on a model, by the run's first seed."""
+    siblings = {name: each for name, each in plan.behaviors.items() if name != behavior}
+    data = plan.behaviors[behavior]
+    fitter = Fitter(lm, data, siblings, store, plan.spec.seed, plan.measure, neutral=plan.neutral)
+    return again(fitter, plan, plan.spec.seed)
+
+
+def again(fitter: Fitter, plan: Plan, seed: int) -> Fitter:
+    """The same by another seed."""
+    return fitter.again(seed, plan.spec.resample == "pairs", plan.behaviors[fitter.behavior.name].train)

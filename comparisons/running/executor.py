@@ -10,6 +10,7 @@ from pathlib import Path
 
 from comparisons.evaluation.best import write_best
 from comparisons.evaluation.lettered import LetterCheck
+from comparisons.experiment.fitting import fitter_of
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import LAYER, Cell
 from comparisons.judges.judge_set import JudgeSet
@@ -20,7 +21,7 @@ from comparisons.results.folder import RunFolder
 from comparisons.running.planning import measuring
 from comparisons.running.progress import Progress, Silent
 from comparisons.running.provenance import ModelInfo
-from comparisons.running.runner import CellRunner, execute, fitter_of
+from comparisons.running.runner import CellRunner, execute
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import described
 

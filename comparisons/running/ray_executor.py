@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from comparisons.evaluation.best import place_best
+from comparisons.evaluation.registry import evaluations_of
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell
 from comparisons.judges.judge_set import JudgeSet
@@ -15,6 +16,7 @@ from comparisons.model.lm import LM
 from comparisons.model.loading import load_without_weights
 from comparisons.model.source import ModelSource
 from comparisons.results.folder import RunFolder
+from comparisons.running.asking import asked_together
 from comparisons.running.choosing import Selected
 from comparisons.running.executor import Executor, check_layers, source_of
 from comparisons.running.progress import Progress
@@ -85,14 +87,15 @@ class RayExecutor(Executor):
         progress.advance(len(done))
         with marked(folder, self.plan.measure) as place:
             described = lambda info: loaded(self._described(info))  # noqa: E731
-            Dispatch(self.plan, self._pool, self._idle, place, intake, described).through(tasks_of(self.plan, done))
+            tasks = joined(tasks_of(self.plan, done), self.plan, self._pool.size)
+            Dispatch(self.plan, self._pool, self._idle, place, intake, described).through(tasks)
         # What was chosen, and how vectors rank, workers have written without a word.
         folder.load()
         return self._selected(folder)
 
     def keep(self, cell: Cell, folder: RunFolder) -> None:
         assert self._pool is not None
-        task = Task(source_of(self.plan, cell).name, cell.behavior, (cell.key,))
+        task = Task(source_of(self.plan, cell).name, (cell.behavior,), (cell.key,))
         self._idle.sort(key=lambda worker: worker.model != task.model)
         with marked(folder, self.plan.measure) as place:
             while True:
@@ -154,8 +157,26 @@ def tasks_of(plan: Plan, done: Collection[str]) -> list[Task]:
         if all(cell.key in done for cell in cells):
             continue
         heavy = any(element.method.adapts for cell in cells for element in cell.elements)
-        tasks.append(Task(model, behavior, tuple(cell.key for cell in cells), heavy=heavy))
+        tasks.append(Task(model, (behavior,), tuple(cell.key for cell in cells), heavy=heavy))
     return sorted(tasks, key=lambda task: not task.heavy)
+
+
+def joined(tasks: Sequence[Task], plan: Plan, workers: int) -> list[Task]:
+    """The tasks, those of several behaviors in one whose cells are asked the same questions behind one prompt.
+
+    Each worker gets some, so that none waits for another.
+    """
+    every = list(tasks)
+    if plan.spec.select is not None or not any(e.across and not e.later for e in evaluations_of(plan.spec).values()):
+        return every
+    for source in plan.spec.sources:
+        steering = {cell.key for cell in asked_together(plan.of(source).cells)}
+        alike = [task for task in every if steering.issuperset(task.cells)]
+        every = [task for task in every if task not in alike]
+        for part in (alike[start::workers] for start in range(min(workers, len(alike)))):
+            behaviors = tuple(dict.fromkeys(name for task in part for name in task.behaviors))
+            every.append(replace(part[0], behaviors=behaviors, cells=tuple(c for task in part for c in task.cells)))
+    return every
 
 
 def _shared(cell: Cell) -> object:

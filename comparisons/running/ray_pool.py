@@ -199,13 +199,14 @@ class Dispatch:
         self.plan, self.pool, self.idle, self.run, self.intake, self.loaded = plan, pool, idle, run, intake, loaded
         self._waiting: list[Task] = []
         self._running: dict[Any, tuple[WorkerHandle, Task, bool]] = {}
-        self._left: Counter[tuple[str, str]] = Counter()
+        self._asked_later: set[tuple[str, str]] = set()
 
     def through(self, tasks: list[Task]) -> None:
         """Returns when all is done, or has failed."""
         self._waiting = list(tasks)
-        self._left = Counter((task.model, task.behavior) for task in tasks)
-        self._ask_later(*dict.fromkeys((cell.model, cell.behavior) for cell in self.plan.cells))
+        self._ask_later(
+            *dict.fromkeys((cell.model or self.plan.spec.model.name, cell.behavior) for cell in self.plan.cells)
+        )
         while self._waiting or self._running:
             self._assign()
             ended = self.pool.ended(list(self._running))
@@ -238,7 +239,9 @@ class Dispatch:
         return min(self._waiting, key=lambda task: served[task.model])
 
     def _start(self, worker: WorkerHandle, task: Task) -> None:
-        self.intake.progress.stage(f"{task.kind} {len(task.cells)} cells of {task.behavior} on {task.model}")
+        self.intake.progress.stage(
+            f"{task.kind} {len(task.cells)} cells of {', '.join(task.behaviors)} on {task.model}"
+        )
         files = files_of(self.plan, task, self.intake.folder)
         self._running[worker.actor.work.remote(task, self.run, files)] = (worker, task, False)
 
@@ -258,9 +261,9 @@ class Dispatch:
             if loading:
                 worker.model = ""
                 failed += [other for other in self._waiting if other.model == task.model]
+            self._waiting = [each for each in self._waiting if each not in failed]
             for each in failed:
                 self._settle(each, described(error))
-            self._waiting = [each for each in self._waiting if each not in failed]
             return
         if loading:
             worker.model = task.model
@@ -294,7 +297,6 @@ class Dispatch:
             self._waiting.append(again)
         elif losses == LOSSES and task.kind == "evaluate" and self.plan.spec.select is None:
             self._waiting += [replace(again, cells=(cell,)) for cell in left]
-            self._left[task.model, task.behavior] += len(left) - 1
         else:
             self._settle(again, f"its worker was lost {losses} times, perhaps for want of memory: {why}")
 
@@ -303,20 +305,20 @@ class Dispatch:
         if error is not None:
             self.intake.fail(task, error)
         if task.kind == "evaluate":
-            place = task.model, task.behavior
-            self._left[place] -= 1
-            if not self._left[place]:
-                self._ask_later(place)
+            self._ask_later(*((task.model, behavior) for behavior in task.behaviors))
 
     def _ask_later(self, *places: tuple[str, str]) -> None:
-        """Adds a task for what is asked later of behaviors whose cells have all ended."""
+        """Adds a task for what is asked later of behaviors whose cells have all ended, once."""
         spec = self.plan.spec
         if spec.select is not None or not any(each.later for each in evaluations_of(spec).values()):
             return
-        for model, behavior in places:
-            model = model or spec.model.name
+        running = [task for _, task, _ in self._running.values()]
+        open_ = {key for task in (*self._waiting, *running) if task.kind == "evaluate" for key in task.cells}
+        for place in places:
+            model, behavior = place
             source = next(source for source in spec.sources if source.name == model)
-            cells = [cell for cell in self.plan.of(source).cells if cell.behavior == behavior and cell.elements]
-            done = tuple(cell.key for cell in cells if self.intake.folder.done(cell.key))
-            if done and not self._left[model, behavior]:
-                self._waiting.append(Task(model, behavior, done, "later"))
+            cells = [cell for cell in self.plan.of(source).cells if cell.behavior == behavior]
+            done = tuple(cell.key for cell in cells if cell.elements and self.intake.folder.done(cell.key))
+            if done and place not in self._asked_later and open_.isdisjoint(cell.key for cell in cells):
+                self._asked_later.add(place)
+                self._waiting.append(Task(model, (behavior,), done, "later"))

@@ -36,7 +36,7 @@ from comparisons.running.executor import check_layers, write_kept
 from comparisons.running.planning import make_plan, measuring
 from comparisons.running.progress import Progress, Silent
 from comparisons.running.provenance import ModelInfo, identify_data
-from comparisons.running.runner import CellRunner, fitter_of
+from comparisons.running.runner import CellRunner, evaluated, runners_of
 from comparisons.util.artifacts import Store
 from comparisons.util.errors import CompareError, StorageError
 from comparisons.util.files import json_digest, write_parts
@@ -52,11 +52,11 @@ Files = Mapping[str, bytes]
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of a run: cells that share fits and a prompt's cache, of one behavior on one model.
+    """One piece of a run: cells that share fits or a prompt's cache, on one model.
 
     Attributes:
         model: its name.
-        behavior: its name.
+        behaviors: theirs, by name.
         cells: their texts.
         kind: "evaluate" them; or ask what can only be asked "later".
         heavy: whether something is trained.
@@ -64,7 +64,7 @@ class Task:
     """
 
     model: str
-    behavior: str
+    behaviors: tuple[str, ...]
     cells: tuple[str, ...]
     kind: Literal["evaluate", "later"] = "evaluate"
     heavy: bool = False
@@ -162,13 +162,12 @@ class Worker:
         self.plan = measuring(self.plan, run.measure)
         with self._folder(task, run, files) as folder:
             before = dict(folder.entries)
-            runner = self._runner(task, folder)
-            every = [cell for cell in runner.plan.cells if cell.behavior == task.behavior]
-            cells = runner.selected([cell for cell in every if cell.key in task.cells])
-            if task.kind == "evaluate":
-                runner.run([cell for cell in cells if not folder.done(cell.key)])
-            if task.kind == "later" or runner.plan.spec.select is not None:
-                runner.ask_later([every[0], *(cell for cell in cells if cell.elements)])
+            runners = self._runners(task, folder)
+            cells = [cell for cell in runners[0].plan.cells if cell.key in task.cells]
+            done = [(runners[0], cells)] if task.kind == "later" else evaluated(runners, cells)
+            for runner, chosen in done:
+                if task.kind == "later" or runner.plan.spec.select is not None:
+                    runner.ask_later([runner.baseline, *(cell for cell in chosen if cell.elements)])
             written = tuple(cell for cell, entry in folder.entries.items() if entry is not before.get(cell))
             changed = {} if folder.path == run.path else _changed(folder.path, files)
         return Done(written, changed, self._warnings.taken())
@@ -184,8 +183,8 @@ class Worker:
         """
         self.plan = measuring(self.plan, run.measure)
         with self._folder(task, run, files) as folder, tempfile.TemporaryDirectory() as scratch:
-            runner = self._runner(task, folder)
-            every = [cell for cell in runner.plan.cells if cell.behavior == task.behavior]
+            (runner,) = self._runners(task, folder)
+            every = [cell for cell in runner.plan.cells if cell.behavior in task.behaviors]
             cell = next(cell for cell in runner.selected(every) if cell.key == key)
             write_kept(runner, cell, Path(scratch), run.path)
             return _read(Path(scratch))
@@ -204,18 +203,18 @@ class Worker:
             folder.load(needed(self.plan, task))
             yield folder
 
-    def _runner(self, task: Task, folder: CellStore) -> CellRunner:
-        part = self.plan.of(self._source(task.model))
-        return CellRunner(part, fitter_of(part, task.behavior, self._hold(task.model), self.store), folder, Silent())
+    def _runners(self, task: Task, folder: CellStore) -> list[CellRunner]:
+        part, lm = self.plan.of(self._source(task.model)), self._hold(task.model)
+        return runners_of(part, task.behaviors, lm, self.store, folder, Silent())
 
     def _source(self, model: str) -> ModelSource:
         return next(source for source in self.plan.spec.sources if source.name == model)
 
 
 def needed(plan: Plan, task: Task) -> list[CellId]:
-    """The cells that a task reads: its own, and the baseline."""
+    """The cells that a task reads: its own, and their baselines."""
     cells = [cell.id for cell in plan.cells if cell.key in task.cells]
-    return list(dict.fromkeys([cells[0].baseline, *cells]))
+    return list(dict.fromkeys([*(cell.baseline for cell in cells), *cells]))
 
 
 class _Warnings(logging.Handler):
@@ -318,7 +317,7 @@ class CellIntake:
                 self.folder.commit(self._cells[key].id, [], {"error": error})
                 self._take(self._cells[key])
         if task.kind == "later":
-            log.warning("not asked later: %s in %s: %s", task.behavior, task.model, error)
+            log.warning("not asked later: %s in %s: %s", ", ".join(task.behaviors), task.model, error)
 
     def _take(self, cell: Cell) -> None:
         self._ended.add(cell.key)

@@ -1,12 +1,9 @@
-"""Cells in, rows out: chooses, fits, evaluates and commits; a failure is a row.
-
-What steers comes first, of all behaviors, as it is quick and shares questions; the rest behavior by behavior.
-"""
+"""Cells in, rows out: chooses, fits, evaluates and commits; a failure is a row."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
@@ -17,7 +14,7 @@ from comparisons.evaluation.interface import Asking, CellToAsk
 from comparisons.evaluation.ledger import Ledger, Letters
 from comparisons.evaluation.measures import Row, first_look
 from comparisons.evaluation.registry import evaluations_of
-from comparisons.experiment.fitting import Built, Fitter
+from comparisons.experiment.fitting import Built, Fitter, again, fitter_of
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Element
 from comparisons.judges.judge_set import JudgeSet
@@ -71,41 +68,42 @@ def execute(
         The plan with the cells that count: all, or those at the strengths that `--select` took.
     """
     progress.advance(sum(folder.done(cell.key) for cell in plan.cells))
-    fitters = {name: fitter_of(plan, name, lm, store) for name in plan.behaviors}
-    common = SharedQuestions(Asking(plan, lm, fitters), evaluations_of(plan.spec))
-    runners = [CellRunner(plan, fitter, folder, progress, judges, common) for fitter in fitters.values()]
-    taken = [
-        runner.selected([c for c in plan.cells if c.behavior == runner.fitter.behavior.name]) for runner in runners
-    ]
-    together = asked_together([cell for cells in taken for cell in cells])
-    ready = [
-        runner.prepared(cell for cell in cells if cell in together)
-        for runner, cells in zip(runners, taken, strict=True)
-    ]
-    if together:
-        progress.stage("evaluate what the cells of all behaviors are asked")
-        common.ask(
-            [runner.subject(each) for runner, cells_ready in zip(runners, ready, strict=True) for each in cells_ready]
-        )
-    for runner, cells_ready in zip(runners, ready, strict=True):
-        runner.evaluate(cells_ready)
-    for runner, cells in zip(runners, taken, strict=True):
-        runner.run(cells)
+    taken: list[Cell] = []
+    for runner, cells in evaluated(runners_of(plan, plan.behaviors, lm, store, folder, progress, judges), plan.cells):
         runner.ask_later(cells)
-    return replace(plan, cells=tuple(cell for cells in taken for cell in cells))
+        taken += cells
+    return replace(plan, cells=tuple(taken))
 
 
-def fitter_of(plan: Plan, behavior: str, lm: LM, store: Store) -> Fitter:
-    """Where a behavior's methods are fitted on a model, by the run's first seed."""
-    siblings = {name: each for name, each in plan.behaviors.items() if name != behavior}
-    data = plan.behaviors[behavior]
-    fitter = Fitter(lm, data, siblings, store, plan.spec.seed, plan.measure, neutral=plan.neutral)
-    return again(fitter, plan, plan.spec.seed)
+def runners_of(
+    plan: Plan,
+    behaviors: Iterable[str],
+    lm: LM,
+    store: Store,
+    folder: CellStore,
+    progress: Progress,
+    judges: JudgeSet | None = None,
+) -> list[CellRunner]:
+    """A runner a behavior, whose cells can be asked together."""
+    fitters = {name: fitter_of(plan, name, lm, store) for name in behaviors}
+    common = SharedQuestions(Asking(plan, lm, fitters), evaluations_of(plan.spec))
+    return [CellRunner(plan, fitter, folder, progress, judges, common) for fitter in fitters.values()]
 
 
-def again(fitter: Fitter, plan: Plan, seed: int) -> Fitter:
-    """The same by another seed."""
-    return fitter.again(seed, plan.spec.resample == "pairs", plan.behaviors[fitter.behavior.name].train)
+def evaluated(runners: Sequence[CellRunner], cells: Sequence[Cell]) -> Iterator[tuple[CellRunner, list[Cell]]]:
+    """Evaluates cells that aren't done, of all behaviors what steers first; gives each behavior's once all are done."""
+    taken = [runner.selected([c for c in cells if c.behavior == runner.fitter.behavior.name]) for runner in runners]
+    together = asked_together([cell for cells in taken for cell in cells])
+    ready = [runner.prepared(c for c in cells if c in together) for runner, cells in zip(runners, taken, strict=True)]
+    if together:
+        runners[0].progress.stage("evaluate what the cells of all behaviors are asked")
+        subjects = [runner.subject(each) for runner, some in zip(runners, ready, strict=True) for each in some]
+        runners[0].common.ask(subjects)
+    for runner, some in zip(runners, ready, strict=True):
+        runner.evaluate(some)
+    for runner, chosen in zip(runners, taken, strict=True):
+        runner.evaluate(runner.prepared(chosen))
+        yield runner, chosen
 
 
 class CellRunner:
@@ -163,10 +161,6 @@ class CellRunner:
         taken = [self._attempt([cell], partial(matcher.cell, cell)) for cell in cells]
         self.tried |= {cell.key for cell, found in zip(cells, taken, strict=True) if found is None}
         return [found or cell for cell, found in zip(cells, taken, strict=True)]
-
-    def run(self, cells: Iterable[Cell]) -> None:
-        """Builds each cell that isn't done, and evaluates them."""
-        self.evaluate(self.prepared(cells))
 
     def prepared(self, cells: Iterable[Cell]) -> list[Ready]:
         """Builds each cell that is neither done nor failed."""
@@ -283,9 +277,13 @@ class CellRunner:
         plain = self._baseline() if cell.elements else None
         return None if plain is None else first_look(rows, plain)
 
+    @property
+    def baseline(self) -> Cell:
+        """The behavior's."""
+        return next(c for c in self.plan.cells if c.behavior == self.fitter.behavior.name and not c.elements)
+
     def _baseline(self) -> list[dict[str, Any]] | None:
-        key = next(c.key for c in self.plan.cells if c.behavior == self.fitter.behavior.name and not c.elements)
-        return self.folder.rows(key) if self.folder.done(key) else None
+        return self.folder.rows(self.baseline.key) if self.folder.done(self.baseline.key) else None
 
     def ask_later(self, cells: Sequence[Cell]) -> None:
         """Asks every done cell what can only be asked once the baseline is known."""

@@ -55,11 +55,12 @@ def answering(
     """
     from comparisons.engine.free_answers import free_answers
     from comparisons.evaluation.lettered import letter_check
+    from comparisons.experiment.fitting import fitter_of
     from comparisons.intervention import Intervention
     from comparisons.model.loading import load
     from comparisons.results.folder import RunFolder
     from comparisons.running.progress import Silent
-    from comparisons.running.runner import CellRunner, fitter_of
+    from comparisons.running.runner import CellRunner
     from comparisons.util.artifacts import CHECKPOINTS, Store
 
     plan = make_plan(spec)

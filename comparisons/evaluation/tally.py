@@ -15,6 +15,7 @@ from comparisons.engine.plan import Tokens, batches, family_batches, shared_head
 from comparisons.evaluation.questions import questions
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import LAYER, Cell, Element
+from comparisons.method.interface import Method
 from comparisons.model.lm import LM
 from comparisons.model.meter import ADAPTED, Costs, steps_of
 
@@ -136,7 +137,12 @@ def branch_of(cell: Cell) -> object:
 
 def share_of(cell: Cell, blocks: int) -> float:
     """The share of the blocks that a branch runs through: those above its lowest layer, or all."""
-    layers = [element.method.settings().get(LAYER, 0) for element in steering(cell)]
+    return share_above([element.method for element in steering(cell)], blocks)
+
+
+def share_above(methods: Sequence[Method], blocks: int) -> float:
+    """The same of what some methods do together."""
+    layers = [method.settings().get(LAYER, 0) for method in methods]
     known = [layer for layer in layers if isinstance(layer, int)]
     return (blocks - 1 - min(known)) / blocks if known and len(known) == len(layers) else 1.0
 

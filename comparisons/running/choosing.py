@@ -67,7 +67,7 @@ def choose(
         advance: told what is tried.
     """
     candidates = element.method.candidates(len(fitter.lm.blocks))
-    shifts = {d: _shifts(fitter, element, below, candidates, d, orders, advance) for d in directions}
+    shifts = _shifts(fitter, element, below, candidates, directions, orders, advance)
     towards = np.array([two_sided({d: values[i] for d, values in shifts.items()}) for i in range(len(candidates))])
     if np.isnan(towards).all():
         raise CompareError(f"no candidate setting of {element.name} could be evaluated on dev.")
@@ -108,21 +108,24 @@ def _shifts(
     element: Element,
     below: Sequence[Element],
     candidates: Sequence[Method],
-    direction: Direction,
+    directions: Sequence[Direction],
     orders: Sequence[Order],
     advance: Callable[[str], None],
-) -> np.ndarray:
-    """Mean shift of each candidate on dev, in one direction, at strength 1; NaN where it isn't finite."""
-    beneath = fitter.build([e if e.fixed else replace(e, direction=direction) for e in below]).intervention
-    tried: list[Intervention] = [beneath]
-    for candidate in candidates:
-        part = replace(element, method=candidate, direction=direction, strength=1.0)
+) -> dict[Direction, np.ndarray]:
+    """Mean shifts of the candidates on dev at strength 1, by direction; NaN where one isn't finite."""
+    tried: list[Intervention] = []
+    for direction in directions:
+        beneath = fitter.build([e if e.fixed else replace(e, direction=direction) for e in below]).intervention
+        tried.append(beneath)
         advance(f"fit {element.name} {direction}")
-        artifact = fitter.fitted(part, beneath)
-        tried.append(stack((beneath, fitter.use(part, artifact))))
-    advance(f"choose {element.name} {direction} on dev")
-    choices = dev_choices(fitter, fitter.behavior.dev, tried, orders)
-    return np.asarray(choices.p_match[1:].mean(axis=1) - choices.p_match[0].mean())
+        for candidate in candidates:
+            part = replace(element, method=candidate, direction=direction, strength=1.0)
+            tried.append(stack((beneath, fitter.use(part, fitter.fitted(part, beneath)))))
+    advance(f"choose {element.name} on dev")
+    # Of both directions at once: they share prompts, and often what stands beneath.
+    p_match = dev_choices(fitter, fitter.behavior.dev, tried, orders).p_match.mean(axis=1)
+    each = p_match.reshape(len(directions), 1 + len(candidates))
+    return {direction: values[1:] - values[0] for direction, values in zip(directions, each, strict=True)}
 
 
 class Selected:

@@ -12,7 +12,15 @@ from comparisons.dataset.splits import draw
 from comparisons.engine.plan import Tokens
 from comparisons.evaluation.interface import Evaluation
 from comparisons.evaluation.registry import calling, evaluation_of, evaluations_of
-from comparisons.evaluation.tally import ANSWER_TOKENS, Tally, branch_tokens, question_prompts, run_together, steering
+from comparisons.evaluation.tally import (
+    ANSWER_TOKENS,
+    Tally,
+    branch_tokens,
+    question_prompts,
+    run_together,
+    share_above,
+    steering,
+)
 from comparisons.evaluations.kl import Kl, prompts_of
 from comparisons.evaluations.open_ended import FreeAnswers
 from comparisons.experiment.plan import Plan
@@ -27,6 +35,7 @@ from comparisons.running.choosing import candidates_each
 from comparisons.running.executor import check_layers
 from comparisons.running.planning import fit_seeds, make_plan
 from comparisons.running.trials import element_trials, stacks_of
+from comparisons.util.directions import Direction
 from comparisons.util.errors import CompareError
 
 TRIED_TOGETHER, TRIED_ALONE = 13, 5
@@ -170,7 +179,7 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
     )
     read = branch_tokens(tally.lm, pairs, plan) if plan.measure == "answers" else 2 * ANSWER_TOKENS
     fits: dict[object, tuple[Method, int]] = {}
-    choices: dict[object, list[Method]] = {}
+    choices: dict[object, dict[tuple[str, Direction], Method]] = {}
     for element in (element for cell in cells for element in cell.elements):
         method, direction = element.method, element.direction if element.method.fits == "direction" else None
         candidates = list(method.candidates(len(tally.lm.blocks)))
@@ -179,19 +188,23 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
             # Seeds fit anew what was chosen, and the choice is made among fits by the first.
             again = len(fit_seeds(plan.spec, [element])) or 1
             fits[key] = each, again if each is (candidates or [method])[-1] else 1
-        if len(candidates) > 1:
-            choices[element.name, repr(method), direction] = candidates
+        tried = {(repr(each), element.direction): each for each in candidates}
+        if tried:
+            choices.setdefault((element.name, repr(method)), {}).update(tried)
     if plan.measure == "letters" and any(map(steering, cells)):
         tally.add(train, read, times=share)  # the direction between the letters, which every vector is compared with
     for method, times in fits.values():
         tally.fit(train, read, times=share * method.fit_passes() * times)
     dev = run_together(tally.lm, behavior.dev if choices else (), plan)
-    for candidates in choices.values():
-        count, adapts = len(candidates), candidates[0].adapts
-        for prompts, answer in dev(1 if adapts else count):
-            tally.add(prompts, answer * (1 if adapts else count))  # without the method, and with what shares its passes
+    for tried in choices.values():
+        adapted = [method for method in tried.values() if method.adapts]
+        # Those that steer share their passes with the unchanged model, each from its layer on.
+        shares = [share_above([method], len(tally.lm.blocks)) for method in tried.values() if not method.adapts]
+        for prompts, answer in dev(1 + len(shares)):
+            tally.add(prompts, answer * (1 + sum(shares)))
+        for prompts, answer in dev(1) if adapted else ():
             with tally.adapted():
-                tally.add(prompts, answer, times=count if adapts else 0)
+                tally.add(prompts, answer, times=len(adapted))
 
 
 def _count_selection(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Cell]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 
 from comparisons.cli import execute as cli
 from comparisons.results.folder import run_faults
+from comparisons.results.schema import Noise
 from comparisons.running.differences import compare_runs
 from comparisons.running.joining import join
+from comparisons.running.same_cells import check_same
 from tests.places import complaint
 from tests.whole_runs import cell_files
 
@@ -120,6 +123,23 @@ def test_other_numbers_and_damage_are_found(place: Path, tmp_path: Path) -> None
     changed = next(path for path in cell_files(tmp_path / "two") if b'"p_match": 0.9' in path.read_bytes())
     changed.write_bytes(changed.read_bytes().replace(b'"p_match": 0.9', b'"p_match": 0.8', 1))
     assert "is damaged" in complaint(lambda: join([tmp_path / "one", tmp_path / "two"], tmp_path / "out"))
+
+
+def test_what_rounding_parts_in_16_bits_is_one_cell() -> None:
+    def rows(off: float) -> list[dict[str, Any]]:
+        signs = (1, -1, 1, 0)
+        return [
+            {"evaluation": "choices", "item": f"test/{i}", "order": "answers", "p_match": 0.5 + sign * off}
+            for i, sign in enumerate(signs)
+        ]
+
+    noise: Noise = {"dtype": "bfloat16", "against": "float32", "n_items": 24, "mean": 0.002, "largest": 0.005}  # type: ignore[typeddict-item]
+    assert check_same("refusal/baseline", rows(0.0), rows(0.0), Path("two"), None) == 0
+    assert check_same("refusal/baseline", rows(0.0), rows(0.004), Path("two"), noise) == pytest.approx(0.003)
+    for off, noisy in ((0.01, noise), (0.00001, None)):
+        again = partial(check_same, "refusal/baseline", rows(0.0), rows(off), Path("two"), noisy)
+        said = complaint(again)
+        assert said.startswith("two has other numbers for refusal/baseline (item test/")
 
 
 def test_out_is_for_several_runs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -200,7 +200,8 @@ Cells = dict[CellId, CellFile]
 
 def _united(sources: Sequence[Finished]) -> tuple[list[SummaryRow], Cells, list[str]]:
     """The summary rows, behavior by behavior; the cells' rows and info; and what must be said."""
-    rows, cells, notes, anew = dict[CellId, SummaryRow](), Cells(), list[str](), set[CellId]()
+    rows, cells, anew = dict[CellId, SummaryRow](), Cells(), set[CellId]()
+    notes, parted = list[str](), [0.0]
     for source in sources:
         for row in source.summary_rows():
             cell = row.id
@@ -210,7 +211,7 @@ def _united(sources: Sequence[Finished]) -> tuple[list[SummaryRow], Cells, list[
                 if (both := further(cells[cell], other, row.cell, source.path)) is not None:
                     cells[cell], anew = both, {*anew, cell}
                     continue
-                check_same(row.cell, cells[cell][0], other[0], source.path)
+                parted.append(check_same(row.cell, cells[cell][0], other[0], source.path, row.numerical_noise))
                 if row.is_baseline:
                     rows[cell] = _filled(rows[cell], row)
                     cells[cell] = with_more(cells[cell], source.rows(cell))
@@ -225,6 +226,11 @@ def _united(sources: Sequence[Finished]) -> tuple[list[SummaryRow], Cells, list[
         fitted = {source.digests(behavior)[0] for source in sources if behavior in source.record.summary.behaviors}
         if len(fitted) > 1:
             notes.append(f"{behavior}: the runs fitted on different training pairs (--train-items, or other data).")
+    if most := max(parted):
+        notes.append(
+            f"On what several runs asked, their p_match differs by up to {most:.4f} a question in the mean of a cell: "
+            "rounding in 16 bits depends on what is asked together. Shown is the first run's."
+        )
     models, behaviors = (list(dict.fromkeys(getattr(r, n) for r in rows.values())) for n in ("model", "behavior"))
     order = sorted(rows.values(), key=lambda row: (models.index(row.model), behaviors.index(row.behavior)))
     return order, cells, notes

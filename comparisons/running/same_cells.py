@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from comparisons import stats
@@ -14,6 +16,7 @@ from comparisons.evaluation.questions import CHOICES, KNOWLEDGE
 from comparisons.evaluations.choices import level_numbers, shift_numbers
 from comparisons.evaluations.knowledge import cost_numbers
 from comparisons.results.findings import MARGIN
+from comparisons.results.schema import Noise
 from comparisons.results.summary import SummaryRow
 from comparisons.util.errors import CompareError
 
@@ -28,6 +31,9 @@ ASKED = (CHOICES, KNOWLEDGE)
 EQUAL = 1e-6
 """How near two runs' numbers on one cell must be to be of the same cell."""
 
+PARTED = 3
+"""The same in 16 bits: the mean difference, in the numerical noise that either has against float32."""
+
 
 def check_settings(known: SummaryRow, row: SummaryRow, path: Path) -> None:
     """Raises CompareError where two runs have a cell of one name and other settings."""
@@ -36,20 +42,35 @@ def check_settings(known: SummaryRow, row: SummaryRow, path: Path) -> None:
         raise CompareError(f"{path} has a cell {row.cell} with other settings ({named}): leave one run out.")
 
 
-def check_same(cell: str, rows: Rows, others: Rows, path: Path) -> None:
-    """Raises CompareError where two runs have a cell of one name and other numbers."""
+def check_same(cell: str, rows: Rows, others: Rows, path: Path, noise: Noise | None) -> float:
+    """Checks that two runs have the same numbers on a cell, or in few bits numbers that rounding may part.
+
+    Args:
+        cell: its name.
+        rows: the first run's.
+        others: the other's.
+        path: the other.
+        noise: of the model's p_match; None in float32.
+
+    Returns:
+        The mean difference of their p_match; 0 where they are equal.
+
+    Raises:
+        CompareError: they are others.
+    """
 
     def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
         return row["evaluation"], row["item"], row["order"], row.get("seed")
 
     before = {key(row): row["p_match"] for row in rows if row["p_match"] is not None}
-    for again in others:
-        value = before.get(key(again))
-        if value is not None and abs(value - again["p_match"]) > EQUAL:
-            raise CompareError(
-                f"{path} has other numbers for {cell} (item {again['item']}): they are not of one model, machine and "
-                "training pairs; see compare diff."
-            )
+    parted = {row["item"]: abs(before[key(row)] - row["p_match"]) for row in others if key(row) in before}
+    mean, (item, largest) = fmean(parted.values() or [0.0]), max(parted.items(), key=itemgetter(1), default=("", 0.0))
+    if largest > EQUAL and (noise is None or mean > PARTED * noise["mean"]):
+        raise CompareError(
+            f"{path} has other numbers for {cell} (item {item}): they are not of one model, machine and "
+            "training pairs; see compare diff."
+        )
+    return mean if largest > EQUAL else 0.0
 
 
 def with_more(cell: CellFile, rows: Rows) -> CellFile:

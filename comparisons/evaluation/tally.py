@@ -91,11 +91,11 @@ class Tally:
         self.tokens += times * (tokens + branches * len(prompts))
 
     def fit(self, prompts: Sequence[Tokens], branches: float, times: float) -> None:
-        """Counts a fit of so many passes over the prompts of its training pairs, in batches as trainings have them."""
-        forwards, tokens = self.forwards, self.tokens
-        self.add(prompts, branches, times)
-        self.forwards = forwards + round(steps_of(len(prompts)) * times)
-        self.trained += self.tokens - tokens
+        """Counts a fit of so many passes over its training pairs, each with its own prompt, in trainings' batches."""
+        tokens = times * (sum(map(len, prompts)) + branches * len(prompts))
+        self.forwards += round(steps_of(len(prompts)) * times)
+        self.tokens += tokens
+        self.trained += tokens
 
     def read(self, lengths: Sequence[int], branches: float) -> None:
         """Counts texts of so many tokens, each by so many branches that share nothing."""

@@ -41,8 +41,8 @@ from comparisons.util.errors import CompareError
 TRIED_TOGETHER, TRIED_ALONE = 13, 5
 """About how many strengths `--match` tries of a cell, of vectors and of adapters."""
 
-REPORT_SECONDS, MAP_SECONDS = 2.5, 2.5
-"""About what summary and report take when all is asked, and the maps and curves of a sweep's."""
+REPORT_SECONDS, MAP_SECONDS = 4.5, 2.5
+"""About what summary, report and the program's end take when all is asked, and the maps and curves of a sweep's."""
 
 COUNTED = 4096
 """Training pairs that are tokenized for an estimate."""

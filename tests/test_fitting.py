@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
+
+import pytest
 
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element
 from comparisons.method import Fit, Intervention, Method, Need, Use
 from comparisons.model.lm import LM
 from comparisons.util.artifacts import Store
+from methods.caa import CAA
+from methods.sft import SFT
 from tests.tiny import tiny_behavior, tiny_lm
 
 
@@ -89,3 +93,15 @@ def test_a_method_that_fits_nothing_is_given_an_empty_folder_of_its_own(tmp_path
     # The working directory is none of its business, and has files.
     assert any(Path.cwd().iterdir())
     assert fitter(tmp_path).build([Element("listing", Listing(), "pos", 1.0)]).intervention.system == "True: []"
+
+
+def test_what_trains_a_direction_is_counted_with_one_of_two_texts(tmp_path: Path) -> None:
+    lm, behavior = tiny_lm(), tiny_behavior()
+    fitter = Fitter(lm, behavior, {}, Store(tmp_path / "store"), 0, "answers")
+    prompts = sum(len(lm.tokenize(lm.prompt(item.stem))) for item in behavior.train)
+    answers = sum(len(lm.tokenize(f" {text}")) for item in behavior.train for text in item.texts or ())
+    assert answers > 100
+    assert fitter.pass_tokens(SFT()) == pytest.approx(prompts + answers / 2, rel=0.1)
+    assert fitter.pass_tokens(CAA()) == pytest.approx(prompts + answers, rel=0.1)
+    letters = replace(fitter, measure="letters")
+    assert letters.pass_tokens(SFT()) == letters.pass_tokens(CAA())

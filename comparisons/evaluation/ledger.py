@@ -34,13 +34,13 @@ class Ledger:
         Args:
             elements: a stack's, with their settings chosen; they have been fitted.
         """
-        passes = sum(element.method.fit_passes() for element in elements)
+        fitted = [element.method for element in elements if element.method.fit_passes()]
         key = tuple((e.name, repr(e.method.fit_settings()), e.direction) for e in elements)
         if key not in self._sizes:
             self._sizes[key] = self._stored_bytes(elements)
         return {
-            "examples": len(self.fitter.behavior.train) if passes else 0,
-            "fit_tokens": round(passes * self.fitter.pair_tokens) if passes else 0,
+            "examples": len(self.fitter.behavior.train) if fitted else 0,
+            "fit_tokens": round(sum(method.fit_passes() * self.fitter.pass_tokens(method) for method in fitted)),
             "stored_bytes": self._sizes[key],
         }
 

@@ -78,17 +78,26 @@ class Fitter:
         behavior = replace(self.behavior, train=resample(train, seed)) if resampled else self.behavior
         return replace(self, seed=seed, behavior=behavior, fixed=self.seed if self.fixed is None else self.fixed)
 
+    def pass_tokens(self, method: Method) -> int:
+        """Tokens of a plain pass over the training pairs: each prompt once, with both answers.
+
+        Where texts are measured, a method that fits a direction is trained on one of them.
+        """
+        prompts, answers = self._pair_tokens
+        return prompts + (answers // 2 if self.measure == "answers" and method.fits == "direction" else answers)
+
     @cached_property
-    def pair_tokens(self) -> int:
-        """Tokens of one plain pass over the training pairs: each prompt once, with its two answers."""
+    def _pair_tokens(self) -> tuple[int, int]:
+        """Tokens of the training pairs' prompts, and of their answers."""
         lm, items = self.lm, self.behavior.train
         if self.measure == "letters":
-            return sum(len(lm.choice_prompt(item.question, (item.matching, item.contrast)).ids) + 2 for item in items)
+            asked = (lm.choice_prompt(item.question, (item.matching, item.contrast)) for item in items)
+            return sum(len(each.ids) for each in asked), 2 * len(items)
         texts = (lm.prompt(item.stem) for item in items)
         tails = [
             completion_tails(lm, 0, text, item.texts) for text, item in zip(texts, items, strict=True) if item.texts
         ]
-        return sum(len(each.prefix) + sum(map(len, each.tails)) for each in tails)
+        return sum(len(each.prefix) for each in tails), sum(sum(map(len, each.tails)) for each in tails)
 
     def build(self, elements: Sequence[Element]) -> Built:
         """Fits the elements from left to right and stacks their interventions."""
@@ -156,7 +165,7 @@ class Fitter:
 
     def _seconds(self, method: Method, work: Work) -> float:
         """What a fit is expected to take."""
-        tokens, steps = self.pair_tokens, steps_of(len(self.behavior.train))
+        tokens, steps = self.pass_tokens(method), steps_of(len(self.behavior.train))
         return method.fit_passes() * work.costs.seconds(steps, tokens, trained=tokens)
 
     def _seed(self, method: Method) -> int:

@@ -141,7 +141,10 @@ class Method(ABC):
         return ()
 
     def fit_passes(self) -> float:
-        """What a fit costs, in plain forward passes over its training pairs (a training pass counts as 3)."""
+        """What a fit costs, in plain forward passes over its training pairs (a training pass counts as 3).
+
+        A pass is of each pair's prompt with both answers; where texts are measured and a direction is fitted, with one.
+        """
         return 0.0 if self.fits == "never" else 1.0
 
     def under(self, measure: Measure) -> Self:

@@ -194,7 +194,8 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
     if plan.measure == "letters" and any(map(steering, cells)):
         tally.add(train, read, times=share)  # the direction between the letters, which every vector is compared with
     for method, times in fits.values():
-        tally.fit(train, read, times=share * method.fit_passes() * times)
+        one = plan.measure == "answers" and method.fits == "direction"  # of two texts, as `Fitter.pass_tokens` has it
+        tally.fit(train, read / 2 if one else read, times=share * method.fit_passes() * times)
     dev = run_together(tally.lm, behavior.dev if choices else (), plan)
     for tried in choices.values():
         adapted = [method for method in tried.values() if method.adapts]

@@ -90,12 +90,22 @@ class Tally:
         self.forwards += round(forwards * times)
         self.tokens += times * (tokens + branches * len(prompts))
 
-    def fit(self, prompts: Sequence[Tokens], branches: float, times: float) -> None:
-        """Counts a fit of so many passes over its training pairs, each with its own prompt, in trainings' batches."""
-        tokens = times * (sum(map(len, prompts)) + branches * len(prompts))
-        self.forwards += round(steps_of(len(prompts)) * times)
-        self.tokens += tokens
-        self.trained += tokens
+    def fit(self, prompts: Sequence[Tokens], branches: float, times: float, trains: bool) -> None:
+        """Counts a fit of so many passes over its training pairs, in trainings' batches.
+
+        Args:
+            prompts: the pairs'.
+            branches: tokens of a pair's answers.
+            times: how many passes.
+            trains: whether each pair has its prompt alone, as in trainings; else prompts that begin alike share that.
+        """
+        before = self.forwards, self.tokens
+        if trains:
+            self.tokens += times * (sum(map(len, prompts)) + branches * len(prompts))
+        else:
+            self.add(prompts, branches, times)
+        self.forwards = before[0] + round(steps_of(len(prompts)) * times)
+        self.trained += self.tokens - before[1]
 
     def read(self, lengths: Sequence[int], branches: float) -> None:
         """Counts texts of so many tokens, each by so many branches that share nothing."""

@@ -194,8 +194,9 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
     if plan.measure == "letters" and any(map(steering, cells)):
         tally.add(train, read, times=share)  # the direction between the letters, which every vector is compared with
     for method, times in fits.values():
-        one = plan.measure == "answers" and method.fits == "direction"  # of two texts, as `Fitter.pass_tokens` has it
-        tally.fit(train, read / 2 if one else read, times=share * method.fit_passes() * times)
+        trains = method.fits == "direction"  # by texts on one of a pair's two, as `Fitter.pass_tokens` has it
+        answers = read / 2 if trains and plan.measure == "answers" else read
+        tally.fit(train, answers, share * method.fit_passes() * times, trains)
     dev = run_together(tally.lm, behavior.dev if choices else (), plan)
     for tried in choices.values():
         adapted = [method for method in tried.values() if method.adapts]

@@ -142,6 +142,18 @@ def test_what_rounding_parts_in_16_bits_is_one_cell() -> None:
         assert said.startswith("two has other numbers for refusal/baseline (item test/")
 
 
+def test_other_numbers_are_found_in_each_order_and_evaluation() -> None:
+    def row(evaluation: str, order: str, p_match: float | None) -> dict[str, Any]:
+        return {"evaluation": evaluation, "item": "test/0", "order": order, "p_match": p_match}
+
+    rows = [row("choices", "given", 0.5), row("choices", "swapped", 0.5), row("knowledge", "given", 0.5)]
+    unscored = row("open_ended", "given", None)
+    assert check_same("a/b", [*rows, unscored], [*rows, unscored], Path("two"), None) == 0
+    for i, each in enumerate(rows):
+        others = [*rows[:i], {**each, "p_match": 0.6}, *rows[i + 1 :]]
+        assert "has other numbers" in complaint(partial(check_same, "a/b", rows, others, Path("two"), None))
+
+
 def test_out_is_for_several_runs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli(["report", str(place / "one"), "--out", str(place / "x")]) == 2
     assert "--out is where several runs are joined" in capsys.readouterr().err

@@ -79,12 +79,9 @@ class Fitter:
         return replace(self, seed=seed, behavior=behavior, fixed=self.seed if self.fixed is None else self.fixed)
 
     def pass_tokens(self, method: Method) -> int:
-        """Tokens of a plain pass over the training pairs: each prompt once, with both answers.
-
-        Where texts are measured, a method that fits a direction is trained on one of them.
-        """
+        """Tokens of a plain pass over the training pairs: each prompt once, with the answers that are read."""
         prompts, answers = self._pair_tokens
-        return prompts + (answers // 2 if self.measure == "answers" and method.fits == "direction" else answers)
+        return prompts + (answers // 2 if on_one_text(method, self.measure) else answers)
 
     @cached_property
     def _pair_tokens(self) -> tuple[int, int]:
@@ -222,6 +219,11 @@ def source_digest(cls: type[Method]) -> str:
     neighbours = {path for folder in (helpers, *(file.parent for file in files)) for path in folder.glob("_*.py")}
     neighbours |= {helpers / f"{name}.py" for name in ("recipes", "training", "vectors")}
     return json_digest({path.name: file_digest(path) for path in sorted(files | neighbours)})
+
+
+def on_one_text(method: Method, measure: Measure) -> bool:
+    """Whether a fit's pass is over one of a pair's two texts: where these are measured, what fits a direction."""
+    return measure == "answers" and method.fits == "direction"
 
 
 def fitter_of(plan: Plan, behavior: str, lm: LM, store: Store) -> Fitter:

@@ -134,7 +134,7 @@ def answer(rows: Sequence[SummaryRow], direction: str, contrasts: Sequence[Contr
     found = [(row, between(contrasts, first.cell, row.cell)) for row in best[1:]]
     against = [(_dose(row, asked), contrast) for row, contrast in found if contrast is not None]
     text = f"{aim}, {_dose(first, asked)} {_rank(best, against)}: {claimed(first)}{price(first)}"
-    controls = as_controls(as_far(first, rows, contrasts), numbers=True)
+    controls = controls_clause(controls_as_far(first, rows, contrasts), numbers=True)
     return text + "".join(_compared(against)) + controls + beside + "." + doubt(first)
 
 
@@ -162,7 +162,7 @@ Against = tuple[str, Contrast]
 """Another method, and the furthest one's contrast with it."""
 
 
-def as_far(first: SummaryRow, rows: Sequence[SummaryRow], contrasts: Sequence[Contrast]) -> list[Against]:
+def controls_as_far(first: SummaryRow, rows: Sequence[SummaryRow], contrasts: Sequence[Contrast]) -> list[Against]:
     """The controls of its direction and strength that a cell isn't shown to move a behavior further than."""
     found = [(row, between(contrasts, first.cell, row.cell)) for row in rows if row.control and not is_broken(row)]
     return [
@@ -199,7 +199,7 @@ def _compared(against: Sequence[Against]) -> Iterator[str]:
         yield "; undecided against " + ", ".join(f"{name} ({_why(each)})" for name, each in open_)
 
 
-def as_controls(alike: Sequence[Against], numbers: bool = False) -> str:
+def controls_clause(alike: Sequence[Against], numbers: bool = False) -> str:
     """A clause of the controls that a cell isn't shown to go further than; "" without any."""
     named = ", ".join(f"{name} ({_difference(contrast)})" if numbers else name for name, contrast in alike)
     return f"; not shown to go further than the control{'s' * (len(alike) > 1)} {named}" if alike else ""

@@ -12,10 +12,10 @@ from comparisons.results.findings import (
     MARGIN,
     ROUGH,
     aim_of,
-    as_controls,
-    as_far,
     by_content,
     claim,
+    controls_as_far,
+    controls_clause,
     dosed,
     doubt,
     intended,
@@ -256,7 +256,7 @@ def _verdict(rows: Sequence[SummaryRow], asked: Sequence[SummaryRow], contrasts:
         return Verdict(aim, f"nothing is sure: {dosed(first, asked)} moved it, but a test speaks against it", first)
     further = [text for text, row in unmatched(asked).items() if intended(row) > intended(first)]
     beside = f"; without a dose, and further: {', '.join(further)}" if further else ""
-    controls = as_controls(as_far(first, rows, contrasts))
+    controls = controls_clause(controls_as_far(first, rows, contrasts))
     return Verdict(aim, _use(best, asked, contrasts) + controls + beside, first)
 
 

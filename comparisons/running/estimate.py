@@ -23,6 +23,7 @@ from comparisons.evaluation.tally import (
 )
 from comparisons.evaluations.kl import Kl, prompts_of
 from comparisons.evaluations.open_ended import FreeAnswers
+from comparisons.experiment.fitting import on_one_text
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Specification
 from comparisons.method.interface import Method
@@ -194,9 +195,8 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
     if plan.measure == "letters" and any(map(steering, cells)):
         tally.add(train, read, times=share)  # the direction between the letters, which every vector is compared with
     for method, times in fits.values():
-        trains = method.fits == "direction"  # by texts on one of a pair's two, as `Fitter.pass_tokens` has it
-        answers = read / 2 if trains and plan.measure == "answers" else read
-        tally.fit(train, answers, share * method.fit_passes() * times, trains)
+        answers = read / 2 if on_one_text(method, plan.measure) else read
+        tally.fit(train, answers, share * method.fit_passes() * times, trains=method.fits == "direction")
     dev = run_together(tally.lm, behavior.dev if choices else (), plan)
     for tried in choices.values():
         adapted = [method for method in tried.values() if method.adapts]

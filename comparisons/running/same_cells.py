@@ -62,12 +62,12 @@ def check_same(cell: str, rows: Rows, others: Rows, path: Path, noise: Noise | N
     def key(row: Mapping[str, Any]) -> tuple[Any, ...]:
         return row["evaluation"], row["item"], row["order"], row.get("seed")
 
-    before = {key(row): row["p_match"] for row in rows if row["p_match"] is not None}
-    parted = {row["item"]: abs(before[key(row)] - row["p_match"]) for row in others if key(row) in before}
-    mean, (item, largest) = fmean(parted.values() or [0.0]), max(parted.items(), key=itemgetter(1), default=("", 0.0))
+    before, after = ({key(row): row["p_match"] for row in run if row["p_match"] is not None} for run in (rows, others))
+    parted = {each: abs(before[each] - after[each]) for each in before if each in after}
+    mean, (first, largest) = fmean(parted.values() or [0.0]), max(parted.items(), key=itemgetter(1), default=((), 0.0))
     if largest > EQUAL and (noise is None or mean > PARTED * noise["mean"]):
         raise CompareError(
-            f"{path} has other numbers for {cell} (item {item}): they are not of one model, machine and "
+            f"{path} has other numbers for {cell} (item {first[1]}): they are not of one model, machine and "
             "training pairs; see compare diff."
         )
     return mean if largest > EQUAL else 0.0

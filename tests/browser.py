@@ -145,6 +145,17 @@ def shown(browser: Browser, column: int = 0) -> list[str]:
     return [str(cell) for cell in browser.run(script, column)]
 
 
+def focus(browser: Browser, selector: str) -> None:
+    """Gives an element the focus, and waits until the page has scrolled to it, which takes a frame."""
+    browser.run(
+        """
+        document.querySelector(arguments[0]).focus();
+        return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+        """,
+        selector,
+    )
+
+
 def press(browser: Browser, key: str) -> None:
     for kind in ("keyDown", "keyUp"):
         browser.cdp("Input.dispatchKeyEvent", type=kind, key=key)

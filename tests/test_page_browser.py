@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from comparisons.report import render
-from tests.browser import Browser, chromium, contrast, missing, press, shown
+from tests.browser import Browser, chromium, contrast, focus, missing, press, shown
 from tests.documented import ROOT
 from tests.made_runs import (
     FACTS,
@@ -121,7 +121,7 @@ class TestBrowser:
         moved = "return [...document.querySelectorAll('dialog .moved')].map((line) => line.textContent.trim())"
         assert browser.run(moved)[0] == "p_match 0.600 → 0.800, +0.200 even"
         browser.type("dialog .head button", "\ue00c")
-        browser.run("document.querySelector('#shift-and-cost svg.chart').focus()")
+        focus(browser, "#shift-and-cost svg.chart")
         press(browser, "ArrowRight")
         name = browser.run("return document.querySelector('#tip').textContent").partition(":")[0]
         press(browser, "Enter")
@@ -219,10 +219,7 @@ class TestBrowser:
     def test_a_chart_is_read_by_keyboard_and_pointer(self, browser: Browser, run: Path) -> None:
         browser.look(1280)
         browser.open(run / "report.html")
-        browser.run("""
-            document.querySelector("svg.chart").focus();
-            return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-        """)
+        focus(browser, "svg.chart")
         press(browser, "ArrowRight")
         tip = "return document.querySelector('#tip').textContent"
         assert browser.run(tip) == "caa pos at strength 1: shift +0.20 [0.15, 0.25], cost +0.02"

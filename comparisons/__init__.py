@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from comparisons.util import __version__
@@ -11,6 +12,11 @@ if TYPE_CHECKING:
     from comparisons.api.run import Result, run
 
 __all__ = ["CompareError", "Result", "__version__", "run"]
+
+if "OMP_WAIT_POLICY" not in os.environ:
+    # Before torch is loaded: its threads wait for each other in a loop, by libgomp's default for so long that on a
+    # machine with other work each product takes several times its time.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import os
 import shlex
 import subprocess
 import sys
@@ -44,6 +45,21 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     program = f"import sys, comparisons; print([name for name in {heavy!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"),
+    [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "passive"}, "None")],
+    ids=["default", "its own", "a policy"],
+)
+def test_threads_wait_awake_for_a_short_time_only_unless_the_user_says_how_long(
+    given: dict[str, str], spins: str
+) -> None:
+    kept = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    program = "import comparisons, torch, os; print(os.environ.get('GOMP_SPINCOUNT'))"
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, env=kept | given, capture_output=True, text=True, check=True)
+    assert found.stdout == f"{spins}\n"
 
 
 def test_every_option_is_an_argument_and_every_argument_an_option() -> None:

@@ -245,6 +245,22 @@ def test_a_single_file_has_no_knowledge(tmp_path: Path) -> None:
     assert "a folder given by --data" in complaint(lambda: library.knowledge("mmlu"))
 
 
+@pytest.mark.parametrize("test", ["test", "validation"])
+def test_a_folder_of_train_and_test_is_one_behavior(tmp_path: Path, test: str) -> None:
+    place = tmp_path / "warmth" / "data"
+    write(place / "train-00000-of-00002.json", [record(index) for index in range(4)])
+    write(place / "train-00001-of-00002.json", [record(index) for index in range(4, 7)])
+    write(place / f"{test}.json", [record(index) for index in range(20, 23)])
+    library = Library.open(place)
+    behavior = library.behavior("warmth")
+    assert library.names == ("warmth",)
+    assert [item.question for item in behavior.train] == [record(index)["question"] for index in range(7)]
+    assert [item.question for item in behavior.test] == [record(index)["question"] for index in range(20, 23)]
+    assert len({item.id for item in (*behavior.train, *behavior.test)}) == 10
+    write(place / "formality.json", [record(index) for index in range(4)])
+    assert "formality" in Library.open(place).names and "warmth" not in Library.open(place).names
+
+
 def test_the_embedded_folders_are_found_in_the_checkout() -> None:
     root = Path(__file__).resolve().parent.parent
     assert (embedded("data"), embedded("pocket")) == (root / "data", root / "checkpoints/pocket")

@@ -21,6 +21,7 @@ from comparisons.dataset.splits import (
     first_matches,
     loose_files,
     split,
+    split_files,
 )
 from comparisons.dataset.texts import TEXTS_FILE, Signs, read_texts
 from comparisons.util.directions import DIRECTIONS
@@ -221,7 +222,7 @@ def _contents(items: Iterable[Item]) -> Iterator[Sequence[str | None]]:
 
 @dataclass(frozen=True)
 class Library:
-    """Everything in one place: a folder in the paper's layout, or a file that is one behavior.
+    """Everything in one place: a folder in the paper's layout, or files of one behavior each, or of one's splits.
 
     Attributes:
         place: the folder or file.
@@ -257,6 +258,10 @@ class Library:
             raise CompareError(f"{unknown('behavior', name, self.names)}{self._elsewhere(name)}")
         if self.place.is_file():
             return _from_file(name, self.place)
+        if parts := split_files(self.place):
+            first = parts[0][0]
+            train, test = (tuple(item for file in files for item in read_items(file, file.stem)) for files in parts)
+            return _behavior(name, first, train, test, ())
         if files := loose_files(self.place):
             if len(files) > 1 and (self.place / TEXTS_FILE).exists():
                 raise CompareError(

@@ -37,6 +37,9 @@ def behavior_names(place: Path) -> tuple[str, ...]:
         raise CompareError(f"{place}: there is no such folder or file of data.")
     if files := _in_layout(place):
         return tuple(sorted({file.parent.name for file in files}))
+    if split_files(place):
+        folder = place.resolve()
+        return (folder.parent.name if folder.name == "data" else folder.name,)
     if loose := loose_files(place):
         return tuple(sorted(loose))
     folders = [folder.name for folder in sorted(place.iterdir()) if folder.is_dir() and loose_files(folder)]
@@ -70,6 +73,22 @@ def loose_files(place: Path) -> dict[str, Path]:
         files[file.stem] = file
     return files
 
+
+def split_files(place: Path) -> tuple[list[Path], list[Path]] | None:
+    """The files to fit on and those to test on, of a folder of one behavior's splits, as the hub's data sets are laid out.
+
+    These are train and test, or validation where there is no test, each one file or several numbered ones.
+    """
+    loose = loose_files(place)
+    parts = {name: match for name in loose if (match := _PART.fullmatch(name))}
+    by_split = {
+        split: [loose[n] for n in sorted(parts) if parts[n][1] == split] for split in ("train", "test", "validation")
+    }
+    test = by_split["test"] or by_split["validation"]
+    return (by_split["train"], test) if len(parts) == len(loose) and by_split["train"] and test else None
+
+
+_PART = re.compile(r"(train|test|validation)(?:-\d+-of-\d+)?")
 
 TEST_ITEMS = 50
 """Of each behavior, as in the paper."""

@@ -32,7 +32,8 @@ class LearnedVector(PlacedVector):
     between it and `sft` what is trained.
 
     Attributes:
-        layer: 0-based block; "auto" trains one vector a layer and chooses on dev.
+        layer: 0-based block; "auto" trains one vector a layer, to "pos" where both directions are asked
+            for, and chooses on dev.
         positions: to which tokens it is added, as in `ablate`; it is trained from the last prompt token on, whichever.
         learning_rate: of Adam, in units of the activations' root mean square at the layer, so that it means the same
             on every model.

@@ -38,9 +38,9 @@ class SFT(TrainedAdapter):
 
     Attributes:
         learning_rate: of AdamW, constant; "auto" takes the lowest of three (of `WHOLE_LEARNING_RATES` for whole
-            matrices) that reaches nine tenths of the largest two-sided shift on dev.
+            matrices) that reaches nine tenths of the largest shift on dev, to "pos" where both directions are asked for.
         epochs: passes over the pairs.
-        epoch: the epoch whose adapter is used; "auto" takes the earliest that does.
+        epoch: the epoch whose adapter is used; "auto" takes the earliest that does so, two-sided.
         rank: of the LoRA matrices.
         alpha: LoRA's numerator; an adapter of strength 1 is scaled by alpha / rank.
         dropout: of LoRA's input.

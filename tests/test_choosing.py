@@ -16,7 +16,8 @@ from comparisons.dataset.behaviors import ORDERS
 from comparisons.engine.choices import ChoiceLogps
 from comparisons.experiment.fitting import Fitter
 from comparisons.experiment.specification import Element
-from comparisons.method import Intervention, Method, Use
+from comparisons.method import Direction, Fit, Intervention, Method, Use
+from comparisons.method.interface import use_only
 from comparisons.running.choosing import _winner, choose
 from comparisons.util.artifacts import Store
 from tests.tiny import tiny_behavior, tiny_lm
@@ -82,3 +83,60 @@ class Prompt(Method):
 
     def intervene(self, use: Use) -> Intervention:
         return Intervention(system="Be brief.")
+
+
+SHIFTS: dict[str, dict[tuple[int, int], float]] = {
+    "pos": {(1, 1): 0.1, (1, 2): 0.2, (2, 1): 0.46, (2, 2): 0.5, (3, 1): 0.51, (3, 2): 0.52},
+    "neg": {(1, 1): -0.4, (1, 2): -0.4, (2, 1): -0.42, (2, 2): -0.43, (3, 1): -0.2, (3, 2): -0.2},
+}
+"""By direction, rate and epoch. To pos rate 2 is the lowest that reaches .468, at its second epoch; of both its first
+reaches nine tenths of the second."""
+
+
+@pytest.mark.parametrize("directions", [["pos", "neg"], ["neg"]])
+def test_fits_are_searched_in_one_direction_and_the_other_is_fitted_as_the_one_taken(
+    directions: list[Direction], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def known(lm: Any, shown: Sequence[Any], tried: Sequence[Intervention]) -> ChoiceLogps:
+        p = [0.47 + (SHIFTS[t.system[:3]][int(t.system[4]), int(t.system[6])] if t.system else 0) for t in tried]
+        logps = np.log([[[each, 1 - each]] * len(shown) for each in p])
+        return ChoiceLogps(logps.astype(np.float32), np.zeros(logps.shape[:2], dtype=bool))
+
+    monkeypatch.setattr("comparisons.running.dev.choice_logps", known)
+    behavior = tiny_behavior()
+    fitter = Fitter(tiny_lm(), replace(behavior, dev=behavior.train[:1]), {}, Store(tmp_path), 0)
+    Trained.made.clear()
+    choice = choose(fitter, Element("trained", Trained(), "pos", 1.0), (), directions, ORDERS, lambda text: None)
+    if directions == ["neg"]:
+        assert choice.method == Trained(1, 1) and "searched" not in choice.record
+        assert Trained.made == [("neg", 1), ("neg", 2), ("neg", 3)]
+        return
+    assert choice.method == Trained(2, 1) and choice.record["searched"] == "pos"
+    assert Trained.made == [("pos", 1), ("pos", 2), ("pos", 3), ("neg", 2)]
+    assert [t["shift_pos"] for t in choice.record["trials"]] == pytest.approx(list(SHIFTS["pos"].values()), abs=1e-5)
+    assert [t["shift_neg"] for t in choice.record["trials"]] == [None, None, approx(-0.42), approx(-0.43), None, None]
+    assert [t["two_sided"] for t in choice.record["trials"]] == [None, None, approx(0.44), approx(0.465), None, None]
+
+
+def approx(value: float) -> Any:
+    return pytest.approx(value, abs=1e-5)
+
+
+@dataclass(frozen=True)
+class Trained(Method):
+    """Each rate is a fit, each epoch a use of it."""
+
+    rate: int | None = None
+    epoch: int | None = use_only(None)
+
+    mild_first: ClassVar[bool] = True
+    made: ClassVar[list[tuple[str, int | None]]] = []
+
+    def candidates(self, blocks: int) -> Sequence[Trained]:
+        return [Trained(rate, epoch) for rate in (1, 2, 3) for epoch in (1, 2)] if self.rate is None else ()
+
+    def fit(self, fit: Fit) -> None:
+        self.made.append((fit.direction, self.rate))
+
+    def intervene(self, use: Use) -> Intervention:
+        return Intervention(system=f"{use.direction} {self.rate} {self.epoch}")

@@ -259,9 +259,8 @@ class Library:
         if self.place.is_file():
             return _from_file(name, self.place)
         if parts := split_files(self.place):
-            first = parts[0][0]
-            train, test = (tuple(item for file in files for item in read_items(file, file.stem)) for files in parts)
-            return _behavior(name, first, train, test, ())
+            fitted, asked = ([item for file in files for item in read_items(file, file.stem)] for files in parts)
+            return _behavior(name, parts[0][0], fitted, asked, ())
         if files := loose_files(self.place):
             if len(files) > 1 and (self.place / TEXTS_FILE).exists():
                 raise CompareError(

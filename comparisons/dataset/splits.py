@@ -75,7 +75,7 @@ def loose_files(place: Path) -> dict[str, Path]:
 
 
 def split_files(place: Path) -> tuple[list[Path], list[Path]] | None:
-    """The files to fit on and those to test on, of a folder of one behavior's splits, as the hub's data sets are laid out.
+    """What to fit on and what to test on, of a folder of one behavior's splits, laid out as the hub's data sets are.
 
     These are train and test, or validation where there is no test, each one file or several numbered ones.
     """

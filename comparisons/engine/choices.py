@@ -69,8 +69,12 @@ def choice_logps(lm: LM, questions: Sequence[Presentation], interventions: Seque
     most = max((1 + len(question.contrast) for question in questions), default=2)
     letters = np.full((len(interventions), len(questions), most), np.nan, dtype=np.float32)
     too_long = np.zeros((len(interventions), len(questions)), dtype=bool)
+    prompts: dict[object, list[ChoicePrompt]] = {}
     for group in group_by_prefix(interventions):
-        values, long = _evaluate_group(lm, questions, group)
+        # Of groups that differ in their adapters the prompts are the same.
+        shown = group.head.system, group.head.examples
+        prompts[shown] = prompts.get(shown) or choice_prompts(lm, questions, group.head)
+        values, long = _evaluate_group(lm, prompts[shown], group)
         for cells, row in zip(group.cells, values, strict=True):
             letters[list(cells)] = row
             too_long[list(cells)] = long
@@ -128,8 +132,7 @@ def pair_windows(lm: LM, items: Sequence[Item], head: Intervention) -> Iterator[
             yield fitting
 
 
-def _evaluate_group(lm: LM, questions: Sequence[Presentation], group: Group) -> tuple[np.ndarray, np.ndarray]:
-    prompts = choice_prompts(lm, questions, group.head)
+def _evaluate_group(lm: LM, prompts: Sequence[ChoicePrompt], group: Group) -> tuple[np.ndarray, np.ndarray]:
     long = np.array([lm.context is not None and len(p.ids) > lm.context for p in prompts], dtype=bool)
     counts = np.array([len(prompt.targets) for prompt in prompts])
     most = int(counts.max(initial=2))

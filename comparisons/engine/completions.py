@@ -55,8 +55,12 @@ def completion_logps(
         CompareError: a completion has no token, or exceeds the model's context with its question.
     """
     logps: TokenLogps = [[[] for _ in questions] for _ in interventions]
+    tails: dict[object, list[CompletionTails]] = {}
     for group in group_by_prefix(interventions):
-        for member, values in enumerate(_group_logps(lm, questions, completions, group, exact, leave_out)):
+        # Of groups that differ in their adapters they are the same.
+        shown = group.head.system, group.head.examples
+        tails[shown] = tails.get(shown) or _fitting(lm, questions, completions, group.head, exact, leave_out)
+        for member, values in enumerate(_group_logps(lm, completions, tails[shown], group)):
             for cell in group.cells[member]:
                 logps[cell] = values
     return logps
@@ -106,26 +110,33 @@ class CompletionTails:
         ]
 
 
-def _group_logps(
+def _fitting(
     lm: LM,
     questions: Sequence[str],
     completions: Sequence[Sequence[str]],
-    group: Group,
+    head: Intervention,
     exact: bool,
     leave_out: bool,
-) -> list[list[list[list[float]]]]:
-    """[member][question][completion][token]."""
-    head = group.head
-    logps: list[list[list[list[float]]]] = [[[[] for _ in each] for each in completions] for _ in group.members]
-    entries: list[CompletionTails] = []
+) -> list[CompletionTails]:
+    """The completions of each question that the model's context has room for; raises as `completion_logps` does."""
+    fitting: list[CompletionTails] = []
     for index, (question, texts) in enumerate(zip(questions, completions, strict=True)):
         prompt = lm.prompt(question, head.system, head.examples)
         entry = completion_tails(lm, index, prompt, texts, exact)
         if entry.excess(lm) <= 0:
-            entries += entry.apart(len(group.members))
+            fitting.append(entry)
         elif not leave_out:
             raise CompareError(f"a completion exceeds the {lm.context} tokens of {lm.name} by {entry.excess(lm)}.")
-    with in_place(lm, head):
+    return fitting
+
+
+def _group_logps(
+    lm: LM, completions: Sequence[Sequence[str]], fitting: Sequence[CompletionTails], group: Group
+) -> list[list[list[list[float]]]]:
+    """[member][question][completion][token]."""
+    logps: list[list[list[list[float]]]] = [[[[] for _ in each] for each in completions] for _ in group.members]
+    entries = [part for entry in fitting for part in entry.apart(len(group.members))]
+    with in_place(lm, group.head):
         # Questions with equally many completions can share a batch.
         for count in sorted({len(entry.tails) for entry in entries}):
             _fill(lm, [entry for entry in entries if len(entry.tails) == count], group, logps)

@@ -73,9 +73,10 @@ class TrainedAdapter(Method):
 
     Attributes:
         learning_rate: of AdamW, constant; "auto" takes the lowest of `rates` that reaches nine tenths of the largest
-            two-sided shift on dev.
+            shift on dev, to "pos" where both directions are asked for.
         epochs: passes over the pairs.
-        epoch: the epoch whose adapter is used; "auto" takes the earliest that does.
+        epoch: the epoch whose adapter is used; "auto" takes the earliest that reaches nine tenths of the largest
+            two-sided shift.
         rank, alpha, dropout, batch_size, target_modules: see `Training`.
         target: what is trained on: the "letter", the "answer"'s text, or "auto", by what the run measures.
     """

@@ -91,6 +91,11 @@ def _dose(record: Record) -> str:
 def _rule(choices: Sequence[Choice]) -> str:
     """Which candidate was taken, and of how many, where methods differ in that."""
     text = "Taken is the mildest that reaches nine tenths of the largest: the lowest rate and epoch, the last layer"
+    for method, direction in {choice.method: choice.searched for choice in choices if choice.searched}.items():
+        text += (
+            f". What of {method} takes a fit of its own was chosen so by {direction} alone, and the other direction "
+            "fitted with that"
+        )
     counts = {choice.method: len(choice.trials) for choice in choices}
     if len({*counts.values()}) > 1:
         text += ". Not equally many were tried, and more trials find more: " + ", ".join(
@@ -115,6 +120,8 @@ def _trial(choice: Choice, text: str) -> str:
     mark = " (chosen)" if trial.settings == choice.chosen else ""
     bounds = [number(b) for b in (trial.cost_bound, trial.kl_bound, trial.coherence_bound) if b is not None]
     bound = f" [{', '.join(bounds)}]" if bounds else ""
+    if choice.searched in trial.shifts and trial.two_sided is None:
+        return f"{choice.searched} {number(trial.shifts[choice.searched], signed=True)}"
     if trial.two_sided is None or trial.broken:
         return f"{'broken' if trial.broken else 'failed'}{bound}{mark}"
     return number(trial.two_sided, signed=True) + bound + mark

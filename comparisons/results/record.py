@@ -47,6 +47,12 @@ class Trial:
     broken: bool = False
 
     @property
+    def shifts(self) -> dict[str, float]:
+        """The shift in each direction that has one."""
+        both = {"pos": self.shift_pos, "neg": self.shift_neg}
+        return {direction: shift for direction, shift in both.items() if shift is not None}
+
+    @property
     def text(self) -> str:
         """The settings in one line."""
         return ", ".join(f"{name}={shown(value)}" for name, value in self.settings.items())
@@ -63,6 +69,7 @@ class Choice:
         limits: quantity -> what its bound on dev may be; empty for a choice without limits.
         n_knowledge: dev questions of the knowledge set.
         model: of several; "" where the run has one.
+        searched: the direction in which alone all fits were tried; the other was fitted as the one taken.
     """
 
     behavior: str
@@ -73,6 +80,7 @@ class Choice:
     limits: Mapping[str, float] = field(default_factory=dict)
     n_knowledge: int | None = None
     model: str = ""
+    searched: str | None = None
 
     @property
     def subject(self) -> str:

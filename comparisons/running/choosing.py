@@ -1,5 +1,6 @@
 """Chooses settings on the dev split: every candidate at strength 1, and of those whose two-sided shift reaches nine
-tenths of the largest, the mildest.
+tenths of the largest, the mildest. What is a fit of its own in each direction, as a learning rate is, is chosen so by
+one direction alone, and the other is fitted with that.
 
 Past that a stronger change moves the choices little further and breaks other things, which dev's choices don't show.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -67,10 +69,16 @@ def choose(
         advance: told what is tried.
     """
     candidates = element.method.candidates(len(fitter.lm.blocks))
-    shifts = _shifts(fitter, element, below, candidates, directions, orders, advance)
-    towards = np.array([two_sided({d: values[i] for d, values in shifts.items()}) for i in range(len(candidates))])
-    if np.isnan(towards).all():
-        raise CompareError(f"no candidate setting of {element.name} could be evaluated on dev.")
+    ask = partial(_shifts, fitter, element, below, orders=orders, advance=advance)
+    search = search_direction(candidates, directions)
+    shifts = ask(candidates, (search,) if search else directions)
+    if search:
+        fit = candidates[_winner(_towards(element, shifts), element.method.mild_first)].fit_settings()
+        same = [i for i, candidate in enumerate(candidates) if candidate.fit_settings() == fit]
+        for direction, values in ask([candidates[i] for i in same], [d for d in directions if d != search]).items():
+            shifts[direction] = np.full(len(candidates), np.nan)
+            shifts[direction][same] = values
+    towards = _towards(element, shifts)
     best = candidates[_winner(towards, element.method.mild_first)]
     # One candidate is a choice too: of what was open.
     given = element.method.settings()
@@ -80,6 +88,7 @@ def choose(
         "behavior": fitter.behavior.name,
         "method": element.name,
         "directions": list(directions),
+        **({"searched": search} if search else {}),
         "n_items": len(fitter.behavior.dev),
         "chosen": {name: best.settings()[name] for name in varying},
         "trials": [
@@ -90,12 +99,31 @@ def choose(
     return Choice(best, record)
 
 
-def _winner(two_sided: np.ndarray, mild_first: bool) -> int:
+def search_direction(candidates: Sequence[Method], directions: Sequence[str]) -> Direction | None:
+    """The direction in which alone it is chosen between fits; None where that would spare none."""
+    fits = {repr(candidate.fit_settings()) for candidate in candidates}
+    spares = len(fits) > 1 and len(directions) > 1 and candidates[0].fits == "direction"
+    return "pos" if spares else None
+
+
+def _towards(element: Element, shifts: Mapping[Direction, np.ndarray]) -> np.ndarray:
+    """The candidates' two-sided shifts.
+
+    Raises:
+        CompareError: none has one.
+    """
+    towards = np.array([two_sided(dict(zip(shifts, each, strict=True))) for each in zip(*shifts.values(), strict=True)])
+    if np.isnan(towards).all():
+        raise CompareError(f"no candidate setting of {element.name} could be evaluated on dev.")
+    return towards
+
+
+def _winner(towards: np.ndarray, mild_first: bool) -> int:
     """The candidate that wins, by its mean two-sided shift; NaN for one that has none."""
-    largest = int(np.nanargmax(two_sided))
-    if two_sided[largest] <= 0:
+    largest = int(np.nanargmax(towards))
+    if towards[largest] <= 0:
         return largest
-    enough = np.flatnonzero(two_sided >= ENOUGH * two_sided[largest])
+    enough = np.flatnonzero(towards >= ENOUGH * towards[largest])
     return int(enough[0 if mild_first else -1])
 
 
@@ -109,6 +137,7 @@ def _shifts(
     below: Sequence[Element],
     candidates: Sequence[Method],
     directions: Sequence[Direction],
+    *,
     orders: Sequence[Order],
     advance: Callable[[str], None],
 ) -> dict[Direction, np.ndarray]:
@@ -122,7 +151,7 @@ def _shifts(
             part = replace(element, method=candidate, direction=direction, strength=1.0)
             tried.append(stack((beneath, fitter.use(part, fitter.fitted(part, beneath)))))
     advance(f"choose {element.name} on dev")
-    # Of both directions at once: they share prompts, and often what stands beneath.
+    # Of all directions at once: they share prompts, and often what stands beneath.
     p_match = dev_choices(fitter, fitter.behavior.dev, tried, orders).p_match.mean(axis=1)
     each = p_match.reshape(len(directions), 1 + len(candidates))
     return {direction: values[1:] - values[0] for direction, values in zip(directions, each, strict=True)}

@@ -32,7 +32,7 @@ from comparisons.model.loading import load_without_weights
 from comparisons.model.meter import ADAPTED, Work
 from comparisons.report.asked import asked_by
 from comparisons.running.asking import asked_together
-from comparisons.running.choosing import candidates_each
+from comparisons.running.choosing import candidates_each, search_direction
 from comparisons.running.executor import check_layers
 from comparisons.running.planning import fit_seeds, make_plan
 from comparisons.running.trials import element_trials, stacks_of
@@ -184,6 +184,10 @@ def _count_fits(tally: Tally, plan: Plan, behavior: Behavior, cells: Sequence[Ce
     for element in (element for cell in cells for element in cell.elements):
         method, direction = element.method, element.direction if element.method.fits == "direction" else None
         candidates = list(method.candidates(len(tally.lm.blocks)))
+        search = search_direction(candidates, plan.spec.directions) if plan.spec.select is None else None
+        if search and direction != search:
+            # One of the fits is made in this direction, whichever it will be.
+            candidates = [each for each in candidates if each.fit_settings() == candidates[-1].fit_settings()]
         for each in candidates or [method]:
             key = element.name, repr(sorted(each.fit_settings().items(), key=str)), direction
             # Seeds fit anew what was chosen, and the choice is made among fits by the first.

@@ -145,15 +145,21 @@ def shown(browser: Browser, column: int = 0) -> list[str]:
     return [str(cell) for cell in browser.run(script, column)]
 
 
+def settle(browser: Browser) -> None:
+    """Waits until the page has done what follows: a frame later it scrolls, or hears of a dialog's end."""
+    browser.run("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def focus(browser: Browser, selector: str) -> None:
-    """Gives an element the focus, and waits until the page has scrolled to it, which takes a frame."""
-    browser.run(
-        """
-        document.querySelector(arguments[0]).focus();
-        return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-        """,
-        selector,
-    )
+    """Gives an element the focus."""
+    browser.run("document.querySelector(arguments[0]).focus()", selector)
+    settle(browser)
+
+
+def leave_dialog(browser: Browser) -> None:
+    """Leaves the open dialog by Escape."""
+    browser.type("dialog .head button", "\ue00c")
+    settle(browser)
 
 
 def press(browser: Browser, key: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from comparisons.report import render
-from tests.browser import Browser, chromium, contrast, focus, missing, press, shown
+from tests.browser import Browser, chromium, contrast, focus, leave_dialog, missing, press, shown
 from tests.documented import ROOT
 from tests.made_runs import (
     FACTS,
@@ -120,13 +120,13 @@ class TestBrowser:
         assert browser.run(title) == "caa pos at strength 1, refusal → sft pos at strength 1, refusal"
         moved = "return [...document.querySelectorAll('dialog .moved')].map((line) => line.textContent.trim())"
         assert browser.run(moved)[0] == "p_match 0.600 → 0.800, +0.200 even"
-        browser.type("dialog .head button", "\ue00c")
+        leave_dialog(browser)
         focus(browser, "#shift-and-cost svg.chart")
         press(browser, "ArrowRight")
         name = browser.run("return document.querySelector('#tip').textContent").partition(":")[0]
         press(browser, "Enter")
         assert browser.run(title) == f"{name}, refusal"
-        browser.type("dialog .head button", "\ue00c")
+        leave_dialog(browser)
         assert browser.messages() == []
 
     def test_a_side_effect_opens_the_questions_that_it_is_about(self, browser: Browser, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ class TestBrowser:
             assert question == f"Question test/0 <b>?{'' if name == 'refusal' else ' of sycophancy'}"
             by = 0.1 if name == "refusal" else 0.05
             assert moved.startswith(f"p_match 0.500 → {0.5 + by:.3f}, +{by:.3f}")
-            browser.type("dialog .head button", "\ue00c")
+            leave_dialog(browser)
         assert browser.messages() == []
 
     def test_a_strength_is_brushed_and_a_method_taken_out(self, browser: Browser, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ class TestBrowser:
         browser.type("dialog input", "test/17")
         assert [text.splitlines()[0] for text in browser.run(listed)] == ["Question test/17 <b>?"]
         assert browser.run("return document.documentElement.scrollWidth") == 360
-        browser.type("dialog .head button", "\ue00c")  # Escape
+        leave_dialog(browser)
         assert browser.run("return document.activeElement.id") == "pressed"
         assert browser.run("return document.querySelector('dialog') === null") and browser.messages() == []
 

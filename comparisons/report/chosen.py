@@ -91,10 +91,10 @@ def _dose(record: Record) -> str:
 def _rule(choices: Sequence[Choice]) -> str:
     """Which candidate was taken, and of how many, where methods differ in that."""
     text = "Taken is the mildest that reaches nine tenths of the largest: the lowest rate and epoch, the last layer"
-    for method, direction in {choice.method: choice.searched for choice in choices if choice.searched}.items():
+    if searched := {choice.method: choice.searched for choice in choices if choice.searched}:
         text += (
-            f". What of {method} takes a fit of its own was chosen so by {direction} alone, and the other direction "
-            "fitted with that"
+            f". What takes a fit of its own ({', '.join(searched)}) was chosen so by {next(iter(searched.values()))} "
+            "alone, and the other direction fitted with that"
         )
     counts = {choice.method: len(choice.trials) for choice in choices}
     if len({*counts.values()}) > 1:

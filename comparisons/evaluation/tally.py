@@ -17,17 +17,17 @@ from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import LAYER, Cell, Element
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
-from comparisons.model.meter import ADAPTED, Costs, steps_of
+from comparisons.model.meter import Costs, steps_of
 
 ANSWER_TOKENS = 2
 """Tokens of a branch: the last of the prompt, and what stands before the letter."""
 
-SECONDS_A_FORWARD_AND_BLOCK = 3e-3
-"""What starting the work of one block costs on a CPU, whatever its size."""
+A_FORWARD = 9e7
+"""What starting a block's work costs on a CPU, in the operations that its matrix products do in as long."""
 
-SECONDS_A_TOKEN, SECONDS_A_TRAINED_TOKEN = 7e-5, 4e-5
-"""What a token costs on a CPU beside its matrix products, of a question and of a fit, whose prompts are written once.
-"""
+A_TOKEN, A_TRAINED_TOKEN = 2500, 1100
+"""The same of what a token costs beside its products, for each block and number of the stream: a question's, and a
+fit's, whose prompts are written once."""
 
 
 @dataclass
@@ -39,6 +39,7 @@ class Tally:
         forwards: passes of the model over a batch.
         tokens: that run through it.
         trained: those of them that fits run.
+        steps: passes that fits run.
         slower: seconds that passes under adapters take beyond the others'.
         rated: free answers whose coherence is asked for on dev.
     """
@@ -47,6 +48,7 @@ class Tally:
     forwards: int = 0
     tokens: float = 0.0
     trained: float = 0.0
+    steps: int = 0
     slower: float = 0.0
     rated: int = 0
 
@@ -55,19 +57,26 @@ class Tally:
         """As its costs are."""
         return self.costs.seconds(self.forwards, self.tokens, self.trained) + self.slower
 
+    @property
+    def fitting(self) -> float:
+        """The seconds of fits among them."""
+        return self.costs.seconds(self.steps, self.trained, self.trained)
+
     @cached_property
     def costs(self) -> Costs:
         """At the matrix rate measured on this machine."""
-        products = 2 * self.lm.parameters / _matrix_rate(self.lm.width)
-        start = len(self.lm.blocks) * SECONDS_A_FORWARD_AND_BLOCK
-        return Costs(SECONDS_A_TOKEN + products, SECONDS_A_TRAINED_TOKEN + products, start)
+        lm, blocks = self.lm, len(self.lm.blocks)
+        products, rest, rate = 2 * lm.parameters, blocks * lm.width, _matrix_rate(lm.width)
+        asked, trained = (products + each * rest for each in (A_TOKEN, A_TRAINED_TOKEN))
+        # An adapter has as much again of what is no product.
+        return Costs(asked / rate, trained / rate, blocks * A_FORWARD / rate, 1 + A_TOKEN * rest / asked)
 
     @contextmanager
     def adapted(self) -> Iterator[None]:
         """Counts what is run under adapters while the context lasts."""
         before = self.seconds
         yield
-        self.slower += (ADAPTED - 1) * (self.seconds - before)
+        self.slower += (self.costs.adapted - 1) * (self.seconds - before)
 
     def write(self, prompts: Sequence[Tokens], branches: int, most: int) -> None:
         """Counts an answer to each prompt by so many branches that share its cache, each as long as it may get."""
@@ -104,7 +113,8 @@ class Tally:
             self.tokens += times * (sum(map(len, prompts)) + branches * len(prompts))
         else:
             self.add(prompts, branches, times)
-        self.forwards = before[0] + round(steps_of(len(prompts)) * times)
+        steps = round(steps_of(len(prompts)) * times)
+        self.forwards, self.steps = before[0] + steps, self.steps + steps
         self.trained += self.tokens - before[1]
 
     def read(self, lengths: Sequence[int], branches: float) -> None:
@@ -152,8 +162,9 @@ def share_of(cell: Cell, blocks: int) -> float:
 
 def share_above(methods: Sequence[Method], blocks: int) -> float:
     """The same of what some methods do together."""
-    layers = [method.settings().get(LAYER, 0) for method in methods]
-    known = [layer for layer in layers if isinstance(layer, int)]
+    third = (blocks - 1) / 3  # where an open one may be
+    layers = [third if layer == "auto" else layer for layer in (m.settings().get(LAYER, 0) for m in methods)]
+    known = [layer for layer in layers if isinstance(layer, int | float)]
     return (blocks - 1 - min(known)) / blocks if known and len(known) == len(layers) else 1.0
 
 

@@ -22,7 +22,7 @@ from comparisons.engine.choices import choice_logps
 from comparisons.evaluation.interface import Asking, CellResult, CellToAsk, Evaluation, MeasuredCell
 from comparisons.evaluation.measures import ItemMeasures, item_measures
 from comparisons.evaluation.questions import CHOICES, Question, item_choices, questions
-from comparisons.evaluation.tally import Tally, branch_tokens, question_prompts, share_of, steering
+from comparisons.evaluation.tally import Tally, branch_tokens, prefix_of, question_prompts, share_of, steering
 from comparisons.experiment.plan import Plan
 from comparisons.experiment.specification import Cell, Element, Specification
 from comparisons.intervention import Edit, Intervention
@@ -116,8 +116,9 @@ class RandomRanks(Evaluation):
         shares: dict[object, float] = {}
         for cell in cells:
             if steered := steering(cell):
-                # Both directions share their random ones.
-                key = (cell.label, cell.varied, tuple((repr(e.method), e.strength) for e in steered))
+                # Both directions share their random ones where they share their prompt.
+                doses = tuple((repr(e.method), e.strength) for e in steered)
+                key = (cell.label, cell.varied, prefix_of(cell), doses)
                 shares[key] = share_of(cell, len(tally.lm.blocks))
         items = plan.asked(cells[0].behavior) if shares else []
         shown, each = question_prompts(tally.lm, items, plan), branch_tokens(tally.lm, items, plan)

@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-ADAPTED = 1.5
-"""Times as long as without that a pass under an adapter takes: a layer is two small products and two sums more."""
-
 TRAINED_TOGETHER = 16
 """Training pairs of a step, as the methods' trainings have them unless told."""
 
@@ -27,11 +24,14 @@ class Costs:
         token: for each token of a question.
         trained_token: for each that a fit runs.
         start: for each pass, however many tokens it runs.
+        adapted: times as long as without that a pass under an adapter takes: a layer is two small products and two
+            sums more.
     """
 
     token: float
     trained_token: float
     start: float
+    adapted: float = 1.0
 
     def seconds(self, passes: float, tokens: float, trained: float = 0.0) -> float:
         """Of so many passes over so many tokens, of which fits run some."""
@@ -65,7 +65,7 @@ class Work:
 
     def ran(self, tokens: float, adapted: bool = False) -> None:
         """A pass over so many tokens is about to be run, under an adapter or not."""
-        self.done += self.costs.seconds(1, tokens) * (ADAPTED if adapted else 1.0)
+        self.done += self.costs.seconds(1, tokens) * (self.costs.adapted if adapted else 1.0)
 
     def begins(self, seconds: float) -> None:
         """A fit of so many seconds begins, some of which the engine may count as it runs its passes."""

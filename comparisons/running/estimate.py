@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from comparisons.experiment.specification import Cell, Specification
 from comparisons.method.interface import Method
 from comparisons.model.lm import LM
 from comparisons.model.loading import load_without_weights
-from comparisons.model.meter import ADAPTED, Work
+from comparisons.model.meter import Work
 from comparisons.report.asked import asked_by
 from comparisons.running.asking import asked_together
 from comparisons.running.choosing import candidates_each, search_direction
@@ -43,7 +44,13 @@ TRIED_TOGETHER, TRIED_ALONE = 13, 5
 """About how many strengths `--match` tries of a cell, of vectors and of adapters."""
 
 REPORT_SECONDS, MAP_SECONDS = 4.5, 2.5
-"""About what summary, report and the program's end take when all is asked, and the maps and curves of a sweep's."""
+"""The most that summary, report and the program's end take when all is asked, and about what a sweep's maps do."""
+
+BEGAN = time.process_time()
+"""The processor's seconds in which libraries were loaded: a machine slow at that is slow at the report too."""
+
+REPORT_SHARE = 1.5
+"""About how many times that the report takes."""
 
 COUNTED = 4096
 """Training pairs that are tokenized for an estimate."""
@@ -125,11 +132,11 @@ def work_of(plan: Plan, lm: LM) -> Work | None:
         tally = _count(plan, lm)
     except CompareError:  # an evaluation of somebody's that can't say what it costs
         return None
-    return Work(tally.seconds, tally.costs, _report_seconds(plan.spec), tally.trained * tally.costs.trained_token)
+    return Work(tally.seconds, tally.costs, _report_seconds(plan.spec), tally.fitting)
 
 
 def _report_seconds(spec: Specification) -> float:
-    return REPORT_SECONDS + (MAP_SECONDS if spec.layers else 0.0)
+    return min(REPORT_SECONDS, REPORT_SHARE * BEGAN) + (MAP_SECONDS if spec.layers else 0.0)
 
 
 def _count(plan: Plan, lm: LM) -> Tally:
@@ -158,7 +165,7 @@ def _ask(tally: Tally, plan: Plan, name: str, evaluation: Evaluation, cells: Seq
         evaluation.cost(tally, plan, cells)
         if adapted:
             evaluation.cost(alone, plan, adapted)
-    tally.slower += (ADAPTED - 1) * tally.costs.seconds(alone.forwards, alone.tokens)
+    tally.slower += (tally.costs.adapted - 1) * tally.costs.seconds(alone.forwards, alone.tokens)
 
 
 def _count_further_fits(tally: Tally, plan: Plan, cells: Sequence[Cell]) -> None:

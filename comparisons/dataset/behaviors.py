@@ -259,8 +259,8 @@ class Library:
         if self.place.is_file():
             return _from_file(name, self.place)
         if parts := split_files(self.place):
-            fitted, asked = ([item for file in files for item in read_items(file, file.stem)] for files in parts)
-            return _behavior(name, parts[0][0], fitted, asked, ())
+            train, test = map(_joined, parts)
+            return _behavior(name, parts[0][0], train, test, ())
         if files := loose_files(self.place):
             if len(files) > 1 and (self.place / TEXTS_FILE).exists():
                 raise CompareError(
@@ -320,6 +320,11 @@ class Library:
 
     def _has(self, file: str) -> bool:
         return self.place.is_dir() and (self.place / file).is_file()
+
+
+def _joined(files: Sequence[Path]) -> Sequence[Item]:
+    parts = [read_items(file, file.stem) for file in files]
+    return parts[0] if len(parts) == 1 else [item for part in parts for item in part]
 
 
 def _from_file(name: str, path: Path) -> Behavior:

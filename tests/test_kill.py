@@ -6,6 +6,8 @@ import os
 import random
 import signal
 import statistics
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +120,22 @@ def test_a_signal_ends_a_run_within_seconds_and_names_the_command_that_goes_on(
     (ended,) = forks.run(Command(ARGUMENTS, str(tmp_path)))
     assert ended.code == 0
     check_equal(tmp_path, place)
+
+
+def test_a_signal_that_comes_as_the_command_begins_is_one_too() -> None:
+    program = (
+        "import os, signal, tempfile\n"
+        "make = tempfile.TemporaryFile\n"
+        "def signalled(*given, **more):\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return make(*given, **more)\n"
+        "tempfile.TemporaryFile = signalled\n"
+        "from comparisons.cli import main\n"
+        "main(['methods'])\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "compare: interrupted; what is done is kept. To go on: compare methods\n"
 
 
 def test_a_run_that_does_not_heed_the_signal_is_ended(forks: Forks, tmp_path: Path) -> None:

@@ -160,11 +160,15 @@ def main(arguments: list[str] | None = None) -> None:
     # of a small run's time.
     gc.set_threshold(20_000)
     interruption.watch(sys.argv[1:] if arguments is None else arguments)
-    with libraries_logged(descriptors=True):
-        with led():
-            code = execute(arguments) if leads() else help_out()
-        if code == INTERRUPTED:
-            interruption.say()
+    try:
+        with libraries_logged(descriptors=True):
+            with led():
+                code = execute(arguments) if leads() else help_out()
+            if code == INTERRUPTED:
+                interruption.say()
+    except KeyboardInterrupt:  # while that began or ended
+        interruption.say()
+        code = INTERRUPTED
     sys.exit(code)
 
 

@@ -38,7 +38,7 @@ class SFT(TrainedAdapter):
 
     Attributes:
         learning_rate: of AdamW, constant; "auto" takes the lowest of three (of `WHOLE_LEARNING_RATES` for whole
-            matrices) that reaches nine tenths of the largest shift on dev, to "pos" where both directions are asked for.
+            matrices) that reaches nine tenths of the largest shift on dev, to "pos" where both directions are asked.
         epochs: passes over the pairs.
         epoch: the epoch whose adapter is used; "auto" takes the earliest that does so, two-sided.
         rank: of the LoRA matrices.

@@ -83,8 +83,8 @@ def main(versions: str) -> int:
     build = ["--build-constraint", str(LOCK)]
     how = {"locked": [], "newest": ["--upgrade"], "lowest": ["--resolution", "lowest-direct"]}[versions]
     # The lowest of a version's builds is the one without a name, also where the machine has another one at hand.
-    first = by_uv(settings(), [*pins, "torch"]) if versions == "lowest" else True
-    if first and by_uv(settings(), [*pins, *build, *how, *PROJECT]):
+    torch = versions != "lowest" or by_uv(settings(), [*pins, "torch"])
+    if torch and by_uv(settings(), [*pins, *build, *how, *PROJECT]):
         return 0
     if versions == "lowest":
         return 1

@@ -53,9 +53,8 @@ CHOICES = {
             "behavior": "refusal",
             "method": "sft",
             "chosen": {"learning_rate": 0.001},
-            "searched": "pos",
             "trials": [
-                {"settings": {"learning_rate": 0.0001}, "shift_pos": 0.1, "shift_neg": None, "two_sided": None},
+                {"settings": {"learning_rate": 0.0001}, "shift_pos": 0.1, "two_sided": None, "only": "pos"},
                 {"settings": {"learning_rate": 0.001}, "shift_pos": 0.32, "shift_neg": -0.28, "two_sided": 0.3},
             ],
         },

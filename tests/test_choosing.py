@@ -108,14 +108,33 @@ def test_fits_are_searched_in_one_direction_and_the_other_is_fitted_as_the_one_t
     Trained.made.clear()
     choice = choose(fitter, Element("trained", Trained(), "pos", 1.0), (), directions, ORDERS, lambda text: None)
     if directions == ["neg"]:
-        assert choice.method == Trained(1, 1) and "searched" not in choice.record
+        assert choice.method == Trained(1, 1) and not any("only" in trial for trial in choice.record["trials"])
         assert Trained.made == [("neg", 1), ("neg", 2), ("neg", 3)]
         return
-    assert choice.method == Trained(2, 1) and choice.record["searched"] == "pos"
+    assert choice.method == Trained(2, 1)
+    assert [t.get("only") for t in choice.record["trials"]] == ["pos", "pos", None, None, "pos", "pos"]
     assert Trained.made == [("pos", 1), ("pos", 2), ("pos", 3), ("neg", 2)]
     assert [t["shift_pos"] for t in choice.record["trials"]] == pytest.approx(list(SHIFTS["pos"].values()), abs=1e-5)
     assert [t["shift_neg"] for t in choice.record["trials"]] == [None, None, approx(-0.42), approx(-0.43), None, None]
     assert [t["two_sided"] for t in choice.record["trials"]] == [None, None, approx(0.44), approx(0.465), None, None]
+
+
+def test_a_fit_that_has_no_shift_in_the_other_direction_gives_way_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shifts(fitter: Any, element: Any, below: Any, tried: Any, directions: Any, **more: Any) -> Any:
+        made = [(each.rate, each.epoch) for each in tried]
+        Trained.made.extend((d, rate) for d in directions for rate in dict.fromkeys(rate for rate, _ in made))
+        lost = directions == ["neg"] and made[0][0] == 2
+        return {d: np.array([np.nan if lost else SHIFTS[d][each] for each in made]) for d in directions}
+
+    monkeypatch.setattr("comparisons.running.choosing._shifts", shifts)
+    fitter = Fitter(tiny_lm(), tiny_behavior(), {}, Store(tmp_path), 0)
+    Trained.made.clear()
+    choice = choose(fitter, Element("trained", Trained(), "pos", 1.0), (), ["pos", "neg"], ORDERS, lambda text: None)
+    assert choice.method == Trained(3, 1) and Trained.made[3:] == [("neg", 2), ("neg", 3)]
+    assert [t.get("only") for t in choice.record["trials"]] == ["pos", "pos", None, None, None, None]
+    assert choice.record["trials"][2]["two_sided"] is None  # tried, and failed
 
 
 def approx(value: float) -> Any:

@@ -79,7 +79,7 @@ Cost is measured on mmlu. Above 0 the behavior rises, below it falls; further le
 
 ## Chosen on dev
 
-Settings were chosen on questions held out from fitting, never on the test questions. The two-sided shift is the mean of the shifts in the directions wanted, at strength 1. Taken is the mildest that reaches nine tenths of the largest: the lowest rate and epoch, the last layer. What takes a fit of its own (sft) was chosen so by pos alone, and the other direction fitted with that. Not equally many were tried, and more trials find more: caa 3, sft 2.
+Settings were chosen on questions held out from fitting, never on the test questions. The two-sided shift is the mean of the shifts in the directions wanted, at strength 1. Taken is the mildest that reaches nine tenths of the largest: the lowest rate and epoch, the last layer. What takes a fit of its own (sft) was chosen so by pos alone, and neg fitted with that. Not equally many were tried, and more trials find more: caa 3, sft 2.
 
 | behavior | method | chosen | trials | dev questions | two-sided shift |
 | --- | --- | --- | ---: | ---: | ---: |

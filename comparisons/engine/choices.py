@@ -71,10 +71,8 @@ def choice_logps(lm: LM, questions: Sequence[Presentation], interventions: Seque
     too_long = np.zeros((len(interventions), len(questions)), dtype=bool)
     prompts: dict[object, list[ChoicePrompt]] = {}
     for group in group_by_prefix(interventions):
-        # Of groups that differ in their adapters the prompts are the same.
-        shown = group.head.system, group.head.examples
-        prompts[shown] = prompts.get(shown) or choice_prompts(lm, questions, group.head)
-        values, long = _evaluate_group(lm, prompts[shown], group)
+        prompts[group.shown] = prompts.get(group.shown) or choice_prompts(lm, questions, group.head)
+        values, long = _evaluate_group(lm, prompts[group.shown], group)
         for cells, row in zip(group.cells, values, strict=True):
             letters[list(cells)] = row
             too_long[list(cells)] = long

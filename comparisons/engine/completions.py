@@ -57,10 +57,10 @@ def completion_logps(
     logps: TokenLogps = [[[] for _ in questions] for _ in interventions]
     tails: dict[object, list[CompletionTails]] = {}
     for group in group_by_prefix(interventions):
-        # Of groups that differ in their adapters they are the same.
-        shown = group.head.system, group.head.examples
-        tails[shown] = tails.get(shown) or _fitting(lm, questions, completions, group.head, exact, leave_out)
-        for member, values in enumerate(_group_logps(lm, completions, tails[shown], group)):
+        tails[group.shown] = tails.get(group.shown) or _fitting(
+            lm, questions, completions, group.head, exact, leave_out
+        )
+        for member, values in enumerate(_group_logps(lm, completions, tails[group.shown], group)):
             for cell in group.cells[member]:
                 logps[cell] = values
     return logps

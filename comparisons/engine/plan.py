@@ -73,6 +73,11 @@ class Group:
     members: tuple[Intervention, ...]
     cells: tuple[tuple[int, ...], ...]
 
+    @property
+    def shown(self) -> object:
+        """What stands around the questions: groups that differ in their adapter alone show the same."""
+        return self.head.system, self.head.examples
+
 
 def group_by_prefix(interventions: Sequence[Intervention]) -> list[Group]:
     """Groups interventions that can share a prompt's cache, equal ones taken once, in order of appearance."""

@@ -91,11 +91,9 @@ def _dose(record: Record) -> str:
 def _rule(choices: Sequence[Choice]) -> str:
     """Which candidate was taken, and of how many, where methods differ in that."""
     text = "Taken is the mildest that reaches nine tenths of the largest: the lowest rate and epoch, the last layer"
-    if searched := {choice.method: choice.searched for choice in choices if choice.searched}:
-        text += (
-            f". What takes a fit of its own ({', '.join(searched)}) was chosen so by {next(iter(searched.values()))} "
-            "alone, and the other direction fitted with that"
-        )
+    if searched := dict.fromkeys(c.method for c in choices if any(trial.only for trial in c.trials)):
+        names = ", ".join(searched)
+        text += f". What takes a fit of its own ({names}) was chosen so by pos alone, and neg fitted with that"
     counts = {choice.method: len(choice.trials) for choice in choices}
     if len({*counts.values()}) > 1:
         text += ". Not equally many were tried, and more trials find more: " + ", ".join(
@@ -120,8 +118,8 @@ def _trial(choice: Choice, text: str) -> str:
     mark = " (chosen)" if trial.settings == choice.chosen else ""
     bounds = [number(b) for b in (trial.cost_bound, trial.kl_bound, trial.coherence_bound) if b is not None]
     bound = f" [{', '.join(bounds)}]" if bounds else ""
-    if choice.searched in trial.shifts and trial.two_sided is None:
-        return f"{choice.searched} {number(trial.shifts[choice.searched], signed=True)}"
+    if trial.only and trial.shift_pos is not None:
+        return f"{trial.only} {number(trial.shift_pos, signed=True)}"
     if trial.two_sided is None or trial.broken:
         return f"{'broken' if trial.broken else 'failed'}{bound}{mark}"
     return number(trial.two_sided, signed=True) + bound + mark

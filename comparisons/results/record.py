@@ -33,6 +33,7 @@ class Trial:
         cost_bound, kl_bound: the upper bounds of its knowledge cost and KL on dev; None where these are not limited.
         coherence_bound: the lower bound of its answers' coherence; likewise.
         broken: whether it broke the model.
+        only: the direction in which alone it was tried; None for all that were wanted.
     """
 
     __pydantic_config__ = ConfigDict(allow_inf_nan=False)
@@ -45,12 +46,7 @@ class Trial:
     kl_bound: float | None = None
     coherence_bound: float | None = None
     broken: bool = False
-
-    @property
-    def shifts(self) -> dict[str, float]:
-        """The shift in each direction that has one."""
-        both = {"pos": self.shift_pos, "neg": self.shift_neg}
-        return {direction: shift for direction, shift in both.items() if shift is not None}
+    only: str | None = None
 
     @property
     def text(self) -> str:
@@ -69,7 +65,6 @@ class Choice:
         limits: quantity -> what its bound on dev may be; empty for a choice without limits.
         n_knowledge: dev questions of the knowledge set.
         model: of several; "" where the run has one.
-        searched: the direction in which alone all fits were tried; the other was fitted as the one taken.
     """
 
     behavior: str
@@ -80,7 +75,6 @@ class Choice:
     limits: Mapping[str, float] = field(default_factory=dict)
     n_knowledge: int | None = None
     model: str = ""
-    searched: str | None = None
 
     @property
     def subject(self) -> str:

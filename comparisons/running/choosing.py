@@ -71,24 +71,25 @@ def choose(
     candidates = element.method.candidates(len(fitter.lm.blocks))
     ask = partial(_shifts, fitter, element, below, orders=orders, advance=advance)
     search = search_direction(candidates, directions)
-    shifts = ask(candidates, (search,) if search else directions)
     if search:
-        fit = candidates[_winner(_towards(element, shifts), element.method.mild_first)].fit_settings()
-        same = [i for i, candidate in enumerate(candidates) if candidate.fit_settings() == fit]
-        for direction, values in ask([candidates[i] for i in same], [d for d in directions if d != search]).items():
-            shifts[direction] = np.full(len(candidates), np.nan)
-            shifts[direction][same] = values
-    towards = _towards(element, shifts)
+        shifts, asked = _searched(ask, candidates, search, [d for d in directions if d != search])
+    else:
+        shifts, asked = ask(candidates, directions), {*range(len(candidates))}
+    towards = _towards(shifts)
+    if np.isnan(towards).all():
+        raise CompareError(f"no candidate setting of {element.name} could be evaluated on dev.")
     best = candidates[_winner(towards, element.method.mild_first)]
     # One candidate is a choice too: of what was open.
     given = element.method.settings()
     varying = [name for name in given if {c.settings()[name] for c in candidates} != {given[name]}]
-    numbers = [{f"shift_{d}": _number(values[i]) for d, values in shifts.items()} for i in range(len(candidates))]
+    numbers = [
+        {f"shift_{d}": _number(values[i]) for d, values in shifts.items()} | ({} if i in asked else {"only": search})
+        for i in range(len(candidates))
+    ]
     record = {
         "behavior": fitter.behavior.name,
         "method": element.name,
         "directions": list(directions),
-        **({"searched": search} if search else {}),
         "n_items": len(fitter.behavior.dev),
         "chosen": {name: best.settings()[name] for name in varying},
         "trials": [
@@ -106,16 +107,31 @@ def search_direction(candidates: Sequence[Method], directions: Sequence[str]) ->
     return "pos" if spares else None
 
 
-def _towards(element: Element, shifts: Mapping[Direction, np.ndarray]) -> np.ndarray:
-    """The candidates' two-sided shifts.
+def _searched(
+    ask: Callable[[Sequence[Method], Sequence[Direction]], dict[Direction, np.ndarray]],
+    candidates: Sequence[Method],
+    search: Direction,
+    others: Sequence[Direction],
+) -> tuple[dict[Direction, np.ndarray], set[int]]:
+    """The candidates' shifts, but for the one direction only those of the fit that it takes, and which these are.
 
-    Raises:
-        CompareError: none has one.
+    Where none of them has a shift in the others, the fit that is next is taken.
     """
-    towards = np.array([two_sided(dict(zip(shifts, each, strict=True))) for each in zip(*shifts.values(), strict=True)])
-    if np.isnan(towards).all():
-        raise CompareError(f"no candidate setting of {element.name} could be evaluated on dev.")
-    return towards
+    shifts = ask(candidates, [search])
+    shifts |= {direction: np.full(len(candidates), np.nan) for direction in others}
+    left, asked = _towards({search: shifts[search]}), set[int]()
+    while not np.isnan(left).all() and np.isnan(_towards(shifts)).all():
+        fit = candidates[_winner(left, candidates[0].mild_first)].fit_settings()
+        same = [i for i, candidate in enumerate(candidates) if candidate.fit_settings() == fit]
+        for direction, values in ask([candidates[i] for i in same], others).items():
+            shifts[direction][same] = values
+        left[same], asked = np.nan, asked | {*same}
+    return shifts, asked
+
+
+def _towards(shifts: Mapping[Direction, np.ndarray]) -> np.ndarray:
+    """The candidates' two-sided shifts; NaN for one that has none."""
+    return np.array([two_sided(dict(zip(shifts, each, strict=True))) for each in zip(*shifts.values(), strict=True)])
 
 
 def _winner(towards: np.ndarray, mild_first: bool) -> int:

@@ -46,8 +46,8 @@ TRIED_TOGETHER, TRIED_ALONE = 13, 5
 REPORT_SECONDS, MAP_SECONDS = 4.5, 2.5
 """The most that summary, report and the program's end take when all is asked, and about what a sweep's maps do."""
 
-BEGAN = time.process_time()
-"""The processor's seconds in which libraries were loaded: a machine slow at that is slow at the report too."""
+LIBRARY_SECONDS = time.process_time()
+"""The processor's in which they were loaded: a machine slow at that is slow at the report too."""
 
 REPORT_SHARE = 1.5
 """About how many times that the report takes."""
@@ -136,7 +136,7 @@ def work_of(plan: Plan, lm: LM) -> Work | None:
 
 
 def _report_seconds(spec: Specification) -> float:
-    return min(REPORT_SECONDS, REPORT_SHARE * BEGAN) + (MAP_SECONDS if spec.layers else 0.0)
+    return min(REPORT_SECONDS, REPORT_SHARE * LIBRARY_SECONDS) + (MAP_SECONDS if spec.layers else 0.0)
 
 
 def _count(plan: Plan, lm: LM) -> Tally:
